@@ -1,0 +1,107 @@
+"""The command line: serve, dev, rebuild, check."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app import commands
+from app.settings import InvalidSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+EXIT_CONFIGURATION = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status (2: a wrong configuration)."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        return _run(_command(chosen))
+    except InvalidSettings as error:
+        for problem in error.problems:
+            print(f"paintonce: {problem}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except commands.Failed as error:
+        print(f"paintonce: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _command(chosen: argparse.Namespace) -> Coroutine[None, None, int]:
+    match chosen.command:
+        case "serve":
+            return commands.serve()
+        case "dev":
+            return commands.dev(chosen.port, chosen.data)
+        case "rebuild":
+            return commands.rebuild(chosen.project, chosen.rate)
+        case _:
+            return commands.check()
+
+
+def _run(command: Coroutine[None, None, int]) -> int:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on every platform
+    except ImportError:
+        return asyncio.run(command)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m app",
+        description="One prompt, painted once, paid for once, served for ever.",
+        epilog="Settings come from the environment: see docs/configuration.md.",
+    )
+    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers.add_parser(
+        "serve", help="run a replica; needs REDIS_URL, S3_BUCKET and ADMIN_API_KEY"
+    )
+    dev = parsers.add_parser(
+        "dev", help="run everything on this machine, without an account anywhere"
+    )
+    dev.add_argument("--port", type=_port, default=None, help="where to listen (8080)")
+    dev.add_argument(
+        "--data", type=Path, default=Path("var"), help="where it is kept (./var)"
+    )
+    rebuild = parsers.add_parser(
+        "rebuild", help="restore the entries in Redis from the object store"
+    )
+    rebuild.add_argument(
+        "project", nargs="?", metavar="ORG/PROJECT", help="one project; else all"
+    )
+    rebuild.add_argument(
+        "--rate",
+        type=_rate,
+        default=200.0,
+        metavar="N",
+        help="manifests a second at the most (200)",
+    )
+    parsers.add_parser(
+        "check", help="try Redis, the object store and the models; 1 if any fails"
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= 100_000:  # noqa: PLR2004 - a bound against typing errors
+        raise argparse.ArgumentTypeError("a rate is above 0 and at most 100000")
+    return rate
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Statistics and entries of a project."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from app.api.generations import accepted
+from app.api.json_answers import json_answer
+from app.api.live import preferred_wait
+from app.api.projects import project_and_query, project_of
+from app.api.query import whole_number
+from app.api.services import SERVICES
+from app.errors import InvalidParameter, NotFound, StillGenerating
+from app.prompt_cache.prompt_key import is_prompt_hash
+from app.prompt_cache.statistics import Place
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+MOST_ENTRIES = 200
+ENTRIES_UNLESS_SAID = 50
+
+
+async def get_statistics(request: web.Request) -> web.Response:
+    """Answer with what the project's cache did."""
+    project = project_of(request)
+    return json_answer(await request.app[SERVICES].statistics.read(str(project)))
+
+
+async def list_entries(request: web.Request) -> web.Response:
+    """Answer with a page of entries, the latest or the most hit first."""
+    project, given = project_and_query(request, {"limit", "cursor", "sort"})
+    limit = whole_number(given, "limit", least=1, most=MOST_ENTRIES)
+    sort = given.get("sort", "recent")
+    if sort not in {"recent", "hits"}:
+        raise InvalidParameter("sort", "sort must be recent or hits.")
+    after = _place(given["cursor"], sort) if "cursor" in given else None
+    seen, last = await request.app[SERVICES].entries.page(
+        project, by_hits=sort == "hits", after=after, limit=limit or ENTRIES_UNLESS_SAID
+    )
+    return json_answer(
+        {
+            "entries": [entry.as_json() for entry in seen],
+            "cursor": _cursor(last, sort) if last else None,
+        }
+    )
+
+
+async def get_entry(request: web.Request) -> web.Response:
+    """Answer with one entry."""
+    project = project_of(request)
+    prompt_hash = _prompt_hash(request)
+    entry = await request.app[SERVICES].entries.get(project, prompt_hash)
+    return json_answer(entry.as_json())
+
+
+async def purge(request: web.Request) -> web.Response:
+    """Remove an entry, its manifest, its picture and its remembered failure."""
+    project = project_of(request)
+    await request.app[SERVICES].entries.purge(project, _prompt_hash(request))
+    return json_answer({"deleted": True})
+
+
+async def refresh(request: web.Request) -> web.Response:
+    """Paint again and replace the picture under the same hash."""
+    project, prompt_hash = project_of(request), _prompt_hash(request)
+    services = request.app[SERVICES]
+    preferred = preferred_wait(request)
+    wait_seconds = services.wait_timeout_seconds
+    if preferred is not None:
+        wait_seconds = min(wait_seconds, preferred)
+    try:
+        entry = await services.entries.refresh(
+            project, prompt_hash, wait_seconds=wait_seconds
+        )
+    except StillGenerating as error:
+        if preferred is None or error.generation_id is None:
+            raise
+        return await accepted(
+            services, project, prompt_hash, error.generation_id, preferred
+        )
+    return json_answer(entry.as_json())
+
+
+def _prompt_hash(request: web.Request) -> str:
+    prompt_hash = request.match_info["prompt_hash"]
+    if not is_prompt_hash(prompt_hash):
+        raise NotFound("There is no such entry.")
+    return prompt_hash
+
+
+def _cursor(place: Place, sort: str) -> str:
+    text = f"{sort}:{place.score}:{place.prompt_hash}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _place(cursor: str, sort: str) -> Place:
+    """Read what `_cursor` made for the same order; raises `InvalidParameter`."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        made_for, score, prompt_hash = text.split(":")
+        place = Place(int(score), prompt_hash)
+    except (ValueError, binascii.Error):
+        raise InvalidParameter("cursor", "cursor is none of ours.") from None
+    if made_for != sort or not is_prompt_hash(prompt_hash):
+        raise InvalidParameter("cursor", "cursor belongs to another list.")
+    return place

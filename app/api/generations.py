@@ -1,0 +1,74 @@
+"""Generations, for whoever would rather ask than wait."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from app import errors
+from app.api.json_answers import json_answer
+from app.api.middlewares import LIVE_VARY
+from app.api.problems import row_for
+from app.api.projects import project_of
+from app.api.services import SERVICES
+from app.errors import CacheUnavailable, NotFound
+from app.prompt_cache.generations import GenerationRecord
+from app.storage.storage_key import Project, is_image_id
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from app.api.services import Services
+
+ASK_AGAIN_SECONDS = "2"
+
+
+async def get_generation(request: web.Request) -> web.Response:
+    """Answer how one of the project's generations goes."""
+    services = request.app[SERVICES]
+    project = project_of(request)
+    generation_id = request.match_info["generation_id"]
+    record = None
+    if is_image_id(generation_id):
+        record = await services.generations.find(project, generation_id)
+    if record is None:
+        raise NotFound("There is no such generation.")
+    headers = {} if record.has_ended else {"Retry-After": ASK_AGAIN_SECONDS}
+    return json_answer(_document(record), headers=headers)
+
+
+async def accepted(
+    services: Services,
+    project: Project,
+    prompt_hash: str,
+    generation_id: str,
+    preferred_wait: float,
+) -> web.Response:
+    """Return 202 for a painting that goes on (RFC 7240, 4.1 and 4.3)."""
+    record = GenerationRecord(
+        generation_id, str(project), prompt_hash, datetime.now(UTC)
+    )
+    # Without Redis the painting goes on all the same: a record is news only.
+    with suppress(CacheUnavailable):
+        record = await services.generations.find(project, generation_id) or record
+    applied = f"wait={preferred_wait:.0f}" if preferred_wait else "respond-async"
+    return json_answer(
+        _document(record),
+        status=202,
+        headers={
+            "Location": f"/api/v1/generations/{generation_id}",
+            "Retry-After": ASK_AGAIN_SECONDS,
+            "Preference-Applied": applied,
+            "Vary": LIVE_VARY,
+        },
+    )
+
+
+def _document(record: GenerationRecord) -> dict[str, Any]:
+    document = record.as_json()
+    if record.error is not None:
+        kind = getattr(errors, record.error["kind"], errors.ShuttingDown)
+        row = row_for(kind("")) if kind else None
+        document["error"] = {"code": row.code, "title": row.title} if row else None
+    return document

@@ -1,0 +1,58 @@
+"""Is the process alive, may it get requests, what has it done.
+
+Alive and ready are different questions: a replica whose Redis is away is
+alive, and stays in the balancer, because all replicas share that Redis.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from aiohttp import web
+
+from app.api.dependencies import DEPENDENCIES, Dependencies
+from app.api.lifecycle import LIFECYCLE
+from app.api.middlewares import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NO_STORE: Mapping[str, str] = MappingProxyType({"Cache-Control": "no-store"})
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """Answer 200 while the event loop turns; no dependency is touched."""
+    return web.json_response({"status": "ok"}, headers=_NO_STORE)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Answer 200 where requests may come; `strict=1` wants every dependency up."""
+    dependencies = request.app[DEPENDENCIES]
+    status = _status(dependencies, draining=request.app[LIFECYCLE].draining)
+    strict = request.query.get("strict") == "1"
+    ready = status == "ok" or (status == "degraded" and not strict)
+    return web.json_response(
+        {"status": status, "dependencies": dependencies.findings()},
+        status=200 if ready else 503,
+        headers=_NO_STORE,
+    )
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer with everything that was counted, as Prometheus text."""
+    counted = request.app[METRICS]
+    return web.Response(
+        body=counted.render(),
+        headers={"Content-Type": counted.content_type, **_NO_STORE},
+    )
+
+
+def _status(
+    dependencies: Dependencies, *, draining: bool
+) -> Literal["ok", "degraded", "starting", "draining"]:
+    if draining:
+        return "draining"
+    if not dependencies.have_answered:
+        return "starting"
+    return "ok" if dependencies.are_up else "degraded"

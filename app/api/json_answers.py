@@ -1,0 +1,24 @@
+"""JSON in answers: times are RFC 3339 UTC, and nobody stores them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = "application/json"
+
+
+def json_answer(
+    document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return *document* as an answer that is `no-store`."""
+    return web.Response(
+        body=orjson.dumps(document, option=orjson.OPT_UTC_Z),
+        status=status,
+        headers={"Content-Type": JSON, "Cache-Control": "no-store", **(headers or {})},
+    )

@@ -1,0 +1,151 @@
+"""Live generation: a prompt in a URL, or in JSON, becomes a picture."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from app.api.conditional import Decision, decide
+from app.api.generations import accepted
+from app.api.middlewares import ERROR_HEADERS, LIVE_VARY
+from app.api.parameters import QUERY_PARAMETERS, from_json, from_query
+from app.api.picture_answers import live_headers, not_modified, send_picture
+from app.api.query import read_query
+from app.api.refusals import RangeNotSatisfiable
+from app.api.request_json import read_json_object
+from app.api.services import SERVICES
+from app.errors import (
+    InvalidParameter,
+    InvalidSignature,
+    NotFound,
+    ReferencesGone,
+    StillGenerating,
+)
+from app.prompt_cache.cache import ROUNDS, Answer, Outcome
+from app.prompt_cache.pictures import PictureGone
+from app.prompt_cache.prompt_key import PromptKey
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from app.api.services import Services
+    from app.prompt_cache.prompt_key import Parameters
+    from app.storage.storage_key import Project
+
+SIGNATURE_PARAMETERS = frozenset({"project", "exp", "kid", "sig"})
+
+_PREFERENCE = re.compile(r"respond-async|wait=([0-9]{1,9})", re.ASCII | re.IGNORECASE)
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """Answer with the picture of a prompt, painting it if nobody has."""
+    services = request.app[SERVICES]
+    request[ERROR_HEADERS] = {"Vary": LIVE_VARY}
+    return await _answer(request, services, _key_from_query(request, services))
+
+
+async def generate_from_json(request: web.Request) -> web.StreamResponse:
+    """Answer like `generate`, for prompts too long for a URL, and references."""
+    services = request.app[SERVICES]
+    request[ERROR_HEADERS] = {"Vary": LIVE_VARY}
+    project = _project(request, services)
+    document = await read_json_object(request)
+    parameters = from_json(document, services.models)
+    return await _answer(request, services, PromptKey(project, parameters))
+
+
+async def look(request: web.Request) -> web.StreamResponse:
+    """Answer HEAD for a painted prompt; it never pays."""
+    services = request.app[SERVICES]
+    request[ERROR_HEADERS] = {"Vary": LIVE_VARY}
+    answer = await services.cache.find(_key_from_query(request, services))
+    if answer is None:
+        request[ERROR_HEADERS]["X-Cache-Status"] = "MISS"
+        raise NotFound("Nobody has painted this prompt yet.")
+    return await _send(request, services, answer)
+
+
+def _key_from_query(request: web.Request, services: Services) -> PromptKey:
+    if services.authenticator.is_off:
+        given = read_query(request, QUERY_PARAMETERS | SIGNATURE_PARAMETERS)
+        project = _project(request, services, given.get("project"))
+    else:
+        if "sig=" in request.raw_path.partition("?")[2]:
+            raise InvalidSignature("Signed URLs are not switched on here.")
+        project = _project(request, services)
+        given = read_query(request, QUERY_PARAMETERS)
+    return PromptKey(project, _parameters(given, services))
+
+
+def _parameters(given: dict[str, str], services: Services) -> Parameters:
+    return from_query(given, services.models)
+
+
+def _project(
+    request: web.Request, services: Services, named_in_query: str | None = None
+) -> Project:
+    return services.authenticator.authenticate(
+        request, named_in_query=named_in_query
+    ).project
+
+
+async def _answer(
+    request: web.Request, services: Services, key: PromptKey
+) -> web.StreamResponse:
+    preferred = preferred_wait(request)
+    wait_seconds = services.wait_timeout_seconds
+    if preferred is not None:
+        wait_seconds = min(wait_seconds, preferred)
+    for _ in range(ROUNDS):
+        try:
+            answer = await services.cache.get_or_generate(
+                key, wait_seconds=wait_seconds
+            )
+            return await _send(request, services, answer)
+        except PictureGone:
+            continue
+        except ReferencesGone as error:
+            raise InvalidParameter("references", error.detail) from error
+        except StillGenerating as error:
+            if preferred is None or error.generation_id is None:
+                raise
+            return await accepted(
+                services, key.project, key.hash, error.generation_id, preferred
+            )
+    raise StillGenerating("The picture goes away faster than it can be read.")
+
+
+async def _send(
+    request: web.Request, services: Services, answer: Answer
+) -> web.StreamResponse:
+    headers, entry = live_headers(answer), answer.entry
+    decision = decide(
+        request.method,
+        request.headers,
+        etag=headers["ETag"],
+        last_modified=entry.created_at,
+        size=entry.size,
+    )
+    match decision.status:
+        case 304 if answer.outcome in (Outcome.HIT, Outcome.RESTORED):
+            return not_modified(headers)
+        case 304:
+            # It was not painted yet when it was asked for.
+            decision = Decision(200)
+        case 416:
+            del headers["Content-Type"]
+            request[ERROR_HEADERS] = headers
+            raise RangeNotSatisfiable(entry.size)
+    if decision.byte_range is not None:
+        headers["Content-Range"] = decision.content_range(entry.size) or ""
+    return await send_picture(request, services.cache, answer, headers, decision)
+
+
+def preferred_wait(request: web.Request) -> float | None:
+    """Return how long the caller would rather wait (RFC 7240), None if unsaid."""
+    for line in request.headers.getall("Prefer", []):
+        for preference in line.split(","):
+            found = _PREFERENCE.fullmatch(preference.partition(";")[0].strip())
+            if found:
+                return float(found[1] or 0)
+    return None

@@ -1,0 +1,169 @@
+"""The parameters of live generation: from a query or from JSON, one meaning."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
+
+from app.api.query import bounded, whole_number
+from app.errors import InvalidParameter
+from app.prompt_cache.prompt_key import DEFAULT_MODEL, Parameters
+from app.storage.storage_key import is_image_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
+LONGEST_PROMPT = 4000
+LEAST_SIDE, MOST_SIDE, MOST_PIXELS = 64, 4096, 16_000_000
+MOST_SEED = 2**32 - 1
+MOST_VARIANT = 15
+MOST_REFERENCES = 16
+
+# fmt: off
+ASPECT_RATIOS = frozenset((
+    "1:1", "1:2", "2:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4",
+    "9:16", "16:9", "9:21", "21:9", "1:4", "4:1", "1:8", "8:1",
+))
+# fmt: on
+
+QUERY_PARAMETERS = frozenset(
+    {"prompt", "model", "aspect_ratio", "width", "height", "seed", "variant"}
+)
+JSON_PARAMETERS = QUERY_PARAMETERS | {"references"}
+
+# Unicode's category Cc but tab and newline.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def from_query(given: Mapping[str, str], models: Container[str]) -> Parameters:
+    """Read the parameters of a query; raises `InvalidParameter`."""
+
+    def integer(name: str, least: int, most: int) -> int | None:
+        return whole_number(given, name, least=least, most=most)
+
+    return _read(given, models, integer)
+
+
+def from_json(given: Mapping[str, Any], models: Container[str]) -> Parameters:
+    """Read the parameters of a JSON object; raises `InvalidParameter`.
+
+    An integer is an integer here: not a text, not 1.0, not true; null is no
+    way to leave a parameter out.
+    """
+    for name, value in given.items():
+        if name not in JSON_PARAMETERS:
+            shown = name if name.isascii() and name.isidentifier() else "body"
+            raise InvalidParameter(shown[:64], "There is no such parameter here.")
+        if value is None or value == "":
+            raise InvalidParameter(name, f"{name} is empty.")
+
+    def integer(name: str, least: int, most: int) -> int | None:
+        value = given.get(name)
+        if value is None:
+            return None
+        if type(value) is not int:
+            raise InvalidParameter(name, f"{name} must be a whole number.")
+        return bounded(value, name, least=least, most=most)
+
+    return _read(given, models, integer, _references(given.get("references", [])))
+
+
+def _read(
+    given: Mapping[str, Any],
+    models: Container[str],
+    integer: Callable[[str, int, int], int | None],
+    references: tuple[str, ...] = (),
+) -> Parameters:
+    width = integer("width", LEAST_SIDE, MOST_SIDE)
+    height = integer("height", LEAST_SIDE, MOST_SIDE)
+    aspect_ratio = _text(given, "aspect_ratio")
+    if aspect_ratio is not None:
+        if aspect_ratio not in ASPECT_RATIOS:
+            known = ", ".join(sorted(ASPECT_RATIOS))
+            raise InvalidParameter(
+                "aspect_ratio", f"aspect_ratio must be one of {known}."
+            )
+        if width is not None or height is not None:
+            raise InvalidParameter(
+                "aspect_ratio", "aspect_ratio goes without width and height."
+            )
+    _check_size(width, height)
+    return Parameters(
+        prompt=read_prompt(_text(given, "prompt")),
+        model=_model(_text(given, "model"), models),
+        aspect_ratio=aspect_ratio,
+        width=width,
+        height=height,
+        seed=integer("seed", 0, MOST_SEED),
+        variant=integer("variant", 0, MOST_VARIANT) or 0,
+        references=references,
+    )
+
+
+def read_prompt(text: str | None) -> str:
+    """Return a prompt as it is hashed and painted; raises `InvalidParameter`.
+
+    CRLF becomes a newline, then NFC (Unicode Standard Annex 15), then white
+    space at both ends goes.
+    """
+    if text is None:
+        raise InvalidParameter("prompt", "prompt is missing.")
+    text = text.replace("\r\n", "\n")
+    if _CONTROL.search(text):
+        raise InvalidParameter("prompt", "prompt has a control character.")
+    prompt = normalize("NFC", text).strip()
+    if not prompt:
+        raise InvalidParameter("prompt", "prompt is empty.")
+    if len(prompt) > LONGEST_PROMPT:
+        raise InvalidParameter(
+            "prompt", f"prompt has more than {LONGEST_PROMPT} characters."
+        )
+    return prompt
+
+
+def _text(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidParameter(name, f"{name} must be a text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # JSON can spell half a surrogate pair, which no UTF-8 can.
+        raise InvalidParameter(name, f"{name} is not Unicode text.") from None
+    return value
+
+
+def _model(alias: str | None, models: Container[str]) -> str:
+    if alias is None and DEFAULT_MODEL not in models:
+        raise InvalidParameter("model", "model is missing: there is no default.")
+    alias = DEFAULT_MODEL if alias is None else alias
+    if alias not in models:
+        raise InvalidParameter("model", "There is no such model.")
+    return alias
+
+
+def _check_size(width: int | None, height: int | None) -> None:
+    if width is None and height is None:
+        return
+    if width is None or height is None:
+        missing = "width" if width is None else "height"
+        raise InvalidParameter(missing, "width and height go together.")
+    if width * height > MOST_PIXELS:
+        raise InvalidParameter(
+            "width", f"width x height must be at most {MOST_PIXELS} pixels."
+        )
+
+
+def _references(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MOST_REFERENCES:
+        raise InvalidParameter(
+            "references", f"references must be a list of at most {MOST_REFERENCES} ids."
+        )
+    if not all(isinstance(item, str) and is_image_id(item) for item in value):
+        raise InvalidParameter(
+            "references", "references must be ids of transient images."
+        )
+    return tuple(value)

@@ -1,0 +1,45 @@
+"""What only an HTTP service has to refuse: errors that no use case raises."""
+
+from __future__ import annotations
+
+from app.errors import InvalidRequest, ServiceError
+
+
+class MalformedRequest(InvalidRequest):
+    """The HTTP itself, or the body's form, is wrong."""
+
+
+class MethodNotAllowed(ServiceError):
+    """The resource knows other methods: *allowed*."""
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        super().__init__("The method is not allowed here; see Allow.")
+        self.allowed = allowed
+
+
+class RequestTimeout(ServiceError):
+    """The body was not complete in time."""
+
+
+class LengthRequired(ServiceError):
+    """The body came without a length."""
+
+
+class PayloadTooLarge(ServiceError):
+    """The body has more bytes than are accepted."""
+
+
+class UriTooLong(ServiceError):
+    """The request target has more bytes than are accepted."""
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body's type or encoding is none of those accepted."""
+
+
+class RangeNotSatisfiable(ServiceError):
+    """No byte of the range asked for is there; *size* bytes are."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The range lies beyond the {size} bytes that are there.")
+        self.size = size

@@ -1,0 +1,37 @@
+"""What handlers work with: one frozen object under one key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from app.api.auth import Authenticator
+    from app.prompt_cache.cache import PromptCache
+    from app.prompt_cache.entries import PromptEntries
+    from app.prompt_cache.generations import Generations
+    from app.prompt_cache.ledger import Ledger
+    from app.prompt_cache.statistics import Statistics
+    from app.transient_images import TransientImages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that `open_services` built; *models* are the known aliases."""
+
+    authenticator: Authenticator
+    models: Container[str]
+    cache: PromptCache
+    entries: PromptEntries
+    ledger: Ledger
+    statistics: Statistics
+    generations: Generations
+    transient_images: TransientImages
+    wait_timeout_seconds: float
+
+
+SERVICES = web.AppKey("services", Services)

@@ -1,0 +1,145 @@
+"""Transient images: lend a picture an address, and take it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from app.api.bodies import PICTURE_HEADERS, send_stream
+from app.api.conditional import UNSATISFIABLE, parse_range
+from app.api.json_answers import json_answer
+from app.api.projects import project_and_query, project_of
+from app.api.query import whole_number
+from app.api.refusals import RangeNotSatisfiable
+from app.api.request_json import read_json_object
+from app.api.services import SERVICES
+from app.api.uploads import check_upload, go_ahead_later, read_upload
+from app.errors import InvalidParameter, NotFound
+from app.image import EXTENSIONS, MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from app.storage.object_store import ByteRange
+
+__all__ = [
+    "fetch",
+    "forget",
+    "forget_many",
+    "go_ahead_later",
+    "list_images",
+    "upload",
+]
+
+LONGEST_TTL_SECONDS = 31_536_000
+MOST_IDS = 1000
+
+
+async def upload(request: web.Request) -> web.Response:
+    """Keep the picture of the body and answer with its address."""
+    services = request.app[SERVICES]
+    images = services.transient_images
+    # The key, then the head, then the parameters: none needs the body.
+    services.authenticator.check_key(request)
+    form = check_upload(request, images.max_image_bytes)
+    project, given = project_and_query(request, {"ttl"})
+    ttl = whole_number(given, "ttl", least=1, most=LONGEST_TTL_SECONDS)
+    data = await read_upload(request, form, images.max_image_bytes)
+    kept = await images.keep(project, data, ttl_seconds=ttl)
+    name = f"{kept.id}.{EXTENSIONS[kept.content_type]}"
+    return json_answer(
+        {
+            "id": kept.id,
+            "url": kept.url,
+            "content_type": kept.content_type,
+            "size": kept.size,
+            "expires_at": kept.expires_at,
+            "reachable": kept.reachable,
+        },
+        status=201,
+        headers={"Location": f"/api/images/{name}"},
+    )
+
+
+async def fetch(request: web.Request) -> web.StreamResponse:
+    """Answer GET and HEAD with a picture, to anybody who knows its address."""
+    image_id, content_type = _named(request)
+    found = await request.app[SERVICES].transient_images.open(image_id)
+    if found is None or content_type not in {None, found.content_type}:
+        raise NotFound("There is no such picture.")
+    headers = {
+        "Content-Type": found.content_type,
+        "Cache-Control": "no-store",
+        "Accept-Ranges": "bytes",
+        **PICTURE_HEADERS,
+    }
+    wanted = _range_of(request, found.size)
+    if wanted is None:
+        return await send_stream(request, headers, found.chunks(), found.size)
+    headers["Content-Range"] = f"bytes {wanted.first}-{wanted.last}/{found.size}"
+    return await send_stream(
+        request, headers, found.chunks(wanted), wanted.length, status=206
+    )
+
+
+async def forget(request: web.Request) -> web.Response:
+    """Delete one picture of the project's own; again is a no-op."""
+    project = project_of(request)
+    image_id, content_type = _named(request)
+    deleted = await request.app[SERVICES].transient_images.forget(
+        project, [image_id], content_type=content_type
+    )
+    return json_answer({"deleted": bool(deleted)})
+
+
+async def forget_many(request: web.Request) -> web.Response:
+    """Delete up to 1000 pictures of the project's own."""
+    project = project_of(request)
+    document = await read_json_object(request)
+    ids = document.get("ids")
+    if document.keys() != {"ids"} or not isinstance(ids, list):
+        raise InvalidParameter("ids", "The body must have a list of ids and no more.")
+    if len(ids) > MOST_IDS:
+        raise InvalidParameter("ids", f"ids may have at most {MOST_IDS} entries.")
+    if not all(isinstance(image_id, str) for image_id in ids):
+        raise InvalidParameter("ids", "Every id must be a text.")
+    deleted = await request.app[SERVICES].transient_images.forget(project, ids)
+    return json_answer({"deleted": deleted})
+
+
+async def list_images(request: web.Request) -> web.Response:
+    """Answer with what the project keeps and how much of its quota that is."""
+    project = project_of(request)
+    listing = await request.app[SERVICES].transient_images.list(project)
+    return json_answer(
+        {
+            "images": [
+                {
+                    "id": image.id,
+                    "size": image.size,
+                    "content_type": image.content_type,
+                    "created_at": image.created_at,
+                    "age_seconds": image.age.total_seconds(),
+                    "expires_at": image.expires_at,
+                }
+                for image in listing.images
+            ],
+            "quota_used_bytes": listing.quota_used_bytes,
+            "quota_bytes": listing.quota_bytes,
+        }
+    )
+
+
+def _named(request: web.Request) -> tuple[str, str | None]:
+    """Return the id of the path, and the type that its extension means, if any."""
+    image_id, dot, extension = request.match_info["id"].partition(".")
+    return image_id, MEDIA_TYPES.get(extension, "") if dot else None
+
+
+def _range_of(request: web.Request, size: int) -> ByteRange | None:
+    # There are no validators, so no If-Range can match (RFC 9110, 13.1.5).
+    if request.method != hdrs.METH_GET or hdrs.IF_RANGE in request.headers:
+        return None
+    wanted = parse_range(request.headers.getall(hdrs.RANGE, []), size)
+    if wanted is UNSATISFIABLE:
+        raise RangeNotSatisfiable(size)
+    return wanted

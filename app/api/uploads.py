@@ -1,0 +1,164 @@
+"""A picture in a request: raw, as a data URL in JSON, or as a file of a form.
+
+What the head of a request tells is refused before a byte of its body is read;
+the body is read up to its `Content-Length`, which is bounded, within a
+deadline. The bytes alone decide what they are: claimed types are not believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+
+from aiohttp import BodyPartReader, HttpVersion11, MultipartReader, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from app.api.refusals import (
+    LengthRequired,
+    MalformedRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from app.api.request_json import BODY_DEADLINE_SECONDS, parse_object
+from app.errors import InvalidParameter
+from app.transient_images import DataUrlTooLarge, InvalidDataUrl, read_data_url
+
+DEADLINE_SECONDS = web.AppKey("upload_deadline_seconds", float)
+_WAITS_FOR_GO_AHEAD = web.RequestKey("waits_for_go_ahead", bool)
+
+# The names of fields and the boundaries around a picture.
+_OVERHEAD_BYTES = 64 * 1024
+_PART_CHUNK_BYTES = 64 * 1024
+
+
+class Form(Enum):
+    """How the picture is put into the body."""
+
+    RAW = "raw"
+    JSON = "json"
+    MULTIPART = "multipart"
+
+
+def check_upload(request: web.Request, most_bytes: int) -> Form:
+    """Return the body's form, judged by the head of the request.
+
+    Raises `UnsupportedMediaType`, `LengthRequired` or `PayloadTooLarge`, in
+    this order, for a picture of more than *most_bytes*.
+    """
+    if hdrs.CONTENT_ENCODING in request.headers:
+        raise UnsupportedMediaType("The body must not be encoded.")
+    form = _form_of(request.content_type)
+    if request.content_length is None:
+        raise LengthRequired("The body needs a Content-Length.")
+    if request.content_length > _allowance(form, most_bytes):
+        raise _too_large(most_bytes)
+    return form
+
+
+async def read_upload(request: web.Request, form: Form, most_bytes: int) -> bytes:
+    """Return the picture's bytes.
+
+    Raises `PayloadTooLarge`, `InvalidParameter` for `data_url` or `file`,
+    `MalformedRequest`, or `RequestTimeout` for a body that takes too long.
+    """
+    try:
+        async with asyncio.timeout(
+            request.app.get(DEADLINE_SECONDS, BODY_DEADLINE_SECONDS)
+        ):
+            await _go_ahead(request)
+            if form is Form.MULTIPART:
+                return await _file_of(request, most_bytes)
+            body = await request.content.read()
+    except TimeoutError:
+        raise RequestTimeout("The body was not complete in time.") from None
+    if form is Form.RAW:
+        return body
+    # Megabytes of base64 would hold everybody else up.
+    return await asyncio.to_thread(_from_json, body, most_bytes)
+
+
+async def go_ahead_later(request: web.Request) -> None:
+    """Answer `Expect: 100-continue` when the head was accepted: an expect handler.
+
+    aiohttp's own asks for the body before anybody has looked at the head.
+    """
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    request[_WAITS_FOR_GO_AHEAD] = request.version >= HttpVersion11
+
+
+async def _go_ahead(request: web.Request) -> None:
+    if request.get(_WAITS_FOR_GO_AHEAD, False):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # An interim answer; the real one has not begun.
+        request.writer.output_size = 0
+
+
+def _form_of(content_type: str) -> Form:
+    kind, _, subtype = content_type.partition("/")
+    if kind == "image" and subtype not in {"svg+xml", "svg"}:
+        return Form.RAW
+    if content_type == "application/json":
+        return Form.JSON
+    if kind == "multipart":
+        return Form.MULTIPART
+    raise UnsupportedMediaType(
+        "The body must be image/*, application/json or multipart/form-data; "
+        "SVG is not accepted."
+    )
+
+
+def _allowance(form: Form, most_bytes: int) -> int:
+    match form:
+        case Form.RAW:
+            return most_bytes
+        case Form.MULTIPART:
+            return most_bytes + _OVERHEAD_BYTES
+        case Form.JSON:
+            # Base64 is 4/3; wrapped lines and escaped slashes add less than 1/8.
+            return most_bytes * 3 // 2 + _OVERHEAD_BYTES
+
+
+def _from_json(body: bytes, most_bytes: int) -> bytes:
+    document = parse_object(body)
+    unknown = document.keys() - {"data_url"}
+    if unknown:
+        raise InvalidParameter("data_url", "The body must have data_url and no more.")
+    data_url = document.get("data_url")
+    if not isinstance(data_url, str):
+        raise InvalidParameter("data_url", "data_url must be a text.")
+    try:
+        return read_data_url(data_url, most_bytes=most_bytes)
+    except DataUrlTooLarge as error:
+        raise _too_large(most_bytes) from error
+    except InvalidDataUrl as error:
+        raise InvalidParameter("data_url", str(error)) from error
+
+
+async def _file_of(request: web.Request, most_bytes: int) -> bytes:
+    try:
+        parts = MultipartReader(request.headers, request.content)
+        part = await parts.next()
+        if not isinstance(part, BodyPartReader) or part.name != "file":
+            raise InvalidParameter("file", "The form must have exactly one file.")
+        data = await _part_of(part, most_bytes)
+        if await parts.next() is not None:
+            raise InvalidParameter("file", "The form must have exactly one file.")
+    # aiohttp's reader says so when the boundaries are missing or wrong.
+    except (ValueError, RuntimeError, AssertionError, HttpProcessingError) as error:
+        raise MalformedRequest("The body is no well-formed multipart.") from error
+    return data
+
+
+async def _part_of(part: BodyPartReader, most_bytes: int) -> bytes:
+    data = bytearray()
+    while chunk := await part.read_chunk(_PART_CHUNK_BYTES):
+        data += chunk
+        if len(data) > most_bytes:
+            raise _too_large(most_bytes)
+    return bytes(data)
+
+
+def _too_large(most_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"A picture may have at most {most_bytes} bytes.")

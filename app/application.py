@@ -1,0 +1,272 @@
+"""The composition root: alone knows everyone, and how they are closed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from dotenv import dotenv_values
+
+from app.api.auth import Authenticator
+from app.api.dependencies import DEPENDENCIES, Dependencies
+from app.api.lifecycle import Lifecycle
+from app.api.middlewares import install
+from app.api.routes import ROUTES
+from app.api.services import SERVICES, Services
+from app.generation.models import build_models
+from app.generation.models_file import InvalidModelsFile, ModelConfig, load_models
+from app.generation.outbound import open_outbound_session
+from app.prompt_cache.cache import PromptCache
+from app.prompt_cache.entries import PromptEntries
+from app.prompt_cache.generations import Generations
+from app.prompt_cache.hot_tier import HotTier
+from app.prompt_cache.ledger import Ledger
+from app.prompt_cache.painter import Landed, Painter
+from app.prompt_cache.pictures import Pictures
+from app.prompt_cache.single_flight import SingleFlight
+from app.prompt_cache.statistics import Statistics
+from app.settings import InvalidSettings, Settings, load_settings
+from app.storage.filesystem import FilesystemObjectStore
+from app.storage.redis.connection import open_redis
+from app.storage.redis.generations import RedisGenerations
+from app.storage.redis.landings import RedisLandings, open_landings
+from app.storage.redis.prompts import RedisPromptIndex
+from app.storage.redis.statistics import RedisStatistics
+from app.storage.redis.transient import RedisTransientImages
+from app.storage.s3 import open_s3_object_store
+from app.telemetry import Metrics
+from app.transient_images import TransientImages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from app.storage.object_store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What an operator decided: settings and models.
+
+    *image_folder* is set in embedded mode, where the object store is a folder.
+    """
+
+    settings: Settings
+    models: Mapping[str, ModelConfig]
+    image_folder: Path | None = None
+
+
+def load_configuration(
+    *, image_folder: Path | None = None, **overrides: object
+) -> Configuration:
+    """Read settings and models file; raises `InvalidSettings` with every problem."""
+    problems: list[str] = []
+    settings: Settings | None = None
+    models: Mapping[str, ModelConfig] = {}
+    try:
+        settings = load_settings(**overrides)
+        if settings.redis_url is None:
+            problems.append("REDIS_URL: is needed; or try `python -m app dev`")
+        if settings.s3_bucket is None and image_folder is None:
+            problems.append("S3_BUCKET: is needed; or try `python -m app dev`")
+    except InvalidSettings as error:
+        problems += error.problems
+    try:
+        models = load_models(_providers_file(), _environment())
+    except InvalidModelsFile as error:
+        problems += error.problems
+    if settings is None or problems:
+        raise InvalidSettings(problems)
+    return Configuration(settings, models, image_folder)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment over `.env`; what is empty is as if unset."""
+    merged = {**dotenv_values(".env"), **os.environ}
+    return {name: value for name, value in merged.items() if value}
+
+
+def _providers_file() -> Path | None:
+    name = _environment().get("PROVIDERS_FILE")
+    return Path(name) if name else None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What `open_services` yields: the services, and what readiness asks."""
+
+    services: Services
+    dependencies: Dependencies
+    pings: Mapping[str, Callable[[], Awaitable[None]]]
+
+
+@asynccontextmanager
+async def open_services(
+    configuration: Configuration, metrics: Metrics, lifecycle: Lifecycle
+) -> AsyncIterator[Opened]:
+    """Build everything, in order of need, and close it in reverse."""
+    settings = configuration.settings
+    lease_for = timedelta(seconds=settings.lease_seconds)
+    async with AsyncExitStack() as stack:
+        # Who keeps.
+        redis_url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+        redis = await stack.enter_async_context(open_redis(redis_url))
+        store = await stack.enter_async_context(_open_object_store(configuration))
+        index = RedisPromptIndex(commands=redis.commands, leases=redis.leases)
+        landings = await stack.enter_async_context(open_landings(redis.subscriber))
+        ledger = Ledger(store)
+
+        # Who paints.
+        session = await stack.enter_async_context(open_outbound_session())
+        models = build_models(
+            configuration.models,
+            session=session,
+            max_image_bytes=settings.max_image_bytes,
+            observer=metrics,
+        )
+
+        # A picture with an address.
+        transient_images = TransientImages(
+            RedisTransientImages(commands=redis.commands, blobs=redis.blobs),
+            base_url=settings.base_url,
+            max_image_bytes=settings.max_image_bytes,
+            default_ttl_seconds=settings.transient_ttl_seconds,
+            quota_bytes=settings.transient_quota_bytes,
+            total_bytes=settings.transient_total_bytes,
+        )
+        await stack.enter_async_context(transient_images.swept())
+
+        # What prompts became.
+        statistics = Statistics(RedisStatistics(redis.commands))
+        await stack.enter_async_context(statistics.applied())
+        generation_timeout = timedelta(seconds=settings.generation_timeout_seconds)
+        generations = Generations(
+            RedisGenerations(redis.commands), timeout=generation_timeout
+        )
+        pictures = Pictures(
+            ledger=ledger,
+            hot_tier=HotTier(settings.hot_tier_bytes, on_change=metrics.hot_tier_bytes),
+        )
+        painter = Painter(
+            index=index,
+            landings=landings,
+            ledger=ledger,
+            models=models,
+            pictures=pictures,
+            generations=generations,
+            statistics=statistics,
+            references=transient_images.references,
+            generation_timeout=generation_timeout,
+        )
+        flights = _flights(index, landings, lease_for, lifecycle)
+        refreshes = _flights(index, landings, lease_for, lifecycle)
+        stack.push_async_callback(flights.give_up)
+        stack.push_async_callback(refreshes.give_up)
+        cache = PromptCache(
+            index=index,
+            landings=landings,
+            ledger=ledger,
+            pictures=pictures,
+            painter=painter,
+            flights=flights,
+            statistics=statistics,
+            metrics=metrics,
+            lease_for=lease_for,
+        )
+        entries = PromptEntries(
+            index=index,
+            landings=landings,
+            ledger=ledger,
+            pictures=pictures,
+            painter=painter,
+            refreshes=refreshes,
+            statistics=statistics,
+            lease_for=lease_for,
+        )
+        pings = {"redis": redis.ping, "object_store": store.ping}
+        dependencies = await stack.enter_async_context(
+            Dependencies(pings, metrics=metrics)
+        )
+        yield Opened(
+            Services(
+                authenticator=_authenticator(settings),
+                models=models,
+                cache=cache,
+                entries=entries,
+                ledger=ledger,
+                statistics=statistics,
+                generations=generations,
+                transient_images=transient_images,
+                wait_timeout_seconds=settings.wait_timeout_seconds,
+            ),
+            dependencies,
+            pings,
+        )
+
+
+def create_app(
+    configuration: Configuration,
+    *,
+    open_services: Callable[
+        [Configuration, Metrics, Lifecycle], AbstractAsyncContextManager[Opened]
+    ] = open_services,
+) -> web.Application:
+    """Return the application; its services open when it starts."""
+    lifecycle = Lifecycle()
+    metrics = Metrics(
+        routes=[(route.method, route.path) for route in ROUTES],
+        models={alias: model.provider for alias, model in configuration.models.items()},
+    )
+    app = web.Application()
+    install(app, metrics=metrics, lifecycle=lifecycle)
+    app.router.add_routes(ROUTES)
+
+    async def services(app: web.Application) -> AsyncIterator[None]:
+        async with open_services(configuration, metrics, lifecycle) as opened:
+            app[SERVICES] = opened.services
+            app[DEPENDENCIES] = opened.dependencies
+            yield
+
+    app.cleanup_ctx.append(services)
+    return app
+
+
+def _open_object_store(
+    configuration: Configuration,
+) -> AbstractAsyncContextManager[ObjectStore]:
+    if configuration.image_folder is not None:
+        return _open_folder(configuration.image_folder)
+    bucket = configuration.settings.s3_bucket
+    assert bucket is not None  # noqa: S101 - load_configuration saw to it
+    return open_s3_object_store(bucket=bucket)
+
+
+@asynccontextmanager
+async def _open_folder(folder: Path) -> AsyncIterator[ObjectStore]:
+    yield FilesystemObjectStore(folder)
+
+
+def _flights(
+    index: RedisPromptIndex,
+    landings: RedisLandings,
+    lease_for: timedelta,
+    lifecycle: Lifecycle,
+) -> SingleFlight[Landed]:
+    flights: SingleFlight[Landed] = SingleFlight(
+        index=index, landings=landings, lease_for=lease_for
+    )
+    lifecycle.on_finish(flights.drain)
+    lifecycle.on_give_up(flights.give_up)
+    return flights
+
+
+def _authenticator(settings: Settings) -> Authenticator:
+    key = settings.admin_api_key
+    if settings.auth == "off" or key is None:
+        return Authenticator(None)
+    return Authenticator(key.get_secret_value())

@@ -1,0 +1,179 @@
+"""Everything that can go wrong, as one tree that knows no HTTP.
+
+ServiceError
+├── InvalidRequest                what was asked is not well-formed
+│   ├── InvalidParameter          names the parameter
+│   └── InvalidStorageKey
+├── NotAuthenticated
+├── Forbidden
+│   └── InvalidSignature
+├── NotFound
+├── ReferencesGone                a refresh whose reference pictures are gone
+├── UnsupportedImage              bytes that are no accepted picture
+├── QuotaFull                     transient images: no room, nothing is evicted
+├── GenerationError               a painting that ended without a picture
+│   ├── PromptRejected            the provider refused the prompt
+│   ├── ProviderRateLimited
+│   ├── ProviderFailed
+│   │   └── BadImage              the provider answered with no usable picture
+│   └── GenerationTimedOut
+├── QueueFull                     too many paintings wait on this replica
+└── Unavailable                   try again: nothing was decided
+    ├── CacheUnavailable          Redis is away
+    ├── StorageUnavailable        the object store is away
+    ├── StillGenerating           the painting goes on
+    ├── ShuttingDown
+    └── GenerationDisabled
+
+An outage is an exception, never an answer of "nothing there"; a miss is an
+answer, never an exception.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+
+class ServiceError(Exception):
+    """The root. *detail* is a sentence for the caller.
+
+    It never has a prompt, a key, bytes of a picture or an internal address;
+    those belong to the chained exception, which no caller sees.
+    """
+
+    def __init__(self, detail: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class InvalidRequest(ServiceError):
+    """The request is not well-formed."""
+
+
+class InvalidParameter(InvalidRequest):
+    """The value of *parameter* is missing, repeated, malformed or out of bounds."""
+
+    def __init__(self, parameter: str, detail: str) -> None:
+        super().__init__(detail)
+        self.parameter = parameter
+
+
+class InvalidStorageKey(InvalidRequest):
+    """Not an `org/project/category/filename` key."""
+
+
+class NotAuthenticated(ServiceError):
+    """No key, or none that is known."""
+
+
+class Forbidden(ServiceError):
+    """The key is known and may not do this."""
+
+
+class InvalidSignature(Forbidden):
+    """The signature of a URL is not right, or can't be checked here."""
+
+
+class NotFound(ServiceError):
+    """Nothing is there, or nothing that this caller may see."""
+
+
+class ReferencesGone(ServiceError):
+    """Reference pictures of a painting no longer live."""
+
+
+class UnsupportedImage(ServiceError):
+    """The bytes are none of the accepted image types."""
+
+
+class QuotaFull(ServiceError):
+    """No room for another transient image."""
+
+
+class GenerationError(ServiceError):
+    """A painting ended without a picture.
+
+    *maybe_billed* says whether the provider may charge for the attempt.
+    """
+
+    maybe_billed = False
+
+
+class PromptRejected(GenerationError):
+    """The provider refused the prompt."""
+
+
+class ProviderRateLimited(GenerationError):
+    """The provider asked us to slow down; *retry_after* is its own hint."""
+
+
+class ProviderFailed(GenerationError):
+    """The provider is away, answered with an error, or with nonsense."""
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        maybe_billed: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.maybe_billed = maybe_billed
+
+
+class BadImage(ProviderFailed):
+    """The provider's answer holds no picture that we can vouch for."""
+
+    def __init__(self, detail: str, *, maybe_billed: bool = True) -> None:
+        super().__init__(detail, maybe_billed=maybe_billed)
+
+
+class GenerationTimedOut(GenerationError):
+    """The deadline passed while the provider was painting."""
+
+    maybe_billed = True
+
+
+class QueueFull(ServiceError):
+    """Every painting place and every waiting place of a model is taken."""
+
+
+class Unavailable(ServiceError):
+    """Not now; the same request may succeed later."""
+
+
+class CacheUnavailable(Unavailable):
+    """Redis is away, so nothing may be painted and nothing be counted."""
+
+
+class StorageUnavailable(Unavailable):
+    """The object store is away."""
+
+
+class StillGenerating(Unavailable):
+    """The painting goes on; the caller's time is up.
+
+    *generation_id* names the painting where it is known.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after: timedelta | None = None,
+        generation_id: str | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.generation_id = generation_id
+
+
+class ShuttingDown(Unavailable):
+    """This replica is on its way out; another one answers."""
+
+
+class GenerationDisabled(Unavailable):
+    """The operator has switched painting off."""

@@ -1,0 +1,146 @@
+"""Models: the catalogue of who paints, by alias, and who stands in for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from app.errors import GenerationError, InvalidRequest, PromptRejected
+from app.generation.model import Model
+from app.generation.openai_images import OpenAIImages
+from app.generation.painting import Outcome, Painting, PaintObserver, Progress
+from app.generation.placeholder import Placeholder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import ClientSession
+
+    from app.generation.models_file import ModelConfig
+    from app.generation.provider import ImageProvider, PaintRequest
+
+__all__ = [
+    "Model",
+    "Models",
+    "Outcome",
+    "PaintObserver",
+    "Painting",
+    "Progress",
+    "build_models",
+]
+
+_logger = logging.getLogger(__name__)
+
+
+class Models:
+    """Every model of this replica; an alias that is not in it is a `KeyError`."""
+
+    def __init__(self, models: Mapping[str, Model]) -> None:
+        self._models = dict(models)
+        self._chains = {alias: self._chain(alias) for alias in models}
+
+    def __contains__(self, alias: object) -> bool:
+        return alias in self._models
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The names that a request may give, in the order of the file."""
+        return tuple(self._models)
+
+    @property
+    def knows_default(self) -> bool:
+        """Whether a request may leave its model out."""
+        return "default" in self
+
+    def price_of(self, alias: str) -> float:
+        """Return what a picture by *alias* itself costs."""
+        return self._models[alias].price
+
+    def price_at_most(self, alias: str) -> float:
+        """Return what `paint` may cost: each fall-back may be billed in turn."""
+        return sum(model.price for model in self._chains[alias])
+
+    async def paint(
+        self,
+        alias: str,
+        request: PaintRequest,
+        *,
+        deadline: float,
+        progress: Progress | None = None,
+    ) -> Painting:
+        """Have *alias*, or after a failure one of its fall-backs, paint.
+
+        *deadline* is a time of the event loop's clock and bounds everything.
+        Fall-backs are asked in order, each followed by its own. Raises
+        `QueueFull` at once where no place is left to wait, `PromptRejected`
+        from whoever refused, and otherwise the last model's failure:
+        `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
+        `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
+        """
+        progress = progress or Progress()
+        *others, last = self._chains[alias]
+        for model in others:
+            try:
+                return await model.paint(request, deadline=deadline, progress=progress)
+            except PromptRejected:
+                raise
+            except (GenerationError, InvalidRequest) as failure:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                _logger.warning(
+                    "falling back",
+                    extra={"model": model.alias, "error": type(failure).__name__},
+                )
+        return await last.paint(request, deadline=deadline, progress=progress)
+
+    def _chain(self, alias: str) -> list[Model]:
+        """Return the models to ask for *alias*, in order, each of them once."""
+        chain: dict[str, Model] = {}
+        waiting = [alias]
+        while waiting:
+            name = waiting.pop()
+            if name not in chain:
+                chain[name] = self._models[name]
+                waiting.extend(reversed(chain[name].fallbacks))
+        return list(chain.values())
+
+
+def build_models(
+    configs: Mapping[str, ModelConfig],
+    *,
+    session: ClientSession,
+    max_image_bytes: int,
+    observer: PaintObserver,
+) -> Models:
+    """Make every model of a checked models file; they share *session*."""
+    return Models(
+        {
+            alias: Model(
+                config,
+                _adapter(config, session, max_image_bytes),
+                max_image_bytes=max_image_bytes,
+                observer=observer,
+            )
+            for alias, config in configs.items()
+        }
+    )
+
+
+def _adapter(
+    config: ModelConfig, session: ClientSession, max_image_bytes: int
+) -> ImageProvider:
+    match config.provider:
+        case "placeholder":
+            return Placeholder(config.options)
+        case "openai":
+            return OpenAIImages(
+                session=session,
+                model=config.model,
+                max_image_bytes=max_image_bytes,
+                base_url=config.base_url,
+                api_key=config.api_key,
+                options=config.options,
+            )
+        case unknown:
+            raise ValueError(f"{unknown} is not built into this version")

@@ -1,0 +1,68 @@
+"""Painting: what comes of a call to a model, and who is told about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from app.generation.places import Places
+    from app.image import Image
+
+
+class Outcome(StrEnum):
+    """How a call that reached a provider ended; unchanged a label of metrics."""
+
+    OK = "ok"
+    REJECTED = "rejected"
+    RATE_LIMITED = "rate_limited"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    BAD_IMAGE = "bad_image"
+
+
+class PaintObserver(Protocol):
+    """Who counts calls and money."""
+
+    def provider_call(
+        self, provider: str, model: str, outcome: str, seconds: float, price: float
+    ) -> None:
+        """Note one call that reached *provider* for the alias *model*.
+
+        *outcome* is an `Outcome`, *price* what the call may have cost.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """A picture that has passed every check, and who painted it.
+
+    *model* is the alias that did, with its own *price*; *seconds* are those of
+    its call, without queueing.
+    """
+
+    image: Image
+    model: str
+    price: float
+    seconds: float
+    is_placeholder: bool
+
+
+class Progress:
+    """How one painting gets on, for whoever watches it from outside.
+
+    *spent* is what all its calls so far may have cost, also where they failed
+    or were cancelled; *is_running* says that a provider is at work.
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self.is_running = False
+        self.places: Places | None = None
+
+    @property
+    def queue_position(self) -> int | None:
+        """How many turns are to pass until it is painted; None if none are."""
+        return self.places.position_of(self) if self.places else None

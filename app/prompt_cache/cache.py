@@ -1,0 +1,284 @@
+"""PromptCache: the loading process, from a prompt to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from cachetools import LRUCache
+
+from app.errors import CacheUnavailable, StillGenerating, StorageUnavailable
+from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.lease import Lease
+from app.prompt_cache.pictures import PictureGone
+from app.prompt_cache.single_flight import WRITER
+from app.storage.prompt_index import FailedBefore, Following, Leading
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.prompt_cache.ledger import Ledger
+    from app.prompt_cache.painter import Landed, Painter
+    from app.prompt_cache.pictures import Pictures
+    from app.prompt_cache.prompt_key import PromptKey
+    from app.prompt_cache.single_flight import Flight, SingleFlight
+    from app.prompt_cache.statistics import Statistics
+    from app.storage.object_store import ByteRange
+    from app.storage.prompt_index import Landings, PromptIndex
+    from app.telemetry import Metrics
+
+# How often a reader starts again whose picture or entry went away under it.
+ROUNDS = 4
+RESTORING_AT_MOST_SECONDS = 2.0
+DECODED_RECORDS = 2048
+
+
+class Outcome(StrEnum):
+    """How a look-up ended; unchanged a label of metrics."""
+
+    HIT = "hit"
+    MISS = "miss"
+    COALESCED = "coalesced"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The picture of a prompt.
+
+    *hits* is what `INCR` returned, None for a MISS and where nothing could be
+    counted; *generation_id* is set on the MISS alone; *data* are the bytes
+    where a flight has just painted them; *record* is what Redis had.
+    """
+
+    entry: PromptEntry
+    outcome: Outcome
+    hits: int | None = None
+    generation_id: str | None = None
+    data: bytes | None = None
+    record: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptCache:
+    """What prompts became, across replicas."""
+
+    index: PromptIndex
+    landings: Landings
+    ledger: Ledger
+    pictures: Pictures
+    painter: Painter
+    flights: SingleFlight[Landed]
+    statistics: Statistics
+    metrics: Metrics
+    lease_for: timedelta
+
+    def __post_init__(self) -> None:
+        """Make room for the records that were decoded lately."""
+        decoded: LRUCache[bytes, PromptEntry] = LRUCache(DECODED_RECORDS)
+        object.__setattr__(self, "_decoded", decoded)
+
+    async def get_or_generate(self, key: PromptKey, *, wait_seconds: float) -> Answer:
+        """Return the picture of a prompt, painting it if nobody has.
+
+        Waits for *wait_seconds* at most and then raises `StillGenerating`; the
+        painting goes on. May cost money. Raises `GenerationError` as the
+        painting ended, `QueueFull`, `CacheUnavailable`, `StorageUnavailable`.
+        """
+        deadline = time.monotonic() + wait_seconds
+        landed: Landed | None = None
+        has_waited = False
+        for _ in range(ROUNDS):
+            # Have we painted it?
+            found = await self._look_up(key, landed, has_waited=has_waited)
+            if found is not None:
+                return found
+            # Is someone painting it? Did we paint it and forget? Paint it.
+            try:
+                flight, landed = await self._join(key, deadline - time.monotonic())
+            except CacheUnavailable:
+                # Redis went away meanwhile, or has no memory left for a lease.
+                return await self._find_in_ledger(key)
+            has_waited = landed.was_painting if landed else flight.leader_id is not None
+            if landed is not None and landed.is_painted and landed.claim():
+                self.metrics.lookup(Outcome.MISS)
+                return Answer(
+                    landed.entry,
+                    Outcome.MISS,
+                    generation_id=landed.generation_id,
+                    data=landed.data,
+                )
+        raise StillGenerating(
+            "The picture changes faster than it can be read.",
+            retry_after=timedelta(seconds=1),
+        )
+
+    async def find(self, key: PromptKey) -> Answer | None:
+        """Return the picture of a painted prompt, or None; never paints.
+
+        One that only the ledger knows is restored.
+        """
+        found = await self._look_up(key)
+        try:
+            if found is None and await self._restore(key):
+                found = await self._look_up(key)
+        except CacheUnavailable:
+            found = await self._find_in_ledger(key)
+        if found is None:
+            self.metrics.lookup(Outcome.MISS)
+        return found
+
+    async def read(self, answer: Answer) -> bytes | None:
+        """Return the bytes of an answer that are at hand or few, else None."""
+        if answer.data is not None:
+            return answer.data
+        async with self._noticing_loss(answer):
+            return await self.pictures.read(answer.entry)
+
+    @asynccontextmanager
+    async def open(
+        self, answer: Answer, byte_range: ByteRange | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open an answer's picture in the ledger for streaming.
+
+        Raises `PictureGone`: the caller starts again with `get_or_generate`.
+        """
+        async with (
+            self._noticing_loss(answer),
+            self.pictures.open(answer.entry, byte_range) as chunks,
+        ):
+            yield chunks
+
+    @asynccontextmanager
+    async def _noticing_loss(self, answer: Answer) -> AsyncIterator[None]:
+        try:
+            yield
+        except PictureGone:
+            # Compare and delete: a newer entry, of a refresh, stays.
+            if answer.record is not None:
+                await self.index.drop(answer.entry.prompt_hash, answer.record)
+            raise
+
+    async def _look_up(
+        self,
+        key: PromptKey,
+        landed: Landed | None = None,
+        *,
+        has_waited: bool = False,
+    ) -> Answer | None:
+        now_ms = time.time_ns() // 1_000_000
+        try:
+            counted = await self.index.look_up(key.hash, now_ms)
+        except CacheUnavailable:
+            return await self._find_in_ledger(key)
+        if counted is None:
+            return None
+        entry = self._decode(key.hash, counted.record)
+        outcome = Outcome.HIT
+        if has_waited:
+            outcome = Outcome.COALESCED
+        elif landed is not None and landed.claim():
+            outcome = Outcome.RESTORED
+        self.metrics.lookup(outcome)
+        if counted.hits is None:
+            self.metrics.uncounted_hit()
+        else:
+            self.statistics.hit(entry, counted.hits, now_ms)
+            if outcome is Outcome.COALESCED:
+                self.statistics.coalesced(entry)
+        is_same = landed is not None and landed.entry.image_id == entry.image_id
+        return Answer(
+            entry,
+            outcome,
+            hits=counted.hits,
+            data=landed.data if landed and is_same else None,
+            record=counted.record,
+        )
+
+    async def _find_in_ledger(self, key: PromptKey) -> Answer:
+        """Serve what is painted while Redis is away; nothing is paid in the dark."""
+        try:
+            manifest = await self.ledger.read(key.project, key.hash)
+        except StorageUnavailable as error:
+            raise CacheUnavailable("The cache and the store are away.") from error
+        if manifest is None or manifest.entry is None:
+            raise CacheUnavailable("The cache is away, so nothing can be painted.")
+        self.metrics.lookup(Outcome.HIT)
+        self.metrics.uncounted_hit()
+        return Answer(manifest.entry, Outcome.HIT)
+
+    async def _join(
+        self, key: PromptKey, wait_seconds: float
+    ) -> tuple[Flight[Landed], Landed | None]:
+        async def lead(flight: Flight[Landed], lease: Lease) -> Landed:
+            return await self.painter.restore_or_paint(key, flight, lease)
+
+        async def acquire(token: str) -> object:
+            verdict = await self.index.acquire(key.hash, token, self.lease_for)
+            # A picture outranks a remembered failure; a manifest whose picture
+            # is gone does not, or everyone who asks would pay for it again.
+            if isinstance(verdict, FailedBefore) and await self._is_painted(key):
+                return await self.index.hold(key.hash, token, self.lease_for)
+            return verdict
+
+        return await self.flights.join(
+            key.hash, lead, acquire, wait_seconds=max(0.0, wait_seconds)
+        )
+
+    async def _is_painted(self, key: PromptKey) -> bool:
+        try:
+            manifest = await self.ledger.read(key.project, key.hash)
+            if manifest is None or manifest.entry is None:
+                return False
+            return await self.ledger.has_image(manifest.entry)
+        except StorageUnavailable:
+            return False
+
+    async def _restore(self, key: PromptKey) -> bool:
+        """Write the entry of a prompt that only the ledger knows.
+
+        Says whether it is there.
+        """
+        lease = Lease(self.index, key.hash, f"{WRITER}{uuid4()}", self.lease_for)
+        deadline = time.monotonic() + RESTORING_AT_MOST_SECONDS
+        with self.landings.expect(key.hash) as landing:
+            while True:
+                manifest = await self.ledger.read(key.project, key.hash)
+                if manifest is None:
+                    return False
+                match await lease.hold():
+                    case Leading():
+                        return await self._restore_under(lease, key)
+                    case Following() if time.monotonic() < deadline:
+                        # A painting or a restoration: it writes the entry.
+                        await landing.wait(RESTORING_AT_MOST_SECONDS / ROUNDS)
+                if await self._is_known(key):
+                    return True
+                if time.monotonic() > deadline:
+                    return False
+
+    async def _restore_under(self, lease: Lease, key: PromptKey) -> bool:
+        # Read again: what was read before the lease may have been purged.
+        try:
+            manifest = await self.ledger.read(key.project, key.hash)
+            return manifest is not None and await self.painter.restore(
+                manifest.entry, lease
+            )
+        finally:
+            await asyncio.shield(lease.release())
+
+    async def _is_known(self, key: PromptKey) -> bool:
+        return (await self.index.peek([key.hash]))[0] is not None
+
+    def _decode(self, prompt_hash: str, record: bytes) -> PromptEntry:
+        decoded: LRUCache[bytes, PromptEntry] = self._decoded  # type: ignore[attr-defined]
+        entry = decoded.get(record)
+        if entry is None:
+            entry = decoded[record] = PromptEntry.from_record(prompt_hash, record)
+        return entry

@@ -1,0 +1,71 @@
+"""Which picture is it? Pure: does no I/O and knows no request.
+
+The hash of a prompt is SHA-256 over canonical JSON (sorted names, no spaces,
+UTF-8: the subset of RFC 8785 that text, integers and null need) of a version,
+the project and every parameter with its default applied. Nothing is
+concatenated, truncated or folded, so different values never meet.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from app.storage.storage_key import Project
+
+VERSION = 1
+DEFAULT_MODEL = "default"
+
+_PROMPT_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a caller can say about a picture; None where it was not said."""
+
+    prompt: str
+    model: str = DEFAULT_MODEL
+    aspect_ratio: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    variant: int = 0
+    references: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every parameter by its name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Parameters:
+        """Read what `as_json` made."""
+        return cls(**{**fields, "references": tuple(fields.get("references", ()))})
+
+
+@dataclass(frozen=True)
+class PromptKey:
+    """A prompt of a project: what the cache, the lease and the ledger go by."""
+
+    project: Project
+    parameters: Parameters
+
+    @cached_property
+    def hash(self) -> str:
+        """64 hex digits; equal exactly where project and parameters are."""
+        canonical = {
+            "version": VERSION,
+            "project": str(self.project),
+            **self.parameters.as_json(),
+        }
+        return sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def is_prompt_hash(text: str) -> bool:
+    """Say whether *text* has the form of a prompt hash."""
+    return _PROMPT_HASH.fullmatch(text) is not None

@@ -1,0 +1,94 @@
+"""Rebuild: the entries of a project, restored from its manifests.
+
+Entries that are there already are passed over, so that a run that was
+interrupted goes on where it stopped, and two runs do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.lease import Lease
+from app.prompt_cache.single_flight import WRITER
+from app.storage.prompt_index import Leading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from app.prompt_cache.ledger import Ledger
+    from app.prompt_cache.painter import Painter
+    from app.storage.prompt_index import PromptIndex
+    from app.storage.storage_key import Project
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a rebuild met: entries *restored*, already *known*, or *lost*.
+
+    Lost are manifests that can't be read or whose picture is gone; *busy* are
+    prompts that somebody else was writing about.
+    """
+
+    restored: int = 0
+    known: int = 0
+    lost: int = 0
+    busy: int = 0
+
+    def __iadd__(self, other: Tally) -> Self:
+        self.restored += other.restored
+        self.known += other.known
+        self.lost += other.lost
+        self.busy += other.busy
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """Restores entries at no more than *per_second* manifests a second."""
+
+    index: PromptIndex
+    ledger: Ledger
+    painter: Painter
+    lease_for: timedelta
+    per_second: float
+
+    async def run(
+        self, project: Project, on_progress: Callable[[], object] = lambda: None
+    ) -> Tally:
+        """Restore every entry of *project*; *on_progress* after each manifest."""
+        tally = Tally()
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        async for prompt_hash in self.ledger.manifests(project):
+            await self._restore(project, prompt_hash, tally)
+            on_progress()
+            due = max(due + 1 / self.per_second, loop.time() - 1)
+            await asyncio.sleep(max(0, due - loop.time()))
+        return tally
+
+    async def _restore(self, project: Project, prompt_hash: str, tally: Tally) -> None:
+        (known,) = await self.index.peek([prompt_hash])
+        if known is not None:
+            # The list may have lost it with a replica's last batch.
+            entry = PromptEntry.from_record(prompt_hash, known.record)
+            self.painter.statistics.added(entry)
+            tally.known += 1
+            return
+        lease = Lease(self.index, prompt_hash, f"{WRITER}{uuid4()}", self.lease_for)
+        if not isinstance(await lease.hold(), Leading):
+            tally.busy += 1
+            return
+        try:
+            # Read under the lease: a purge in between leaves nothing behind.
+            manifest = await self.ledger.read(project, prompt_hash)
+            if manifest and await self.painter.restore(manifest.entry, lease):
+                tally.restored += 1
+            else:
+                tally.lost += 1
+        finally:
+            await lease.release()

@@ -1,0 +1,202 @@
+"""What each project's cache did, gathered here and written in batches.
+
+A hit does not wait for its statistics: they are summed in memory and applied
+a few times a second, each batch exactly once. A replica that is killed loses
+at most its last batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from app.errors import CacheUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.prompt_cache.entry import PromptEntry
+
+logger = logging.getLogger(__name__)
+
+APPLY_EVERY_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Batch:
+    """What happened to one project since the last batch.
+
+    *sums* are amounts by name; *accesses* the time (ms) and the hits of the
+    last access of a prompt hash; *added* the time and the size of entries that
+    came, *removed* the size of those that went.
+    """
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    accesses: dict[str, tuple[int, int]] = field(default_factory=dict)
+    added: dict[str, tuple[int, int]] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a prompt stands in its project's list: by its access (ms) or hits."""
+
+    score: int
+    prompt_hash: str
+
+
+class StatisticsStore(Protocol):
+    """Where the sums of all replicas meet."""
+
+    async def apply(self, project: str, number: int, batch: Batch) -> None:
+        """Add *batch* unless *number* was added before; `CacheUnavailable`."""
+        ...
+
+    async def read(self, project: str) -> dict[str, float]:
+        """Return the sums by name, `entries` and `last_accessed_ms` with them."""
+        ...
+
+    async def page(
+        self, project: str, *, by_hits: bool, after: tuple[int, str], limit: int
+    ) -> list[tuple[int, str]]:
+        """Return scores and prompt hashes, the highest first, after *after*."""
+        ...
+
+
+class Statistics:
+    """The sums of this replica on their way to the store."""
+
+    def __init__(self, store: StatisticsStore) -> None:
+        self._store = store
+        self._batches: dict[str, Batch] = defaultdict(Batch)
+        self._sending: dict[str, tuple[int, Batch]] = {}
+        self._number = 0
+        self._applying = asyncio.Lock()
+
+    def hit(self, entry: PromptEntry, hits: int, now_ms: int) -> None:
+        """Note a counted hit."""
+        batch = self._batches[str(entry.project)]
+        batch.sums["hits"] += 1
+        if entry.price:
+            batch.sums["saved"] += entry.price
+        # Replies overtake each other: the latest hit is not the last to come.
+        access = (now_ms, hits)
+        batch.accesses[entry.prompt_hash] = max(
+            access, batch.accesses.get(entry.prompt_hash, access)
+        )
+
+    def coalesced(self, entry: PromptEntry) -> None:
+        """Note that a hit, counted as such, had waited for a painting."""
+        self._batches[str(entry.project)].sums["coalesced"] += 1
+
+    def generated(self, project: str, seconds: float) -> None:
+        """Note a generation that brought a picture."""
+        sums = self._batches[project].sums
+        sums["misses"] += 1
+        sums["generation_seconds"] += seconds
+
+    def failed(self, project: str) -> None:
+        """Note a generation that brought none."""
+        self._batches[project].sums["failures"] += 1
+
+    def spent(self, project: str, price: float) -> None:
+        """Note money that the provider may have billed."""
+        if price:
+            self._batches[project].sums["spend"] += price
+
+    def added(self, entry: PromptEntry) -> None:
+        """Note an entry that is there now; once more is a no-op."""
+        batch = self._batches[str(entry.project)]
+        batch.added[entry.prompt_hash] = (entry.created_ms, entry.size)
+
+    def replaced(self, old: PromptEntry, new: PromptEntry) -> None:
+        """Note that an entry has another picture now."""
+        # Where a lost Redis has forgotten the old one, it is there again first.
+        self.added(old)
+        batch = self._batches[str(new.project)]
+        batch.sums["bytes_stored"] += new.size - old.size
+
+    def removed(self, entry: PromptEntry) -> None:
+        """Note an entry that was purged."""
+        batch = self._batches[str(entry.project)]
+        batch.added.pop(entry.prompt_hash, None)
+        batch.accesses.pop(entry.prompt_hash, None)
+        # Purged twice in one batch, it is the first one that the list knows.
+        batch.removed.setdefault(entry.prompt_hash, entry.size)
+
+    async def apply(self) -> None:
+        """Send what was gathered; what can't be sent waits under its number."""
+        async with self._applying:
+            for project in list(self._batches):
+                if project not in self._sending:
+                    self._number += 1
+                    batch = self._batches.pop(project)
+                    self._sending[project] = (self._number, batch)
+            for project, (number, batch) in list(self._sending.items()):
+                await self._store.apply(project, number, batch)
+                del self._sending[project]
+
+    async def apply_if_possible(self) -> None:
+        """Send what was gathered, or leave it for later where Redis is away.
+
+        Whoever holds a prompt's lease calls this before letting go of it, so
+        that what came and what went reach the list in their order.
+        """
+        with suppress(CacheUnavailable):
+            await self.apply()
+
+    async def read(self, project: str) -> dict[str, Any]:
+        """Return a project's sums under the names of the contract."""
+        await self.apply_if_possible()
+        sums = await self._store.read(project)
+        hits, misses = int(sums.get("hits", 0)), int(sums.get("misses", 0))
+        last_ms = sums.get("last_accessed_ms")
+        return {
+            "project": project,
+            "entries": int(sums.get("entries", 0)),
+            "hits": hits,
+            "misses": misses,
+            "hit_rate": hits / (hits + misses) if hits + misses else 0,
+            "coalesced": int(sums.get("coalesced", 0)),
+            "failures": int(sums.get("failures", 0)),
+            "bytes_stored": int(sums.get("bytes_stored", 0)),
+            "generation_seconds": round(sums.get("generation_seconds", 0.0), 6),
+            "spend": round(sums.get("spend", 0.0), 6),
+            "saved": round(sums.get("saved", 0.0), 6),
+            "last_accessed_at": (
+                datetime.fromtimestamp(last_ms / 1000, UTC) if last_ms else None
+            ),
+        }
+
+    async def page(
+        self, project: str, *, by_hits: bool, after: Place | None, limit: int
+    ) -> list[Place]:
+        """Return prompts, the latest or the most hit first, after *after*."""
+        last = (after.score, after.prompt_hash) if after else (0, "")
+        await self.apply_if_possible()
+        found = await self._store.page(
+            project, by_hits=by_hits, after=last, limit=limit
+        )
+        return [Place(score, prompt_hash) for score, prompt_hash in found]
+
+    @asynccontextmanager
+    async def applied(self) -> AsyncIterator[None]:
+        """Apply batches as long as the context is open, and the last at its end."""
+        applying = asyncio.create_task(self._keep_applying(), name="statistics")
+        try:
+            yield
+        finally:
+            applying.cancel()
+            await asyncio.wait([applying])
+            await self.apply_if_possible()
+
+    async def _keep_applying(self) -> None:
+        while True:
+            await asyncio.sleep(APPLY_EVERY_SECONDS)
+            # The batch waits under its number; the outage is told elsewhere.
+            await self.apply_if_possible()

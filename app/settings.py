@@ -1,0 +1,127 @@
+"""Settings from the environment: frozen, checked all at once, secrets hidden.
+
+The environment outranks `.env` in the working directory; an empty value is as
+if unset. Nothing but the composition root reads them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+Bytes = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, le=86_400)]
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+_MIN_KEY_LENGTH = 32
+
+
+class InvalidSettings(ValueError):
+    """Every problem of the configuration, one sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """What an operator can set; `docs/configuration.md` has the same table."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = "0.0.0.0"  # noqa: S104 - a container's service; `dev` binds to loopback
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    redis_url: SecretStr | None = None
+    s3_bucket: (
+        Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None
+    ) = None
+    public_base_url: str | None = None
+    auth: Literal["required", "off"] = "required"
+    admin_api_key: SecretStr | None = None
+    providers_file: Path | None = None
+    max_image_bytes: Annotated[int, Field(ge=1)] = 16 * MIB
+    image_url_threshold_bytes: Bytes = 262_144
+    transient_ttl_seconds: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, le=31_536_000)
+    ] = 0
+    transient_quota_bytes: Bytes = 256 * MIB
+    transient_total_bytes: Bytes = 0
+    hot_tier_bytes: Bytes = 128 * MIB
+    generation_timeout_seconds: Seconds = 300
+    wait_timeout_seconds: Seconds = 60
+    lease_seconds: Annotated[float, Field(ge=0.5, allow_inf_nan=False, le=3600)] = 20
+    shutdown_grace_seconds: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, le=3600)
+    ] = 30
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme_is_known(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and urlsplit(url.get_secret_value()).scheme not in _REDIS_SCHEMES:
+            known = ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES)
+            raise ValueError(f"must start with one of {known}")
+        return url
+
+    @field_validator("public_base_url")
+    @classmethod
+    def _base_url_is_absolute(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http:// or https:// address")
+        if parts.query or parts.fragment or parts.username:
+            raise ValueError("must have no query, fragment or user")
+        return url.rstrip("/")
+
+    @field_validator("admin_api_key")
+    @classmethod
+    def _admin_key_is_long(cls, key: SecretStr | None) -> SecretStr | None:
+        if key and len(key.get_secret_value()) < _MIN_KEY_LENGTH:
+            raise ValueError(f"must have at least {_MIN_KEY_LENGTH} characters")
+        return key
+
+    @model_validator(mode="after")
+    def _a_key_is_set_where_one_is_asked_for(self) -> Self:
+        if self.auth == "required" and self.admin_api_key is None:
+            raise ValueError(
+                "ADMIN_API_KEY: AUTH=required needs it (or set AUTH=off on a "
+                "network that you trust)"
+            )
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """The address under which providers and browsers reach the service."""
+        return self.public_base_url or f"http://127.0.0.1:{self.port}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; *overrides* outrank it.
+
+    Raises `InvalidSettings` with every problem, each naming its variable.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in item["loc"][:1]).upper()
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}: {message}" if name else message)
+        raise InvalidSettings(problems) from error

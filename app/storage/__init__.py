@@ -1,0 +1,1 @@
+"""Who keeps: the ledger in an object store, and the cache before it."""

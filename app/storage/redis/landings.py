@@ -1,0 +1,92 @@
+"""`Landings` over Redis Pub/Sub: one subscription for each replica.
+
+A message may be lost while the connection is (re)made, so waiters poll as
+well: the news only makes them faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from app.storage.redis import keys
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from app.storage.redis.connection import Client
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_EVERY_SECONDS = 0.2
+
+
+class RedisLandings:
+    """Hands the news of one channel to whoever expects a prompt."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._expected: dict[str, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def expect(self, prompt_hash: str) -> Iterator[RedisLanding]:
+        """Collect the news of a prompt as long as the context is open."""
+        landed = asyncio.Event()
+        expecting = self._expected.setdefault(prompt_hash, set())
+        expecting.add(landed)
+        try:
+            yield RedisLanding(landed)
+        finally:
+            expecting.discard(landed)
+            if not expecting:
+                self._expected.pop(prompt_hash, None)
+
+    async def listen(self) -> None:
+        """Pass the news on until cancelled; reconnect for ever."""
+        while True:
+            try:
+                await self._listen_once()
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.info(
+                    "landings are not heard", extra={"reason": type(error).__name__}
+                )
+            await asyncio.sleep(RECONNECT_EVERY_SECONDS)
+
+    async def _listen_once(self) -> None:
+        async with self._client.pubsub() as subscription:
+            await subscription.subscribe(keys.LANDED)
+            while True:
+                message = await subscription.get_message(timeout=1.0)
+                if message is not None and message["type"] == "message":
+                    for landed in self._expected.get(message["data"].decode(), ()):
+                        landed.set()
+
+
+class RedisLanding:
+    """The news of one prompt."""
+
+    def __init__(self, landed: asyncio.Event) -> None:
+        self._landed = landed
+
+    async def wait(self, at_most_seconds: float) -> None:
+        """Return when there is news since the last call, or the time is up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(at_most_seconds):
+                await self._landed.wait()
+        self._landed.clear()
+
+
+@asynccontextmanager
+async def open_landings(client: Client) -> AsyncIterator[RedisLandings]:
+    """Listen for landings as long as the context is open."""
+    landings = RedisLandings(client)
+    listening = asyncio.create_task(landings.listen(), name="landings")
+    try:
+        yield landings
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])

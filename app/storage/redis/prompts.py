@@ -1,0 +1,170 @@
+"""`PromptIndex` in Redis: entries, leases and remembered failures."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from app.errors import CacheUnavailable
+from app.storage.prompt_index import (
+    CountedRecord,
+    FailedBefore,
+    Following,
+    Leading,
+    Painted,
+    SeenRecord,
+)
+from app.storage.redis import keys, scripts
+from app.storage.redis.connection import CacheFull, RedisConnection, Script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class RedisPromptIndex:
+    """Look-ups go over *commands*; leases and commits over connections of their own.
+
+    A lease must be renewed while everything else waits for a breaker.
+    """
+
+    def __init__(self, *, commands: RedisConnection, leases: RedisConnection) -> None:
+        self._commands = commands
+        self._leases = leases
+
+    async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
+        """Return the record and count the hit; uncounted where Redis has no memory.
+
+        Never sent twice: an `INCR` whose reply was lost has counted.
+        """
+        found_at = [keys.entry(prompt_hash), keys.hits(prompt_hash)]
+        try:
+            found = await self._commands.run(
+                scripts.LOOK_UP, found_at, [now_ms], retry=False
+            )
+        except CacheFull:
+            found = await self._commands.run(scripts.PEEK, found_at)
+            return CountedRecord(found[0], None) if found else None
+        return CountedRecord(found[0], found[1]) if found else None
+
+    async def peek(self, prompt_hashes: Sequence[str]) -> list[SeenRecord | None]:
+        """Return records in order, without counting."""
+        return list(await asyncio.gather(*map(self._peek, prompt_hashes)))
+
+    async def _peek(self, prompt_hash: str) -> SeenRecord | None:
+        found = await self._commands.run(
+            scripts.PEEK, [keys.entry(prompt_hash), keys.hits(prompt_hash)]
+        )
+        if not found:
+            return None
+        record, last_accessed, hits = found
+        return SeenRecord(
+            record, int(hits or 0), int(last_accessed) if last_accessed else None
+        )
+
+    async def acquire(
+        self, prompt_hash: str, token: str, lease_for: timedelta
+    ) -> Leading | Following | Painted | FailedBefore:
+        """Take the lease for a painting, unless there is nothing to paint."""
+        verdict = await self._write(
+            scripts.ACQUIRE,
+            [
+                keys.entry(prompt_hash),
+                keys.failure(prompt_hash),
+                keys.lease(prompt_hash),
+            ],
+            [token, _milliseconds(lease_for)],
+        )
+        match verdict:
+            case [b"lead"]:
+                return Leading()
+            case [b"painted"]:
+                return Painted()
+            case [b"follow", holder]:
+                return Following(holder.decode())
+            case [b"failed", failure, remaining_ms]:
+                return FailedBefore(failure, timedelta(milliseconds=remaining_ms))
+        raise AssertionError(verdict)
+
+    async def hold(
+        self, prompt_hash: str, token: str, lease_for: timedelta
+    ) -> Leading | Following:
+        """Take or renew the lease, whatever is known of the prompt."""
+        holder = await self._write(
+            scripts.HOLD, [keys.lease(prompt_hash)], [token, _milliseconds(lease_for)]
+        )
+        return Following(holder.decode()) if holder else Leading()
+
+    async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
+        """Write the entry, tell the followers, release; False if the lease is lost."""
+        committed = await self._write(
+            scripts.COMMIT,
+            [
+                keys.entry(prompt_hash),
+                keys.failure(prompt_hash),
+                keys.lease(prompt_hash),
+            ],
+            [token, record, keys.LANDED, prompt_hash],
+        )
+        return bool(committed)
+
+    async def fail(
+        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+    ) -> bool:
+        """Remember a failure, tell the followers, release."""
+        noted = await self._write(
+            scripts.FAIL,
+            [keys.failure(prompt_hash), keys.lease(prompt_hash)],
+            [token, failure, _milliseconds(remember_for), keys.LANDED, prompt_hash],
+        )
+        return bool(noted)
+
+    async def release(self, prompt_hash: str, token: str) -> None:
+        """Tell the followers and release the lease if it is still ours."""
+        await self._write(
+            scripts.RELEASE,
+            [keys.lease(prompt_hash)],
+            [token, keys.LANDED, prompt_hash],
+        )
+
+    async def remembered(self, prompt_hash: str) -> FailedBefore | None:
+        """Return the failure that is remembered for a prompt, or None."""
+        found = await self._commands.run(
+            scripts.REMEMBERED, [keys.failure(prompt_hash)]
+        )
+        return (
+            FailedBefore(found[0], timedelta(milliseconds=found[1])) if found else None
+        )
+
+    async def forget(self, prompt_hash: str, token: str) -> bool | None:
+        """Remove entry, hits and failure; None where the lease is lost."""
+        removed = await self._write(
+            scripts.FORGET,
+            [
+                keys.entry(prompt_hash),
+                keys.hits(prompt_hash),
+                keys.failure(prompt_hash),
+                keys.lease(prompt_hash),
+            ],
+            [token],
+        )
+        return None if removed < 0 else removed > 0
+
+    async def drop(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry if it still is *record*; its hits stay."""
+        return bool(
+            await self._write(scripts.DROP, [keys.entry(prompt_hash)], [record])
+        )
+
+    async def _write(
+        self, script: Script, script_keys: list[str], args: list[str | bytes | int]
+    ) -> Any:
+        try:
+            return await self._leases.run(script, script_keys, args)
+        except CacheFull as error:
+            # No lease can be had, so nothing may be painted: as if it were away.
+            raise CacheUnavailable("The cache is full.") from error
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return max(1, round(duration.total_seconds() * 1000))

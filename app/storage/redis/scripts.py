@@ -1,0 +1,171 @@
+"""Every line of Lua about prompts, with the order of KEYS and ARGV.
+
+Whoever writes about a prompt holds its lease, and the scripts check it: a
+reader that read the manifest just before a purge could otherwise write the
+entry just after it. The token of a lease is made before the first attempt, so
+that every script may run twice.
+"""
+
+from __future__ import annotations
+
+from app.storage.redis.connection import Script
+
+# KEYS entry, hits. ARGV now in ms. The hit path: one look-up, one INCR.
+# Without `allow-oom`, so that a full Redis refuses it: see PEEK.
+LOOK_UP = Script.of("""\
+#!lua
+local record = redis.call('HGET', KEYS[1], 'r')
+if not record then return false end
+redis.call('HSET', KEYS[1], 'a', ARGV[1])
+return {record, redis.call('INCR', KEYS[2])}
+""")
+
+# KEYS entry, hits. What is there, uncounted: lists, and a Redis without memory.
+PEEK = Script.of("""\
+#!lua flags=no-writes
+local found = redis.call('HMGET', KEYS[1], 'r', 'a')
+if not found[1] then return false end
+return {found[1], found[2], redis.call('GET', KEYS[2])}
+""")
+
+# KEYS entry, failure, lease. ARGV token, milliseconds.
+ACQUIRE = Script.of("""\
+#!lua
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'painted'} end
+local failure = redis.call('GET', KEYS[2])
+if failure then return {'failed', failure, redis.call('PTTL', KEYS[2])} end
+local holder = redis.call('GET', KEYS[3])
+if holder and holder ~= ARGV[1] then return {'follow', holder} end
+redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[2])
+return {'lead'}
+""")
+
+# KEYS lease. ARGV token, milliseconds. Takes it, keeps it, or names its holder;
+# a vacant lease is taken again, whoever let it run out.
+HOLD = Script.of("""\
+#!lua
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return holder end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return false
+""")
+
+# KEYS entry, failure, lease. ARGV token, record, channel, prompt hash.
+# The entry, then the news, then the lease.
+COMMIT = Script.of("""\
+#!lua
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'r', ARGV[2])
+redis.call('DEL', KEYS[2])
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+redis.call('DEL', KEYS[3])
+return 1
+""")
+
+# KEYS failure, lease. ARGV token, failure, milliseconds, channel, prompt hash.
+FAIL = Script.of("""\
+#!lua
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+redis.call('DEL', KEYS[2])
+return 1
+""")
+
+# KEYS failure.
+REMEMBERED = Script.of("""\
+#!lua flags=no-writes
+local failure = redis.call('GET', KEYS[1])
+return failure and {failure, redis.call('PTTL', KEYS[1])}
+""")
+
+# KEYS lease. ARGV token, channel, prompt hash.
+RELEASE = Script.of("""\
+#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PUBLISH', ARGV[2], ARGV[3])
+redis.call('DEL', KEYS[1])
+return 1
+""")
+
+# KEYS entry, hits, failure, lease. ARGV token. -1: the lease is not ours.
+FORGET = Script.of("""\
+#!lua flags=allow-oom
+if redis.call('GET', KEYS[4]) ~= ARGV[1] then return -1 end
+return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+""")
+
+# KEYS entry. ARGV record. Compare and delete: the hits stay and count on.
+DROP = Script.of("""\
+#!lua flags=allow-oom
+if redis.call('HGET', KEYS[1], 'r') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+""")
+
+# KEYS statistics, by recency, by hits, batch. ARGV batch number, number of
+# sums, then name and amount of each; number of removals, then prompt hash and
+# bytes of each; number of accesses, then prompt hash, ms and hits of each;
+# number of additions, then prompt hash, ms and bytes of each. A batch that came
+# through although its reply was lost is not applied again.
+APPLY = Script.of("""\
+#!lua
+local last = tonumber(redis.call('GET', KEYS[4]) or '0')
+if tonumber(ARGV[1]) <= last then return 0 end
+redis.call('SET', KEYS[4], ARGV[1], 'EX', 3600)
+local at = 2
+local function next_value() at = at + 1; return ARGV[at - 1] end
+for _ = 1, tonumber(next_value()) do
+  local name, amount = next_value(), next_value()
+  redis.call('HINCRBYFLOAT', KEYS[1], name, amount)
+end
+local stored = 0
+for _ = 1, tonumber(next_value()) do
+  local hash, bytes = next_value(), next_value()
+  redis.call('ZREM', KEYS[3], hash)
+  if redis.call('ZREM', KEYS[2], hash) == 1 then stored = stored - bytes end
+end
+local accesses = {}
+for n = 1, tonumber(next_value()) do
+  accesses[n] = {next_value(), next_value(), next_value()}
+end
+for _ = 1, tonumber(next_value()) do
+  local hash, ms, bytes = next_value(), next_value(), next_value()
+  redis.call('ZADD', KEYS[3], 'NX', 0, hash)
+  if redis.call('ZADD', KEYS[2], 'NX', ms, hash) == 1 then stored = stored + bytes end
+end
+for n = 1, #accesses do
+  local latest = tonumber(redis.call('HGET', KEYS[1], 'last_accessed_ms') or '0')
+  if tonumber(accesses[n][2]) > latest then
+    redis.call('HSET', KEYS[1], 'last_accessed_ms', accesses[n][2])
+  end
+  redis.call('ZADD', KEYS[2], 'XX', 'GT', accesses[n][2], accesses[n][1])
+  redis.call('ZADD', KEYS[3], 'XX', 'GT', accesses[n][3], accesses[n][1])
+end
+if stored ~= 0 then redis.call('HINCRBY', KEYS[1], 'bytes_stored', stored) end
+return 1
+""")
+
+# KEYS list. ARGV score and prompt hash of the last one that was seen, limit.
+# Where that one has moved on meanwhile, its old place is where the list goes on.
+PAGE = Script.of("""\
+#!lua flags=no-writes
+local from = 0
+if ARGV[2] ~= '' then
+  local score = redis.call('ZSCORE', KEYS[1], ARGV[2])
+  if score and tonumber(score) == tonumber(ARGV[1]) then
+    from = redis.call('ZREVRANK', KEYS[1], ARGV[2]) + 1
+  else
+    from = redis.call('ZCOUNT', KEYS[1], '(' .. ARGV[1], '+inf')
+  end
+end
+return redis.call('ZREVRANGE', KEYS[1], from, from + ARGV[3] - 1, 'WITHSCORES')
+""")
+
+# KEYS statistics, by recency. Sums by name, and the size of the list.
+READ_STATISTICS = Script.of("""\
+#!lua flags=no-writes
+local sums = redis.call('HGETALL', KEYS[1])
+sums[#sums + 1] = 'entries'
+sums[#sums + 1] = tostring(redis.call('ZCARD', KEYS[2]))
+return sums
+""")

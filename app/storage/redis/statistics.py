@@ -1,0 +1,74 @@
+"""The sums and the order of a project's entries in Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from app.errors import CacheUnavailable
+from app.storage.redis import keys, scripts
+from app.storage.redis.connection import CacheFull
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.storage.redis.connection import RedisConnection
+
+
+class RedisStatistics:
+    """Batches are numbered for each process, so that none is added twice."""
+
+    def __init__(self, commands: RedisConnection) -> None:
+        self._commands = commands
+        self._replica = uuid4().hex[:12]
+
+    async def apply(self, project: str, number: int, batch: Any) -> None:
+        """Add a batch unless its number was added before."""
+        args: list[str | int | float] = [number]
+        for items in (batch.sums, batch.removed, batch.accesses, batch.added):
+            args += _flattened(items)
+        try:
+            await self._commands.run(
+                scripts.APPLY,
+                [
+                    keys.statistics(project),
+                    keys.by_recency(project),
+                    keys.by_hits(project),
+                    keys.batch(project, self._replica),
+                ],
+                args,
+            )
+        except CacheFull as error:
+            raise CacheUnavailable("The cache is full.") from error
+
+    async def read(self, project: str) -> dict[str, float]:
+        """Return the sums by name, `entries` and `last_accessed_ms` with them."""
+        reply = await self._commands.run(
+            scripts.READ_STATISTICS,
+            [keys.statistics(project), keys.by_recency(project)],
+        )
+        return {
+            name.decode(): float(value)
+            for name, value in zip(reply[::2], reply[1::2], strict=True)
+        }
+
+    async def page(
+        self, project: str, *, by_hits: bool, after: tuple[int, str], limit: int
+    ) -> list[tuple[int, str]]:
+        """Return scores and prompt hashes, the highest first, after *after*."""
+        key = keys.by_hits(project) if by_hits else keys.by_recency(project)
+        found = await self._commands.run(scripts.PAGE, [key], [*after, limit])
+        return [
+            (int(float(score)), prompt_hash.decode())
+            for prompt_hash, score in zip(found[::2], found[1::2], strict=True)
+        ]
+
+
+def _flattened(
+    items: Mapping[str, float | tuple[int, int]],
+) -> list[str | int | float]:
+    flat: list[str | int | float] = [len(items)]
+    for name, value in items.items():
+        flat.append(name)
+        flat += value if isinstance(value, tuple) else (repr(value),)
+    return flat

@@ -1,0 +1,200 @@
+"""Transient images in Redis: the books in one slot, the bytes in many.
+
+An upload is four steps, because a Cluster has no transaction over two slots:
+
+1. *Reserve*: the books check both quotas and count the picture as pending,
+   with a deadline.
+2. *Store*: the bytes are set, to vanish by themselves at that deadline.
+3. *Settle*: the bytes get their own time to live, or none.
+4. *Confirm*: the books list the picture; it counts as live.
+
+Whoever dies in between leaves a reservation that runs out: the first script
+that reads the books after the deadline refunds it, and the sweeper discards
+the bytes. Bytes that arrive later than the deadline vanish on arrival, so
+there is no order of events that leaks one or the other.
+
+Taking away is: the books refund and note the id as doomed, the bytes are
+unlinked, the note is removed. Who dies in between leaves the note to the
+sweeper. An expired picture is taken out of the books in the millisecond in
+which Redis stops to serve its bytes, by whatever script looks first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from app.errors import CacheUnavailable
+from app.storage.redis import keys, transient_scripts
+from app.storage.redis.connection import CacheFull
+from app.storage.transient_shelf import Described, Inventory, NoRoom, Shelved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.storage.redis.connection import RedisConnection, Script
+    from app.storage.transient_shelf import Room
+
+logger = logging.getLogger(__name__)
+
+# Above all time-outs of the four steps together.
+FINISH_WITHIN = timedelta(seconds=30)
+# As many as `app.image.sniff` looks at.
+HEAD_BYTES = 64
+SWEPT_AT_ONCE = 500
+# Of the connection's places; thousands of ids must not take them all.
+UNLINKED_AT_ONCE = 8
+
+
+class RedisTransientImages:
+    """The shelf; an upload that is not done after *finish_within* is undone."""
+
+    def __init__(
+        self,
+        *,
+        commands: RedisConnection,
+        blobs: RedisConnection,
+        finish_within: timedelta = FINISH_WITHIN,
+    ) -> None:
+        self._commands = commands
+        self._blobs = blobs
+        self._finish_within = finish_within
+
+    async def put(
+        self,
+        image_id: str,
+        data: bytes,
+        *,
+        project: str,
+        media_type: str,
+        ttl: timedelta | None,
+        room: Room,
+    ) -> Shelved | NoRoom:
+        """Put *data* there and count it, or neither."""
+        try:
+            reply = await self._books(
+                transient_scripts.RESERVE,
+                image_id,
+                project,
+                len(data),
+                media_type,
+                0 if ttl is None else _milliseconds(ttl),
+                _milliseconds(self._finish_within),
+                room.in_project,
+                -1 if room.in_all is None else room.in_all,
+                room.pictures,
+            )
+            if isinstance(reply, bytes):
+                return NoRoom(reply)
+            created, deadline, expires = map(int, reply)
+            await self._store(image_id, data, deadline, expires)
+        except CacheFull:
+            await self._undo(project, image_id)
+            return NoRoom.IN_CACHE
+        except BaseException:
+            # The caller may have gone away, or a reply been lost.
+            await self._undo(project, image_id)
+            raise
+        return Shelved(image_id, len(data), media_type, created, expires or None)
+
+    async def describe(self, image_id: str) -> Described | None:
+        """Return what a reader must know first, or None if nothing is there."""
+        size, head = await self._commands.run(
+            transient_scripts.DESCRIBE,
+            [keys.transient_bytes(image_id)],
+            [HEAD_BYTES - 1],
+        )
+        return Described(size, head) if size else None
+
+    async def read(self, image_id: str, first: int, last: int) -> bytes:
+        """Return the bytes from *first* to *last*; fewer where they are gone."""
+        data: bytes = await self._blobs.execute(
+            "GETRANGE", keys.transient_bytes(image_id), first, last
+        )
+        return data
+
+    async def forget(
+        self, project: str, image_ids: Sequence[str], *, media_type: str | None = None
+    ) -> int:
+        """Take away what *project* has of *image_ids*, and tell how many those were."""
+        if not image_ids:
+            return 0
+        out, left = await self._books(
+            transient_scripts.FORGET, project, media_type or "", *image_ids
+        )
+        await self._discard([*out, *left])
+        return len(out)
+
+    async def inventory(self, project: str) -> Inventory:
+        """Return what a project has, and its count, at one moment."""
+        now, taken, *flat = await self._books(transient_scripts.INVENTORY, project)
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        images = [_shelved(image_id, record) for image_id, record in pairs]
+        return Inventory(tuple(images), taken, now)
+
+    async def owned(self, project: str, image_ids: Sequence[str]) -> bool:
+        """Say whether all of *image_ids* are there and belong to *project*."""
+        records = await self._commands.execute(
+            "HMGET", keys.TRANSIENT_RECORDS, *image_ids
+        )
+        return all(
+            record and record.decode().rpartition(" ")[2] == project
+            for record in records
+        )
+
+    async def sweep(self) -> int:
+        """Discard bytes whose time is up, whoever left them; tell how many."""
+        doomed = await self._books(transient_scripts.SWEEP, SWEPT_AT_ONCE)
+        await self._discard(doomed)
+        return len(doomed)
+
+    async def _store(
+        self, image_id: str, data: bytes, deadline: int, expires: int
+    ) -> None:
+        key = keys.transient_bytes(image_id)
+        await self._blobs.execute("SET", key, data, "PXAT", deadline)
+        settled = await self._commands.run(transient_scripts.SETTLE, [key], [expires])
+        if not settled or not await self._books(transient_scripts.CONFIRM, image_id):
+            raise CacheUnavailable("The upload could not be stored in time.")
+
+    async def _undo(self, project: str, image_id: str) -> None:
+        try:
+            await self.forget(project, [image_id])
+        except CacheUnavailable:
+            logger.warning("upload left to the sweeper")
+
+    async def _discard(self, image_ids: Sequence[bytes]) -> None:
+        if not image_ids:
+            return
+        # One command each: their keys lie in different slots.
+        waiting = iter(image_ids)
+
+        async def unlink() -> None:
+            for image_id in waiting:
+                key = keys.transient_bytes(image_id.decode())
+                await self._commands.execute("UNLINK", key)
+
+        lanes = min(UNLINKED_AT_ONCE, len(image_ids))
+        ends = await asyncio.gather(
+            *(unlink() for _ in range(lanes)), return_exceptions=True
+        )
+        for end in ends:
+            if end is not None:
+                raise end
+        await self._commands.execute("ZREM", keys.TRANSIENT_DOOMED, *image_ids)
+
+    async def _books(self, script: Script, *args: str | int | bytes) -> Any:
+        return await self._commands.run(script, keys.TRANSIENT_BOOKS, args)
+
+
+def _shelved(image_id: bytes, record: bytes) -> Shelved:
+    size, created, expires, media_type, _ = record.decode().split(" ")
+    return Shelved(
+        image_id.decode(), int(size), media_type, int(created), int(expires) or None
+    )
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return max(1, round(duration.total_seconds() * 1000))

@@ -1,0 +1,35 @@
+"""The bucket: whether it is there, and making it where that is permitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from app.storage.s3.client import DEFAULT_REGION
+from app.storage.s3.outages import code_of
+
+
+async def ensure_bucket(client: Any, bucket: str) -> None:
+    """Return when *bucket* is there; raises what botocore does."""
+    try:
+        await client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        # A HEAD has no body, so its code is the status.
+        if code_of(error) != "404":
+            raise
+        await _make(client, bucket)
+
+
+async def _make(client: Any, bucket: str) -> None:
+    region = client.meta.region_name
+    place = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    try:
+        # S3 wants no constraint where its first region is meant.
+        await client.create_bucket(
+            Bucket=bucket, **({} if region == DEFAULT_REGION else place)
+        )
+    except ClientError as error:
+        # Another replica was faster.
+        if code_of(error) != "BucketAlreadyOwnedByYou":
+            raise

@@ -1,0 +1,92 @@
+"""How botocore is set up, because its defaults wait for minutes.
+
+Endpoint, region, credentials, certificates and proxies are its own: from
+`AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, ... or its configuration files.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.handlers import add_expect_header
+from botocore.utils import get_environ_proxies
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+DEFAULT_REGION = "us-east-1"
+
+# More than both kinds of places together, so that nobody waits for a
+# connection: waiting for one has no time-out in aiobotocore.
+MAX_CONNECTIONS = 320
+KEEP_ALIVE_SECONDS = 20.0
+_READ_BUFFER_BYTES = 262_144
+
+_CONFIG = AioConfig(
+    # The default signs URLs for custom endpoints with Signature Version 2.
+    signature_version="s3v4",
+    s3={"addressing_style": "path"},
+    connect_timeout=1.0,
+    read_timeout=5.0,
+    max_pool_connections=MAX_CONNECTIONS,
+    retries={"mode": "standard", "total_max_attempts": 2},
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+    parameter_validation=False,
+    warm_up_loader_caches=True,
+    connector_args={"keepalive_timeout": KEEP_ALIVE_SECONDS},
+)
+
+
+@asynccontextmanager
+async def open_client() -> AsyncIterator[Any]:
+    """Open the one client that all tasks share; nothing is asked yet.
+
+    Raises `ValueError` for an endpoint that is no URL.
+    """
+    session = get_session()
+    region = session.get_config_variable("region") or DEFAULT_REGION
+    opening = session.create_client("s3", region_name=region, config=_CONFIG)
+    async with opening as client:
+        # A store that withholds `100 Continue` would hold a PUT for ever.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        client.meta.events.register_first("needs-retry.s3.PutObject", _send_once)
+        yield client
+
+
+def _send_once(*, request_dict: dict[str, Any], **_: object) -> bool | None:
+    """Forbid botocore to repeat a conditional write; None leaves it the decision."""
+    conditional = {"If-Match", "If-None-Match"} & set(request_dict["headers"])
+    return False if conditional else None
+
+
+def goes_through_a_proxy(client: Any) -> bool:
+    """Say whether botocore reaches the endpoint of *client* through a proxy."""
+    return bool(get_environ_proxies(client.meta.endpoint_url))
+
+
+def open_http() -> aiohttp.ClientSession:
+    """Return the session that streams signed URLs, to be used as a context manager.
+
+    Its callers bound the number of requests and every wait. The environment
+    is not trusted: a password from `.netrc` would spoil the signature.
+    """
+    bundle = get_session().get_config_variable("ca_bundle")
+    return aiohttp.ClientSession(
+        auto_decompress=False,
+        connector=aiohttp.TCPConnector(
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            limit=0,
+            ssl=ssl.create_default_context(cafile=bundle) if bundle else True,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "Paintonce"},
+        read_bufsize=_READ_BUFFER_BYTES,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        trust_env=False,
+    )

@@ -1,0 +1,201 @@
+"""The object store on S3: every call bounded, every failure one name."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from app.errors import StorageUnavailable
+from app.storage.object_keys import require_plain_key, require_plain_prefix
+from app.storage.object_store import ByteRange, Listed, StoredObject
+from app.storage.s3 import outages
+from app.storage.s3.body import READ_TIMEOUT_SECONDS, RangeBeyondEnd, opened
+from app.storage.s3.bucket import ensure_bucket
+from app.storage.s3.client import (
+    goes_through_a_proxy,
+    open_client,
+    open_http,
+)
+from app.storage.s3.outages import code_of
+from app.storage.s3.reads import PlainReads, SignedReads
+from app.storage.s3.waiting import Places, within
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from app.storage.s3.body import S3Body
+    from app.storage.s3.reads import Reads
+
+WRITE_TIMEOUT_SECONDS = 10.0
+
+# Bodies are held for as long as slow clients read them, and must not keep a
+# painted picture from being stored: everything else has places of its own.
+_BODIES_AT_ONCE = 200
+_CALLS_AT_ONCE = 100
+
+# What a conditional write that came too late is told; the second for `If-Match`
+# on a key that is gone.
+_LOST = {"PreconditionFailed", "NoSuchKey"}
+_CONFLICT_ATTEMPTS = 5
+_CONFLICT_PAUSE_SECONDS = 0.1
+
+
+@asynccontextmanager
+async def open_s3_object_store(
+    *,
+    bucket: str,
+    signed_urls: bool = True,
+    write_timeout_seconds: float = WRITE_TIMEOUT_SECONDS,
+) -> AsyncIterator[S3ObjectStore]:
+    """Open the store in *bucket*; it need not be there, nor the server, before `ping`.
+
+    Without *signed_urls*, or behind a proxy, bodies are read by botocore's own
+    call. Raises `ValueError` where the endpoint is no URL.
+    """
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_client())
+        reads: Reads = PlainReads(client, bucket)
+        if signed_urls and not goes_through_a_proxy(client):
+            http = await stack.enter_async_context(open_http())
+            reads = SignedReads(client, bucket, http)
+        yield S3ObjectStore(client, bucket, reads, write_timeout_seconds)
+
+
+class S3ObjectStore:
+    """The `ObjectStore` in one bucket."""
+
+    def __init__(
+        self, client: Any, bucket: str, reads: Reads, write_timeout_seconds: float
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._reads = reads
+        self._write_timeout_seconds = write_timeout_seconds
+        self._bodies = Places(_BODIES_AT_ONCE)
+        self._calls = Places(_CALLS_AT_ONCE)
+
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        media_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Keep *data* under *key*, replacing what was there; return its ETag."""
+        require_plain_key(key)
+        with outages.named():
+            answer = await self._call(
+                self._client.put_object,
+                Key=key,
+                Body=data,
+                ContentType=media_type,
+                Metadata=dict(metadata or {}),
+            )
+        return str(answer["ETag"])
+
+    async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
+        """Keep *data* only if *key* is free; return its ETag, or None if it is taken.
+
+        After `StorageUnavailable` nobody knows whether the write got through,
+        and None may mean that it did: HTTP clients repeat a PUT whose
+        connection broke. Whoever needs to know reads the object and looks
+        for its own bytes.
+        """
+        return await self._put_if(key, data, media_type, IfNoneMatch="*")
+
+    async def replace(
+        self, key: str, data: bytes, *, etag: str, media_type: str
+    ) -> str | None:
+        """Replace *key* only while its tag is *etag*; None as for `create`."""
+        return await self._put_if(key, data, media_type, IfMatch=etag)
+
+    async def _put_if(
+        self, key: str, data: bytes, media_type: str, **condition: str
+    ) -> str | None:
+        require_plain_key(key)
+        put = {"Key": key, "Body": data, "ContentType": media_type, **condition}
+        with outages.named():
+            for _ in range(_CONFLICT_ATTEMPTS):
+                try:
+                    answer = await self._call(self._client.put_object, **put)
+                    return str(answer["ETag"])
+                except ClientError as error:
+                    if code_of(error) in _LOST:
+                        return None
+                    if code_of(error) != "ConditionalRequestConflict":
+                        raise
+                    # Another write was under way: S3 asks to send it again.
+                    await asyncio.sleep(_CONFLICT_PAUSE_SECONDS)
+        raise StorageUnavailable("The object store does not settle.")
+
+    async def get(self, key: str) -> StoredObject | None:
+        """Return a whole small object, or None if there is none."""
+        with outages.named():
+            async with (
+                within(READ_TIMEOUT_SECONDS),
+                opened(self._reads, key, places=self._calls) as body,
+            ):
+                if body is None:
+                    return None
+                data = b"".join([chunk async for chunk in body.chunks()])
+                return StoredObject(data, body.etag)
+
+    @asynccontextmanager
+    async def open(
+        self, key: str, byte_range: ByteRange | None = None
+    ) -> AsyncIterator[S3Body | None]:
+        """Open *key* for streaming, its first bytes at hand; None if there is none.
+
+        Raises `ValueError` for a range beyond the end.
+        """
+        async with opened(self._reads, key, byte_range, places=self._bodies) as body:
+            yield body
+
+    async def exists(self, key: str) -> bool:
+        """Say whether *key* is there."""
+        try:
+            async with opened(
+                self._reads, key, ByteRange(0, 0), places=self._calls
+            ) as body:
+                return body is not None
+        except RangeBeyondEnd:
+            # It is there, and empty: there is no first byte.
+            return True
+
+    async def delete(self, key: str) -> None:
+        """Remove *key*; removing what is not there is a no-op."""
+        require_plain_key(key)
+        with outages.named():
+            await self._call(self._client.delete_object, Key=key)
+
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        """Yield the objects whose key starts with *prefix*, in order, after *after*."""
+        require_plain_prefix(prefix)
+        more = True
+        while more:
+            start = {"StartAfter": after} if after else {}
+            with outages.named():
+                page = await self._call(
+                    self._client.list_objects_v2, Prefix=prefix, **start
+                )
+            for line in page.get("Contents", ()):
+                after = line["Key"]
+                yield Listed(after, line["Size"])
+            more = page["IsTruncated"]
+
+    async def ping(self) -> None:
+        """Return when the store answers and the bucket is there; make it if permitted.
+
+        It stands in no line: a busy store is not one that is away.
+        """
+        with outages.named():
+            async with within(READ_TIMEOUT_SECONDS):
+                await ensure_bucket(self._client, self._bucket)
+
+    async def _call(self, operation: Any, **parameters: Any) -> Any:
+        async with within(self._write_timeout_seconds), self._calls.taken():
+            return await operation(Bucket=self._bucket, **parameters)

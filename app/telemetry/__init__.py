@@ -1,0 +1,9 @@
+"""What operators see: log records and metrics, in the words of the domain.
+
+No label and no field ever holds a prompt, a key, a signature or picture bytes.
+"""
+
+from app.telemetry.logs import REQUEST_ID, configure_logging
+from app.telemetry.metrics import Metrics
+
+__all__ = ["REQUEST_ID", "Metrics", "configure_logging"]

@@ -1,0 +1,196 @@
+"""Logs: constant events with fields, written by a thread of their own.
+
+An event is the record's message as it stands in the code, fields come in
+`extra`. What an exception says is not written unless the sentence is ours:
+messages of libraries quote the address, the key or the text they choked on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import logging
+import queue
+import traceback
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from app.errors import ServiceError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+# Our own records are below this name; all others are a library's.
+_OURS = "app"
+
+# A log that is not read must not fill the memory: about 10 MB of records.
+_BACKLOG = 10_000
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+}
+
+
+def configure_logging(
+    level: str, log_format: Literal["json", "text"], *, stream: TextIO | None = None
+) -> Callable[[], None]:
+    """Send all records to *stream* (standard error unless given).
+
+    Records of libraries come through from WARNING up: below that they tell of
+    requests in full. A stream that blocks holds a thread and never the event
+    loop; what does not fit in the backlog is dropped. Call it once; what it
+    returns writes the rest and stops (so does the end of the process).
+    """
+    outlet = _Outlet(queue.Queue(_BACKLOG))
+    outlet.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    writer = _Writer(outlet.queue, logging.StreamHandler(stream))
+    root, ours = logging.getLogger(), logging.getLogger(_OURS)
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+    root.addHandler(outlet)
+    root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    ours.setLevel(level)
+    writer.start()
+
+    def stop() -> None:
+        atexit.unregister(stop)
+        root.removeHandler(outlet)
+        writer.stop()
+
+    atexit.register(stop)
+    return stop
+
+
+class _Outlet(QueueHandler):
+    """Formats where a record arises, because there its request is known."""
+
+    queue: queue.Queue[object]
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Pass *record* on, or drop it where the writer is too far behind."""
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+class _Writer(QueueListener):
+    """The thread that writes; it ends even where nobody reads the stream."""
+
+    queue: queue.Queue[object]
+    _thread: threading.Thread | None
+
+    def stop(self) -> None:
+        """Write what is waiting, for a second at the most."""
+        if self._thread is None:
+            return
+        while True:
+            try:
+                self.queue.put_nowait(None)
+                break
+            except queue.Full:
+                # Nobody reads: one record makes room for the sign to end.
+                with contextlib.suppress(queue.Empty):
+                    self.queue.get_nowait()
+        self._thread.join(timeout=1)
+        self._thread = None
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, event, request_id and the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, in ASCII."""
+        line: dict[str, object] = {
+            "time": _time_of(record),
+            "level": record.levelname,
+            "event": _event_of(record),
+        }
+        request_id = REQUEST_ID.get()
+        if request_id is not None:
+            line["request_id"] = request_id
+        line.update(_fields_of(record))
+        if record.exc_info and record.exc_info[1]:
+            line["trace"] = trace_of(record.exc_info[1])
+        return json.dumps(line, default=_name_of)
+
+
+class TextFormatter(logging.Formatter):
+    """The same for people: the trace on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and the lines of the trace where there is one."""
+        fields = _fields_of(record)
+        request_id = REQUEST_ID.get()
+        if request_id is not None:
+            fields["request_id"] = request_id
+        words = [_time_of(record), f"{record.levelname:<8}", _event_of(record)]
+        words += [
+            f"{name}={json.dumps(value, default=_name_of)}"
+            for name, value in fields.items()
+        ]
+        line = " ".join(words)
+        if record.exc_info and record.exc_info[1]:
+            line += "\n" + "\n".join(trace_of(record.exc_info[1]))
+        return line
+
+
+def trace_of(error: BaseException) -> list[str]:
+    """Return where *error* and its causes arose, and of which class they are.
+
+    The causes come first, as Python prints them. Sentences are those of our
+    own errors and of the operating system only.
+    """
+    lines: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        frames = traceback.extract_tb(current.__traceback__)
+        block = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        lines[:0] = [*block, _sentence_of(current)]
+        hidden = current.__suppress_context__
+        current = current.__cause__ or (None if hidden else current.__context__)
+    return lines
+
+
+def _sentence_of(error: BaseException) -> str:
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    if isinstance(error, ServiceError):
+        return f"{name}: {error.detail}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: {error.strerror}"
+    return name
+
+
+def _event_of(record: logging.LogRecord) -> str:
+    # A library's record is cut at its first line: asyncio puts the repr of
+    # the failed task, with the sentence of its exception, below.
+    event = str(record.msg)
+    if record.name.partition(".")[0] == _OURS:
+        return event
+    return event.partition("\n")[0]
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+    if record.name.partition(".")[0] != _OURS:
+        return {"logger": record.name}
+    return {
+        name: value for name, value in vars(record).items() if name not in _STANDARD
+    }
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _name_of(value: object) -> str:
+    # The text of an unknown object may hold anything; that of its class can't.
+    return type(value).__name__

@@ -1,0 +1,202 @@
+"""Metrics: domain events in, Prometheus text out.
+
+Every series exists from the start, so that the first failure of a kind is an
+increase and not the birth of a series. One registry per application.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+UNMATCHED = "unmatched"
+OTHER = "other"
+
+LOOKUP_RESULTS = ("hit", "miss", "coalesced", "restored")
+CALL_OUTCOMES = ("ok", "rejected", "rate_limited", "failed", "timeout", "bad_image")
+CUT_REASONS = ("short", "stalled")
+DEPENDENCIES = ("redis", "object_store")
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_FIRST_STATUSES = (200, 500, 503)
+_FIRST_REFUSALS = (400, 404, 405, 414)
+
+# From a hit out of memory (a millisecond) to the longest wait (minutes).
+_REQUEST_BUCKETS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1, 2.5, 5, 10, 30, 60, 120),
+)
+_GENERATION_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
+
+
+class Metrics:
+    """What is counted, each event under its own name.
+
+    *routes* are (method, template) pairs; *models* maps each alias to the
+    name of its provider.
+    """
+
+    content_type = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(
+        self, *, routes: Iterable[tuple[str, str]] = (), models: Mapping[str, str] = {}
+    ) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._declare_requests(routes)
+        self._declare_calls(models)
+        self._declare_the_rest()
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count an answer: *route* is a template or `unmatched`."""
+        counter = self._request_children.get((route, method, status))
+        if counter is None:
+            counter = self._new_request_child(route, method, status)
+        counter.inc()
+        histogram = self._seconds_children.get(route)
+        if histogram is None:
+            histogram = self._seconds_children[route] = self._seconds.labels(route)
+        histogram.observe(seconds)
+
+    def lookup(self, result: str) -> None:
+        """Count what a look-up in the prompt cache came to."""
+        self._lookups[result].inc()
+
+    def uncounted_hit(self) -> None:
+        """Count a hit that Redis could not count."""
+        self._uncounted_hits.inc()
+
+    def provider_call(
+        self,
+        provider: str,
+        model: str,
+        outcome: str,
+        seconds: float,
+        price: float,
+    ) -> None:
+        """Count a call that reached *provider*, its length and what it cost.
+
+        *outcome* is one of `CALL_OUTCOMES`.
+        """
+        self._calls.labels(provider, model, outcome).inc()
+        self._generation_seconds.labels(model).observe(seconds)
+        self._spend.labels(model).inc(price)
+
+    def dependency_up(self, dependency: str, up: bool) -> None:  # noqa: FBT001 - an event and its value
+        """Note whether *dependency* answers."""
+        self._dependency_up.labels(dependency).set(up)
+
+    def hot_tier_bytes(self, size: int) -> None:
+        """Note how many bytes of pictures are in memory."""
+        self._hot_tier_bytes.set(size)
+
+    def cut_body(self, reason: Literal["short", "stalled"]) -> None:
+        """Count an answer that was cut: its source ended, or its reader stalled."""
+        self._cut_bodies[reason].inc()
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus text format 0.0.4."""
+        return generate_latest(self._registry)
+
+    def _declare_requests(self, routes: Iterable[tuple[str, str]]) -> None:
+        self._requests = Counter(
+            "paintonce_requests_total",
+            "Answers by route, method and status; 499: the client went away.",
+            ("route", "method", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "paintonce_request_seconds",
+            "From a request's head to its answer.",
+            ("route",),
+            buckets=_REQUEST_BUCKETS,
+            registry=self._registry,
+        )
+        self._request_children: dict[tuple[str, str, int], Counter] = {}
+        self._seconds_children: dict[str, Histogram] = {}
+        for method, route in routes:
+            self._seconds_children[route] = self._seconds.labels(route)
+            for status in _FIRST_STATUSES:
+                self._new_request_child(route, method, status)
+        self._seconds_children[UNMATCHED] = self._seconds.labels(UNMATCHED)
+        for status in _FIRST_REFUSALS:
+            self._new_request_child(UNMATCHED, OTHER, status)
+
+    def _new_request_child(self, route: str, method: str, status: int) -> Counter:
+        known = method if method in _METHODS else OTHER
+        child = self._requests.labels(route, known, str(status))
+        # Clients choose their methods: only known ones may fill the memory.
+        self._request_children[route, known, status] = child
+        return child
+
+    def _declare_calls(self, models: Mapping[str, str]) -> None:
+        self._calls = Counter(
+            "paintonce_provider_calls_total",
+            "Calls that reached a provider, by how they ended.",
+            ("provider", "model", "outcome"),
+            registry=self._registry,
+        )
+        self._generation_seconds = Histogram(
+            "paintonce_generation_seconds",
+            "How long a call to a provider took.",
+            ("model",),
+            buckets=_GENERATION_BUCKETS,
+            registry=self._registry,
+        )
+        self._spend = Counter(
+            "paintonce_spend_total",
+            "What was paid, in the currency of the models file.",
+            ("model",),
+            registry=self._registry,
+        )
+        for model, provider in models.items():
+            self._generation_seconds.labels(model)
+            self._spend.labels(model)
+            for outcome in CALL_OUTCOMES:
+                self._calls.labels(provider, model, outcome)
+
+    def _declare_the_rest(self) -> None:
+        lookups = Counter(
+            "paintonce_cache_lookups_total",
+            "Look-ups in the prompt cache, one result each.",
+            ("result",),
+            registry=self._registry,
+        )
+        self._lookups = {result: lookups.labels(result) for result in LOOKUP_RESULTS}
+        self._uncounted_hits = Counter(
+            "paintonce_uncounted_hits_total",
+            "Hits served while Redis could not count them.",
+            registry=self._registry,
+        )
+        self._hot_tier_bytes = Gauge(
+            "paintonce_hot_tier_bytes",
+            "Bytes of pictures held in memory.",
+            registry=self._registry,
+        )
+        self._dependency_up = Gauge(
+            "paintonce_dependency_up",
+            "1 while the dependency answers.",
+            ("dependency",),
+            registry=self._registry,
+        )
+        for dependency in DEPENDENCIES:
+            self._dependency_up.labels(dependency)
+        cut = Counter(
+            "paintonce_cut_bodies_total",
+            "Answers cut before their end.",
+            ("reason",),
+            registry=self._registry,
+        )
+        self._cut_bodies = {reason: cut.labels(reason) for reason in CUT_REASONS}

@@ -1,0 +1,39 @@
+"""Transient images: a picture is lent an address, and the address taken back.
+
+An outside image provider wants a URL where it can fetch a picture, as often
+and as late as it likes. So a picture lives until whoever uploaded it deletes
+it, or until the time it was given is up; it is never evicted to make room for
+another. `store` keeps; `delivery` is what callers of the service use.
+"""
+
+from app.transient_images.data_url import DataUrlTooLarge, InvalidDataUrl, read_data_url
+from app.transient_images.delivery import (
+    LentImage,
+    UploadFailed,
+    should_use_image_url,
+    upload_image_for_url,
+)
+from app.transient_images.reachability import is_reachable
+from app.transient_images.store import (
+    ListedImage,
+    OpenImage,
+    TransientImage,
+    TransientImages,
+    TransientListing,
+)
+
+__all__ = [
+    "DataUrlTooLarge",
+    "InvalidDataUrl",
+    "LentImage",
+    "ListedImage",
+    "OpenImage",
+    "TransientImage",
+    "TransientImages",
+    "TransientListing",
+    "UploadFailed",
+    "is_reachable",
+    "read_data_url",
+    "should_use_image_url",
+    "upload_image_for_url",
+]

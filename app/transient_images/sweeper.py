@@ -1,0 +1,50 @@
+"""The sweeper: bytes that nobody counts any more are discarded.
+
+The books are right without it, since every script that reads them takes out
+what is due; it only gives memory back, and finishes what died half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.errors import CacheUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.storage.transient_shelf import TransientShelf
+
+logger = logging.getLogger(__name__)
+
+EVERY = timedelta(seconds=1)
+
+
+@asynccontextmanager
+async def sweeping(
+    shelf: TransientShelf, *, every: timedelta = EVERY
+) -> AsyncIterator[None]:
+    """Sweep *shelf* as long as the context is open; any number of replicas may."""
+    task = asyncio.create_task(_sweep(shelf, every), name="transient-sweeper")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _sweep(shelf: TransientShelf, every: timedelta) -> None:
+    while True:
+        try:
+            while await shelf.sweep():
+                pass
+        except CacheUnavailable:
+            # Whoever serves requests has said so already.
+            pass
+        except Exception:
+            logger.exception("sweep failed")
+        await asyncio.sleep(every.total_seconds())

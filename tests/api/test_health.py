@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from app.api import health
+from app.api.dependencies import DEPENDENCIES, Dependencies
+from app.api.lifecycle import Lifecycle
+from app.api.listener import bind, listening
+from app.api.middlewares import install
+from app.telemetry import Metrics
+from tests.api.frame import Answer, Frame, eventually, get, wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+QUICK_SECONDS = 0.01
+
+
+class Dependency:
+    """Something that answers, refuses or hangs, as the test says."""
+
+    def __init__(self, behaviour: str = "answers") -> None:
+        self.behaviour = behaviour
+        self.pings = 0
+
+    async def ping(self) -> None:
+        """Answer, or not."""
+        self.pings += 1
+        if self.behaviour == "hangs":
+            await asyncio.Event().wait()
+        if self.behaviour == "is late once":
+            self.behaviour = "answers"
+            raise TimeoutError
+        if self.behaviour == "refuses":
+            raise ConnectionRefusedError
+
+    async def was_asked_again(self) -> None:
+        """Return after the next two rounds of pings have begun."""
+        # A round has two pings where the first one fails.
+        seen = self.pings
+        await eventually(lambda: self.pings >= seen + 4)
+
+
+@asynccontextmanager
+async def watched(redis: Dependency, store: Dependency) -> AsyncIterator[Frame]:
+    """Run an application that watches two dependencies, a hundred times a second."""
+    metrics, lifecycle = Metrics(), Lifecycle()
+    dependencies = Dependencies(
+        {"redis": redis.ping, "object_store": store.ping},
+        metrics=metrics,
+        interval_seconds=QUICK_SECONDS,
+        timeout_seconds=0.05,
+    )
+    app = web.Application()
+    app[DEPENDENCIES] = dependencies
+    install(app, metrics=metrics, lifecycle=lifecycle)
+    app.router.add_get("/healthz", health.healthz)
+    app.router.add_get("/readyz", health.readyz)
+    app.router.add_get("/metrics", health.metrics)
+    async with dependencies, listening(app, bind("127.0.0.1", 0)) as listener:
+        yield Frame(listener.port, metrics, lifecycle)
+
+
+async def asked(frame: Frame, path: str) -> tuple[Answer, Any]:
+    """Return the answer and its JSON."""
+    async with wire(frame.port) as line:
+        answer = await line.ask(get(path))
+    return answer, json.loads(answer.body)
+
+
+async def test_a_replica_is_ready_when_both_have_answered() -> None:
+    """Readiness says how each dependency is, and is never cached."""
+    redis, store = Dependency(), Dependency()
+    async with watched(redis, store) as frame:
+        await store.was_asked_again()
+        answer, document = await asked(frame, "/readyz")
+
+        assert answer.status == 200
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-type"].startswith("application/json")
+        assert document["status"] == "ok"
+        for name in ("redis", "object_store"):
+            finding = document["dependencies"][name]
+            assert finding["ok"] is True
+            assert 0 <= finding["seconds"] < 1
+            assert frame.count("paintonce_dependency_up", dependency=name) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["refuses", "hangs"])
+async def test_a_replica_that_never_met_its_store_is_starting(behaviour: str) -> None:
+    """Nobody is sent to a replica that has not had both dependencies once."""
+    redis, store = Dependency(), Dependency(behaviour)
+    async with watched(redis, store) as frame:
+        await store.was_asked_again()
+        answer, document = await asked(frame, "/readyz")
+
+        assert (answer.status, document["status"]) == (503, "starting")
+        assert document["dependencies"]["object_store"]["ok"] is False
+        assert document["dependencies"]["redis"]["ok"] is True
+
+        store.behaviour = "answers"
+        await store.was_asked_again()
+        answer, document = await asked(frame, "/readyz")
+
+        assert (answer.status, document["status"]) == (200, "ok")
+
+
+@pytest.mark.parametrize("behaviour", ["refuses", "hangs"])
+async def test_an_outage_degrades_and_does_not_take_the_replica_out(
+    behaviour: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage of a cache is no outage of everything, unless one asks strictly."""
+    caplog.set_level(logging.INFO)
+    redis, store = Dependency(), Dependency()
+    async with watched(redis, store) as frame:
+        await redis.was_asked_again()
+        redis.behaviour = behaviour
+        await redis.was_asked_again()
+        answer, document = await asked(frame, "/readyz")
+        strict, _ = await asked(frame, "/readyz?strict=1")
+
+        assert (answer.status, document["status"]) == (200, "degraded")
+        assert strict.status == 503
+        assert frame.count("paintonce_dependency_up", dependency="redis") == 0
+
+        redis.behaviour = "answers"
+        await redis.was_asked_again()
+        strict, document = await asked(frame, "/readyz?strict=1")
+
+        assert (strict.status, document["status"]) == (200, "ok")
+    told = [r.message for r in caplog.records if "dependency" in r.message]
+    assert told == [
+        "dependency answers",
+        "dependency answers",
+        "dependency is away",
+        "dependency answers",
+    ]
+
+
+async def test_one_late_ping_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    """A stall of the replica itself does not read as an outage of Redis."""
+    redis, store = Dependency(), Dependency()
+    async with watched(redis, store) as frame:
+        await redis.was_asked_again()
+        redis.behaviour = "is late once"
+        await redis.was_asked_again()
+
+        assert frame.count("paintonce_dependency_up", dependency="redis") == 1
+    assert redis.behaviour == "answers"
+    assert not caplog.records
+
+
+async def test_a_draining_replica_says_so_at_once() -> None:
+    """From the signal on the balancer is told to look elsewhere."""
+    async with watched(Dependency(), Dependency()) as frame:
+        frame.lifecycle.drain()
+        answer, document = await asked(frame, "/readyz")
+        alive, _ = await asked(frame, "/healthz")
+
+        assert (answer.status, document["status"]) == (503, "draining")
+        assert alive.status == 200
+
+
+async def test_liveness_touches_no_dependency() -> None:
+    """A replica whose dependencies hang is alive, and says it at once."""
+    redis, store = Dependency("hangs"), Dependency("hangs")
+    async with watched(redis, store) as frame:
+        before = redis.pings + store.pings
+        answer, _ = await asked(frame, "/healthz")
+
+        assert answer.status == 200
+        assert answer.headers["cache-control"] == "no-store"
+        assert before <= 2
+
+
+async def test_metrics_are_prometheus_text() -> None:
+    """A scraper reads what was counted, and nothing caches it."""
+    async with watched(Dependency(), Dependency()) as frame, wire(frame.port) as line:
+        answer = await line.ask(get("/metrics"))
+
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert answer.headers["cache-control"] == "no-store"
+        assert b'paintonce_dependency_up{dependency="redis"}' in answer.body

@@ -1,0 +1,69 @@
+"""Fixtures that more than one folder uses: the servers, and a clean place on them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+import redis
+
+from tests.servers import (
+    RedisServer,
+    S3Server,
+    minio_command,
+    object_store_server,
+    redis_command,
+)
+from tests.servers import redis_server as run_redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers this run uses."""
+    store = os.environ.get("TEST_S3_ENDPOINT") or minio_command() or "moto"
+    return [f"object store: {store}", f"redis: {redis_command()}"]
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one Redis per worker; whoever stops or freezes one runs its own."""
+    with run_redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Give the address of a Redis that is empty."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Run one object store per worker; whoever stops or freezes one runs its own."""
+    with object_store_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_environment(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Point botocore at the object store; a child process is handed the dict."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    environment = s3_server.environment()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+@pytest.fixture
+def bucket(s3_environment: dict[str, str]) -> str:
+    """Give the name of a bucket that nobody has made yet; botocore finds its server."""
+    return f"pictures-{uuid4().hex}"

@@ -1,0 +1,100 @@
+"""Nginx as clients see it: stand-ins for two replicas behind it, a client before it."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from tests.deploy.reverse_proxy import ReverseProxy, reverse_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+LONGEST_TARGET = 65_536
+MIB = 1024 * 1024
+
+
+@dataclass
+class Replica:
+    """A stand-in for one replica: notes what arrives, answers as it is told."""
+
+    name: str
+    port: int = 0
+    answer: Answer | None = None
+    targets: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    connections: set[object] = field(default_factory=set)
+    runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen, on the same port as before where there was one."""
+        app = web.Application(client_max_size=64 * MIB)
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self.runner = web.AppRunner(app, max_line_size=LONGEST_TARGET + 64)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", self.port).start()
+        self.port = self.runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close the listener and every connection; a second time does nothing."""
+        if self.runner:
+            await self.runner.cleanup()
+            self.runner = None
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self.targets.append(f"{request.method} {request.raw_path}")
+        self.headers.append(dict(request.headers))
+        self.connections.add(request.transport)
+        if self.answer:
+            return await self.answer(request)
+        digest = hashlib.sha256(await request.read()).hexdigest()
+        return web.Response(text=self.name, headers={"X-Body-Digest": digest})
+
+
+@dataclass
+class Door:
+    """Two replicas, nginx before them, a client before it."""
+
+    nginx: ReverseProxy
+    replicas: tuple[Replica, Replica]
+    client: aiohttp.ClientSession
+
+    def url(self, target: str) -> URL:
+        """Give the address of *target*, with its bytes as they are."""
+        return URL(self.nginx.url + target, encoded=True)
+
+    def both(self, answer: Answer) -> None:
+        """Make both replicas answer in this way."""
+        for replica in self.replicas:
+            replica.answer = answer
+
+    def seen(self) -> list[str]:
+        """Return the method and target of everything that reached a replica."""
+        return self.replicas[0].targets + self.replicas[1].targets
+
+
+@asynccontextmanager
+async def open_door() -> AsyncIterator[Door]:
+    """Start two replicas that answer with their names, and nginx in front."""
+    first, second = Replica("one"), Replica("two")
+    try:
+        await first.start()
+        await second.start()
+        async with (
+            reverse_proxy(first.port, second.port) as nginx,
+            aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=20), max_line_size=LONGEST_TARGET
+            ) as client,
+        ):
+            yield Door(nginx, (first, second), client)
+    finally:
+        await first.stop()
+        await second.stop()

@@ -1,0 +1,55 @@
+"""The files that containers are made of, read for the tests that compare them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+MIB = 1024 * 1024
+
+
+def default(name: str) -> Any:
+    """Return the default of the setting *name*."""
+    return Settings.model_fields[name].default
+
+
+def seconds(duration: str) -> int:
+    """Return the number in a duration like `40s`."""
+    return int(duration.removesuffix("s"))
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions in order: name, and the rest."""
+    text = (ROOT / "Dockerfile").read_text()
+    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
+    pairs = (line.strip().partition(" ") for line in text.splitlines() if line.strip())
+    return [(name, " ".join(rest.split())) for name, _, rest in pairs]
+
+
+def compose() -> dict[str, Any]:
+    """Return compose.yaml, anchors and merges resolved."""
+    parsed: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    return parsed
+
+
+def replicas() -> dict[str, dict[str, Any]]:
+    """Return the services of compose.yaml that run this project's image."""
+    services = compose()["services"]
+    return {name: one for name, one in services.items() if "build" in one}
+
+
+def resolved(value: str) -> str:
+    """Return what compose hands on where only what must be set is set."""
+    value = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
+    return re.sub(r"\$\{\w+:\?.*?\}", "a-lighthouse-in-a-storm-0123456789", value)
+
+
+def nginx_text() -> str:
+    """Return deploy/nginx.conf."""
+    return (ROOT / "deploy" / "nginx.conf").read_text()

@@ -1,0 +1,152 @@
+"""compose.yaml agrees with the settings, the files and the other containers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
+from botocore.credentials import EnvProvider
+
+from app.generation.models_file import load_models
+from app.generation.vendors import VENDORS
+from app.settings import Settings
+from tests.deploy.shipped_files import ROOT, compose, replicas, resolved, seconds
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_two_replicas_differ_in_nothing_but_their_name() -> None:
+    """Both replicas have one definition."""
+    first, second = replicas().values()
+
+    assert first == second
+
+
+def test_every_variable_of_a_replica_is_read_by_somebody() -> None:
+    """Each is a setting, botocore's own, or the key of a provider."""
+    botocore = {
+        name
+        for _, names, *_ in BOTOCORE_DEFAUT_SESSION_VARIABLES.values()
+        if names
+        for name in ([names] if isinstance(names, str) else names)
+    }
+    botocore |= {EnvProvider.ACCESS_KEY, EnvProvider.SECRET_KEY, "AWS_ENDPOINT_URL_S3"}
+    providers = {vendor.key_variable for vendor in VENDORS.values() if vendor}
+    settings = {name.upper() for name in Settings.model_fields}
+
+    for replica in replicas().values():
+        assert set(replica["environment"]) <= settings | botocore | providers
+
+
+def test_the_settings_of_a_replica_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With only the two secrets set, the service accepts its environment."""
+    replica = next(iter(replicas().values()))
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in replica["environment"].items():
+        monkeypatch.setenv(name, resolved(value))
+
+    settings = Settings(_env_file=None)
+
+    assert settings.auth == "required"
+    assert settings.redis_url
+    assert settings.s3_bucket == "paintonce"
+
+
+def test_no_secret_stands_in_the_compose_file() -> None:
+    """Keys and passwords come from outside, and compose stops where one is missing."""
+    for service in compose()["services"].values():
+        for name, value in service.get("environment", {}).items():
+            if re.search(r"SECRET|PASSWORD|ADMIN_API_KEY", name):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
+
+
+def test_the_addresses_of_the_compose_file_lead_to_its_services() -> None:
+    """Redis and the object store are addressed by service name, in a shared network."""
+    parsed = compose()
+    replica = next(iter(replicas().values()))
+
+    for name in ("REDIS_URL", "AWS_ENDPOINT_URL_S3"):
+        host = replica["environment"][name].split("//")[1].partition(":")[0]
+        assert set(parsed["services"][host]["networks"]) & set(replica["networks"])
+        assert replica["depends_on"][host] == {"condition": "service_healthy"}
+        assert "healthcheck" in parsed["services"][host]
+
+
+def test_the_stores_are_out_of_reach_from_outside() -> None:
+    """Only nginx has a published port; Redis and the store sit in a closed network."""
+    parsed = compose()
+    published = {name for name, one in parsed["services"].items() if "ports" in one}
+
+    assert published == {"nginx"}
+    for name in ("redis", "object-store"):
+        assert parsed["services"][name]["networks"] == ["back"]
+    assert parsed["networks"]["back"]["internal"] is True
+
+
+def test_a_container_outlives_its_own_grace() -> None:
+    """Docker kills a replica only after the grace, and a second, have passed."""
+    for replica in replicas().values():
+        grace = float(replica["environment"]["SHUTDOWN_GRACE_SECONDS"])
+        assert seconds(replica["stop_grace_period"]) > grace + 1
+
+
+def test_every_mounted_file_is_there() -> None:
+    """What compose mounts from the checkout exists, and nothing may write to it."""
+    mounts = [
+        mount
+        for service in compose()["services"].values()
+        for mount in service.get("volumes", [])
+        if mount.startswith("./")
+    ]
+
+    assert mounts
+    for mount in mounts:
+        path, _, mode = mount.split(":")
+        assert (ROOT / path).is_file()
+        assert mode == "ro"
+
+
+def test_the_models_file_is_mounted_where_the_setting_says() -> None:
+    """`PROVIDERS_FILE` names a mounted file that has a default model."""
+    replica = next(iter(replicas().values()))
+    inside = {mount.split(":")[1]: mount.split(":")[0] for mount in replica["volumes"]}
+
+    models = load_models(ROOT / inside[replica["environment"]["PROVIDERS_FILE"]], {})
+
+    assert "default" in models
+
+
+def test_redis_never_evicts_and_survives_a_restart() -> None:
+    """An evicted lease is a second payment; transient images live only in Redis."""
+    command = compose()["services"]["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--appendonly"] == "yes"
+
+
+def test_redis_is_no_version_with_known_holes() -> None:
+    """The image is at or above the release of September 2026."""
+    image = compose()["services"]["redis"]["image"]
+
+    version = tuple(int(part) for part in re.findall(r"\d+", image)[:3])
+
+    assert version >= (8, 6, 7)
+
+
+def test_every_image_is_pinned() -> None:
+    """No foreign image follows a moving tag."""
+    for name, service in compose()["services"].items():
+        if "build" not in service:
+            assert re.search(r":(RELEASE\.)?\d+[.-]\d+", service["image"]), name
+
+
+def test_every_container_is_confined() -> None:
+    """No service keeps capabilities, gains privileges or writes outside its volume."""
+    for service in compose()["services"].values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["read_only"] is True

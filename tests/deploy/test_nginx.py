@@ -1,0 +1,149 @@
+"""What nginx lets through, refuses and hides."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from tests.deploy.door import LONGEST_TARGET, MIB
+
+if TYPE_CHECKING:
+    from tests.deploy.door import Door
+
+
+def _target(length: int) -> str:
+    """Return a live target of *length* bytes."""
+    start = "/api/v1/live/generate?prompt="
+    return start + "a" * (length - len(start))
+
+
+async def test_the_longest_prompt_reaches_a_replica(door: Door) -> None:
+    """A request target of 64 KB arrives, byte for byte."""
+    target = _target(LONGEST_TARGET)
+
+    async with door.client.get(door.url(target)) as response:
+        assert response.status == 200
+
+    assert door.seen() == [f"GET {target}"]
+
+
+async def test_a_longer_target_is_refused_with_a_problem(door: Door) -> None:
+    """A target that no replica would take is a 414 in the service's own form."""
+    async with door.client.get(door.url(_target(70_000))) as response:
+        problem = await response.json(content_type="application/problem+json")
+
+    assert response.status == problem["status"] == 414
+    assert problem["code"] == "uri_too_long"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Request-Id"] == problem["request_id"]
+
+
+@pytest.mark.parametrize(
+    "size", [16 * MIB + 1024, 16 * MIB * 4 // 3 + 1024], ids=["multipart", "data URL"]
+)
+async def test_the_largest_picture_is_uploaded_whole(door: Door, size: int) -> None:
+    """16 MiB pass as a form's file and, a third longer, as a data URL."""
+    body = b"\x89" * size
+
+    url = door.url("/api/images")
+    async with door.client.post(url, data=io.BytesIO(body)) as response:
+        assert response.status == 200
+
+    assert response.headers["X-Body-Digest"] == hashlib.sha256(body).hexdigest()
+
+
+async def test_a_body_beyond_every_limit_is_refused_unread(door: Door) -> None:
+    """A length that the service never takes is a 413 before the body is sent."""
+    headers = {"Content-Length": str(100 * MIB), "Expect": "100-continue"}
+    url = door.url("/api/images")
+
+    async with door.client.put(url, headers=headers, data=b"") as response:
+        problem = await response.json(content_type="application/problem+json")
+
+    assert response.status == 413
+    assert problem["code"] == "payload_too_large"
+    assert not door.seen()
+
+
+async def test_what_is_no_http_is_a_problem(door: Door) -> None:
+    """A 400 of nginx itself has the form and the code of the service's."""
+    async with door.client.get(door.url("/api/images/%00")) as response:
+        problem = await response.json(content_type="application/problem+json")
+
+    assert response.status == 400
+    assert problem["code"] == "malformed_request"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/v1/live/generate?prompt=a%20red%2Ffox&&seed=+0",
+        "/api/v1/images/acme/shop/generated/%2e%2E%2Fx.png",
+        "/api/v1/images//acme/shop/x.png",
+    ],
+)
+async def test_a_target_arrives_as_it_was_sent(door: Door, target: str) -> None:
+    """Nothing is decoded and no slashes are merged: a signature covers the bytes."""
+    async with door.client.get(door.url(target)) as response:
+        assert response.status == 200
+
+    assert door.seen() == [f"GET {target}"]
+
+
+async def test_no_answer_tells_the_version_of_the_server(door: Door) -> None:
+    """Neither an answer nor a refusal says which nginx or Python is at work."""
+    for target in ("/healthz", "/%00", _target(70_000)):
+        async with door.client.get(door.url(target)) as response:
+            assert response.headers["Server"] == "nginx"
+
+
+async def test_a_claimed_address_does_not_reach_a_replica(door: Door) -> None:
+    """What a client says about its own address is replaced by what nginx sees."""
+    lies = {
+        "X-Forwarded-For": "203.0.113.7",
+        "X-Forwarded-Host": "evil.example",
+        "X-Real-IP": "203.0.113.7",
+        "Forwarded": "for=203.0.113.7",
+    }
+
+    async with door.client.get(door.url("/healthz"), headers=lies) as response:
+        assert response.status == 200
+
+    (sent,) = door.replicas[0].headers + door.replicas[1].headers
+    assert sent["X-Forwarded-For"] == "127.0.0.1"
+    assert not {"X-Forwarded-Host", "X-Real-IP", "Forwarded"} & set(sent)
+
+
+async def test_the_metrics_of_a_replica_are_not_for_the_outside(door: Door) -> None:
+    """Numbers of one replica at random help nobody, and tell strangers too much."""
+    from_elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+
+    async with (
+        aiohttp.ClientSession(connector=from_elsewhere) as stranger,
+        stranger.get(door.url("/metrics")) as response,
+    ):
+        problem = await response.json(content_type="application/problem+json")
+
+    assert response.status == 403
+    assert problem["code"] == "forbidden"
+
+
+async def test_no_prompt_is_written_down(door: Door) -> None:
+    """Neither log has a query, not even where no replica answers."""
+    url = door.url("/api/v1/live/generate?prompt=a+lighthouse+in+a+storm&sig=abc")
+    async with door.client.get(url):
+        pass
+    for replica in door.replicas:
+        await replica.stop()
+    async with door.client.get(url) as response:
+        assert response.status == 503
+    async with door.client.get(door.url("/" + "lighthouse" * 7000)):
+        pass
+
+    logs = door.nginx.logs()
+    assert '"path":"/api/v1/live/generate"' in logs
+    assert "lighthouse" not in logs

@@ -1,0 +1,85 @@
+"""deploy/nginx.conf fits the settings, the problem table and compose.yaml."""
+
+from __future__ import annotations
+
+import re
+
+from app.api.problems import TABLE
+from tests.deploy.shipped_files import (
+    MIB,
+    compose,
+    default,
+    nginx_text,
+    replicas,
+    resolved,
+    seconds,
+)
+
+
+def _nginx(directive: str) -> str:
+    """Return the arguments of the only *directive* of the server, or of its first."""
+    found = re.search(rf"^\s*{directive} (.+);$", nginx_text(), re.MULTILINE)
+    assert found, f"deploy/nginx.conf has no {directive}"
+    return found[1]
+
+
+def _map(variable: str) -> dict[int, str]:
+    """Return what nginx maps each of its own statuses to."""
+    found = re.search(rf"map \$status \${variable} {{(.*?)}}", nginx_text(), re.DOTALL)
+    assert found
+    pairs = re.findall(r'(\d+) "?(.+?)"?;', found[1])
+    return {int(status): text for status, text in pairs}
+
+
+def test_nginx_names_the_replicas_and_their_port() -> None:
+    """Every upstream has exactly the replicas of the compose file."""
+    text = nginx_text()
+    expected = [f"{name}:{default('port')}" for name in replicas()]
+
+    upstreams = re.findall(r"upstream \w+ \{(.*?)\}", text, re.DOTALL)
+
+    assert len(upstreams) == 2
+    for upstream in upstreams:
+        assert re.findall(r"server (\S+)", upstream) == expected
+
+
+def test_nginx_listens_where_compose_publishes() -> None:
+    """The container's end of the published port is nginx's own."""
+    (port,) = compose()["services"]["nginx"]["ports"]
+
+    assert _nginx("listen").split()[0] == resolved(port).rpartition(":")[2]
+
+
+def test_nginx_lets_the_largest_picture_through() -> None:
+    """A picture of `MAX_IMAGE_BYTES` as a data URL, with room for what is around it."""
+    limit = int(_nginx("client_max_body_size").removesuffix("m")) * MIB
+
+    assert limit >= default("max_image_bytes") * 4 / 3 + MIB
+
+
+def test_nginx_is_more_patient_than_the_service() -> None:
+    """The service's own time-outs come first, so that its own answers are seen."""
+    patience = seconds(_nginx("proxy_read_timeout"))
+
+    assert patience > default("generation_timeout_seconds")
+    assert patience > default("wait_timeout_seconds")
+    handed_on = seconds(_nginx("proxy_next_upstream_timeout"))
+    assert handed_on < default("wait_timeout_seconds")
+    assert handed_on > default("shutdown_grace_seconds")
+
+
+def test_nginx_caches_nothing() -> None:
+    """A hit that the service does not see would not be counted."""
+    text = nginx_text()
+
+    assert not re.search(r"^\s*(proxy_cache|proxy_store)", text, re.MULTILINE)
+
+
+def test_a_refusal_of_nginx_reads_like_one_of_the_service() -> None:
+    """Status, code and title are rows of the service's own table."""
+    codes, titles = _map("problem_code"), _map("problem_title")
+    rows = {(row.status, row.code, row.title) for row in TABLE.values()}
+
+    assert {(status, code, titles[status]) for status, code in codes.items()} <= rows
+    handled = _nginx("error_page").split()
+    assert handled == [*map(str, codes), "/problem"]

@@ -1,0 +1,41 @@
+"""What a test can tell the fake provider to do with a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One way to answer, from `DOCUMENTS` or `FAULTS`.
+
+    *delay_seconds* pass first, then *hold* waits for a release (mode `hold`
+    is `ok` with it). After *times* calls the provider is `ok` again; None
+    means for ever. *headers* are added to an error's answer; *status* is that
+    of mode `error`. *picture_bytes* pads the file.
+    """
+
+    mode: str = "ok"
+    delay_seconds: float = 0.0
+    hold: bool = False
+    times: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    status: int = 500
+    body: Any = None
+    media_type: str = "image/png"
+    picture_bytes: int = 0
+    picture_size: tuple[int, int] = (96, 64)
+
+    @classmethod
+    def parse(cls, document: dict[str, Any]) -> Self:
+        """Read the JSON of `POST /_behaviour`; `TypeError` for unknown fields."""
+        known = {item.name for item in fields(cls)}
+        if unknown := set(document) - known:
+            raise TypeError(f"unknown: {sorted(unknown)}")
+        values = dict(document)
+        if "picture_size" in values:
+            values["picture_size"] = tuple(values["picture_size"])
+        if values.get("mode") == "hold":
+            values |= {"mode": "ok", "hold": True}
+        return cls(**values)

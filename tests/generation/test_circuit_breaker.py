@@ -1,0 +1,149 @@
+"""When a failing provider is left alone, and when it is tried again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from app.errors import ProviderFailed
+from app.generation.circuit_breaker import CircuitBreaker
+
+
+class ManualClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Return the clock of the breaker."""
+    return ManualClock()
+
+
+@pytest.fixture
+def breaker(clock: ManualClock) -> CircuitBreaker:
+    """Return a closed breaker with the service's own limits."""
+    return CircuitBreaker(clock=clock)
+
+
+def fail(breaker: CircuitBreaker, times: int) -> None:
+    """Let calls pass one after the other, each of which fails."""
+    for _ in range(times):
+        breaker.report(breaker.admit(), healthy=False)
+
+
+def test_nineteen_failures_in_a_row_are_borne(breaker: CircuitBreaker) -> None:
+    """A provider that stumbles is still asked."""
+    fail(breaker, 19)
+
+    breaker.admit()
+
+
+def test_the_twentieth_failure_opens_it(breaker: CircuitBreaker) -> None:
+    """A provider that is down is not asked; the caller learns when to come back."""
+    fail(breaker, 20)
+
+    with pytest.raises(ProviderFailed) as caught:
+        breaker.admit()
+
+    assert caught.value.retry_after == timedelta(seconds=5)
+    assert not caught.value.maybe_billed
+
+
+def test_a_success_starts_the_count_again(breaker: CircuitBreaker) -> None:
+    """Failures count only in a row."""
+    fail(breaker, 19)
+    breaker.report(breaker.admit(), healthy=True)
+    fail(breaker, 19)
+
+    breaker.admit()
+
+
+def test_calls_that_tell_nothing_leave_the_count(breaker: CircuitBreaker) -> None:
+    """Cancelled calls neither hide an outage nor cause one."""
+    fail(breaker, 19)
+    breaker.report(breaker.admit(), healthy=None)
+    breaker.admit()
+    fail(breaker, 1)
+
+    with pytest.raises(ProviderFailed):
+        breaker.admit()
+
+
+def test_one_trial_call_passes_after_the_rest(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """After five seconds one call finds out for all whether the provider is back."""
+    fail(breaker, 20)
+    clock.now += 4.9
+    with pytest.raises(ProviderFailed):
+        breaker.check()
+    clock.now += 0.1
+
+    breaker.admit()
+
+    with pytest.raises(ProviderFailed) as caught:
+        breaker.admit()
+    assert caught.value.retry_after == timedelta(seconds=1)
+
+
+def test_a_trial_that_succeeds_closes_it(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """A provider that is back is asked as before, with twenty failures to spare."""
+    fail(breaker, 20)
+    clock.now += 5
+    breaker.report(breaker.admit(), healthy=True)
+
+    fail(breaker, 19)
+    breaker.admit()
+    breaker.admit()
+
+
+def test_a_trial_that_fails_opens_it_again(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """A provider that is still down gets another rest of five seconds."""
+    fail(breaker, 20)
+    clock.now += 5
+    fail(breaker, 1)
+    clock.now += 4.9
+    with pytest.raises(ProviderFailed):
+        breaker.check()
+    clock.now += 0.1
+
+    breaker.check()
+
+
+def test_a_cancelled_trial_lets_the_next_one_pass(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """A trial that nobody waits for any more does not keep the breaker open."""
+    fail(breaker, 20)
+    clock.now += 5
+    breaker.report(breaker.admit(), healthy=None)
+
+    breaker.admit()
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_late_calls_do_not_speak_for_the_trial(
+    breaker: CircuitBreaker, clock: ManualClock, *, healthy: bool
+) -> None:
+    """A call from before the outage changes nothing when it ends at last."""
+    late = breaker.admit()
+    fail(breaker, 20)
+    clock.now += 5
+    breaker.admit()
+
+    breaker.report(late, healthy=healthy)
+
+    with pytest.raises(ProviderFailed) as caught:
+        breaker.check()
+    assert caught.value.retry_after == timedelta(seconds=1)

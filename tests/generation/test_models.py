@@ -1,0 +1,756 @@
+"""The catalogue: queues, deadlines, checks, fall-backs, money and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+import PIL.Image
+import pytest
+
+from app.errors import (
+    BadImage,
+    GenerationTimedOut,
+    InvalidParameter,
+    PromptRejected,
+    ProviderFailed,
+    ProviderRateLimited,
+    QueueFull,
+)
+from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.models import Model, Models, Painting, Progress, build_models
+from app.generation.models_file import ModelConfig, load_models
+from app.generation.places import Places
+from app.generation.provider import PaintRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
+MAX_IMAGE_BYTES = 100_000
+
+
+def picture(width: int = 40, height: int = 20) -> bytes:
+    """Return the bytes of a small PNG."""
+    data = io.BytesIO()
+    PIL.Image.new("RGB", (width, height), "teal").save(data, "PNG")
+    return data.getvalue()
+
+
+class Call(NamedTuple):
+    """What an observer was told."""
+
+    provider: str
+    model: str
+    outcome: str
+    price: float
+
+
+class RecordingObserver:
+    """A `PaintObserver` that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.seconds: list[float] = []
+
+    def provider_call(
+        self, provider: str, model: str, outcome: str, seconds: float, price: float
+    ) -> None:
+        """Remember one call."""
+        self.calls.append(Call(provider, model, str(outcome), price))
+        self.seconds.append(seconds)
+
+
+@dataclass
+class ScriptedProvider:
+    """An `ImageProvider` that answers as told, through a gate that can be shut."""
+
+    answer: bytes | BaseException = field(default_factory=picture)
+    vendor: str = "scripted"
+    is_placeholder: bool = False
+    calls: int = 0
+    running: int = 0
+    most_running: int = 0
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    async def paint(self, request: PaintRequest) -> bytes:
+        """Answer once the gate is open."""
+        self.calls += 1
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        self.asked.release()
+        try:
+            await self.open.wait()
+        finally:
+            self.running -= 1
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def observer() -> RecordingObserver:
+    """Return the observer of all models of a test."""
+    return RecordingObserver()
+
+
+@pytest.fixture
+def catalogue(observer: RecordingObserver) -> Callable[..., Models]:
+    """Return how a catalogue is made from configurations and providers."""
+
+    def make(
+        *pairs: tuple[ModelConfig, ScriptedProvider],
+        breaker: CircuitBreaker | None = None,
+    ) -> Models:
+        return Models(
+            {
+                config.alias: Model(
+                    config,
+                    provider,
+                    max_image_bytes=MAX_IMAGE_BYTES,
+                    observer=observer,
+                    breaker=breaker,
+                )
+                for config, provider in pairs
+            }
+        )
+
+    return make
+
+
+def config(alias: str = "default", **terms: object) -> ModelConfig:
+    """Return a model's configuration at four cents a picture."""
+    return ModelConfig(alias, "scripted", **{"price": 0.04, **terms})  # type: ignore[arg-type]
+
+
+def soon(seconds: float = 30.0) -> float:
+    """Return a deadline that many seconds away."""
+    return asyncio.get_running_loop().time() + seconds
+
+
+def paint(
+    models: Models, progress: Progress | None = None, *, within: float = 30.0
+) -> asyncio.Task[Painting]:
+    """Start a painting by `default` and let it come as far as it can."""
+    return asyncio.create_task(
+        models.paint("default", LIGHTHOUSE, deadline=soon(within), progress=progress)
+    )
+
+
+async def settle() -> None:
+    """Let every task that can go on do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_painting_says_who_painted_it(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """A checked picture comes with the alias, the price and the time of its call."""
+    models = catalogue((config(), ScriptedProvider(picture(40, 20))))
+
+    painting = await paint(models)
+
+    assert painting.image.data == picture(40, 20)
+    assert (painting.model, painting.price) == ("default", 0.04)
+    assert not painting.is_placeholder
+    assert [painting.seconds] == observer.seconds
+    assert observer.calls == [Call("scripted", "default", "ok", 0.04)]
+
+
+async def test_the_size_asked_for_is_delivered(
+    catalogue: Callable[..., Models],
+) -> None:
+    """A provider that paints another size does not show."""
+    models = catalogue((config(), ScriptedProvider(picture(40, 20))))
+    request = PaintRequest("a red fox", width=64, height=65)
+
+    image = (await models.paint("default", request, deadline=soon())).image
+
+    assert (image.width, image.height) == (64, 65)
+
+
+async def test_never_more_at_once_than_the_model_allows(
+    catalogue: Callable[..., Models],
+) -> None:
+    """Twenty paintings share three places, and all are painted."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(concurrency=3, queue=17), provider))
+    tasks = [paint(models) for _ in range(20)]
+    await settle()
+
+    provider.open.set()
+    await asyncio.gather(*tasks)
+
+    assert (provider.calls, provider.most_running) == (20, 3)
+
+
+async def test_a_full_queue_is_told_at_once(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """Beyond places and queue nobody waits, nothing is called, and none falls back."""
+    provider, spare = ScriptedProvider(), ScriptedProvider()
+    provider.open.clear()
+    models = catalogue(
+        (config(concurrency=1, queue=1, fallbacks=("spare",)), provider),
+        (config("spare"), spare),
+    )
+    accepted = [paint(models), paint(models)]
+    await settle()
+
+    with pytest.raises(QueueFull) as caught:
+        await paint(models)
+
+    assert caught.value.retry_after
+    assert caught.value.retry_after > timedelta(0)
+    assert (provider.calls, spare.calls, observer.calls) == (1, 0, [])
+    provider.open.set()
+    await asyncio.gather(*accepted)
+
+
+async def test_a_place_in_the_queue_can_be_told(
+    catalogue: Callable[..., Models],
+) -> None:
+    """Who waits can be told how many turns it is until they are painted."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(concurrency=1), provider))
+    watched = [Progress() for _ in range(3)]
+    tasks = [paint(models, progress) for progress in watched]
+    await settle()
+
+    assert [progress.queue_position for progress in watched] == [None, 1, 2]
+    assert [progress.is_running for progress in watched] == [True, False, False]
+
+    tasks[1].cancel()
+    await settle()
+    assert watched[2].queue_position == 1
+    provider.open.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [progress.spent for progress in watched] == [0.04, 0.0, 0.04]
+
+
+async def test_paintings_are_served_in_order(catalogue: Callable[..., Models]) -> None:
+    """Nobody who came later is painted earlier."""
+    models = catalogue((config(concurrency=1), ScriptedProvider()))
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        await paint(models)
+        order.append(number)
+
+    await asyncio.gather(*(wait(number) for number in range(8)))
+
+    assert order == list(range(8))
+
+
+@pytest.mark.parametrize("victims", [(0,), (1,), (0, 1), (1, 2), (0, 1, 2, 3)])
+async def test_a_cancelled_painting_leaves_its_place(
+    catalogue: Callable[..., Models], victims: tuple[int, ...]
+) -> None:
+    """Whoever is cancelled, painting or waiting, keeps no place from the others."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(concurrency=1, queue=3), provider))
+    tasks = [paint(models) for _ in range(4)]
+    await settle()
+
+    for victim in victims:
+        tasks[victim].cancel()
+    provider.open.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [number for number, end in enumerate(ends) if not isinstance(end, Painting)]
+    assert all(isinstance(ends[n], asyncio.CancelledError) for n in victims)
+    # One place and three to wait are free again: four fit, and a fifth does not.
+    provider.open.clear()
+    again = [paint(models) for _ in range(5)]
+    await settle()
+    provider.open.set()
+    ends = await asyncio.gather(*again, return_exceptions=True)
+    assert [type(end) for end in ends] == [Painting] * 4 + [QueueFull]
+
+
+@pytest.mark.parametrize("cancelled_first", [True, False])
+async def test_a_turn_that_meets_its_cancellation_goes_on(
+    *, cancelled_first: bool
+) -> None:
+    """A place handed over just as its heir is cancelled goes to the next in line.
+
+    1. The first gives its place up. 2. In the same turn of the event loop the
+    second, whose turn it is, is cancelled. 3. The third must get the place.
+    """
+    places = Places(concurrency=1, queue=2)
+    release = await places.acquire("first")
+    second = asyncio.create_task(places.acquire("second"))
+    third = asyncio.create_task(places.acquire("third"))
+    await settle()
+    assert places.position_of("third") == 2
+
+    if cancelled_first:
+        second.cancel()
+        release()
+    else:
+        release()
+        second.cancel()
+    await settle()
+
+    assert second.cancelled()
+    (await third)()
+    (await places.acquire("fourth"))()
+
+
+async def test_a_call_ends_at_the_models_deadline(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """A provider that hangs is given up, and may still send its bill."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(deadline_seconds=0.05), provider))
+
+    with pytest.raises(GenerationTimedOut) as caught:
+        await paint(models)
+
+    assert caught.value.maybe_billed
+    assert provider.running == 0
+    assert observer.calls == [Call("scripted", "default", "timeout", 0.04)]
+    assert 0.05 <= observer.seconds[0] < 10
+
+
+async def test_the_smaller_deadline_wins(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """The time of the whole generation bounds a call as well."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(deadline_seconds=3600), provider))
+
+    with pytest.raises(GenerationTimedOut):
+        await paint(models, within=0.05)
+
+    assert observer.calls[0].outcome == "timeout"
+    assert observer.seconds[0] < 10
+
+
+async def test_waiting_in_the_queue_is_bounded_and_free(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """Time that runs out in the queue costs nothing, as nobody was asked."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(concurrency=1), provider))
+    first = paint(models)
+    await settle()
+
+    with pytest.raises(GenerationTimedOut) as caught:
+        await paint(models, within=0.05)
+
+    assert not caught.value.maybe_billed
+    assert (provider.calls, observer.calls) == (1, [])
+    provider.open.set()
+    await first
+
+
+async def test_a_deadline_that_has_passed_asks_nobody(
+    catalogue: Callable[..., Models],
+) -> None:
+    """A generation that comes too late pays for nothing."""
+    provider = ScriptedProvider()
+    models = catalogue((config(), provider))
+
+    with pytest.raises(GenerationTimedOut):
+        await paint(models, within=-1)
+
+    assert provider.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "end"),
+    [
+        (PromptRejected("no"), PromptRejected, ("rejected", 0.0)),
+        (ProviderRateLimited("slow"), ProviderRateLimited, ("rate_limited", 0.0)),
+        (ProviderFailed("502"), ProviderFailed, ("failed", 0.0)),
+        (ProviderFailed("cut", maybe_billed=True), ProviderFailed, ("failed", 0.04)),
+        (GenerationTimedOut("late"), GenerationTimedOut, ("timeout", 0.04)),
+        (BadImage("HTML"), BadImage, ("bad_image", 0.04)),
+        (b"<html>", BadImage, ("bad_image", 0.04)),
+        (b"", BadImage, ("bad_image", 0.04)),
+        (picture()[:40], BadImage, ("bad_image", 0.04)),
+        (picture() + bytes(MAX_IMAGE_BYTES), BadImage, ("bad_image", 0.04)),
+        (KeyError("data"), ProviderFailed, ("failed", 0.04)),
+        (TimeoutError(), ProviderFailed, ("failed", 0.04)),
+    ],
+)
+async def test_each_failure_is_told_counted_and_charged(
+    catalogue: Callable[..., Models],
+    observer: RecordingObserver,
+    answer: bytes | Exception,
+    error: type[Exception],
+    end: tuple[str, float],
+) -> None:
+    """Callers, metrics and the budget agree on how a call ended and what it cost."""
+    models = catalogue((config(), ScriptedProvider(answer)))
+    progress = Progress()
+
+    with pytest.raises(error) as caught:
+        await paint(models, progress)
+
+    assert type(caught.value) is error
+    assert observer.calls == [Call("scripted", "default", *end)]
+    assert progress.spent == end[1]
+
+
+async def test_a_request_that_the_adapter_turns_down_reached_nobody(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """A model that takes no references says so; no call is counted or paid."""
+    refusal = InvalidParameter("references", "The model takes no references.")
+    models = catalogue((config(), ScriptedProvider(refusal)))
+    progress = Progress()
+
+    with pytest.raises(InvalidParameter):
+        await paint(models, progress)
+
+    assert (observer.calls, progress.spent) == ([], 0.0)
+
+
+async def test_a_cancelled_call_may_be_billed(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """A call that is cut off in the middle is counted, at its full price."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(), provider))
+    progress = Progress()
+    task = paint(models, progress)
+    await provider.asked.acquire()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert progress.spent == 0.04
+    assert observer.calls == [Call("scripted", "default", "failed", 0.04)]
+
+
+async def test_an_adapter_that_breaks_is_logged_without_its_secrets(
+    catalogue: Callable[..., Models], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug in an adapter is a failed provider; what it blurts out stays inside."""
+    models = catalogue(
+        (config(), ScriptedProvider(KeyError("sk-secret, a lighthouse")))
+    )
+
+    with pytest.raises(ProviderFailed) as caught:
+        await paint(models)
+
+    assert isinstance(caught.value.__cause__, KeyError)
+    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert record.message == "provider adapter broke"
+    assert "secret" not in caplog.text
+    assert "secret" not in str(vars(record))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ProviderRateLimited("slow"),
+        ProviderFailed("502"),
+        BadImage("HTML"),
+        GenerationTimedOut("late"),
+        InvalidParameter("references", "none, please"),
+        KeyError("data"),
+    ],
+)
+async def test_a_fallback_paints_instead(
+    catalogue: Callable[..., Models], failure: Exception
+) -> None:
+    """After a failure the next model paints, under its own name and price."""
+    models = catalogue(
+        (config(fallbacks=("spare",)), ScriptedProvider(failure)),
+        (config("spare", price=0.01), ScriptedProvider()),
+    )
+
+    painting = await paint(models)
+
+    assert (painting.model, painting.price) == ("spare", 0.01)
+
+
+async def test_all_calls_on_the_way_are_charged(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """What a failed model may bill is added to what the fall-back costs."""
+    models = catalogue(
+        (config(price=0.5, fallbacks=("spare",)), ScriptedProvider(b"<html>")),
+        (config("spare", price=0.25), ScriptedProvider()),
+    )
+    progress = Progress()
+
+    await paint(models, progress)
+
+    assert progress.spent == 0.75 == models.price_at_most("default")
+    assert observer.calls == [
+        Call("scripted", "default", "bad_image", 0.5),
+        Call("scripted", "spare", "ok", 0.25),
+    ]
+
+
+async def test_a_refusal_is_final(catalogue: Callable[..., Models]) -> None:
+    """A refused prompt is not shopped around."""
+    spare = ScriptedProvider()
+    models = catalogue(
+        (config(fallbacks=("spare",)), ScriptedProvider(PromptRejected("no"))),
+        (config("spare"), spare),
+    )
+
+    with pytest.raises(PromptRejected):
+        await paint(models)
+
+    assert spare.calls == 0
+
+
+async def test_fallbacks_are_asked_in_order_and_once(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """Each fall-back is followed by its own; the last failure is what is told."""
+    broken = ScriptedProvider(ProviderFailed("502"))
+    models = catalogue(
+        (config(fallbacks=("near", "far")), broken),
+        (config("near", fallbacks=("last",)), broken),
+        (
+            config("far", fallbacks=("last",)),
+            ScriptedProvider(ProviderRateLimited("x")),
+        ),
+        (config("last"), broken),
+    )
+
+    with pytest.raises(ProviderRateLimited):
+        await paint(models)
+
+    assert [call.model for call in observer.calls] == ["default", "near", "last", "far"]
+
+
+async def test_a_fallback_with_a_full_queue_is_told(
+    catalogue: Callable[..., Models],
+) -> None:
+    """Where the fall-back has no place left the caller is asked to come back."""
+    busy = ScriptedProvider()
+    busy.open.clear()
+    models = catalogue(
+        (config(fallbacks=("busy", "idle")), ScriptedProvider(ProviderFailed("502"))),
+        (config("busy", concurrency=1, queue=0), busy),
+        (config("idle"), ScriptedProvider()),
+    )
+    first = paint(models)
+    await busy.asked.acquire()
+
+    with pytest.raises(QueueFull):
+        await paint(models)
+
+    busy.open.set()
+    await first
+
+
+async def test_no_fallback_is_asked_when_the_time_is_up(
+    catalogue: Callable[..., Models],
+) -> None:
+    """A generation out of time ends with what went wrong first."""
+    provider, spare = ScriptedProvider(), ScriptedProvider()
+    provider.open.clear()
+    models = catalogue(
+        (config(fallbacks=("spare",)), provider), (config("spare"), spare)
+    )
+
+    with pytest.raises(GenerationTimedOut) as caught:
+        await paint(models, within=0.05)
+
+    assert caught.value.maybe_billed
+    assert spare.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "calls"),
+    [
+        (ProviderFailed("502"), 20),
+        (GenerationTimedOut("late"), 20),
+        (KeyError("data"), 20),
+        (PromptRejected("no"), 30),
+        (ProviderRateLimited("slow"), 30),
+        (BadImage("HTML"), 30),
+        (b"<html>", 30),
+        (InvalidParameter("references", "none, please"), 30),
+    ],
+)
+async def test_only_the_providers_own_faults_open_the_breaker(
+    catalogue: Callable[..., Models], answer: bytes | Exception, calls: int
+) -> None:
+    """After twenty outages in a row it is left alone; refusals are no outage."""
+    provider = ScriptedProvider(answer)
+    models = catalogue((config(), provider))
+
+    await asyncio.gather(
+        *(models.paint("default", LIGHTHOUSE, deadline=soon()) for _ in range(30)),
+        return_exceptions=True,
+    )
+
+    # Eight are asked at once, so a few are under way when the breaker opens.
+    assert calls <= provider.calls <= min(30, calls + 7)
+
+
+async def test_an_open_breaker_calls_nobody_and_frees_the_queue(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """A model at rest fails at once, with a hint, and no call is counted."""
+    provider = ScriptedProvider(ProviderFailed("502"))
+    breaker = CircuitBreaker(failures=1)
+    models = catalogue((config(concurrency=1), provider), breaker=breaker)
+    provider.open.clear()
+    tasks = [paint(models) for _ in range(3)]
+    await provider.asked.acquire()
+
+    provider.open.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    with pytest.raises(ProviderFailed) as caught:
+        await paint(models)
+
+    assert [type(end) for end in ends] == [ProviderFailed] * 3
+    assert caught.value.retry_after
+    assert timedelta(0) < caught.value.retry_after <= timedelta(seconds=5)
+    assert (provider.calls, len(observer.calls)) == (1, 1)
+
+
+async def test_nobody_queues_for_a_model_at_rest(
+    catalogue: Callable[..., Models],
+) -> None:
+    """While its last calls still hang, a model at rest fails at once, too."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    breaker = CircuitBreaker(failures=1)
+    models = catalogue((config(concurrency=1), provider), breaker=breaker)
+    hanging = paint(models)
+    await provider.asked.acquire()
+    breaker.report(breaker.admit(), healthy=False)
+
+    late = paint(models)
+    await settle()
+
+    assert late.done()
+    assert isinstance(late.exception(), ProviderFailed)
+    provider.open.set()
+    await hanging
+
+
+async def test_a_cancelled_trial_is_followed_by_another(
+    catalogue: Callable[..., Models],
+) -> None:
+    """A caller that leaves during the trial does not keep the model shut."""
+    now = 0.0
+    breaker = CircuitBreaker(failures=1, clock=lambda: now)
+    provider = ScriptedProvider(ProviderFailed("502"))
+    models = catalogue((config(), provider), breaker=breaker)
+    with pytest.raises(ProviderFailed):
+        await paint(models)
+    now = 5.0
+    provider.open.clear()
+    provider.answer = picture()
+    trial = paint(models)
+    await settle()
+    with pytest.raises(ProviderFailed):
+        await paint(models)
+
+    trial.cancel()
+    await settle()
+    provider.open.set()
+
+    assert isinstance(await paint(models), Painting)
+
+
+async def test_the_catalogue_knows_its_models(catalogue: Callable[..., Models]) -> None:
+    """What can be named, and what each costs, can be looked up."""
+    models = catalogue(
+        (config("fast", price=0.01, fallbacks=("fine",)), ScriptedProvider()),
+        (config("fine", price=0.08), ScriptedProvider()),
+    )
+
+    assert models.aliases == ("fast", "fine")
+    assert "fast" in models
+    assert "default" not in models
+    assert not models.knows_default
+    assert (models.price_of("fast"), models.price_of("fine")) == (0.01, 0.08)
+
+
+async def test_without_a_file_the_placeholder_paints(
+    observer: RecordingObserver,
+) -> None:
+    """The service that nobody configured paints placeholders under `default`."""
+    async with aiohttp.ClientSession() as session:
+        models = build_models(
+            load_models(None, {}),
+            session=session,
+            max_image_bytes=16 * 1024 * 1024,
+            observer=observer,
+        )
+        painting = await paint(models)
+
+    assert models.knows_default
+    assert painting.is_placeholder
+    assert observer.calls == [Call("placeholder", "default", "ok", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        ("rejected", "rejected"),
+        ("failed", "failed"),
+        ("rate_limited", "rate_limited"),
+        ("timeout", "timeout"),
+        ("broken_image", "bad_image"),
+    ],
+)
+async def test_each_rehearsed_failure_has_its_outcome(
+    observer: RecordingObserver, failure: str, outcome: str
+) -> None:
+    """What the placeholder is told to do is what operators see in the metrics."""
+    unhappy = ModelConfig(
+        "default", "placeholder", deadline_seconds=0.05, options={"failure": failure}
+    )
+    async with aiohttp.ClientSession() as session:
+        models = build_models(
+            {"default": unhappy},
+            session=session,
+            max_image_bytes=1024,
+            observer=observer,
+        )
+        await asyncio.gather(paint(models), return_exceptions=True)
+
+    assert [call.outcome for call in observer.calls] == [outcome]
+
+
+async def test_vendors_are_built_with_their_terms(observer: RecordingObserver) -> None:
+    """A model of the file is asked at its own address."""
+    openai = ModelConfig(
+        "default", "openai", model="gpt-image-2", base_url="http://127.0.0.1:9/v1"
+    )
+    async with aiohttp.ClientSession() as session:
+        models = build_models(
+            {"default": openai},
+            session=session,
+            max_image_bytes=1024,
+            observer=observer,
+        )
+        with pytest.raises(ProviderFailed):
+            await paint(models)
+
+    assert [(call.provider, call.outcome) for call in observer.calls] == [
+        ("openai", "failed")
+    ]

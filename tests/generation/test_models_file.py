@@ -1,0 +1,413 @@
+"""What a models file may say, and how its problems are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.generation.models_file import InvalidModelsFile, ModelConfig, load_models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sk-a-secret-of-the-operator"
+ENVIRON = {"OPENAI_API_KEY": KEY}
+
+FULL = """
+[models.default]
+provider = "openai"
+model = "gpt-image-2"
+base_url = "https://images.example.com/v1/"
+api_key_env = "OPENAI_API_KEY"
+price = 0.04
+concurrency = 4
+queue = 0
+deadline_seconds = 90
+fallbacks = ["slow"]
+
+[models.default.options]
+quality = "high"
+
+[models.slow]
+provider = "placeholder"
+[models.slow.options]
+delay_seconds = 2.0
+failure = "none"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return where the models file of a test stands."""
+    return tmp_path / "models.toml"
+
+
+def problems_of(
+    file: Path, text: str, environ: dict[str, str] | None = None
+) -> list[str]:
+    """Write *text* and return what is wrong with it."""
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidModelsFile) as caught:
+        load_models(file, ENVIRON if environ is None else environ)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def test_without_a_file_the_placeholder_is_the_default() -> None:
+    """The service paints without any configuration."""
+    assert load_models(None, {}) == {
+        "default": ModelConfig(alias="default", provider="placeholder")
+    }
+
+
+def test_every_key_is_read(file: Path) -> None:
+    """Each model has the terms that its table gives."""
+    file.write_text(FULL, encoding="utf-8")
+
+    assert load_models(file, ENVIRON) == {
+        "default": ModelConfig(
+            alias="default",
+            provider="openai",
+            model="gpt-image-2",
+            base_url="https://images.example.com/v1",
+            api_key=KEY,
+            price=0.04,
+            concurrency=4,
+            queue=0,
+            deadline_seconds=90.0,
+            fallbacks=("slow",),
+            options={"quality": "high"},
+        ),
+        "slow": ModelConfig(
+            alias="slow",
+            provider="placeholder",
+            options={"delay_seconds": 2.0, "failure": "none"},
+        ),
+    }
+
+
+def test_a_table_may_leave_its_terms_out(file: Path) -> None:
+    """A model has eight places, a queue of 64 and two minutes, and is free."""
+    file.write_text('[models.m]\nprovider = "openai"\nmodel = "x"', encoding="utf-8")
+
+    assert load_models(file, ENVIRON)["m"] == ModelConfig(
+        alias="m",
+        provider="openai",
+        model="x",
+        base_url="https://api.openai.com/v1",
+        api_key=KEY,
+        price=0.0,
+        concurrency=8,
+        queue=64,
+        deadline_seconds=120.0,
+        fallbacks=(),
+        options={},
+    )
+
+
+def test_a_server_may_want_no_key(file: Path) -> None:
+    """An empty `api_key_env` sends none, even where the vendor's own is set."""
+    file.write_text(
+        '[models.m]\nprovider = "openai"\nmodel = "x"\napi_key_env = ""\n'
+        'base_url = "http://127.0.0.1:1234/v1"',
+        encoding="utf-8",
+    )
+
+    assert load_models(file, {})["m"].api_key is None
+    assert load_models(file, ENVIRON)["m"].api_key is None
+
+
+def test_a_key_is_not_shown(file: Path) -> None:
+    """The key of a provider stands in no log that shows a model."""
+    file.write_text(FULL, encoding="utf-8")
+
+    assert KEY not in repr(load_models(file, ENVIRON))
+
+
+def test_no_model_needs_to_be_the_default(file: Path) -> None:
+    """A file without `default` is valid; callers then name a model."""
+    file.write_text('[models.slow]\nprovider = "placeholder"', encoding="utf-8")
+
+    assert list(load_models(file, {})) == ["slow"]
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    """A path that can't be read names the setting that has it."""
+    for path in (tmp_path / "nowhere.toml", tmp_path):
+        with pytest.raises(InvalidModelsFile) as caught:
+            load_models(path, {})
+
+        (problem,) = caught.value.problems
+        assert problem.startswith("PROVIDERS_FILE: can't be read: ")
+
+
+def test_a_syntax_error_tells_its_line(file: Path) -> None:
+    """An operator is told where the file stops being TOML."""
+    (problem,) = problems_of(file, '[models.default]\nprovider = "openai\n')
+
+    assert problem.startswith("PROVIDERS_FILE: ")
+    assert "line 2" in problem
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\xff\xfe", b"x = " + b"9" * 5000, b"x = " + b"[" * 5000, b"\x00"],
+    ids=["no text", "a huge number", "deep nesting", "a zero byte"],
+)
+def test_bytes_that_are_no_toml_are_a_problem(file: Path, data: bytes) -> None:
+    """Whatever the file holds, the start ends with a sentence and no traceback."""
+    file.write_bytes(data)
+
+    with pytest.raises(InvalidModelsFile, match="PROVIDERS_FILE: "):
+        load_models(file, {})
+
+
+@pytest.mark.parametrize("text", ["", "models = 1", "[models]", "[[models]]"])
+def test_a_file_without_models_is_a_problem(file: Path, text: str) -> None:
+    """A service that could paint nothing does not start."""
+    (problem,) = problems_of(file, text)
+
+    assert problem.startswith("models: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("price = -0.01", "price"),
+        ("price = nan", "price"),
+        ("price = inf", "price"),
+        ("price = true", "price"),
+        ('price = "0.04"', "price"),
+        (f"price = 1{'0' * 400}", "price"),
+        ("concurrency = 0", "concurrency"),
+        ("concurrency = 1.0", "concurrency"),
+        ("concurrency = true", "concurrency"),
+        ("concurrency = 1001", "concurrency"),
+        ("queue = -1", "queue"),
+        ("queue = false", "queue"),
+        ("queue = inf", "queue"),
+        ("deadline_seconds = 0", "deadline_seconds"),
+        ("deadline_seconds = nan", "deadline_seconds"),
+        ("deadline_seconds = inf", "deadline_seconds"),
+        ("deadline_seconds = 1e9", "deadline_seconds"),
+        ("deadline_seconds = true", "deadline_seconds"),
+        ("deadline_seconds = 2020-01-01", "deadline_seconds"),
+        ('fallbacks = "slow"', "fallbacks"),
+        ("fallbacks = [1]", "fallbacks.0"),
+        ('options = "quality"', "options"),
+        ("model = 2", "model"),
+        ('base_url = ""', "base_url"),
+        ('base_url = "images.example.com"', "base_url"),
+        ('base_url = "ftp://images.example.com"', "base_url"),
+        ('base_url = "https://user:pass@images.example.com"', "base_url"),
+        ('base_url = "https://images.example.com/?v=1"', "base_url"),
+        ('base_url = "https://images.example.com:99999"', "base_url"),
+        ('base_url = "https://images.example.com/a b"', "base_url"),
+        ('base_url = "https://[::1"', "base_url"),
+        ("api_key_env = 1", "api_key_env"),
+        ('api_key_env = "MY KEY"', "api_key_env"),
+        ("cost = 0.04", "cost"),
+        ('"two words" = 1', '"two words"'),
+    ],
+)
+def test_a_bad_value_is_named_by_its_key(file: Path, line: str, key: str) -> None:
+    """Wrong types, bounds and names are told with the key that has them."""
+    text = f'[models.m]\nprovider = "placeholder"\n{line}'
+
+    (problem,) = problems_of(file, text)
+
+    assert problem.startswith(f"models.m.{key}: ")
+
+
+@pytest.mark.parametrize("line", ["", 'model = ""', 'model = "  "'])
+def test_a_vendor_needs_a_model(file: Path, line: str) -> None:
+    """Only the placeholder can do without the provider's own id."""
+    (problem,) = problems_of(file, f'[models.m]\nprovider = "openai"\n{line}')
+
+    assert problem.startswith("models.m.model: is missing")
+
+
+@pytest.mark.parametrize("line", ["", "provider = 1", 'provider = "dall-e"'])
+def test_a_provider_must_be_known(file: Path, line: str) -> None:
+    """A table that names no provider that exists is told so."""
+    (problem,) = problems_of(file, f"[models.m]\n{line}")
+
+    assert problem.startswith("models.m.provider: ")
+
+
+def test_a_table_must_be_a_table(file: Path) -> None:
+    """An alias is not a mere value."""
+    assert problems_of(file, "[models]\nfast = true") == [
+        "models.fast: must be a table"
+    ]
+
+
+@pytest.mark.parametrize("provider", ["gemini", "replicate", "fal", "a1111"])
+def test_a_vendor_that_is_to_come_is_told_apart(file: Path, provider: str) -> None:
+    """Naming a provider that this version lacks is answered clearly."""
+    text = f'[models.m]\nprovider = "{provider}"\nmodel = "x"'
+
+    assert problems_of(file, text) == [
+        f"models.m.provider: {provider} is not built into this version"
+    ]
+
+
+@pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": ""}])
+@pytest.mark.parametrize("base_url", ["", 'base_url = "http://127.0.0.1:1234/v1"'])
+def test_a_missing_key_is_a_problem(
+    file: Path, environ: dict[str, str], base_url: str
+) -> None:
+    """A variable that is unset or empty is told, and how to want none."""
+    text = f'[models.m]\nprovider = "openai"\nmodel = "x"\n{base_url}'
+
+    (problem,) = problems_of(file, text, environ)
+
+    assert problem.startswith("models.m.api_key_env: ")
+    assert "OPENAI_API_KEY is not set" in problem
+    assert 'api_key_env = ""' in problem
+
+
+def test_a_key_with_a_line_end_is_a_problem(file: Path) -> None:
+    """A key that no header can carry is told without being shown."""
+    text = '[models.m]\nprovider = "openai"\nmodel = "x"'
+
+    (problem,) = problems_of(file, text, {"OPENAI_API_KEY": f"{KEY}\n"})
+
+    assert problem.startswith("models.m.api_key_env: ")
+    assert KEY not in problem
+
+
+@pytest.mark.parametrize("pasted", [KEY, "r8_aVeryLongTokenOfReplicate"])
+def test_a_key_in_place_of_its_variable_is_not_shown(file: Path, pasted: str) -> None:
+    """A secret that was pasted into the file does not reach the log."""
+    text = f'[models.m]\nprovider = "openai"\nmodel = "x"\napi_key_env = "{pasted}"'
+
+    (problem,) = problems_of(file, text)
+
+    assert pasted not in problem
+
+
+@pytest.mark.parametrize(
+    ("alias", "shown"),
+    [
+        ('"two words"', '"two words"'),
+        ('""', '""'),
+        ('"../x"', '"../x"'),
+        ('"' + "a" * 64 + '"', "a" * 64),
+        ('"-x"', "-x"),
+        ('"naïve"', '"na\\u00efve"'),
+    ],
+)
+def test_an_alias_must_be_a_plain_name(file: Path, alias: str, shown: str) -> None:
+    """Aliases stand in addresses, headers and metrics, so they are plain."""
+    (problem,) = problems_of(file, f'[models.{alias}]\nprovider = "placeholder"')
+
+    assert problem.startswith(f"models.{shown}: an alias has ")
+
+
+def models_with_fallbacks(**fallbacks: list[str]) -> str:
+    """Return a file of placeholders with those fall-backs."""
+    return "\n".join(
+        f'[models.{alias}]\nprovider = "placeholder"\nfallbacks = {names}'
+        for alias, names in fallbacks.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "problems"),
+    [
+        ({"a": ["a"]}, ["models.a.fallbacks: names itself"]),
+        ({"a": ["b"]}, ["models.a.fallbacks: no model b is in this file"]),
+        ({"a": ["b", "b"], "b": []}, ["models.a.fallbacks: names a model twice"]),
+        (
+            {"a": ["b"], "b": ["a"]},
+            [
+                "models.a.fallbacks: circular: a -> b -> a",
+                "models.b.fallbacks: circular: b -> a -> b",
+            ],
+        ),
+        (
+            {"a": ["b"], "b": ["c"], "c": ["d", "b"], "d": []},
+            [
+                "models.b.fallbacks: circular: b -> c -> b",
+                "models.c.fallbacks: circular: c -> b -> c",
+            ],
+        ),
+    ],
+)
+def test_fallbacks_must_lead_somewhere(
+    file: Path, fallbacks: dict[str, list[str]], problems: list[str]
+) -> None:
+    """Fall-backs that dangle, repeat or go round in a circle are told."""
+    assert problems_of(file, models_with_fallbacks(**fallbacks)) == problems
+
+
+def test_fallbacks_may_meet_again(file: Path) -> None:
+    """Two ways to the same last resort are no circle."""
+    text = models_with_fallbacks(a=["b", "c"], b=["d"], c=["d"], d=[])
+    file.write_text(text, encoding="utf-8")
+
+    assert load_models(file, {})["a"].fallbacks == ("b", "c")
+
+
+@pytest.mark.parametrize(
+    ("provider", "option"),
+    [
+        ("placeholder", "delay_seconds = -1"),
+        ("placeholder", 'failure = "explode"'),
+        ("placeholder", 'quality = "high"'),
+        ("openai", 'size_policy = "guess"'),
+    ],
+)
+def test_options_are_checked_by_their_provider(
+    file: Path, provider: str, option: str
+) -> None:
+    """An option that its provider can't use is told with its full key."""
+    table = f'[models.m]\nprovider = "{provider}"\nmodel = "x"'
+    text = f"{table}\n[models.m.options]\n{option}"
+
+    (problem,) = problems_of(file, text)
+
+    assert problem.startswith(f"models.m.options.{option.partition(' ')[0]}: ")
+
+
+def test_all_problems_are_told_at_once(file: Path) -> None:
+    """An operator repairs a file in one go."""
+    problems = problems_of(
+        file,
+        """
+[models.default]
+provider = "openai"
+concurrency = "many"
+price = -1
+fallbacks = ["nobody"]
+colour = "red"
+[models.default.options]
+size_policy = "guess"
+
+[models.slow]
+provider = "placeholder"
+fallbacks = ["slow"]
+[models.slow.options]
+delay_seconds = 1e9
+
+[models.later]
+provider = "fal"
+""",
+        {},
+    )
+
+    keys = sorted(problem.split(": ")[0] for problem in problems)
+    assert keys == [
+        "models.default.api_key_env",
+        "models.default.colour",
+        "models.default.concurrency",
+        "models.default.fallbacks",
+        "models.default.model",
+        "models.default.options.size_policy",
+        "models.default.price",
+        "models.later.provider",
+        "models.slow.fallbacks",
+        "models.slow.options.delay_seconds",
+    ]

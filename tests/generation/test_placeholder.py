@@ -1,0 +1,337 @@
+"""What the placeholder paints, how fast, and how it fails when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.errors import (
+    PromptRejected,
+    ProviderFailed,
+    ProviderRateLimited,
+    UnsupportedImage,
+)
+from app.generation.caption import drawable
+from app.generation.placeholder import Placeholder, check_options
+from app.generation.provider import ImageProvider, PaintRequest
+from app.image import Image, sniff
+
+PROMPTS = Path(__file__).parents[1] / "data" / "prompts.tsv"
+LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
+
+
+def prompts() -> list[str]:
+    """Return real prompts; where they are from stands in their file."""
+    with PROMPTS.open(encoding="utf-8", newline="") as file:
+        rows = [line for line in file if not line.startswith("#")]
+    return [row["Prompt"] for row in csv.DictReader(rows, delimiter="\t")]
+
+
+def small(prompt: str) -> PaintRequest:
+    """Return a request for a picture that takes no time."""
+    return PaintRequest(prompt, width=96, height=64)
+
+
+def reference() -> Image:
+    """Return a picture that a request can refer to."""
+    data = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8), "teal").save(data, "PNG")
+    return Image.inspect(data.getvalue())
+
+
+def test_it_is_an_image_provider() -> None:
+    """The placeholder stands wherever a vendor's adapter does, and says what it is."""
+    provider: ImageProvider = Placeholder()
+
+    assert provider.vendor == "placeholder"
+    assert provider.is_placeholder
+
+
+async def test_a_request_has_one_picture() -> None:
+    """Every replica paints the same bytes for the same request."""
+    first = await Placeholder().paint(LIGHTHOUSE)
+    second = await Placeholder().paint(replace(LIGHTHOUSE))
+
+    assert first == second
+
+
+async def test_every_parameter_changes_the_picture() -> None:
+    """Requests that differ in anything get pictures that differ."""
+    fox = PaintRequest("a red fox")
+    requests = [
+        fox,
+        PaintRequest("a red fix"),
+        replace(fox, seed=0),
+        replace(fox, seed=1),
+        replace(fox, variant=1),
+        replace(fox, aspect_ratio="1:1"),
+        replace(fox, aspect_ratio="16:9"),
+        replace(fox, width=1024, height=1024),
+        replace(fox, width=1024, height=1023),
+        replace(fox, references=(reference(),)),
+    ]
+
+    pictures = {await Placeholder().paint(request) for request in requests}
+
+    assert len(pictures) == len(requests)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(64, 64), (64, 4096), (4096, 64), (1023, 769), (4096, 3900)],
+)
+async def test_any_size_is_met_exactly(width: int, height: int) -> None:
+    """The picture has the width and height that were asked for."""
+    data = await Placeholder().paint(replace(LIGHTHOUSE, width=width, height=height))
+
+    image = Image.inspect(data)
+    assert (image.width, image.height) == (width, height)
+
+
+@pytest.mark.parametrize(
+    "ratio",
+    [
+        "1:1",
+        "1:2",
+        "2:1",
+        "2:3",
+        "3:2",
+        "3:4",
+        "4:3",
+        "4:5",
+        "5:4",
+        "9:16",
+        "16:9",
+        "9:21",
+        "21:9",
+        "1:4",
+        "4:1",
+        "1:8",
+        "8:1",
+    ],
+)
+async def test_a_ratio_is_met_around_a_megapixel(ratio: str) -> None:
+    """The picture has the very ratio that was asked for."""
+    image = Image.inspect(
+        await Placeholder().paint(replace(LIGHTHOUSE, aspect_ratio=ratio))
+    )
+
+    across, down = map(int, ratio.split(":"))
+    assert image.width * down == image.height * across
+    assert 0.95 < image.width * image.height / 1024**2 < 1.05
+
+
+@pytest.mark.parametrize(
+    ("image_format", "media_type"),
+    [("png", "image/png"), ("jpeg", "image/jpeg"), ("webp", "image/webp")],
+)
+async def test_the_format_is_that_of_the_options(
+    image_format: str, media_type: str
+) -> None:
+    """An operator chooses the format; a megapixel stays below 200 KB in each."""
+    data = await Placeholder({"format": image_format}).paint(LIGHTHOUSE)
+
+    with PIL.Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        assert picture.size == (1024, 1024)
+    assert sniff(data) == media_type
+    assert 16_000 < len(data) < 200_000
+
+
+async def test_a_megapixel_takes_a_fraction_of_a_second() -> None:
+    """A demonstration or load test is not held up by its pictures."""
+    provider = Placeholder()
+    await provider.paint(LIGHTHOUSE)
+
+    seconds = []
+    for variant in range(5):
+        started = time.process_time()
+        await provider.paint(replace(LIGHTHOUSE, variant=variant))
+        seconds.append(time.process_time() - started)
+
+    # About 0.05 s; the bound leaves room for a busy machine.
+    assert min(seconds) < 0.25
+
+
+async def test_the_event_loop_goes_on_while_it_paints() -> None:
+    """Painting a large picture keeps no other request waiting."""
+    painting = asyncio.create_task(
+        Placeholder().paint(replace(LIGHTHOUSE, width=2048, height=2048))
+    )
+
+    turns = 0
+    while not painting.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+
+    assert await painting
+    assert turns > 5
+
+
+@pytest.mark.parametrize("prompt", prompts())
+async def test_real_prompts_are_painted(prompt: str) -> None:
+    """What people really ask for becomes a picture."""
+    image = Image.inspect(await Placeholder().paint(small(prompt)))
+
+    assert (image.width, image.height) == (96, 64)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(st.characters(), max_size=120))
+def test_any_unicode_is_painted(prompt: str) -> None:
+    """No text whatever, lone surrogates included, brings the typesetter down."""
+    assert asyncio.run(Placeholder().paint(small(prompt)))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "שלום עולם, a harbour at dawn",
+        "مدينة تحت المطر",
+        "\u202ereversed\u202c and \u2066isolated\u2069",
+        "👩‍🚀🏳️‍🌈 on the moon 🌕",
+        "雪の中の灯台",
+        "Z\u0351\u036b\u0343algo",
+        "\ufdfa" * 500,
+        "\n\n\n\t",
+        "w" * 4000,
+        "a lighthouse in a storm, " * 160,
+        "\n".join("a line of a poem" for _ in range(200)),
+    ],
+)
+async def test_awkward_prompts_are_painted(prompt: str) -> None:
+    """Scripts from right to left, emoji, one endless word, and 4000 characters."""
+    image = Image.inspect(await Placeholder().paint(PaintRequest(prompt[:4000])))
+
+    assert (image.width, image.height) == (1024, 1024)
+
+
+def test_a_prompt_is_written_in_letters_that_the_font_has() -> None:
+    """Accents, ligatures and typographic marks are read as their plain relatives."""
+    assert drawable("Zürich \u2013 “grüße” œuvre…") == 'Zurich - "grusse" oeuvre...'
+
+
+async def test_a_long_prompt_leaves_the_sky_free() -> None:
+    """A caption of 4000 characters is cut and keeps to the lower half."""
+    short = await Placeholder().paint(PaintRequest("x"))
+    long = await Placeholder().paint(PaintRequest("x " * 2000))
+
+    def white_above(data: bytes) -> int:
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            row = picture.convert("RGB").crop((0, 400, 300, 500))
+        colours = row.getcolors(maxcolors=30_000) or []
+        return sum(count for count, colour in colours if colour == (255, 255, 255))
+
+    assert white_above(short) == white_above(long) == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        ("rejected", PromptRejected),
+        ("failed", ProviderFailed),
+        ("rate_limited", ProviderRateLimited),
+    ],
+)
+async def test_it_fails_as_told(failure: str, error: type[Exception]) -> None:
+    """An operator can rehearse each way in which a provider fails."""
+    with pytest.raises(error):
+        await Placeholder({"failure": failure}).paint(LIGHTHOUSE)
+
+
+async def test_a_time_out_never_answers() -> None:
+    """A provider that hangs can be rehearsed, and can be cancelled."""
+    painting = asyncio.create_task(
+        Placeholder({"failure": "timeout"}).paint(LIGHTHOUSE)
+    )
+
+    done, _ = await asyncio.wait({painting}, timeout=0.05)
+    assert not done
+    painting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await painting
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
+async def test_a_broken_image_has_the_right_magic_number(image_format: str) -> None:
+    """A picture that only looks like one can be rehearsed."""
+    options = {"failure": "broken_image", "format": image_format}
+    data = await Placeholder(options).paint(LIGHTHOUSE)
+
+    assert sniff(data) == f"image/{image_format}"
+    with pytest.raises(UnsupportedImage):
+        Image.inspect(data)
+
+
+async def test_the_delay_passes_before_the_failure() -> None:
+    """A slow provider that fails in the end can be rehearsed."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+
+    with pytest.raises(ProviderFailed):
+        await Placeholder({"delay_seconds": 0.05, "failure": "failed"}).paint(
+            LIGHTHOUSE
+        )
+
+    assert loop.time() - started >= 0.05
+
+
+async def test_it_says_that_nobody_painted(caplog: pytest.LogCaptureFixture) -> None:
+    """The log warns of the placeholder, notes its pictures, and has no prompt."""
+    caplog.set_level(logging.INFO)
+    await Placeholder().paint(LIGHTHOUSE)
+
+    said = [(record.levelname, record.message) for record in caplog.records]
+    assert said == [
+        ("WARNING", "placeholder in use"),
+        ("INFO", "placeholder painted"),
+    ]
+    assert not any("lighthouse" in str(vars(record)) for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"delay_seconds": 0},
+        {"delay_seconds": 600.0, "failure": "timeout", "format": "webp"},
+    ],
+)
+def test_good_options_pass(options: dict[str, object]) -> None:
+    """Options within their bounds are no problem."""
+    assert check_options(options) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("delay_seconds", -0.1),
+        ("delay_seconds", 600.1),
+        ("delay_seconds", float("nan")),
+        ("delay_seconds", float("inf")),
+        ("delay_seconds", "2"),
+        ("delay_seconds", True),
+        ("delay_seconds", 10**400),
+        ("failure", "explode"),
+        ("failure", []),
+        ("failure", None),
+        ("format", "gif"),
+        ("format", {"png": True}),
+        ("dlay_seconds", 1),
+    ],
+)
+def test_a_bad_option_is_named(name: str, value: object) -> None:
+    """An operator who mistypes an option is told which one."""
+    (problem,) = check_options({name: value})
+
+    assert problem.startswith(f"{name}: ")

@@ -1,0 +1,389 @@
+"""Pictures that an answer only points to: fetched, but never trusted."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from app.errors import BadImage, ProviderFailed
+from app.generation.global_addresses import GlobalResolver, is_global
+from app.generation.outbound import open_outbound_session
+from app.generation.result_urls import ResultUrls, is_host_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+LIMIT = 100_000
+KEY = {"Authorization": "Bearer sk-lighthouse"}
+HOST = "pictures.example.com"
+
+
+class StaticResolver(AbstractResolver):
+    """Resolves every name to the same addresses."""
+
+    def __init__(self, *addresses: str, port: int = 443) -> None:
+        self.addresses = addresses
+        self.port = port
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_INET,
+    ) -> list[ResolveResult]:
+        """Return the addresses, whatever the name."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=self.port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=0,
+            )
+            for address in self.addresses
+        ]
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+class PictureHost:
+    """A host with pictures that records what it is asked for."""
+
+    def __init__(self) -> None:
+        self.requests: list[web.BaseRequest] = []
+        self.failures = 0
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer as the path says; 503 as long as *failures* last."""
+        self.requests.append(request)
+        if self.failures:
+            self.failures -= 1
+            return web.Response(status=503)
+        match request.path:
+            case "/redirect":
+                return web.Response(status=302, headers={"Location": "/picture"})
+            case "/missing":
+                return web.Response(status=404)
+            case "/large":
+                return web.Response(body=b"x" * (LIMIT + 1))
+            case _:
+                return web.Response(body=b"a picture")
+
+
+@pytest.fixture
+def host() -> PictureHost:
+    """Give a host that nobody has asked yet."""
+    return PictureHost()
+
+
+@asynccontextmanager
+async def serve(
+    host: PictureHost, ssl_context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Serve *host* on a free port of 127.0.0.1."""
+    runner = web.ServerRunner(web.Server(host.answer))
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """Give the session that may reach the provider's own origin."""
+    async with open_outbound_session() as session:
+        yield session
+
+
+@pytest.fixture
+async def own(session: aiohttp.ClientSession, host: PictureHost) -> AsyncIterator[str]:
+    """Give the origin of a provider with pictures of its own, over plain http."""
+    async with serve(host) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def fetch(session: aiohttp.ClientSession, own: str) -> ResultUrls:
+    """Give the results of the provider at *own*, with one foreign host allowed."""
+    return ResultUrls(
+        session=session, base_url=f"{own}/v1", hosts=[HOST], limit_bytes=LIMIT
+    )
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the foreign host's self-signed certificate and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    now = dt.datetime.now(dt.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("certificate") / "host.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.fixture
+async def foreign(
+    host: PictureHost, certificate: Path, session: aiohttp.ClientSession
+) -> AsyncIterator[ResultUrls]:
+    """Give results at a foreign https host, reached as if its address were global."""
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate)
+    client_side = ssl.create_default_context(cafile=certificate)
+    async with serve(host, server_side) as port:
+        yield ResultUrls(
+            session=session,
+            base_url="https://api.example.com/v1",
+            hosts=["*.example.com"],
+            limit_bytes=LIMIT,
+            open_session=lambda: aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    resolver=StaticResolver("127.0.0.1", port=port), ssl=client_side
+                )
+            ),
+        )
+
+
+async def test_the_providers_own_pictures_are_fetched_with_the_key(
+    fetch: ResultUrls, own: str, host: PictureHost
+) -> None:
+    """Absolute or relative, private and plain http: the operator chose the origin."""
+    for address in (f"{own}/picture?token=a%2Fb", "/picture", "picture"):
+        assert await fetch.fetch(address, headers=KEY) == b"a picture"
+
+    paths = [request.path_qs for request in host.requests]
+    assert paths == ["/picture?token=a%2Fb", "/picture", "/v1/picture"]
+    assert {request.headers["Authorization"] for request in host.requests} == {
+        "Bearer sk-lighthouse"
+    }
+
+
+async def test_an_allowed_host_gets_no_key(
+    foreign: ResultUrls, host: PictureHost
+) -> None:
+    """A picture at a foreign host is fetched, without the provider's credentials."""
+    assert await foreign.fetch(f"https://{HOST}/picture", headers=KEY) == b"a picture"
+    assert "Authorization" not in host.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://elsewhere.example.org/picture",
+        "//elsewhere.example.org/picture",
+        f"http://{HOST}/picture",
+        f"https://{HOST}:8443/picture",
+        f"https://{HOST}.evil.example/picture",
+        f"https://evil{HOST}/picture",
+        f"https://key@{HOST}/picture",
+        f"https://{HOST}@evil.example/picture",
+        "https://127.0.0.1/picture",
+        "https://[::1]/picture",
+        "https://2130706433/picture",
+        "https://169.254.169.254/latest/meta-data",
+        "ftp://pictures.example.com/picture",
+        "file:///etc/passwd",
+        "data:image/png;base64,eA==",
+        "https://",
+        "https://[",
+        "/picture\r\nX-Smuggled: 1",
+        "/a picture",
+        "/картина",
+        "",
+        "/" + "x" * 8192,
+    ],
+)
+async def test_any_other_address_is_refused_unasked(
+    fetch: ResultUrls, host: PictureHost, address: str
+) -> None:
+    """Wrong scheme, port, host, user or spelling: no connection is made."""
+    with pytest.raises(BadImage) as failure:
+        await fetch.fetch(address, headers=KEY)
+
+    assert failure.value.maybe_billed
+    assert host.requests == []
+
+
+async def test_another_port_of_the_own_host_is_another_origin(
+    session: aiohttp.ClientSession, own: str, host: PictureHost
+) -> None:
+    """The neighbour on the provider's machine is not the provider."""
+    fetch = ResultUrls(
+        session=session, base_url="http://127.0.0.1:9/v1", hosts=[], limit_bytes=LIMIT
+    )
+    with pytest.raises(BadImage):
+        await fetch.fetch(f"{own}/picture", headers=KEY)
+
+    assert host.requests == []
+
+
+async def test_an_allowed_name_with_a_private_address_is_not_reached(
+    session: aiohttp.ClientSession, host: PictureHost
+) -> None:
+    """A name that resolves into our network opens no door to it."""
+    async with serve(host) as port:
+        resolver = GlobalResolver(StaticResolver("127.0.0.1", port=port))
+        fetch = ResultUrls(
+            session=session,
+            base_url="https://api.example.com/v1",
+            hosts=[HOST],
+            limit_bytes=LIMIT,
+            open_session=lambda: open_outbound_session(resolver=resolver),
+        )
+        with pytest.raises(ProviderFailed):
+            await fetch.fetch(f"https://{HOST}/picture", headers=KEY)
+
+    assert host.requests == []
+
+
+@pytest.mark.parametrize("path", ["/redirect", "/missing", "/large"])
+async def test_only_a_whole_picture_at_that_address_counts(
+    fetch: ResultUrls, host: PictureHost, path: str
+) -> None:
+    """Redirects are not followed, errors are no pictures, sizes have a limit."""
+    with pytest.raises(BadImage):
+        await fetch.fetch(path, headers=KEY)
+
+    assert [request.path for request in host.requests] == [path]
+
+
+async def test_a_paid_picture_is_fetched_again_when_its_host_stumbles(
+    fetch: ResultUrls, host: PictureHost
+) -> None:
+    """Two failures of the host do not cost a painting; a third one does."""
+    host.failures = 2
+
+    assert await fetch.fetch("/picture", headers=KEY) == b"a picture"
+
+    host.failures = 3
+    with pytest.raises(ProviderFailed) as failure:
+        await fetch.fetch("/picture", headers=KEY)
+
+    assert failure.value.maybe_billed
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.215.14", "8.8.8.8", "2606:4700::1111", "2a00:1450:4001::200e"]
+)
+def test_addresses_on_the_open_internet_are_global(address: str) -> None:
+    """Hosts that anybody can reach may be reached."""
+    assert is_global(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "10.0.0.1",
+        "100.64.0.1",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "169.254.169.254",
+        "172.16.0.1",
+        "192.0.0.8",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.1.1",
+        "198.18.0.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::ffff:8.8.8.8",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::a00:1",
+        "100::1",
+        "2001::1",
+        "2001:20::1",
+        "2001:db8::1",
+        "2002:7f00:1::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "ff02::1",
+        "2606:4700::5efe:7f00:1",
+        "2606:4700::200:5efe:7f00:1",
+        "localhost",
+        "",
+    ],
+)
+def test_all_other_addresses_are_not(address: str) -> None:
+    """Nor is anything that could carry such an address inside."""
+    assert not is_global(address)
+
+
+async def test_a_name_resolves_to_its_global_addresses_only() -> None:
+    """Of mixed addresses the inner ones are dropped; with none left it fails."""
+    resolver = GlobalResolver(StaticResolver("10.0.0.1", "8.8.8.8", "::1"))
+
+    assert [found["host"] for found in await resolver.resolve(HOST)] == ["8.8.8.8"]
+
+    with pytest.raises(OSError, match="no global address"):
+        await GlobalResolver(StaticResolver("10.0.0.1", "::1")).resolve(HOST)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_one"),
+    [
+        ("fal.media", True),
+        ("*.fal.media", True),
+        ("v3b.fal.media", True),
+        ("localhost", False),
+        ("*.media", False),
+        ("*", False),
+        ("Fal.Media", False),
+        ("10.0.0.1", False),
+        ("fal.media/", False),
+        ("https://fal.media", False),
+        ("a.*.media", False),
+        (7, False),
+    ],
+)
+def test_what_may_be_allowed_is_a_host_name(*, pattern: object, is_one: bool) -> None:
+    """Addresses, single labels, URLs and stars in the middle can't be allowed."""
+    assert is_host_pattern(pattern) == is_one

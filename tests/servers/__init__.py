@@ -1,0 +1,24 @@
+"""Real servers for tests, faults and benchmarks: Redis, and an object store.
+
+They listen on 127.0.0.1, keep everything in the directory that they are
+given, and end with their context. `TcpProxy` stands in between where the
+network has to fail.
+"""
+
+from tests.servers.child_process import ChildProcess, ProcessFailed, free_port
+from tests.servers.object_store import S3Server, minio_command, object_store_server
+from tests.servers.redis import RedisServer, redis_command, redis_server
+from tests.servers.tcp_proxy import TcpProxy
+
+__all__ = [
+    "ChildProcess",
+    "ProcessFailed",
+    "RedisServer",
+    "S3Server",
+    "TcpProxy",
+    "free_port",
+    "minio_command",
+    "object_store_server",
+    "redis_command",
+    "redis_server",
+]

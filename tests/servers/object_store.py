@@ -1,0 +1,134 @@
+"""An S3 server of a test's own: MinIO, or what stands in for it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.servers.child_process import ChildProcess, on_a_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PROBE_TIMEOUT_SECONDS = 2.0
+
+
+@dataclass
+class S3Server:
+    """An object store; *process* is None where `TEST_S3_ENDPOINT` names somebody's."""
+
+    kind: str
+    endpoint: str
+    access_key: str = "paintonce-tests"
+    secret_key: str = "painted-once-paid-once"
+    process: ChildProcess | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return what botocore is to find in the environment, and nothing beside it."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def freeze(self) -> None:
+        """Let it accept connections and answer nothing."""
+        self._own_process().freeze()
+
+    def thaw(self) -> None:
+        """Let it answer again."""
+        self._own_process().thaw()
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        self._own_process().kill()
+
+    def _own_process(self) -> ChildProcess:
+        if self.process is None:
+            raise RuntimeError("TEST_S3_ENDPOINT names a server that is not ours")
+        return self.process
+
+
+@contextmanager
+def object_store_server(
+    directory: Path, *, port: int | None = None
+) -> Iterator[S3Server]:
+    """Run MinIO, else moto; or give the server that `TEST_S3_ENDPOINT` names.
+
+    That one's credentials are in the usual `AWS_` variables.
+    """
+    if endpoint := os.environ.get("TEST_S3_ENDPOINT"):
+        yield S3Server(
+            "TEST_S3_ENDPOINT",
+            endpoint.rstrip("/"),
+            os.environ["AWS_ACCESS_KEY_ID"],
+            os.environ["AWS_SECRET_ACCESS_KEY"],
+        )
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    run = _run_minio if minio_command() else _run_moto
+    server = on_a_port(partial(run, directory), port)
+    try:
+        yield server
+    finally:
+        if server.process is not None:
+            server.process.stop()
+
+
+def minio_command() -> str | None:
+    """Return the MinIO to run, from PATH or where `go install` puts it."""
+    go = os.environ.get("GOPATH") or str(Path.home() / "go")
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), f"{go}/bin"])
+    return shutil.which("minio", path=places)
+
+
+def _run_minio(directory: Path, port: int) -> S3Server:
+    address = f"127.0.0.1:{port}"
+    server = S3Server("minio", f"http://{address}")
+    server.process = ChildProcess(
+        [
+            *(minio_command() or "minio", "server", str(directory / "data")),
+            *("--address", address, "--certs-dir", str(directory / "certificates")),
+        ],
+        log=directory / "minio.log",
+        environment={
+            "MINIO_BROWSER": "off",
+            "MINIO_ROOT_PASSWORD": server.secret_key,
+            "MINIO_ROOT_USER": server.access_key,
+            "MINIO_UPDATE": "off",
+        },
+    )
+    server.process.wait_until(partial(_answers_http, address, "/minio/health/ready"))
+    return server
+
+
+def _run_moto(directory: Path, port: int) -> S3Server:
+    address = f"127.0.0.1:{port}"
+    server = S3Server("moto", f"http://{address}")
+    server.process = ChildProcess(
+        [sys.executable, str(Path(__file__).with_name("serial_moto.py")), str(port)],
+        log=directory / "moto.log",
+    )
+    server.process.wait_until(partial(_answers_http, address, "/moto-api/"))
+    return server
+
+
+def _answers_http(address: str, path: str) -> bool:
+    connection = http.client.HTTPConnection(address, timeout=_PROBE_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,137 @@
+"""The documentation says what the code does, compared both ways."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from app.generation import openai_options, placeholder
+from app.generation.model_table import ModelTable
+from app.generation.models_file import load_models
+from app.generation.vendors import VENDORS
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+
+
+def _table(heading: str) -> dict[str, list[str]]:
+    """Return the rows of the first table below *heading*, by their first cell."""
+    text = CONFIGURATION.read_text()
+    below = text.split(f"\n{heading}\n", 1)[1]
+    rows: dict[str, list[str]] = {}
+    for line in below.splitlines():
+        if line.startswith("#") and rows:
+            break
+        if name := re.match(r"\| `(\w+)` \|", line):
+            cells = line.strip().strip("|").split("|")
+            rows[name[1]] = [cell.strip() for cell in cells[1:]]
+    return rows
+
+
+def _shown(default: object) -> str:
+    """Return how the tables write a default."""
+    if default is None:
+        return "none"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """An operator finds every setting in one table, and nothing that is none."""
+    documented = {name: row[0] for name, row in _table("## Settings").items()}
+
+    expected = {
+        name.upper(): _shown(field.default)
+        for name, field in Settings.model_fields.items()
+    }
+
+    assert documented == expected
+
+
+def test_every_setting_has_a_unit_and_a_meaning() -> None:
+    """What ends in _SECONDS or _BYTES says so, and every row says what it does."""
+    for name, (_, unit, meaning) in _table("## Settings").items():
+        if suffix := re.search(r"_(SECONDS|BYTES)$", name):
+            assert unit == suffix[1].lower()
+        assert meaning.endswith(".")
+
+
+def test_every_key_of_a_model_is_documented_with_its_default() -> None:
+    """The table of keys is the one that the models file is checked against."""
+    documented = {name: row[0] for name, row in _table("## Models file").items()}
+
+    expected = {}
+    for name, field in ModelTable.model_fields.items():
+        default = f"`{field.default}`"
+        if field.is_required():
+            default = "must be there"
+        elif field.default is None:
+            default = "the provider's own"
+        expected[name] = default.replace("``", '`""`')
+
+    assert documented == expected
+
+
+def test_every_provider_that_is_built_in_is_documented() -> None:
+    """Providers that this version does not have are not promised."""
+    providers = [name for name, vendor in VENDORS.items() if vendor]
+
+    meaning = _table("## Models file")["provider"][1]
+
+    assert re.findall(r"`(\w+)`", meaning) == providers
+
+
+def test_every_option_of_a_provider_is_documented() -> None:
+    """The options of both providers stand in the tables, and no others do."""
+    ours = {
+        field.name: field.default
+        for field in fields(openai_options.OpenAIOptions)
+        if field.name != "passed_on"
+    }
+    documented = _table("### Options of `openai`")
+    (unknown,) = placeholder.check_options({"lighthouse": 1})
+
+    assert set(documented) == set(ours)
+    for name, default in ours.items():
+        if isinstance(default, bool):
+            assert documented[name][0] == f"`{default}`".lower()
+        elif isinstance(default, str):
+            assert documented[name][0] == f'`"{default}"`'
+        else:
+            empty = {(): "`[]`", None: "none", MISSING: "`{}`"}
+            assert documented[name][0] == empty[default]
+    known = re.findall(r"\w+", unknown.partition("known are ")[2].replace(" and ", ","))
+    assert list(_table("### Options of `placeholder`")) == known
+
+
+def test_every_failure_of_the_placeholder_is_documented() -> None:
+    """The row of `failure` names each one, in the order of the code."""
+    meaning = _table("### Options of `placeholder`")["failure"][1]
+
+    assert tuple(re.findall(r"`(\w+)`", meaning)) == placeholder.FAILURES
+
+
+def test_the_example_of_a_models_file_is_accepted(tmp_path: Path) -> None:
+    """What a reader copies from the page is a valid models file."""
+    (example,) = re.findall(r"```toml\n(.*?)```", CONFIGURATION.read_text(), re.DOTALL)
+    file = tmp_path / "models.toml"
+    file.write_text(example)
+
+    models = load_models(file, {"OPENAI_API_KEY": "sk-a-lighthouse"})
+
+    assert set(models) == set(tomllib.loads(example)["models"])
+
+
+def test_every_decision_is_at_most_a_page() -> None:
+    """Decisions are numbered without a gap, and say context, decision, consequences."""
+    decisions = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+    numbers = [int(decision.name[:4]) for decision in decisions]
+    assert numbers == list(range(1, len(decisions) + 1))
+    for decision in decisions:
+        text = decision.read_text()
+        assert len(text.splitlines()) <= 60
+        headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences"]

@@ -1,0 +1,219 @@
+"""What bytes are vouched for as a picture, and which are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import tracemalloc
+import zlib
+from contextlib import suppress
+
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import UnsupportedImage
+from app.image import EXTENSIONS, MAX_PIXELS, MEDIA_TYPES, Image, sniff
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+ENCODERS = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/webp": "WEBP",
+    "image/gif": "GIF",
+    "image/avif": "AVIF",
+}
+
+MAGIC_LENGTHS = {
+    "image/png": 8,
+    "image/jpeg": 3,
+    "image/webp": 14,
+    "image/gif": 6,
+    "image/avif": 32,
+}
+
+
+def encoded(media_type: str, size: tuple[int, int] = (48, 32)) -> bytes:
+    """Return a picture with something to see, in the format of *media_type*."""
+    picture = PIL.Image.linear_gradient("L").resize(size).convert("RGB")
+    data = io.BytesIO()
+    picture.save(data, ENCODERS[media_type])
+    return data.getvalue()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a PNG chunk with the right checksum."""
+    checksum = zlib.crc32(kind + body)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+
+def png(width: int, height: int, pixels: bytes = b"") -> bytes:
+    """Return a grey PNG whose header claims that size, whatever *pixels* hold."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return PNG_MAGIC + chunk(b"IHDR", header) + body
+
+
+@pytest.mark.parametrize("media_type", ENCODERS)
+def test_every_accepted_format_is_recognised(media_type: str) -> None:
+    """Type, size and digest of a picture are read from its bytes."""
+    data = encoded(media_type)
+
+    image = Image.inspect(data)
+
+    assert image == Image(
+        data, media_type, hashlib.sha256(data).hexdigest(), width=48, height=32
+    )
+
+
+def test_each_media_type_has_one_extension() -> None:
+    """A stored picture's extension tells its media type and the other way round."""
+    assert {MEDIA_TYPES[EXTENSIONS[name]]: name for name in ENCODERS} == {
+        name: name for name in ENCODERS
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x89PNG",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<!doctype html><title>Bad gateway</title>",
+        b'{"error": {"message": "overloaded"}}',
+        b"BM" + bytes(64),
+        b"II*\x00" + bytes(64),
+        b"%PDF-1.7\n",
+        b"RIFF\x24\x00\x00\x00WAVEfmt ",
+        b"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00isommp42",
+        b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic",
+        # The brand stands behind the end of the box that lists brands.
+        b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00avif",
+        b" " + PNG_MAGIC,
+    ],
+)
+def test_other_bytes_are_no_picture(data: bytes) -> None:
+    """Pages, documents, films and other picture formats are refused."""
+    assert sniff(data) is None
+    with pytest.raises(UnsupportedImage):
+        Image.inspect(data)
+
+
+@pytest.mark.parametrize("media_type", ENCODERS)
+@pytest.mark.parametrize("rest", [b"", bytes(64), b"\xff" * 64, b"<script>" * 8])
+def test_a_magic_number_alone_is_not_enough(media_type: str, rest: bytes) -> None:
+    """The right first bytes in front of garbage are refused."""
+    magic = encoded(media_type)[: MAGIC_LENGTHS[media_type]]
+    assert sniff(magic) == media_type
+
+    with pytest.raises(UnsupportedImage):
+        Image.inspect(magic + rest)
+
+
+@pytest.mark.parametrize("media_type", ENCODERS)
+def test_a_picture_cut_in_its_header_is_refused(media_type: str) -> None:
+    """A download that broke off early never counts as a picture."""
+    data = encoded(media_type)
+
+    with pytest.raises(UnsupportedImage):
+        Image.inspect(data[:20])
+
+
+def test_a_png_cut_anywhere_is_refused() -> None:
+    """A PNG that broke off is noticed wherever that happened."""
+    data = encoded("image/png")
+
+    # The last four bytes are the checksum of an empty chunk.
+    for length in range(0, len(data) - 4, 7):
+        with pytest.raises(UnsupportedImage):
+            Image.inspect(data[:length])
+
+
+def test_a_wrong_png_checksum_is_refused() -> None:
+    """One flipped bit in the pixels of a PNG is noticed."""
+    data = bytearray(encoded("image/png"))
+    data[data.index(b"IDAT") + 12] ^= 1
+
+    with pytest.raises(UnsupportedImage):
+        Image.inspect(bytes(data))
+
+
+def test_the_pixel_limit_is_exact() -> None:
+    """A picture may have 50 million pixels and not one row more."""
+    assert MAX_PIXELS == 50_000_000
+    allowed = Image.inspect(png(10_000, 5_000))
+
+    assert (allowed.width, allowed.height) == (10_000, 5_000)
+    with pytest.raises(UnsupportedImage, match="1 to 50000000 pixels"):
+        Image.inspect(png(10_000, 5_001))
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(30_000, 30_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 0), (0, 10)],
+)
+def test_a_lying_header_costs_no_memory(width: int, height: int) -> None:
+    """A header that claims 900 million pixels is refused before any is decoded."""
+    bomb = png(width, height)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsupportedImage):
+            Image.inspect(bomb)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("media_type", ENCODERS)
+@pytest.mark.parametrize(
+    "stranger",
+    [b"<script>alert(1)</script>", b"PK\x03\x04" + bytes(26), b"%PDF-1.7\n"],
+)
+def test_a_polyglot_is_named_for_its_picture(media_type: str, stranger: bytes) -> None:
+    """What else hangs on a picture never changes the type that it is served with."""
+    data = encoded(media_type) + stranger
+
+    assert Image.inspect(data).media_type == media_type
+
+
+@pytest.mark.parametrize("outer", ENCODERS)
+@pytest.mark.parametrize("inner", ENCODERS)
+def test_the_first_of_two_pictures_names_both(outer: str, inner: str) -> None:
+    """A picture behind another picture's bytes is never taken for it."""
+    assert Image.inspect(encoded(outer) + encoded(inner)).media_type == outer
+
+
+@given(
+    magic=st.sampled_from([b"", *(encoded(name)[:16] for name in ENCODERS)]),
+    rest=st.binary(max_size=256),
+)
+def test_noise_is_refused_or_a_picture(magic: bytes, rest: bytes) -> None:
+    """No bytes whatever bring up another error than that they are no picture."""
+    with suppress(UnsupportedImage):
+        Image.inspect(magic + rest)
+
+
+@given(
+    media_type=st.sampled_from(sorted(ENCODERS)),
+    edits=st.lists(
+        st.tuples(st.integers(min_value=0), st.integers(0, 255)),
+        min_size=1,
+        max_size=8,
+    ),
+    length=st.integers(min_value=0),
+)
+def test_a_damaged_picture_is_refused_or_a_picture(
+    media_type: str, edits: list[tuple[int, int]], length: int
+) -> None:
+    """Nor do the bytes of a real picture that was damaged or cut."""
+    data = bytearray(encoded(media_type))
+    for place, value in edits:
+        data[place % len(data)] = value
+
+    with suppress(UnsupportedImage):
+        image = Image.inspect(bytes(data[: length % len(data) + 1]))
+        assert image.width * image.height <= MAX_PIXELS
