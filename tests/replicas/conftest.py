@@ -1,0 +1,98 @@
+"""One replica for many tests: its Redis and its bucket are fresh, prompts differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from tests.api.frame import wire
+from tests.replica import environment_of, replica
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.api.frame import Wire
+    from tests.replica import Replica
+    from tests.servers import RedisServer, S3Server
+
+MODELS = """
+[models.default]
+provider = "placeholder"
+price = 0.25
+[models.jpeg]
+provider = "placeholder"
+[models.jpeg.options]
+format = "jpeg"
+[models.refuses]
+provider = "placeholder"
+[models.refuses.options]
+failure = "rejected"
+[models.fails]
+provider = "placeholder"
+[models.fails.options]
+failure = "failed"
+[models.limited]
+provider = "placeholder"
+[models.limited.options]
+failure = "rate_limited"
+[models.broken]
+provider = "placeholder"
+[models.broken.options]
+failure = "broken_image"
+[models.never]
+provider = "placeholder"
+deadline_seconds = 0.3
+[models.never.options]
+failure = "timeout"
+[models.narrow]
+provider = "placeholder"
+concurrency = 1
+queue = 0
+[models.narrow.options]
+delay_seconds = 1.5
+[models.slow]
+provider = "placeholder"
+[models.slow.options]
+delay_seconds = 1.0
+[models.saved]
+provider = "placeholder"
+fallbacks = ["jpeg"]
+[models.saved.options]
+failure = "failed"
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(
+    redis_server: RedisServer,
+    s3_server: S3Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Replica]:
+    """Run a replica without keys that has a model for every way to end."""
+    folder = tmp_path_factory.mktemp("replica")
+    (folder / "models.toml").write_text(MODELS)
+    environment = environment_of(
+        redis_url=redis_server.url,
+        bucket=f"live-{uuid4().hex}",
+        object_store=s3_server.environment(),
+        PROVIDERS_FILE=str(folder / "models.toml"),
+        WAIT_TIMEOUT_SECONDS="20",
+    )
+    async with replica(environment, folder=folder) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def line(service: Replica) -> AsyncIterator[Wire]:
+    """Open a connection to the service of which every byte is ours."""
+    async with wire(service.port) as opened:
+        yield opened
+
+
+@pytest.fixture
+def project() -> str:
+    """Give a project that nobody has used."""
+    return f"acme/{uuid4().hex[:12]}"
