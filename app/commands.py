@@ -43,10 +43,12 @@ class Failed(Exception):
 
 async def serve() -> int:
     """Run a replica until it is told to stop."""
-    configuration = load_configuration()
-    settings = configuration.settings
+    settings = load_configuration().settings
     configure_logging(settings.log_level, settings.log_format)
-    return await _serve(configuration, _bound(settings.host, settings.port))
+    sockets = _bound(settings.host, settings.port)
+    # Port 0 took a free one, which the service's own address has to name.
+    configuration = load_configuration(port=sockets[0].getsockname()[1])
+    return await _serve(configuration, sockets)
 
 
 async def dev(port: int | None, data: Path) -> int:

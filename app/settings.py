@@ -7,10 +7,16 @@ if unset. Nothing but the composition root reads them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -18,7 +24,11 @@ MIB = 1024 * 1024
 Bytes = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, le=86_400)]
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+_REDIS_SCHEMES = (
+    *("redis", "redis+sentinel", "redis+cluster"),
+    *("rediss", "rediss+sentinel", "rediss+cluster"),
+    "unix",
+)
 _MIN_KEY_LENGTH = 32
 
 
@@ -50,7 +60,8 @@ class Settings(BaseSettings):
     ) = None
     public_base_url: str | None = None
     auth: Literal["required", "off"] = "required"
-    admin_api_key: SecretStr | None = None
+    # Its default is checked as well: `auth`, which comes first, may need a key.
+    admin_api_key: Annotated[SecretStr | None, Field(validate_default=True)] = None
     providers_file: Path | None = None
     max_image_bytes: Annotated[int, Field(ge=1)] = 16 * MIB
     image_url_threshold_bytes: Bytes = 262_144
@@ -91,19 +102,14 @@ class Settings(BaseSettings):
 
     @field_validator("admin_api_key")
     @classmethod
-    def _admin_key_is_long(cls, key: SecretStr | None) -> SecretStr | None:
+    def _admin_key_is_long(
+        cls, key: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        if key is None and info.data.get("auth") == "required":
+            raise ValueError("AUTH=required needs it (AUTH=off trusts everyone)")
         if key and len(key.get_secret_value()) < _MIN_KEY_LENGTH:
             raise ValueError(f"must have at least {_MIN_KEY_LENGTH} characters")
         return key
-
-    @model_validator(mode="after")
-    def _a_key_is_set_where_one_is_asked_for(self) -> Self:
-        if self.auth == "required" and self.admin_api_key is None:
-            raise ValueError(
-                "ADMIN_API_KEY: AUTH=required needs it (or set AUTH=off on a "
-                "network that you trust)"
-            )
-        return self
 
     @property
     def base_url(self) -> str:

@@ -1,0 +1,154 @@
+"""The command line: exit statuses, and what is said to whoever typed it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+import redis
+
+from tests.replica import ROOT, environment_of, replica
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import S3Server
+
+
+def run(
+    *arguments: str, folder: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m app` in *folder* and return how it ended."""
+    inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=folder,
+        env={**inherited, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
+    """One line for each problem, each naming its variable, and nothing starts."""
+    ended = run("serve", folder=tmp_path, environment={"PORT": "x", "AUTH": "off"})
+
+    assert ended.returncode == 2
+    named = [line.split(":")[1].strip() for line in ended.stderr.splitlines()]
+    assert named == ["PORT"]
+
+
+def test_required_authentication_needs_a_key(tmp_path: Path) -> None:
+    """`serve` does not start without one, nor with one shorter than 32 characters."""
+    enough = {"REDIS_URL": "redis://127.0.0.1:1", "S3_BUCKET": "images"}
+
+    without = run("serve", folder=tmp_path, environment=enough)
+    short = run(
+        "serve", folder=tmp_path, environment={**enough, "ADMIN_API_KEY": "x" * 31}
+    )
+
+    assert (without.returncode, short.returncode) == (2, 2)
+    assert "ADMIN_API_KEY" in without.stderr
+    assert "at least 32 characters" in short.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_taken_port_is_one_line_and_status_1(tmp_path: Path, command: str) -> None:
+    """Nothing is started for a port that somebody else listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environment = environment_of(
+            redis_url="redis://127.0.0.1:1",
+            bucket="images",
+            object_store={},
+            PORT=str(taken.getsockname()[1]),
+        )
+        ended = run(command, folder=tmp_path, environment=environment)
+
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert str(environment["PORT"]) in ended.stderr
+    assert not (tmp_path / "var" / "redis").exists()
+
+
+def test_help_tells_the_commands(tmp_path: Path) -> None:
+    """Every command has a sentence."""
+    ended = run("--help", folder=tmp_path)
+
+    assert ended.returncode == 0
+    for command in ("serve", "dev", "rebuild", "check"):
+        assert command in ended.stdout
+    assert run(folder=tmp_path).returncode == 2
+    assert run("paint", folder=tmp_path).returncode == 2
+
+
+async def test_check_tells_what_is_away(
+    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """Status 0 when all answer, 1 with the one that does not."""
+    fine = environment_of(
+        redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
+    )
+    away = {**fine, "REDIS_URL": "redis://127.0.0.1:1"}
+
+    good = run("check", folder=tmp_path, environment=fine)
+    bad = run("check", folder=tmp_path, environment=away)
+
+    assert good.returncode == 0, good.stderr
+    assert bad.returncode == 1
+    assert "redis" in bad.stderr
+    assert "object_store" in bad.stdout
+
+
+async def test_rebuild_restores_a_flushed_redis(
+    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """Every painted prompt is listed again and is a HIT; a second run finds them."""
+    environment = environment_of(
+        redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
+    )
+    async with (
+        replica(environment, folder=tmp_path) as one,
+        aiohttp.ClientSession() as session,
+    ):
+        live = f"{one.url}/api/v1/live/generate"
+        for prompt in ("a red fox", "a barn owl", "a grey seal"):
+            async with session.get(live, params={"prompt": prompt}) as answer:
+                assert answer.headers["X-Cache-Status"] == "MISS"
+        with redis.Redis.from_url(redis_url) as client:
+            client.flushall()
+
+        ended = run("rebuild", folder=tmp_path, environment=environment)
+        again = run("rebuild", "default/main", folder=tmp_path, environment=environment)
+
+        assert ended.returncode == 0, ended.stderr
+        assert "3 restored, 0 were there" in ended.stdout
+        assert "default/main" in ended.stderr  # the progress bar
+        assert "0 restored, 3 were there" in again.stdout
+        async with session.get(f"{one.url}/api/v1/live/entries") as listed:
+            entries = (await listed.json())["entries"]
+        assert {entry["prompt"] for entry in entries} == {
+            *("a red fox", "a barn owl", "a grey seal")
+        }
+        async with session.get(live, params={"prompt": "a barn owl"}) as answer:
+            assert answer.headers["X-Cache-Status"] == "HIT"
+
+
+def test_rebuild_refuses_what_is_no_project(tmp_path: Path) -> None:
+    """A malformed name is told before anything is read."""
+    environment = environment_of(
+        redis_url="redis://127.0.0.1:1", bucket="images", object_store={}
+    )
+
+    ended = run("rebuild", "NoProject", folder=tmp_path, environment=environment)
+
+    assert ended.returncode == 1
+    assert "org/project" in ended.stderr

@@ -1,0 +1,168 @@
+"""Settings: what an operator can get wrong, and how they are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.application import load_configuration
+from app.settings import InvalidSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "0123456789abcdef0123456789abcdef"
+ENOUGH = {"REDIS_URL": "redis://127.0.0.1", "S3_BUCKET": "images", "ADMIN_API_KEY": KEY}
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Forget this machine's own settings and `.env`."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    """Put *values* into the environment."""
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def problems() -> list[str]:
+    """Return what is wrong with the environment."""
+    with pytest.raises(InvalidSettings) as raised:
+        load_configuration()
+    return raised.value.problems
+
+
+def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else has a default that works."""
+    set_all(monkeypatch, ENOUGH)
+
+    configuration = load_configuration()
+
+    assert configuration.settings.port == 8080
+    assert list(configuration.models) == ["default"]
+
+
+def test_every_problem_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Settings and models file together, each by its name."""
+    (tmp_path / "models.toml").write_text('[models.default]\nprovider = "nobody"\n')
+    set_all(
+        monkeypatch,
+        {
+            "PORT": "70000",
+            "REDIS_URL": "mysql://db",
+            "S3_BUCKET": "No_Bucket",
+            "AUTH": "maybe",
+            "LEASE_SECONDS": "nan",
+            "MAX_IMAGE_BYTES": "1.5",
+            "HOT_TIER_BYTES": "-1",
+            "PUBLIC_BASE_URL": "example.com",
+            "LOG_FORMAT": "xml",
+            "ADMIN_API_KEY": "short",
+            "PROVIDERS_FILE": str(tmp_path / "models.toml"),
+        },
+    )
+
+    named = {problem.partition(":")[0] for problem in problems()}
+
+    assert named == {
+        *("PORT", "REDIS_URL", "S3_BUCKET", "AUTH", "LEASE_SECONDS"),
+        *("MAX_IMAGE_BYTES", "HOT_TIER_BYTES", "PUBLIC_BASE_URL", "LOG_FORMAT"),
+        *("ADMIN_API_KEY", "models.default.provider"),
+    }
+
+
+def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis, the bucket and the key are needed, an empty value is as if unset."""
+    monkeypatch.setenv("REDIS_URL", "")
+
+    told = " ".join(problems())
+
+    assert "ADMIN_API_KEY: AUTH=required needs it" in told
+    monkeypatch.setenv("AUTH", "off")
+    told = " ".join(problems())
+    assert "REDIS_URL" in told
+    assert "S3_BUCKET" in told
+    assert "ADMIN_API_KEY" not in told
+
+
+def test_a_missing_key_is_told_beside_other_problems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wrong port does not hide that the key is missing."""
+    monkeypatch.setenv("PORT", "x")
+
+    told = " ".join(problems())
+
+    assert "PORT" in told
+    assert "ADMIN_API_KEY" in told
+
+
+def test_a_short_admin_key_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """31 characters are too few, 32 are enough; no message holds the key."""
+    set_all(monkeypatch, {**ENOUGH, "ADMIN_API_KEY": KEY[:-1]})
+    assert KEY[:-1] not in " ".join(problems())
+
+    monkeypatch.setenv("ADMIN_API_KEY", KEY)
+    assert KEY not in repr(load_configuration().settings)
+
+
+def test_the_environment_outranks_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`.env` in the working directory fills in what the environment leaves out."""
+    (tmp_path / ".env").write_text("PORT=9001\nLOG_LEVEL=DEBUG\n")
+    set_all(monkeypatch, {**ENOUGH, "PORT": "9002"})
+
+    settings = load_settings()
+
+    assert (settings.port, settings.log_level) == (9002, "DEBUG")
+
+
+def test_a_providers_key_may_stand_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`OPENAI_API_KEY` in `.env` is as good as in the environment."""
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-from-a-file\n")
+    (tmp_path / "models.toml").write_text(
+        '[models.default]\nprovider = "openai"\nmodel = "gpt-image-2"\n'
+    )
+    set_all(monkeypatch, {**ENOUGH, "PROVIDERS_FILE": str(tmp_path / "models.toml")})
+
+    models = load_configuration().models
+
+    assert models["default"].api_key == "sk-from-a-file"
+    assert "sk-from" not in repr(models)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://images.example.com/", "https://images.example.com"),
+        ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+    ],
+)
+def test_the_public_address_loses_its_last_slash(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: str
+) -> None:
+    """URLs are made by appending a path."""
+    set_all(monkeypatch, {**ENOUGH, "PUBLIC_BASE_URL": value})
+
+    assert load_settings().base_url == expected
+
+
+def test_without_a_public_address_it_is_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The port is the one that is listened on."""
+    set_all(monkeypatch, {**ENOUGH, "PORT": "9003"})
+
+    assert load_settings().base_url == "http://127.0.0.1:9003"
