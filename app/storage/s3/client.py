@@ -56,6 +56,7 @@ async def open_client() -> AsyncIterator[Any]:
         # A store that withholds `100 Continue` would hold a PUT for ever.
         client.meta.events.unregister("before-call.s3", add_expect_header)
         client.meta.events.register_first("needs-retry.s3.PutObject", _send_once)
+        client.meta.events.register("before-call.s3", _stay_in_region)
         yield client
 
 
@@ -63,6 +64,15 @@ def _send_once(*, request_dict: dict[str, Any], **_: object) -> bool | None:
     """Forbid botocore to repeat a conditional write; None leaves it the decision."""
     conditional = {"If-Match", "If-None-Match"} & set(request_dict["headers"])
     return False if conditional else None
+
+
+def _stay_in_region(*, context: dict[str, Any], **_: object) -> None:
+    """Keep botocore from looking for a bucket that is in another region.
+
+    It does so by a HEAD that it redirects in the same way: a server that
+    always redirects would have it recurse until the stack is full.
+    """
+    context["s3_redirect"]["redirected"] = True
 
 
 def goes_through_a_proxy(client: Any) -> bool:

@@ -1,0 +1,386 @@
+"""What every object store promises, whatever keeps the bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import StorageUnavailable
+from app.storage.filesystem import FilesystemObjectStore
+from app.storage.object_store import ByteRange, Listed
+from app.storage.s3 import open_s3_object_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from app.storage.object_store import ObjectStore
+
+    OpenStore = Callable[[], AbstractAsyncContextManager[ObjectStore]]
+
+LIGHTHOUSE = "acme/shop/generated/a-lighthouse.png"
+MANIFEST = "acme/shop/prompts/a-lighthouse-in-a-storm.json"
+PNG = "image/png"
+JSON = "application/json"
+CREATORS = 16
+
+# More than any store serves at once.
+READERS = 300
+
+
+@pytest.fixture
+def filesystem(tmp_path_factory: pytest.TempPathFactory) -> OpenStore:
+    """Open the store in a folder that is not there yet."""
+    root = tmp_path_factory.mktemp("pictures") / "var"
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[ObjectStore]:
+        yield FilesystemObjectStore(root)
+
+    return open_store
+
+
+@pytest.fixture
+def s3_signed_urls(bucket: str) -> OpenStore:
+    """Open the store in a new bucket, reading by signed URLs."""
+    return lambda: open_s3_object_store(bucket=bucket)
+
+
+@pytest.fixture
+def s3_get_object(bucket: str) -> OpenStore:
+    """Open the store in a new bucket, reading by botocore's own call."""
+    return lambda: open_s3_object_store(bucket=bucket, signed_urls=False)
+
+
+@pytest.fixture(params=["filesystem", "s3_signed_urls", "s3_get_object"])
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    """Open each kind of store; a second call opens the same place again."""
+    opener: OpenStore = request.getfixturevalue(request.param)
+    return opener
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> AsyncIterator[ObjectStore]:
+    """Give a store that is ready."""
+    async with open_store() as opened:
+        await opened.ping()
+        yield opened
+
+
+async def read(
+    store: ObjectStore, key: str, byte_range: ByteRange | None = None
+) -> bytes | None:
+    """Read an object as the API streams it."""
+    async with store.open(key, byte_range) as body:
+        if body is None:
+            return None
+        data = b"".join([chunk async for chunk in body.chunks()])
+        assert body.size == len(data)
+        return data
+
+
+async def listed(store: ObjectStore, prefix: str, *, after: str = "") -> list[str]:
+    """Return the keys of a listing."""
+    return [line.key async for line in store.list(prefix, after=after)]
+
+
+async def test_what_is_put_can_be_read(store: ObjectStore) -> None:
+    """A picture comes back byte for byte, with its type and its metadata."""
+    metadata = {"sha256": "c0ffee", "created-at": "2031-05-04T03:02:01+00:00"}
+    await store.put(
+        LIGHTHOUSE, b"a lighthouse in a storm", media_type=PNG, metadata=metadata
+    )
+
+    async with store.open(LIGHTHOUSE) as body:
+        assert body is not None
+        assert body.media_type == PNG
+        assert dict(body.metadata) == metadata
+        assert body.size == 23
+    assert await read(store, LIGHTHOUSE) == b"a lighthouse in a storm"
+
+
+async def test_a_put_replaces(store: ObjectStore) -> None:
+    """The last put is what is read, with a tag of its own."""
+    first = await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+    second = await store.put(LIGHTHOUSE, b"a lighthouse at night", media_type=PNG)
+
+    stored = await store.get(LIGHTHOUSE)
+    assert stored is not None
+    assert stored.data == b"a lighthouse at night"
+    assert stored.etag == second != first
+
+
+async def test_a_small_object_comes_whole_with_its_tag(store: ObjectStore) -> None:
+    """The tag that a write returned is the one that a read gives."""
+    etag = await store.create(MANIFEST, b'{"image": 1}', media_type=JSON)
+
+    stored = await store.get(MANIFEST)
+    assert stored is not None
+    assert (stored.data, stored.etag) == (b'{"image": 1}', etag)
+
+
+async def test_an_empty_object_is_an_object(store: ObjectStore) -> None:
+    """No bytes are not nothing."""
+    await store.put(LIGHTHOUSE, b"", media_type=PNG)
+
+    assert await read(store, LIGHTHOUSE) == b""
+    assert await store.exists(LIGHTHOUSE)
+    stored = await store.get(LIGHTHOUSE)
+    assert stored is not None
+    assert stored.data == b""
+
+
+async def test_what_was_never_put_is_not_there(store: ObjectStore) -> None:
+    """A missing key is an answer, not an error."""
+    assert await store.get(MANIFEST) is None
+    assert await read(store, LIGHTHOUSE) is None
+    assert await read(store, LIGHTHOUSE, ByteRange(0, 3)) is None
+    assert not await store.exists(LIGHTHOUSE)
+
+
+async def test_a_folder_of_objects_is_no_object(store: ObjectStore) -> None:
+    """What other keys lie below is not there itself, and neither is what lies below."""
+    await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+
+    assert await read(store, "acme/shop/generated") is None
+    assert await read(store, f"{LIGHTHOUSE}/window") is None
+
+
+async def test_deleting_is_idempotent(store: ObjectStore) -> None:
+    """A deleted object is gone; deleting it again, or what never was, is a no-op."""
+    await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+    await store.delete(LIGHTHOUSE)
+    await store.delete(LIGHTHOUSE)
+    await store.delete(MANIFEST)
+
+    assert await store.get(LIGHTHOUSE) is None
+
+
+async def test_exactly_one_of_many_creators_wins(store: ObjectStore) -> None:
+    """Of sixteen paintings of a prompt one is kept, and nobody writes over it."""
+    paintings = [f"painting {number}".encode() for number in range(CREATORS)]
+
+    etags = await asyncio.gather(
+        *(store.create(MANIFEST, data, media_type=JSON) for data in paintings)
+    )
+
+    winners = [at for at, etag in enumerate(etags) if etag is not None]
+    stored = await store.get(MANIFEST)
+    assert len(winners) == 1
+    assert stored is not None
+    assert (stored.data, stored.etag) == (paintings[winners[0]], etags[winners[0]])
+
+
+async def test_a_key_is_free_again_after_a_deletion(store: ObjectStore) -> None:
+    """A purged prompt can be painted anew."""
+    await store.create(MANIFEST, b"first", media_type=JSON)
+    assert await store.create(MANIFEST, b"second", media_type=JSON) is None
+    await store.delete(MANIFEST)
+
+    assert await store.create(MANIFEST, b"third", media_type=JSON) is not None
+
+
+async def test_exactly_one_of_many_replacements_wins(store: ObjectStore) -> None:
+    """Of sixteen refreshes of the same picture one is kept."""
+    etag = await store.create(MANIFEST, b"the old one", media_type=JSON)
+    assert etag is not None
+    paintings = [f"painting {number}".encode() for number in range(CREATORS)]
+
+    etags = await asyncio.gather(
+        *(
+            store.replace(MANIFEST, data, etag=etag, media_type=JSON)
+            for data in paintings
+        )
+    )
+
+    winners = [at for at, won in enumerate(etags) if won is not None]
+    stored = await store.get(MANIFEST)
+    assert len(winners) == 1
+    assert stored is not None
+    assert (stored.data, stored.etag) == (paintings[winners[0]], etags[winners[0]])
+
+
+async def test_a_stale_tag_replaces_nothing(store: ObjectStore) -> None:
+    """Who read the manifest before someone else replaced it has lost."""
+    etag = await store.create(MANIFEST, b"the old one", media_type=JSON)
+    assert etag is not None
+    assert await store.replace(MANIFEST, b"the new one", etag=etag, media_type=JSON)
+
+    assert (
+        await store.replace(MANIFEST, b"a late one", etag=etag, media_type=JSON) is None
+    )
+    stored = await store.get(MANIFEST)
+    assert stored is not None
+    assert stored.data == b"the new one"
+
+
+async def test_what_is_gone_is_not_replaced(store: ObjectStore) -> None:
+    """A purge is not undone by a refresh that began before it."""
+    etag = await store.create(MANIFEST, b"the old one", media_type=JSON)
+    assert etag is not None
+    await store.delete(MANIFEST)
+
+    assert await store.replace(MANIFEST, b"new", etag=etag, media_type=JSON) is None
+    assert await store.get(MANIFEST) is None
+
+
+async def test_a_range_is_its_bytes(store: ObjectStore) -> None:
+    """A range has exactly its bytes, both ends included, and their number as size."""
+    await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+
+    assert await read(store, LIGHTHOUSE, ByteRange(0, 0)) == b"a"
+    assert await read(store, LIGHTHOUSE, ByteRange(2, 6)) == b"light"
+    assert await read(store, LIGHTHOUSE, ByteRange(11, 11)) == b"e"
+    assert await read(store, LIGHTHOUSE, ByteRange(0, 11)) == b"a lighthouse"
+
+
+async def test_a_range_beyond_the_end_is_an_error(store: ObjectStore) -> None:
+    """Nobody gets fewer bytes than the range that was asked for."""
+    await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+
+    for first, last in ((0, 12), (11, 12), (12, 12), (5, 4)):
+        with pytest.raises(ValueError, match="range"):
+            await read(store, LIGHTHOUSE, ByteRange(first, last))
+
+
+async def test_a_large_object_comes_in_pieces(store: ObjectStore) -> None:
+    """Five megabytes are streamed, neither at once nor by the kilobyte."""
+    data = bytes(range(256)) * 20_000
+    await store.put(LIGHTHOUSE, data, media_type=PNG)
+
+    async with store.open(LIGHTHOUSE) as body:
+        assert body is not None
+        chunks = [chunk async for chunk in body.chunks()]
+
+    assert b"".join(chunks) == data
+    assert 5 < len(chunks) < 500
+
+
+async def test_keys_are_listed_in_order(store: ObjectStore) -> None:
+    """A listing has every key with the prefix, by the order of whole keys."""
+    # `-` sorts before `/`: folder by folder would be another order.
+    keys = ["acme/shop-2/b", "acme/shop/prompts/b", "acme/shop/prompts/a", "zoo/a"]
+    for key in keys:
+        await store.put(key, key.encode(), media_type=JSON)
+
+    assert await listed(store, "") == sorted(keys)
+    assert await listed(store, "acme/shop") == sorted(keys)[:3]
+    assert [line async for line in store.list("acme/shop/prompts/")] == [
+        Listed("acme/shop/prompts/a", 19),
+        Listed("acme/shop/prompts/b", 19),
+    ]
+    assert await listed(store, "acme/nowhere/") == []
+
+
+async def test_a_listing_can_be_resumed(store: ObjectStore) -> None:
+    """A listing goes on after a key, whether that one is still there or not."""
+    for name in "abcd":
+        await store.put(f"acme/shop/{name}", b"", media_type=JSON)
+
+    assert await listed(store, "acme/shop/", after="acme/shop/b") == [
+        "acme/shop/c",
+        "acme/shop/d",
+    ]
+    assert await listed(store, "acme/shop/", after="acme/shop/bb") == [
+        "acme/shop/c",
+        "acme/shop/d",
+    ]
+
+
+async def test_a_listing_has_more_than_a_page(store: ObjectStore) -> None:
+    """More than a thousand objects, S3's page, are all listed."""
+    keys = [f"acme/shop/prompts/{number:04}" for number in range(1005)]
+    for at in range(0, len(keys), 50):
+        await asyncio.gather(
+            *(store.put(key, b"", media_type=JSON) for key in keys[at : at + 50])
+        )
+
+    assert await listed(store, "acme/shop/prompts/") == keys
+
+
+async def test_keys_that_might_be_another_are_refused(store: ObjectStore) -> None:
+    """No key leads out of the store or to another project's object."""
+    doubtful = ["", "/etc/passwd", "a//b", "a/../b", "../b", "./b", "a/", "a\\b"]
+    for key in [*doubtful, "a\0b", "a\nb", "a" * 256, "a/" * 512 + "a"]:
+        for call in (
+            store.put(key, b"", media_type=PNG),
+            store.create(key, b"", media_type=PNG),
+            store.replace(key, b"", etag='"1"', media_type=PNG),
+            store.get(key),
+            read(store, key),
+            store.exists(key),
+            store.delete(key),
+        ):
+            with pytest.raises(ValueError, match="a key has"):
+                await call
+
+
+async def test_a_listing_stays_in_the_store(store: ObjectStore) -> None:
+    """No prefix lists what lies outside."""
+    for prefix in ("/etc/", "../", "acme/../"):
+        with pytest.raises(ValueError, match="a key has"):
+            await listed(store, prefix)
+
+
+async def test_a_ping_makes_the_place(open_store: OpenStore) -> None:
+    """The first ping makes the bucket, and further ones, at once, leave it alone."""
+    async with open_store() as store, open_store() as another:
+        await asyncio.gather(store.ping(), another.ping())
+        await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+        await another.ping()
+
+        assert await read(another, LIGHTHOUSE) == b"a lighthouse"
+
+
+async def test_without_its_place_a_store_is_away(open_store: OpenStore) -> None:
+    """A lost bucket is an outage: no picture in it counts as gone, and none is kept."""
+    async with open_store() as store:
+        for call in (
+            store.put(LIGHTHOUSE, b"", media_type=PNG),
+            store.create(LIGHTHOUSE, b"", media_type=PNG),
+            store.replace(LIGHTHOUSE, b"", etag='"1"', media_type=PNG),
+            store.get(LIGHTHOUSE),
+            read(store, LIGHTHOUSE),
+            store.exists(LIGHTHOUSE),
+            store.delete(LIGHTHOUSE),
+            listed(store, "acme/shop/"),
+        ):
+            with pytest.raises(StorageUnavailable):
+                await call
+
+
+async def test_abandoned_bodies_cost_nothing(store: ObjectStore) -> None:
+    """Clients that go away mid-picture take no place from those that come after."""
+    await store.put(LIGHTHOUSE, bytes(1_000_000), media_type=PNG)
+    for _ in range(READERS):
+        async with store.open(LIGHTHOUSE) as body:
+            assert body is not None
+            async for _chunk in body.chunks():
+                break
+
+    assert await read(store, LIGHTHOUSE) == bytes(1_000_000)
+
+
+async def test_cancelled_readers_cost_nothing(store: ObjectStore) -> None:
+    """Readers that are cancelled, at whatever moment, take no place from later ones."""
+    await store.put(LIGHTHOUSE, bytes(1_000_000), media_type=PNG)
+    for turns in range(READERS):
+        reader = asyncio.create_task(read(store, LIGHTHOUSE))
+        for _ in range(turns % 40):
+            await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.wait([reader])
+
+    assert await read(store, LIGHTHOUSE) == bytes(1_000_000)
+
+
+async def test_a_readers_own_errors_pass(store: ObjectStore) -> None:
+    """A client's broken connection is not taken for an outage of the store."""
+    await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+
+    with pytest.raises(ConnectionResetError):
+        async with store.open(LIGHTHOUSE):
+            raise ConnectionResetError

@@ -1,0 +1,182 @@
+"""What a folder promises beyond what every object store does."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PIL.Image
+import pytest
+
+from app.errors import StorageUnavailable
+from app.storage.filesystem import FilesystemObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIGHTHOUSE = "acme/shop/generated/a-lighthouse.png"
+MANIFEST = "acme/shop/prompts/a-lighthouse.json"
+JSON = "application/json"
+ROUNDS = 200
+
+# Takes the manifest from `n` to `n + 1`, so many times, against everybody else.
+COUNTER = """
+import asyncio, sys
+from pathlib import Path
+from app.storage.filesystem import FilesystemObjectStore
+
+async def count(root, rounds):
+    store = FilesystemObjectStore(Path(root))
+    won = 0
+    while won < int(rounds):
+        seen = await store.get("acme/shop/prompts/a-lighthouse.json")
+        more = b"%d" % (int(seen.data) + 1)
+        won += None is not await store.replace(
+            "acme/shop/prompts/a-lighthouse.json",
+            more, etag=seen.etag, media_type="application/json",
+        )
+
+asyncio.run(count(*sys.argv[1:]))
+"""
+
+# A limit on the size of files stands for a disk that is full.
+FULL_DISK = """
+import asyncio, resource, sys
+from pathlib import Path
+from app.errors import StorageUnavailable
+from app.storage.filesystem import FilesystemObjectStore
+
+async def fill(root):
+    store = FilesystemObjectStore(Path(root))
+    await store.ping()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+    try:
+        await store.create("acme/shop/a", bytes(20_000), media_type="image/png")
+    except StorageUnavailable:
+        print(await store.get("acme/shop/a"), list(Path(root, "drafts").iterdir()))
+
+asyncio.run(fill(*sys.argv[1:]))
+"""
+
+
+def run(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a Python program that knows `app`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> FilesystemObjectStore:
+    """Give a store that is ready, in `tmp_path`."""
+    store = FilesystemObjectStore(tmp_path)
+    await store.ping()
+    return store
+
+
+async def test_pictures_survive_a_restart(
+    store: FilesystemObjectStore, tmp_path: Path
+) -> None:
+    """What one process kept the next one finds, type and all."""
+    await store.put(
+        LIGHTHOUSE, b"a lighthouse", media_type="image/png", metadata={"a": "b"}
+    )
+
+    async with FilesystemObjectStore(tmp_path).open(LIGHTHOUSE) as body:
+        assert body is not None
+        assert (body.data, body.media_type) == (b"a lighthouse", "image/png")
+        assert body.metadata == {"a": "b"}
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
+async def test_a_picture_in_the_folder_can_be_looked_at(
+    store: FilesystemObjectStore, tmp_path: Path, kind: str
+) -> None:
+    """A stored picture opens in any program, under its own name."""
+    original = tmp_path / f"original.{kind}"
+    PIL.Image.new("RGB", (8, 6), "navy").save(original)
+    await store.put(
+        f"acme/shop/generated/a-lighthouse.{kind}",
+        original.read_bytes(),
+        media_type=f"image/{kind}",
+    )
+
+    kept = tmp_path / f"objects/acme/shop/generated/a-lighthouse.{kind}"
+    with PIL.Image.open(kept) as picture:
+        picture.load()
+        assert picture.size == (8, 6)
+
+
+async def test_processes_do_not_overwrite_each_other(
+    store: FilesystemObjectStore, tmp_path: Path
+) -> None:
+    """Of replacements in two processes none is lost."""
+    await store.create(MANIFEST, b"0", media_type=JSON)
+    counters = [run(COUNTER, str(tmp_path), str(ROUNDS)) for _ in range(2)]
+    for counter in counters:
+        await asyncio.to_thread(counter.communicate)
+
+    stored = await store.get(MANIFEST)
+    assert stored is not None
+    assert int(stored.data) == 2 * ROUNDS
+
+
+def test_a_full_disk_is_an_outage(tmp_path: Path) -> None:
+    """A picture for which there is no room is refused, and no part of it is left."""
+    output, _ = run(FULL_DISK, str(tmp_path)).communicate()
+
+    assert output == "None []\n"
+
+
+def cut_short(path: Path) -> None:
+    """Take the last bytes of a file away, as a full disk's repair might."""
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def empty(path: Path) -> None:
+    """Leave nothing in a file."""
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut_short, empty])
+async def test_a_damaged_file_is_an_outage(
+    store: FilesystemObjectStore, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """A part of a picture is not served as the whole, and does not count as gone."""
+    await store.put(LIGHTHOUSE, b"a lighthouse", media_type="image/png")
+    damage(tmp_path / "objects" / LIGHTHOUSE)
+
+    with pytest.raises(StorageUnavailable):
+        await store.get(LIGHTHOUSE)
+    with pytest.raises(StorageUnavailable):
+        await store.exists(LIGHTHOUSE)
+
+
+async def test_a_disk_that_is_unmounted_is_an_outage(
+    store: FilesystemObjectStore, tmp_path: Path
+) -> None:
+    """A folder that went away takes no picture with it for good."""
+    await store.put(LIGHTHOUSE, b"a lighthouse", media_type="image/png")
+    (tmp_path / "objects").rename(tmp_path / "elsewhere")
+
+    with pytest.raises(StorageUnavailable):
+        await store.get(LIGHTHOUSE)
+    (tmp_path / "elsewhere").rename(tmp_path / "objects")
+    assert await store.exists(LIGHTHOUSE)
+
+
+async def test_a_key_below_another_object_has_no_room(
+    store: FilesystemObjectStore,
+) -> None:
+    """Where a file is there can be no folder: a refusal, not a lost race."""
+    await store.put("acme/shop/a", b"a lighthouse", media_type="image/png")
+
+    with pytest.raises(StorageUnavailable):
+        await store.create("acme/shop/a/b", b"a window", media_type="image/png")
+    assert await store.get("acme/shop/a") is not None
