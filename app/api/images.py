@@ -46,11 +46,6 @@ async def by_id(request: web.Request) -> web.StreamResponse:
     return await _send(request, key, NOBODY_ELSES)
 
 
-async def no_storage_key(request: web.Request) -> web.StreamResponse:
-    """Refuse what has too few or too many segments to be a storage key."""
-    return await permalink(request)
-
-
 def _storage_key(request: web.Request) -> StorageKey:
     path = request.raw_path.partition("?")[0]
     segments = path.split("/images/", 1)[-1].split("/")

@@ -10,7 +10,7 @@ from app.api.generations import accepted
 from app.api.middlewares import ERROR_HEADERS, LIVE_VARY
 from app.api.parameters import QUERY_PARAMETERS, from_json, from_query
 from app.api.picture_answers import live_headers, not_modified, send_picture
-from app.api.query import read_query
+from app.api.projects import project_and_query
 from app.api.refusals import RangeNotSatisfiable
 from app.api.request_json import read_json_object
 from app.api.services import SERVICES
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from app.api.services import Services
-    from app.prompt_cache.prompt_key import Parameters
     from app.storage.storage_key import Project
 
 SIGNATURE_PARAMETERS = frozenset({"project", "exp", "kid", "sig"})
@@ -48,7 +47,7 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
     """Answer like `generate`, for prompts too long for a URL, and references."""
     services = request.app[SERVICES]
     request[ERROR_HEADERS] = {"Vary": LIVE_VARY}
-    project = _project(request, services)
+    project, _ = _project_and_query(request, services, frozenset())
     document = await read_json_object(request)
     parameters = from_json(document, services.models)
     return await _answer(request, services, PromptKey(project, parameters))
@@ -66,27 +65,19 @@ async def look(request: web.Request) -> web.StreamResponse:
 
 
 def _key_from_query(request: web.Request, services: Services) -> PromptKey:
+    project, given = _project_and_query(request, services, QUERY_PARAMETERS)
+    return PromptKey(project, from_query(given, services.models))
+
+
+def _project_and_query(
+    request: web.Request, services: Services, allowed: frozenset[str]
+) -> tuple[Project, dict[str, str]]:
     if services.authenticator.is_off:
-        given = read_query(request, QUERY_PARAMETERS | SIGNATURE_PARAMETERS)
-        project = _project(request, services, given.get("project"))
-    else:
-        if "sig=" in request.raw_path.partition("?")[2]:
-            raise InvalidSignature("Signed URLs are not switched on here.")
-        project = _project(request, services)
-        given = read_query(request, QUERY_PARAMETERS)
-    return PromptKey(project, _parameters(given, services))
-
-
-def _parameters(given: dict[str, str], services: Services) -> Parameters:
-    return from_query(given, services.models)
-
-
-def _project(
-    request: web.Request, services: Services, named_in_query: str | None = None
-) -> Project:
-    return services.authenticator.authenticate(
-        request, named_in_query=named_in_query
-    ).project
+        # A signed URL works here, too: nobody looks at its signature.
+        allowed |= SIGNATURE_PARAMETERS
+    elif "sig=" in request.raw_path.partition("?")[2]:
+        raise InvalidSignature("Signed URLs are not switched on here.")
+    return project_and_query(request, allowed)
 
 
 async def _answer(

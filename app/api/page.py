@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from app.api.conditional import is_not_modified
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 
-# They have no date: only the tag says whether they are the same.
-_NEVER = datetime.max.replace(tzinfo=UTC)
+# They have none, and next to a tag it is not looked at (RFC 9110, 13.1.3).
+_NO_DATE = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ class _Document:
         return cls(body, headers, etag)
 
     def answer(self, request: web.Request) -> web.Response:
-        if is_not_modified(request.headers, etag=self.etag, last_modified=_NEVER):
+        if hdrs.IF_NONE_MATCH in request.headers and is_not_modified(
+            request.headers, etag=self.etag, last_modified=_NO_DATE
+        ):
             kept = {k: v for k, v in self.headers.items() if k != "Content-Type"}
             return web.Response(status=304, headers=kept)
         return web.Response(body=self.body, headers=self.headers)

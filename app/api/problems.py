@@ -41,7 +41,6 @@ TABLE: Mapping[type[errors.ServiceError], Row] = MappingProxyType(
         errors.NotAuthenticated: Row(401, "unauthenticated", "Not authenticated"),
         errors.Forbidden: Row(403, "forbidden", "Forbidden"),
         errors.InvalidSignature: Row(403, "invalid_signature", "Invalid signature"),
-        errors.InvalidSignature: Row(403, "invalid_signature", "Invalid signature"),
         errors.NotFound: Row(404, "not_found", "Not found"),
         refusals.MethodNotAllowed: Row(405, "method_not_allowed", "Method not allowed"),
         refusals.RequestTimeout: Row(408, "request_timeout", "Request timed out"),

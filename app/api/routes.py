@@ -44,7 +44,11 @@ ROUTES = [
     web.head(PERMALINK, images.permalink),
     _get(NO_PERMALINK, images.permalink),
     web.head(NO_PERMALINK, images.permalink),
-    web.post("/api/images", transient_images.upload),
+    web.post(
+        "/api/images",
+        transient_images.upload,
+        expect_handler=transient_images.go_ahead_later,
+    ),
     _get("/api/images", transient_images.list_images),
     web.post("/api/images/delete", transient_images.forget_many),
     _get(TRANSIENT, transient_images.fetch),

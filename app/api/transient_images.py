@@ -132,7 +132,11 @@ async def list_images(request: web.Request) -> web.Response:
 def _named(request: web.Request) -> tuple[str, str | None]:
     """Return the id of the path, and the type that its extension means, if any."""
     image_id, dot, extension = request.match_info["id"].partition(".")
-    return image_id, MEDIA_TYPES.get(extension, "") if dot else None
+    if not dot:
+        return image_id, None
+    # An extension that means nothing belongs to no id.
+    known = MEDIA_TYPES.get(extension)
+    return ("", None) if known is None else (image_id, known)
 
 
 def _range_of(request: web.Request, size: int) -> ByteRange | None:

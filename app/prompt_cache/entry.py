@@ -111,7 +111,7 @@ class PromptEntry:
             )
         # Whatever the parsing of foreign bytes meets means the same.
         except Exception as error:
-            raise UnreadableManifest(repr(error)) from error
+            raise UnreadableManifest(type(error).__name__) from error
 
     def to_record(self) -> bytes:
         """Return the compact JSON that Redis keeps."""

@@ -310,18 +310,22 @@ async def test_a_failure_is_honest_and_remembered(
     """The same status and code again, from memory: one call, no picture."""
     query = f"prompt=no+luck&model={model}"
 
+    async def calls() -> float:
+        counted = await line.ask(get("/metrics"))
+        return sum(
+            float(text.rpartition(" ")[2])
+            for text in counted.body.decode().splitlines()
+            if text.startswith("paintonce_provider_calls_total")
+            and f'"{model}"' in text
+        )
+
+    before = await calls()
     first = await line.ask(live(query))
     again = await line.ask(live(query))
-    counted = await line.ask(get("/metrics"))
 
     assert_problem(first, status, code)
     assert_problem(again, status, code)
-    calls = [
-        float(text.rpartition(" ")[2])
-        for text in counted.body.decode().splitlines()
-        if text.startswith("paintonce_provider_calls_total") and f'"{model}"' in text
-    ]
-    assert sum(calls) == 1
+    assert await calls() - before == 1
 
 
 async def test_a_refusal_is_remembered_for_ten_minutes_and_purged(

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import Mock
+
+import pytest
+from aiohttp import web
+
+from app import errors
+from app.api import entries, page, parameters, transient_images
+from app.api.auth import Authenticator
+from app.api.bodies import PICTURE_HEADERS
+from app.api.lifecycle import Lifecycle
+from app.api.live import SIGNATURE_PARAMETERS
+from app.api.middlewares import install
+from app.api.picture_answers import CACHE_STATUS, live_headers
+from app.api.problems import INTERNAL, TABLE, problem_response
+from app.api.routes import NO_PERMALINK, ROUTES
+from app.api.services import SERVICES, Services
+from app.image import EXTENSIONS
+from app.prompt_cache.cache import Answer, Outcome
+from app.prompt_cache.entries import SeenEntry
+from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.generations import GenerationRecord
+from app.prompt_cache.prompt_key import DEFAULT_MODEL, Parameters
+from app.prompt_cache.statistics import Statistics
+from app.storage.storage_key import Project
+from app.telemetry import Metrics
+from tests.api.frame import framed, get, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiohttp.test_utils import TestClient
+    from pytest_aiohttp.plugin import AiohttpClient
+
+Json = dict[str, Any]
+
+PROJECT_FILE = Path(__file__).parents[2] / "pyproject.toml"
+IMAGE_ID = "081e7a85-213f-4299-a3c0-267416281cf2"
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+# It matches what is no storage key, to say so.
+UNDOCUMENTED = {("GET", NO_PERMALINK), ("HEAD", NO_PERMALINK)}
+
+
+@pytest.fixture
+async def described() -> Json:
+    """Return the document as a caller gets it."""
+    route = web.get("/openapi.json", page.openapi)
+    async with framed(route) as frame, wire(frame.port) as connection:
+        return cast("Json", (await connection.ask(get("/openapi.json"))).problem)
+
+
+def resolve(described: Json, node: Json) -> Json:
+    """Return what *node* stands for, where it is a reference."""
+    target: Json = described
+    if "$ref" not in node:
+        return node
+    for name in node["$ref"].removeprefix("#/").split("/"):
+        target = target[name]
+    return target
+
+
+def operations(described: Json) -> Iterator[tuple[str, str, Json]]:
+    """Yield method, path and operation; parameters of the path are merged in."""
+    for path, item in described["paths"].items():
+        shared = item.get("parameters", [])
+        for method in item.keys() - {"parameters"}:
+            operation = dict(item[method])
+            both = [*shared, *operation.get("parameters", [])]
+            operation["parameters"] = [resolve(described, one) for one in both]
+            yield method.upper(), path, operation
+
+
+def references(node: Any) -> Iterator[str]:
+    """Yield every reference below *node*."""
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def live_parameters(described: Json) -> dict[str, Json]:
+    """Return the schemas of the query of live generation by name."""
+    (operation,) = [
+        operation
+        for method, path, operation in operations(described)
+        if (method, path) == ("GET", "/api/v1/live/generate")
+    ]
+    queried = [one for one in operation["parameters"] if one["in"] == "query"]
+    return {one["name"]: one["schema"] for one in queried}
+
+
+def schema_of(described: Json, name: str) -> Json:
+    """Return a schema of the document."""
+    return cast("Json", described["components"]["schemas"][name])
+
+
+def painted() -> PromptEntry:
+    """Return what a prompt became."""
+    return PromptEntry(
+        prompt_hash="3" * 64,
+        project=Project("acme", "shop"),
+        parameters=Parameters("a lighthouse in a storm"),
+        image_id=IMAGE_ID,
+        media_type="image/png",
+        size=92160,
+        digest="c" * 64,
+        width=1024,
+        height=1024,
+        model="default",
+        price=0.04,
+        is_placeholder=True,
+        created_at=NOON,
+        generation_id="",
+    )
+
+
+def test_every_route_is_described_and_nothing_else(described: Json) -> None:
+    """What a caller finds in the document is what the service answers."""
+    routed = {(route.method, route.path) for route in ROUTES} - UNDOCUMENTED
+
+    assert {(method, path) for method, path, _ in operations(described)} == routed
+
+
+def test_references_lead_somewhere_and_nothing_lies_idle(described: Json) -> None:
+    """Tools can resolve the document; every component is used."""
+    used = set(references(described))
+
+    for reference in used:
+        assert resolve(described, {"$ref": reference})
+    components = described["components"]
+    assert used == {
+        f"#/components/{kind}/{name}"
+        for kind in components.keys() - {"securitySchemes"}
+        for name in components[kind]
+    }
+
+
+def test_operations_have_what_the_standard_wants(described: Json) -> None:
+    """Code generators find unique names, described answers and path parameters."""
+    assert described["openapi"] == "3.1.0"
+    names = [operation["operationId"] for _, _, operation in operations(described)]
+    assert len(names) == len(set(names))
+    tags = {tag["name"] for tag in described["tags"]}
+    for _, path, operation in operations(described):
+        in_path = [p["name"] for p in operation["parameters"] if p["in"] == "path"]
+        assert sorted(in_path) == sorted(re.findall(r"{(\w+)}", path))
+        assert set(operation["tags"]) <= tags
+        assert operation["summary"]
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[2345]\d\d|default", status)
+            assert resolve(described, response)["description"]
+
+
+def test_the_document_has_the_version_of_the_package(described: Json) -> None:
+    """A caller can tell which version the description belongs to."""
+    project = tomllib.loads(PROJECT_FILE.read_text())["project"]
+
+    assert described["info"]["version"] == project["version"]
+    assert described["info"]["license"]["identifier"] == project["license"]
+
+
+def test_every_live_parameter_is_described(described: Json) -> None:
+    """A query that the document allows is one that the service knows."""
+    known = parameters.QUERY_PARAMETERS | SIGNATURE_PARAMETERS
+    assert live_parameters(described).keys() == known
+
+    body = schema_of(described, "Painting")
+    assert body["properties"].keys() == parameters.JSON_PARAMETERS
+    assert body["required"] == ["prompt"]
+    assert body["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("form", ["query", "body"])
+def test_live_parameters_have_the_bounds_of_the_code(
+    described: Json, form: str
+) -> None:
+    """Whoever validates by the document refuses what the service refuses."""
+    known = live_parameters(described)
+    if form == "body":
+        known = schema_of(described, "Painting")["properties"]
+
+    def bounds(name: str) -> tuple[int, int]:
+        return known[name]["minimum"], known[name]["maximum"]
+
+    assert known["prompt"]["minLength"] == 1
+    assert known["prompt"]["maxLength"] == parameters.LONGEST_PROMPT
+    assert known["model"]["default"] == DEFAULT_MODEL
+    assert set(known["aspect_ratio"]["enum"]) == parameters.ASPECT_RATIOS
+    sides = (parameters.LEAST_SIDE, parameters.MOST_SIDE)
+    assert bounds("width") == bounds("height") == sides
+    assert (
+        f"{parameters.MOST_PIXELS:,}"
+        in (schema_of(described, "Painting")["properties"]["width"]["description"])
+    )
+    assert bounds("seed") == (0, parameters.MOST_SEED)
+    assert bounds("variant") == (0, parameters.MOST_VARIANT)
+
+
+def test_other_parameters_have_the_bounds_of_the_code(described: Json) -> None:
+    """Pages, times to live and batches are bounded as the document says."""
+    schemas = {
+        parameter["name"]: parameter["schema"]
+        for _, _, operation in operations(described)
+        for parameter in operation["parameters"]
+    }
+    batch = described["paths"]["/api/images/delete"]["post"]["requestBody"]
+    ids = batch["content"]["application/json"]["schema"]["properties"]["ids"]
+    references = schema_of(described, "Painting")["properties"]["references"]
+
+    assert schemas["limit"]["maximum"] == entries.MOST_ENTRIES
+    assert schemas["limit"]["default"] == entries.ENTRIES_UNLESS_SAID
+    assert schemas["ttl"]["maximum"] == transient_images.LONGEST_TTL_SECONDS
+    assert ids["maxItems"] == transient_images.MOST_IDS
+    assert references["maxItems"] == parameters.MOST_REFERENCES
+
+
+def test_every_problem_code_is_described(described: Json) -> None:
+    """A client can be written against the codes of the document alone."""
+    rows = {row.code: row for row in (*TABLE.values(), INTERNAL)}
+    assert set(schema_of(described, "Problem")["properties"]["code"]["enum"]) == (
+        rows.keys()
+    )
+
+    shown: dict[str, Json] = {}
+    for response in described["components"]["responses"].values():
+        problem = response.get("content", {}).get("application/problem+json", {})
+        for code, example in problem.get("examples", {}).items():
+            shown[code] = resolve(described, example)["value"]
+    assert shown.keys() == rows.keys()
+    for code, example in shown.items():
+        row = rows[code]
+        assert (example["code"], example["status"]) == (code, row.status)
+        assert example["title"] == row.title
+        assert example["type"] == f"urn:paintonce:problem:{code}"
+
+
+def test_problems_stand_at_their_own_status(described: Json) -> None:
+    """An operation lists a code only where its answers have that status."""
+    for _, _, operation in operations(described):
+        for status, response in operation["responses"].items():
+            content = resolve(described, response).get("content", {})
+            problem = content.get("application/problem+json", {"examples": {}})
+            for example in problem["examples"].values():
+                value = resolve(described, example)["value"]
+                assert status in {str(value["status"]), "default"}
+
+
+def test_problems_have_the_fields_that_are_described(described: Json) -> None:
+    """A problem document of the service is one of the description."""
+    error = errors.InvalidParameter("width", "width goes with height.")
+    schema = schema_of(described, "Problem")
+
+    body = problem_response(error, "lighthouse-1").body
+
+    assert isinstance(body, bytes)
+    assert json.loads(body).keys() == schema["properties"].keys()
+    assert schema["properties"].keys() - set(schema["required"]) == {"parameter"}
+
+
+async def test_json_answers_have_the_fields_that_are_described(
+    described: Json,
+) -> None:
+    """No field of an answer is missing in its schema, and none is invented."""
+    entry = SeenEntry(painted(), 3, NOON).as_json()
+    generation = GenerationRecord(IMAGE_ID, "acme/shop", "3" * 64, NOON).as_json()
+
+    class Empty:
+        async def read(self, project: str) -> dict[str, float]:
+            return {}
+
+    statistics = await Statistics(cast("Any", Empty())).read("acme/shop")
+
+    for name, answer in [
+        ("Entry", entry),
+        ("Parameters", entry["parameters"]),
+        ("Generation", generation),
+        ("Statistics", statistics),
+    ]:
+        schema = schema_of(described, name)
+        assert answer.keys() == schema["properties"].keys() == set(schema["required"])
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_picture_has_the_headers_that_are_described(
+    described: Json, outcome: Outcome
+) -> None:
+    """Whatever became of a request, its headers are in the document."""
+    answer = Answer(painted(), outcome, hits=3, generation_id=IMAGE_ID)
+    response = described["components"]["responses"]["Picture"]
+    headers = response["headers"].keys()
+
+    sent = live_headers(answer)
+
+    # Those that say how a picture may be embedded are told in docs/api.md.
+    assert sent.keys() - PICTURE_HEADERS.keys() - {"Content-Type"} <= headers
+    assert headers - sent.keys() == {"Content-Length", "X-Request-Id"}
+    assert response["content"].keys() == EXTENSIONS.keys()
+    schema = described["components"]["headers"]["Cache-Status"]["schema"]
+    assert sent["Cache-Status"] in schema["enum"]
+    assert set(CACHE_STATUS.values()) == set(schema["enum"])
+
+
+async def test_the_document_says_which_routes_want_a_key(
+    described: Json, aiohttp_client: AiohttpClient
+) -> None:
+    """Every operation that is not open answers 401 to whoever has no key."""
+    client = await aiohttp_client(locked_up())
+    assert described["security"] == [{"apiKey": []}, {"bearer": []}]
+    schemes = described["components"]["securitySchemes"]
+    assert schemes["apiKey"]["name"] == "X-API-Key"
+    assert schemes["bearer"]["scheme"] == "bearer"
+
+    for method, path, operation in operations(described):
+        is_open = operation.get("security") == []
+        status = await status_of(client, method, path)
+        assert (status == 401) is not is_open, (method, path)
+        assert ("401" in operation["responses"]) is not is_open
+
+
+def locked_up() -> web.Application:
+    """Return the routes of the service with a lock and nothing behind it."""
+    app = web.Application()
+    install(app, metrics=Metrics(), lifecycle=Lifecycle())
+    nothing = Mock()
+    app[SERVICES] = Services(
+        authenticator=Authenticator("an admin key of a lighthouse keeper"),
+        models=(),
+        cache=nothing,
+        entries=nothing,
+        ledger=nothing,
+        statistics=nothing,
+        generations=nothing,
+        transient_images=nothing,
+        wait_timeout_seconds=1.0,
+    )
+    app.add_routes(ROUTES)
+    return app
+
+
+async def status_of(
+    client: TestClient[web.Request, web.Application], method: str, path: str
+) -> int:
+    """Ask for *path* with ids in its places, and without a key."""
+    filled = re.sub(r"{\w+}", IMAGE_ID, path)
+    async with client.request(method, filled) as answer:
+        return answer.status

@@ -1,0 +1,284 @@
+"""docs/api.md and docs/operations.md say what the code does, compared both ways."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from app.api import parameters
+from app.api.entries import ENTRIES_UNLESS_SAID, MOST_ENTRIES
+from app.api.live import SIGNATURE_PARAMETERS
+from app.api.parser_errors import MAX_TARGET_BYTES
+from app.api.picture_answers import live_headers
+from app.api.problems import INTERNAL, TABLE
+from app.api.routes import GENERATE, NO_PERMALINK, ROUTES
+from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
+from app.prompt_cache.cache import Answer, Outcome
+from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.prompt_key import Parameters
+from app.storage.storage_key import Project
+from app.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+API = (ROOT / "docs" / "api.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+# It matches what is no storage key, to say so.
+UNDOCUMENTED = {NO_PERMALINK}
+
+# Names of series that a histogram is made of.
+SERIES = re.compile(r"(paintonce_\w+?)(?:_bucket|_sum|_count)?\b")
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands below *heading*, up to the next of its level or above."""
+    level = len(heading) - len(heading.lstrip("#"))
+    below = text.split(f"\n{heading}\n", 1)[1]
+    return re.split(rf"^#{{1,{level}}} ", below, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of every row of the tables in *text*."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in cells if set(row[0]) - set("-")]
+
+
+def quoted(text: str) -> list[str]:
+    """Return what stands between backquotes."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def documented_routes() -> set[tuple[str, str]]:
+    """Return method and template of each heading, and of the table of operation."""
+    titles = re.findall(r"^### `(\w+) (\S+)`$", API, re.MULTILINE)
+    listed = [quoted(row[0]) for row in rows(section(API, "## Operation"))]
+    titles += [(*one[0].split(" "),) for one in listed if one]
+    return {(method, path) for method, path in titles}
+
+
+def test_every_route_is_documented_and_nothing_else() -> None:
+    """A caller finds each route under its template, and none that is not built."""
+    routed = {(route.method, route.path) for route in ROUTES}
+    by_name = {one for one in routed if one[1] not in UNDOCUMENTED}
+    heads = {one for one in by_name if one[0] == "HEAD"}
+
+    assert documented_routes() - heads == by_name - heads
+    for _, path in heads - documented_routes():
+        assert "HEAD as well" in section(API, f"### `GET {path}`")
+
+
+def test_every_error_code_is_documented_at_its_status() -> None:
+    """The table of errors is the one of the code."""
+    documented = {
+        (int(status), quoted(code)[0])
+        for status, code, _ in rows(section(API, "## Errors"))[1:]
+    }
+
+    assert documented == {(row.status, row.code) for row in TABLE.values()} | {
+        (INTERNAL.status, INTERNAL.code)
+    }
+
+
+def test_the_example_of_an_error_is_one() -> None:
+    """The problem document on the page has a code and a title of the table."""
+    (example,) = re.findall(r"```json\n(.*?)```", API, re.DOTALL)
+    problem = json.loads(example)
+
+    known = {(row.status, row.code, row.title) for row in TABLE.values()}
+    assert (problem["status"], problem["code"], problem["title"]) in known
+    assert problem["type"] == f"urn:paintonce:problem:{problem['code']}"
+
+
+def test_every_live_parameter_is_documented_with_its_bounds() -> None:
+    """The table of parameters has all of them, as wide as the code takes them."""
+    below = section(API, f"### `GET {GENERATE}`")
+    table = below.partition("| header |")[0]
+    forms = {name: row[1] for row in rows(table)[1:] for name in quoted(row[0])}
+
+    assert forms.keys() == parameters.QUERY_PARAMETERS | SIGNATURE_PARAMETERS
+    assert f"1 to {parameters.LONGEST_PROMPT} " in forms["prompt"]
+    ratios = re.findall(r"\d+:\d+", forms["aspect_ratio"])
+    assert sorted(ratios) == sorted(parameters.ASPECT_RATIOS)
+    sides = f"{parameters.LEAST_SIDE} to {parameters.MOST_SIDE} "
+    assert forms["width"].startswith(sides)
+    assert f"{parameters.MOST_PIXELS:,}." in forms["width"]
+    assert forms["seed"].startswith(f"0 to {parameters.MOST_SEED}.")
+    assert forms["variant"].startswith(f"0 to {parameters.MOST_VARIANT};")
+    assert f"{MAX_TARGET_BYTES:,} bytes" in below
+
+
+def test_other_bounds_are_documented() -> None:
+    """References, pages, times to live and batches are as large as the page says."""
+    assert f"up to {parameters.MOST_REFERENCES} ids" in API
+    assert f"1 to {MOST_ENTRIES}, {ENTRIES_UNLESS_SAID} unless given" in API
+    assert f"1 to\n{LONGEST_TTL_SECONDS} seconds" in API
+    assert f"Up to {MOST_IDS} at once" in API
+
+
+def test_every_live_header_is_documented() -> None:
+    """The table of headers has what a picture is sent with."""
+    below = section(API, f"### `GET {GENERATE}`").partition("| header |")[2]
+    table = below.partition("\n\n")[0]
+    entry = PromptEntry(
+        prompt_hash="3" * 64,
+        project=Project("acme", "shop"),
+        parameters=Parameters("a lighthouse in a storm"),
+        image_id="081e7a85-213f-4299-a3c0-267416281cf2",
+        media_type="image/png",
+        size=92160,
+        digest="c" * 64,
+        width=1024,
+        height=1024,
+        model="default",
+        price=0.04,
+        is_placeholder=True,
+        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        generation_id="",
+    )
+    sent = live_headers(Answer(entry, Outcome.HIT, hits=1, generation_id="7"))
+
+    documented = {name for row in rows(table) for name in quoted(row[0])}
+    embedding = {name for name in sent if name.startswith(("Access", "Cross"))}
+    embedding |= {"X-Content-Type-Options", "Content-Security-Policy"}
+    assert documented == sent.keys() - embedding | {"Content-Length"}
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Run `python -m app dev` in *folder* on a free port; yield its address."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "SHUTDOWN_GRACE_SECONDS": "1",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", "dev", "--port", "0"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            said = "".join(_first_lines(process.stdout))
+            found = re.search(r"address +(\S+)", said)
+            assert found is not None, said
+            yield found[1]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def _first_lines(output: IO[str]) -> Iterator[str]:
+    """Yield what the service says until it is listening."""
+    for line in output:
+        yield line
+        if "listening port=" in line:
+            return
+
+
+def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
+    """Whoever pastes the page into a shell gets pictures, and the one 404 it shows."""
+    blocks = re.findall(r"```sh\n(.*?)```", API, re.DOTALL)
+    # Every curl tells its status, each on a line of its own, beside what it prints.
+    tell = 'curl() { command curl -w "%{stderr}%{http_code}\\n" "$@"; }\n'
+
+    with served(tmp_path) as address:
+        script = tell + "".join(blocks).replace("http://127.0.0.1:8080", address)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    assert done.returncode == 0, done.stderr
+    statuses = [int(line) for line in done.stderr.split()]
+    assert len(statuses) == "".join(blocks).count("curl ") - 1
+    assert [status for status in statuses if status >= 300] == [404]
+    assert {201, 202} <= set(statuses)
+    first, second = re.findall(r"X-Cache-Status: (\w+)\r?\n(?!\r?\n)", done.stdout)[:2]
+    assert (first, second) == ("MISS", "HIT")
+    assert "X-Cache-Hit-Count: 1\n" in done.stdout
+    assert "304\n" in done.stdout
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    """An operator finds each metric in one table, and nothing that is none."""
+    table = section(OPERATIONS, "## Metrics").partition("\n\nSome questions")[0]
+    documented = {
+        name.strip("`"): (kind, tuple(quoted(labels)))
+        for name, kind, labels, _ in rows(table)[1:]
+    }
+
+    measured = {}
+    for collector in Metrics()._registry._collector_to_names:
+        kind = getattr(collector, "_type", None)
+        if kind is not None:
+            name = getattr(collector, "_name", "")
+            total = f"{name}_total" if kind == "counter" else name
+            measured[total] = (kind, getattr(collector, "_labelnames", ()))
+    assert documented == measured
+    assert set(SERIES.findall(OPERATIONS)) == measured.keys()
+
+
+def logged() -> dict[str, str]:
+    """Return every event that is logged from WARNING on, and its lowest such level."""
+    levels = {"exception": "ERROR", "error": "ERROR", "warning": "WARNING"}
+    found: dict[str, str] = {}
+    for file in (ROOT / "app").rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(ast.Name("logger" | "_logger"), how),
+                    args=[ast.Constant(str() as event)],
+                ) if how in levels:
+                    level = levels[how]
+                case ast.Call(
+                    func=ast.Attribute(ast.Name("logger" | "_logger"), "log"),
+                    args=[_, ast.Constant(str() as event)],
+                ):
+                    level = "WARNING"
+                case _:
+                    continue
+            found[event] = max(level, found.get(event, level))
+    return found
+
+
+def test_every_event_that_wants_attention_is_documented() -> None:
+    """Whoever is woken by a record finds what it means."""
+    documented = {
+        quoted(event)[0]: level
+        for event, level, _ in rows(section(OPERATIONS, "## Logs"))
+        if quoted(event)
+    }
+
+    assert documented == logged()
+
+
+def test_the_example_of_a_record_is_one() -> None:
+    """The line on the page has the fields that it is said to have."""
+    (example,) = re.findall(r"```json\n(.*?)```", OPERATIONS, re.DOTALL)
+    record = json.loads(example)
+
+    assert record.keys() >= {"time", "level", "event", "request_id"}
+    assert logged()[record["event"]] == record["level"]
+    assert (record["status"], record["code"]) in {
+        (row.status, row.code) for row in TABLE.values()
+    }
