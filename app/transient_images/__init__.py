@@ -10,17 +10,17 @@ from app.transient_images.data_url import DataUrlTooLarge, InvalidDataUrl, read_
 from app.transient_images.delivery import (
     LentImage,
     UploadFailed,
-    should_use_image_url,
     upload_image_for_url,
 )
-from app.transient_images.reachability import is_reachable
-from app.transient_images.store import (
+from app.transient_images.images import (
     ListedImage,
     OpenImage,
     TransientImage,
-    TransientImages,
     TransientListing,
 )
+from app.transient_images.reachability import is_reachable
+from app.transient_images.store import TransientImages
+from app.transient_images.threshold import should_use_image_url
 
 __all__ = [
     "DataUrlTooLarge",

@@ -1,25 +1,23 @@
-"""For callers of the service: send a picture inline, or by an address.
+"""For callers of the service: lend a picture an address for a while.
 
-This is a client and runs in the caller's process, which is why it speaks HTTP
-and why the threshold is read from the environment there.
+This is a client of the service's own HTTP, and runs in the caller's process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from app.errors import UnsupportedImage
 from app.image import sniff
-from app.transient_images.data_url import is_data_url, read_data_url
+from app.transient_images.threshold import bytes_of, is_http_url
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
     from yarl import URL
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_THRESHOLD_BYTES = 262_144
-THRESHOLD_SETTING = "IMAGE_URL_THRESHOLD_BYTES"
 
 _UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _DELETE_TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -67,22 +62,6 @@ class LentImage:
     reachable: bool
 
 
-def should_use_image_url(image: bytes | str, threshold: int | None = None) -> bool:
-    """Say whether *image* is too large to be sent inline.
-
-    *image* is bytes, a data URL or an http(s) URL; decoded bytes count, and
-    strictly more than *threshold* are too many. Without one it is the setting
-    `IMAGE_URL_THRESHOLD_BYTES`, else 262144. An http(s) URL needs no upload.
-    Raises `ValueError` for anything else.
-    """
-    limit = _threshold() if threshold is None else threshold
-    if limit < 0:
-        raise ValueError("threshold must not be negative")
-    if isinstance(image, str) and _is_http_url(image):
-        return False
-    return len(_bytes_of(image)) > limit
-
-
 def upload_image_for_url(
     image: bytes | str,
     *,
@@ -100,9 +79,9 @@ def upload_image_for_url(
     and `ValueError` for anything that is no picture, also an http(s) URL: it
     has an address already.
     """
-    if isinstance(image, str) and _is_http_url(image):
+    if isinstance(image, str) and is_http_url(image):
         raise ValueError("an http(s) URL needs no upload")
-    data = _bytes_of(image)
+    data = bytes_of(image)
     media_type = sniff(data)
     if media_type is None:
         raise UnsupportedImage("The bytes are no PNG, JPEG, WebP, GIF or AVIF.")
@@ -164,7 +143,8 @@ class Upload:
             "POST",
             self._address,
             timeout=_UPLOAD_TIMEOUT,
-            data=self._data,
+            # aiohttp warns of large bytes as they are.
+            data=io.BytesIO(self._data),
             params=self._query,
         )
         return LentImage(answer["id"], answer["url"], answer["reachable"])
@@ -206,30 +186,6 @@ async def _failure(response: aiohttp.ClientResponse) -> UploadFailed:
     except (aiohttp.ContentTypeError, ValueError, KeyError, TypeError):
         phrase = response.reason or HTTPStatus(response.status).phrase
         return UploadFailed(response.status, "unknown", phrase)
-
-
-def _bytes_of(image: object) -> bytes:
-    if isinstance(image, bytes | bytearray | memoryview):
-        return bytes(image)
-    if isinstance(image, str) and is_data_url(image):
-        return read_data_url(image)
-    raise ValueError("an image is bytes, a data URL or an http(s) URL")
-
-
-def _is_http_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        return False
-
-
-def _threshold() -> int:
-    # At every call: nothing is configured by importing a module.
-    text = os.environ.get(THRESHOLD_SETTING) or str(DEFAULT_THRESHOLD_BYTES)
-    if not text.isascii() or not text.isdecimal():
-        raise ValueError(f"{THRESHOLD_SETTING} must be a whole number of bytes")
-    return int(text)
 
 
 def _whole_seconds(ttl: float | timedelta | None) -> int | None:

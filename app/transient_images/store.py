@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from app.errors import (
     InvalidParameter,
-    NotFound,
     QuotaFull,
     ReferencesGone,
     UnsupportedImage,
 )
 from app.image import EXTENSIONS, Image, sniff
-from app.storage.object_store import ByteRange
 from app.storage.storage_key import is_image_id
 from app.storage.transient_shelf import NoRoom, Room
+from app.transient_images.images import (
+    ListedImage,
+    OpenImage,
+    TransientImage,
+    TransientListing,
+)
 from app.transient_images.reachability import is_reachable
 from app.transient_images.sweeper import sweeping
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
     from app.storage.storage_key import Project
     from app.storage.transient_shelf import TransientShelf
-
-# What a reader holds of a picture at a time, however slow it is.
-SLICE_BYTES = 1024 * 1024
 
 # Bounds the list, which is read in one step, and what the books weigh: the
 # byte quota alone would let millions of tiny pictures in.
@@ -42,63 +42,6 @@ _REFUSALS = {
     NoRoom.IN_COUNT: f"The project has {MAX_PICTURES} transient images already.",
     NoRoom.IN_CACHE: "The cache has no memory left for it.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TransientImage:
-    """A picture that was kept; *reachable* says if the outside world can fetch it."""
-
-    id: str
-    url: str
-    content_type: str
-    size: int
-    created_at: datetime
-    expires_at: datetime | None
-    reachable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ListedImage:
-    """One line of a project's list."""
-
-    id: str
-    size: int
-    content_type: str
-    created_at: datetime
-    age: timedelta
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class TransientListing:
-    """What a project keeps, and how much of its quota that is."""
-
-    images: tuple[ListedImage, ...]
-    quota_used_bytes: int
-    quota_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenImage:
-    """A picture that is there to be read, as often as one likes."""
-
-    content_type: str
-    size: int
-    _id: str
-    _shelf: TransientShelf
-
-    async def chunks(self, byte_range: ByteRange | None = None) -> AsyncIterator[bytes]:
-        """Yield the picture, or a range of it, in slices.
-
-        Raises `NotFound` when it goes away meanwhile, and `CacheUnavailable`.
-        """
-        part = byte_range or ByteRange(0, self.size - 1)
-        for first in range(part.first, part.last + 1, SLICE_BYTES):
-            last = min(first + SLICE_BYTES - 1, part.last)
-            data = await self._shelf.read(self._id, first, last)
-            if len(data) != last - first + 1:
-                raise NotFound("The picture is gone.")
-            yield data
 
 
 class TransientImages:

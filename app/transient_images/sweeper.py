@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from app.background import running
 from app.errors import CacheUnavailable
 
 if TYPE_CHECKING:
@@ -29,12 +30,8 @@ async def sweeping(
     shelf: TransientShelf, *, every: timedelta = EVERY
 ) -> AsyncIterator[None]:
     """Sweep *shelf* as long as the context is open; any number of replicas may."""
-    task = asyncio.create_task(_sweep(shelf, every), name="transient-sweeper")
-    try:
+    async with running(_sweep(shelf, every), name="transient-sweeper"):
         yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _sweep(shelf: TransientShelf, every: timedelta) -> None:

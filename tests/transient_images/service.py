@@ -1,0 +1,102 @@
+"""A Paintonce that knows nothing but transient images, on a real socket."""
+
+from __future__ import annotations
+
+import io
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import aiohttp
+from aiohttp import web
+
+from app.api.auth import Authenticator
+from app.api.lifecycle import Lifecycle
+from app.api.listener import bind, listening
+from app.api.middlewares import install
+from app.api.routes import ROUTES
+from app.api.services import SERVICES, Services
+from app.api.uploads import DEADLINE_SECONDS
+from app.storage.redis.connection import RedisConnections, open_redis
+from app.telemetry import Metrics
+from app.transient_images import TransientImages
+from tests.transient_images.shelves import shelf_on
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = "the-lighthouse-keeper-keeps-the-key"
+SHOP = {"X-API-Key": KEY, "X-Project": "acme/shop"}
+STUDIO = {"X-API-Key": KEY, "X-Project": "acme/studio"}
+
+
+@dataclass(frozen=True)
+class Paintonce:
+    """The running service, a client of it, and its Redis."""
+
+    port: int
+    client: aiohttp.ClientSession
+    redis: RedisConnections
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def upload(self, data: bytes, query: str = "", **headers: str) -> Any:
+        """Upload a picture for the shop; return the answer's document."""
+        sent = {**SHOP, "Content-Type": "image/png", **headers}
+        address = f"{self.url}/api/images{query}"
+        async with self.client.post(
+            address, data=io.BytesIO(data), headers=sent
+        ) as answer:
+            assert answer.status == 201, await answer.text()
+            return await answer.json()
+
+    async def listing(self, **headers: str) -> Any:
+        """Return the shop's list."""
+        address = f"{self.url}/api/images"
+        async with self.client.get(address, headers={**SHOP, **headers}) as answer:
+            assert answer.status == 200
+            return await answer.json()
+
+
+@asynccontextmanager
+async def running(
+    redis_url: str,
+    *,
+    auth: bool = True,
+    base_url: str = "https://paintonce.example",
+    max_image_bytes: int = 100_000,
+    quota_bytes: int = 1_000_000,
+    deadline_seconds: float = 15.0,
+) -> AsyncIterator[Paintonce]:
+    """Run the service on a free port."""
+    app = web.Application()
+    app.add_routes([route for route in ROUTES if route.path.startswith("/api/images")])
+    install(app, metrics=Metrics(), lifecycle=Lifecycle())
+    app[DEADLINE_SECONDS] = deadline_seconds
+    async with open_redis(redis_url) as redis:
+        images = TransientImages(
+            shelf_on(redis),
+            base_url=base_url,
+            max_image_bytes=max_image_bytes,
+            quota_bytes=quota_bytes,
+        )
+        unused = cast("Any", None)
+        app[SERVICES] = Services(
+            authenticator=Authenticator(KEY if auth else None),
+            models=(),
+            cache=unused,
+            entries=unused,
+            ledger=unused,
+            statistics=unused,
+            generations=unused,
+            transient_images=images,
+            wait_timeout_seconds=1.0,
+        )
+        async with (
+            listening(app, bind("127.0.0.1", 0)) as listener,
+            aiohttp.ClientSession() as client,
+        ):
+            yield Paintonce(listener.port, client, redis)

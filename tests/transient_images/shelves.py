@@ -1,0 +1,47 @@
+"""The shelf of transient images on a real Redis, and how tests look at it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from app.storage.redis.transient import RedisTransientImages
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from app.storage.redis.connection import RedisConnections
+
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+
+
+def picture(size: int = 100, fill: bytes = b".") -> bytes:
+    """Return *size* bytes that start like a PNG."""
+    return (PNG_HEAD + fill * (size // len(fill) + 1))[:size]
+
+
+def shelf_on(connections: RedisConnections, **options: Any) -> RedisTransientImages:
+    """Return the adapter, as a replica has it."""
+    return RedisTransientImages(
+        commands=connections.commands, blobs=connections.blobs, **options
+    )
+
+
+async def keys_left(connections: RedisConnections) -> list[bytes]:
+    """Return every key that lies in Redis."""
+    found: list[bytes] = await connections.leases.execute("KEYS", "*")
+    return found
+
+
+async def fill(connections: RedisConnections) -> None:
+    """Leave Redis no memory for anything more."""
+    await connections.leases.execute("CONFIG", "SET", "maxmemory", 1)
+
+
+async def until(
+    holds: Callable[[], Awaitable[bool]], *, within_seconds: float = 10
+) -> None:
+    """Ask again until *holds* does."""
+    async with asyncio.timeout(within_seconds):
+        while not await holds():  # noqa: ASYNC110 - no event tells of Redis's time
+            await asyncio.sleep(0.002)
