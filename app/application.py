@@ -32,6 +32,7 @@ from app.prompt_cache.single_flight import SingleFlight
 from app.prompt_cache.statistics import Statistics
 from app.settings import InvalidSettings, Settings, load_settings
 from app.storage.filesystem import FilesystemObjectStore
+from app.storage.redis.address import parse_address
 from app.storage.redis.connection import open_redis
 from app.storage.redis.generations import RedisGenerations
 from app.storage.redis.landings import RedisLandings, open_landings
@@ -70,8 +71,7 @@ def load_configuration(
     models: Mapping[str, ModelConfig] = {}
     try:
         settings = load_settings(**overrides)
-        if settings.redis_url is None:
-            problems.append("REDIS_URL: is needed; or try `python -m app dev`")
+        problems += _redis_problems(settings)
         if settings.s3_bucket is None and image_folder is None:
             problems.append("S3_BUCKET: is needed; or try `python -m app dev`")
     except InvalidSettings as error:
@@ -83,6 +83,16 @@ def load_configuration(
     if settings is None or problems:
         raise InvalidSettings(problems)
     return Configuration(settings, models, image_folder)
+
+
+def _redis_problems(settings: Settings) -> list[str]:
+    if settings.redis_url is None:
+        return ["REDIS_URL: is needed; or try `python -m app dev`"]
+    try:
+        parse_address(settings.redis_url.get_secret_value())
+    except ValueError as error:
+        return [f"REDIS_URL: {error}"]
+    return []
 
 
 def _environment() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from cachetools import LRUCache
 
 from app.errors import CacheUnavailable, StillGenerating, StorageUnavailable
 from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.failures import is_outage
 from app.prompt_cache.lease import Lease
 from app.prompt_cache.pictures import PictureGone
 from app.prompt_cache.single_flight import WRITER
@@ -78,11 +79,10 @@ class PromptCache:
     statistics: Statistics
     metrics: Metrics
     lease_for: timedelta
-
-    def __post_init__(self) -> None:
-        """Make room for the records that were decoded lately."""
-        decoded: LRUCache[bytes, PromptEntry] = LRUCache(DECODED_RECORDS)
-        object.__setattr__(self, "_decoded", decoded)
+    # Records that were decoded lately: a popular one is decoded once.
+    decoded: LRUCache[bytes, PromptEntry] = field(
+        default_factory=lambda: LRUCache(DECODED_RECORDS), init=False, repr=False
+    )
 
     async def get_or_generate(self, key: PromptKey, *, wait_seconds: float) -> Answer:
         """Return the picture of a prompt, painting it if nobody has.
@@ -223,7 +223,9 @@ class PromptCache:
             verdict = await self.index.acquire(key.hash, token, self.lease_for)
             # A picture outranks a remembered failure; a manifest whose picture
             # is gone does not, or everyone who asks would pay for it again.
-            if isinstance(verdict, FailedBefore) and await self._is_painted(key):
+            if not isinstance(verdict, FailedBefore) or is_outage(verdict.failure):
+                return verdict
+            if await self._is_painted(key):
                 return await self.index.hold(key.hash, token, self.lease_for)
             return verdict
 
@@ -277,8 +279,7 @@ class PromptCache:
         return (await self.index.peek([key.hash]))[0] is not None
 
     def _decode(self, prompt_hash: str, record: bytes) -> PromptEntry:
-        decoded: LRUCache[bytes, PromptEntry] = self._decoded  # type: ignore[attr-defined]
-        entry = decoded.get(record)
+        entry = self.decoded.get(record)
         if entry is None:
-            entry = decoded[record] = PromptEntry.from_record(prompt_hash, record)
+            entry = self.decoded[record] = PromptEntry.from_record(prompt_hash, record)
         return entry

@@ -18,6 +18,8 @@ from app.errors import (
     PromptRejected,
     ProviderFailed,
     ProviderRateLimited,
+    ServiceError,
+    StorageUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -27,8 +29,11 @@ REFUSAL = timedelta(seconds=600)
 BREAKDOWN = timedelta(seconds=3)
 RATE_LIMIT_AT_MOST = timedelta(seconds=120)
 RATE_LIMIT_WITHOUT_HINT = timedelta(seconds=5)
+# Told rather than remembered: long enough for those who follow right now, and
+# over before anybody comes back who was told when to.
+OUTAGE = timedelta(seconds=1)
 
-_CLASSES: dict[str, type[GenerationError]] = {
+_CLASSES: dict[str, type[ServiceError]] = {
     kind.__name__: kind
     for kind in (
         PromptRejected,
@@ -36,11 +41,12 @@ _CLASSES: dict[str, type[GenerationError]] = {
         ProviderFailed,
         BadImage,
         GenerationTimedOut,
+        StorageUnavailable,
     )
 }
 
 
-def remember_for(error: GenerationError) -> timedelta:
+def remember_for(error: GenerationError | StorageUnavailable) -> timedelta:
     """Return how long the failure speaks for its prompt."""
     match error:
         case PromptRejected():
@@ -48,11 +54,13 @@ def remember_for(error: GenerationError) -> timedelta:
         case ProviderRateLimited():
             hint = error.retry_after or RATE_LIMIT_WITHOUT_HINT
             return min(hint, RATE_LIMIT_AT_MOST)
+        case StorageUnavailable():
+            return OUTAGE
         case _:
             return BREAKDOWN
 
 
-def to_note(project: Project, error: GenerationError) -> bytes:
+def to_note(project: Project, error: GenerationError | StorageUnavailable) -> bytes:
     """Return what is remembered of *error* for a prompt of *project*."""
     kind = type(error).__name__
     known = kind if kind in _CLASSES else ProviderFailed.__name__
@@ -66,7 +74,12 @@ def belongs_to(project: Project, note: bytes) -> bool:
     return bool(orjson.loads(note)["project"] == str(project))
 
 
-def from_note(note: bytes, remaining: timedelta) -> GenerationError:
+def is_outage(note: bytes) -> bool:
+    """Say whether *note* tells of the object store, not of the prompt."""
+    return bool(orjson.loads(note)["kind"] == StorageUnavailable.__name__)
+
+
+def from_note(note: bytes, remaining: timedelta) -> ServiceError:
     """Return the failure that is remembered for *remaining* longer."""
     fields = orjson.loads(note)
     error = _CLASSES[fields["kind"]](fields["detail"])

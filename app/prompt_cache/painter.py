@@ -102,9 +102,15 @@ class Painter:
         self, key: PromptKey, flight: Flight[Landed], lease: Lease
     ) -> Landed:
         """Did we paint it and forget? Else paint it."""
-        manifest = await self.ledger.read(key.project, key.hash)
-        if manifest is not None and await self.restore(manifest.entry, lease):
-            return Landed(manifest.entry)  # type: ignore[arg-type]
+        try:
+            manifest = await self.ledger.read(key.project, key.hash)
+            if manifest is not None and await self.restore(manifest.entry, lease):
+                return Landed(manifest.entry)  # type: ignore[arg-type]
+        except StorageUnavailable as outage:
+            # Else whoever follows would lead, and run into the same time-out
+            # while those who wait have waited for ours.
+            await self._remember(key, lease, outage)
+            raise
         # A manifest whose picture is gone does not count: it is replaced.
         return await self.paint(key, flight, lease, manifest)
 
@@ -174,7 +180,10 @@ class Painter:
         return painting
 
     async def _remember(
-        self, key: PromptKey, lease: Lease, failure: GenerationError
+        self,
+        key: PromptKey,
+        lease: Lease,
+        failure: GenerationError | StorageUnavailable,
     ) -> None:
         try:
             await self.index.fail(

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
 
-from app.errors import ServiceError, ShuttingDown, StillGenerating
+from app.background import ended
+from app.errors import CacheUnavailable, ServiceError, ShuttingDown, StillGenerating
 from app.prompt_cache.failures import from_note
 from app.prompt_cache.lease import Lease
 from app.storage.prompt_index import FailedBefore, Following, Leading, Painted
@@ -164,8 +165,21 @@ class SingleFlight(Generic[T]):
         except ServiceError as failure:
             error = failure
         except Exception as failure:
-            logger.exception("flight crashed", extra={"prompt": flight.prompt_hash})
+            logger.exception(
+                "flight crashed", extra={"prompt_hash": flight.prompt_hash}
+            )
             error = failure
+        finally:
+            # Also where the release was cancelled once more: nobody may wait on.
+            self._land(flight, result, error)
+        if isinstance(error, CacheUnavailable):
+            # 1. An `acquire` gets through. 2. Its reply is lost. 3. Whoever asks
+            # next would follow a leader that does not know it is one.
+            await lease.release()
+
+    def _land(
+        self, flight: Flight[T], result: T | None, error: BaseException | None
+    ) -> None:
         # 1. A lands: the result is set. 2. Its waiters wake and look again.
         # 3. B asks anew and must not join A: so the key is forgotten in the
         # same step of the loop, after the result is there for all of A.
@@ -230,11 +244,7 @@ class SingleFlight(Generic[T]):
         # A task that is cancelled before its first step never runs at all, and
         # would leave its waiters waiting: let every flight take off.
         await asyncio.sleep(0)
-        tasks = self._tasks()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.gather(*map(ended, self._tasks()))
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [flight.task for flight in self._flights.values() if flight.task]

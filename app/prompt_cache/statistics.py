@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.background import running
 from app.errors import CacheUnavailable
 
 if TYPE_CHECKING:
@@ -187,12 +188,10 @@ class Statistics:
     @asynccontextmanager
     async def applied(self) -> AsyncIterator[None]:
         """Apply batches as long as the context is open, and the last at its end."""
-        applying = asyncio.create_task(self._keep_applying(), name="statistics")
         try:
-            yield
+            async with running(self._keep_applying(), name="statistics"):
+                yield
         finally:
-            applying.cancel()
-            await asyncio.wait([applying])
             await self.apply_if_possible()
 
     async def _keep_applying(self) -> None:

@@ -367,7 +367,7 @@ async def test_an_outage_is_a_503_with_a_hint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        str(uuid4()),
+        "0b30893e-fcf4-4516-b5fa-a97faf0352b9",
         "{id}.jpg",
         "{id}.PNG",
         "{id}.",

@@ -1,99 +1,192 @@
-"""`REDIS_URL` to a client: one server, Sentinel or Cluster.
+"""`REDIS_URL`, parsed: one server, Sentinel or Cluster.
 
-redis-py's defaults differ by constructor (10 retries of 5 s, or none), and
-its maintenance notifications switch the unread-reply guard of the pool off,
-so everything is said here: retries are ours to decide, command by command.
+Its own parser rather than redis-py's, which knows only one host, passes over a
+database that is no number, and takes any option until it first connects. No
+message ever quotes the address: it may hold a password.
 """
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import unquote, urlsplit
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26_379
+MAX_PORT = 65_535
 
 
-def connect(
-    url: str,
-    *,
-    name: str,
-    timeout_seconds: float,
-    max_connections: int,
-    read_size: int = 65_536,
-) -> Redis | RedisCluster:
-    """Return a client for *url*; it connects when it is first used.
+class Topology(Enum):
+    """What stands behind the address."""
 
-    `redis://`, `rediss://` and `unix://` as redis-py reads them,
-    `redis+sentinel://[user:password@]host:port,host:port/service/db` and
-    `redis+cluster://[user:password@]host:port,host:port`. Raises `ValueError`
-    where the address is none of these.
+    SERVER = "server"
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisAddress:
+    """Where Redis is, and as whom to go there.
+
+    *path* is a Unix socket's, *service* what Sentinel calls the primary;
+    *credentials*, *sentinel_credentials* and *tls* are redis-py's keyword
+    arguments, *tls* is None for plain connections.
     """
-    options: dict[str, Any] = {
-        "client_name": f"paintonce-{name}",
-        "decode_responses": False,
-        "max_connections": max_connections,
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_connect_timeout": min(timeout_seconds, 1.0),
-        "socket_keepalive": True,
-        "socket_timeout": timeout_seconds,
-    }
-    scheme = urlsplit(url).scheme
-    if scheme == "redis+cluster":
-        return _cluster(url, options)
-    options |= {
-        "health_check_interval": 30,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-        "socket_read_size": read_size,
-    }
-    if scheme == "redis+sentinel":
-        return _sentinel(url, options)
-    if scheme == "unix":
-        del options["socket_keepalive"]
-    return Redis.from_url(url, **options)
+
+    topology: Topology = Topology.SERVER
+    hosts: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    service: str = ""
+    database: int = 0
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sentinel_credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: Mapping[str, Any] | None = None
 
 
-def _hosts(url: str, default_port: int) -> list[tuple[str, int]]:
-    hosts = []
-    for part in urlsplit(url).netloc.rpartition("@")[2].split(","):
-        address = urlsplit(f"//{part}")
-        if not address.hostname:
-            raise ValueError("an address of REDIS_URL has no host")
-        hosts.append((address.hostname, address.port or default_port))
-    return hosts
+def parse_address(url: str) -> RedisAddress:
+    """Read one of these forms; `ValueError` says what is wrong with any other.
+
+    - `redis://[user:password@]host[:port][/db]`
+    - `unix://[user:password@]/path[?db=1]`
+    - `redis+sentinel://[user:password@]host[:port],.../service[/db]`, with
+      `?sentinel_username=` and `?sentinel_password=` for the sentinels' own
+    - `redis+cluster://[user:password@]host[:port],...`
+
+    `rediss` in place of `redis` is TLS, with `?ssl_ca_certs=` and its like.
+    What is special in an address is percent-encoded in names and passwords.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("is no address") from None
+    if parts.fragment or "@" in parts.path:
+        raise ValueError("has a #, / or ? in its password that is not percent-encoded")
+    options = _options(parts)
+    credentials = _credentials(parts)
+    if parts.scheme == "unix":
+        return _unix(parts, credentials, options)
+    transport, _, kind = parts.scheme.partition("+")
+    if transport not in {"redis", "rediss"} or kind not in _FORMS:
+        raise ValueError("does not start with a scheme of Redis")
+    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    if tls and transport == "redis":
+        raise ValueError("has ssl_ options, but is not rediss")
+    return _FORMS[kind](
+        parts,
+        options,
+        {"credentials": credentials, "tls": tls if transport == "rediss" else None},
+    )
 
 
-def _credentials(url: str) -> dict[str, Any]:
-    userinfo = urlsplit(url).netloc.rpartition("@")[0]
-    user, _, password = userinfo.partition(":")
-    named = {"username": unquote(user), "password": unquote(password)}
-    return {key: value for key, value in named.items() if value}
+def _server(
+    parts: SplitResult, options: Mapping[str, Any], common: dict[str, Any]
+) -> RedisAddress:
+    hosts = _hosts(parts, DEFAULT_PORT)
+    if len(hosts) > 1:
+        raise ValueError("has several hosts, but is neither +sentinel nor +cluster")
+    database = parts.path.strip("/") or options.get("db", "")
+    return RedisAddress(hosts=hosts, database=_database(database), **common)
 
 
-def _cluster(url: str, options: dict[str, Any]) -> RedisCluster:
-    nodes = [ClusterNode(host, port) for host, port in _hosts(url, DEFAULT_PORT)]
-    return RedisCluster(startup_nodes=nodes, **_credentials(url), **options)
+def _unix(
+    parts: SplitResult, credentials: Mapping[str, str], options: Mapping[str, Any]
+) -> RedisAddress:
+    host = parts.netloc.rpartition("@")[2]
+    if host or not parts.path.strip("/"):
+        raise ValueError("needs an absolute path after unix://")
+    return RedisAddress(
+        path=unquote(parts.path),
+        database=_database(options.get("db", "")),
+        credentials=credentials,
+    )
 
 
-def _sentinel(url: str, options: dict[str, Any]) -> Redis:
-    service, _, database = urlsplit(url).path.strip("/").partition("/")
+def _sentinel(
+    parts: SplitResult, options: Mapping[str, Any], common: dict[str, Any]
+) -> RedisAddress:
+    service, _, database = parts.path.removeprefix("/").partition("/")
     if not service:
-        raise ValueError("redis+sentinel:// needs a service name after the hosts")
-    watchers = {
-        key: options[key] for key in ("socket_connect_timeout", "socket_timeout")
-    }
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        _hosts(url, DEFAULT_SENTINEL_PORT), sentinel_kwargs=watchers
+        raise ValueError("needs the name of a service after its hosts")
+    own = {name: options.get(f"sentinel_{name}") for name in ("username", "password")}
+    return RedisAddress(
+        topology=Topology.SENTINEL,
+        hosts=_hosts(parts, DEFAULT_SENTINEL_PORT),
+        service=unquote(service),
+        database=_database(database or options.get("db", "")),
+        sentinel_credentials={name: value for name, value in own.items() if value},
+        **common,
     )
-    client: Redis = sentinel.master_for(
-        service, db=int(database or 0), **_credentials(url), **options
+
+
+def _cluster(
+    parts: SplitResult, options: Mapping[str, Any], common: dict[str, Any]
+) -> RedisAddress:
+    if _database(parts.path.strip("/") or options.get("db", "")):
+        raise ValueError("names a database, but a Cluster has none but 0")
+    return RedisAddress(
+        topology=Topology.CLUSTER, hosts=_hosts(parts, DEFAULT_PORT), **common
     )
-    return client
+
+
+_FORMS: dict[
+    str, Callable[[SplitResult, Mapping[str, Any], dict[str, Any]], RedisAddress]
+] = {"": _server, "sentinel": _sentinel, "cluster": _cluster}
+
+
+def _hosts(parts: SplitResult, default_port: int) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        _host(part, default_port) for part in parts.netloc.rpartition("@")[2].split(",")
+    )
+
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(?::([0-9]{1,5}))?", text)
+    if not found:
+        raise ValueError("has a host that is missing or malformed")
+    port = int(found[2] or default_port)
+    if not 0 < port <= MAX_PORT:
+        raise ValueError("has a port that there is not")
+    return found[1].strip("[]"), port
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    named = {"username": unquote(user), "password": unquote(password)}
+    return {name: value for name, value in named.items() if value}
+
+
+def _database(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{0,5}", text):
+        raise ValueError("has a database that is no number")
+    return int(text or 0)
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError("has an option that is neither true nor false")
+    return text.lower() == "true"
+
+
+_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "db": str,
+    "sentinel_password": str,
+    "sentinel_username": str,
+    "ssl_ca_certs": str,
+    "ssl_cert_reqs": str,
+    "ssl_certfile": str,
+    "ssl_check_hostname": _yes_or_no,
+    "ssl_keyfile": str,
+}
+
+
+def _options(parts: SplitResult) -> dict[str, Any]:
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name not in _OPTIONS for name, _ in given):
+        known = ", ".join(sorted(_OPTIONS))
+        raise ValueError(f"has an option that is none of {known}")
+    return {name: _OPTIONS[name](value) for name, value in given}

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
@@ -26,21 +24,25 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 from app.errors import CacheUnavailable
-from app.storage.redis.address import connect
+from app.storage.redis.address import parse_address
+from app.storage.redis.circuit_breaker import PROBE_TIMEOUT_SECONDS, CircuitBreaker
+from app.storage.redis.clients import (
+    FAILURES,
+    SLACK_SECONDS,
+    Client,
+    ClusterClient,
+    open_client,
+)
+from app.storage.redis.round_trips import RoundTrips
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-logger = logging.getLogger(__name__)
-
-Client = Redis | RedisCluster
 
 # A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
 # that under a cold herd does not read as an outage.
 COMMAND_TIMEOUT_SECONDS = 1.0
 BLOB_TIMEOUT_SECONDS = 5.0
 MAX_WAITING_SECONDS = 0.5
-PROBE_EVERY_SECONDS = 0.1
 
 
 class CacheFull(Exception):
@@ -62,53 +64,12 @@ class Script:
         return cls(source, digest.hexdigest())
 
 
-class CircuitBreaker:
-    """Whether Redis answers: closed while it does.
-
-    The first failure opens it, so that nobody else waits for a time-out; a
-    probe on a connection of its own closes it.
-    """
-
-    def __init__(self, probe: Client) -> None:
-        self._probe = probe
-        self._probing: asyncio.Task[None] | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether Redis is known to be away."""
-        return self._probing is not None
-
-    def check(self) -> None:
-        """Raise `CacheUnavailable` at once while Redis is away."""
-        if self._probing is not None:
-            raise CacheUnavailable("The cache is away.")
-
-    def trip(self) -> None:
-        """Note a failure; from now on `check` raises, until a probe succeeds."""
-        if self._probing is None:
-            logger.warning("redis is away")
-            self._probing = asyncio.create_task(self._wait(), name="redis-probe")
-
-    async def _wait(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
-                    await self._probe.ping()
-                    break
-            except (RedisError, OSError, TimeoutError):
-                await asyncio.sleep(PROBE_EVERY_SECONDS)
-        self._probing = None
-        logger.info("redis is back")
-
-    async def aclose(self) -> None:
-        """Stop probing."""
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.wait([self._probing])
-
-
 class RedisConnection:
-    """One kind of traffic to Redis, bounded in number and time."""
+    """One kind of traffic to Redis, bounded in number and time.
+
+    With *round_trips* commands share them; without, each takes a connection of
+    the pool, at most *at_once*.
+    """
 
     def __init__(
         self,
@@ -117,8 +78,12 @@ class RedisConnection:
         breaker: CircuitBreaker | None,
         at_once: int,
         timeout_seconds: float,
+        round_trips: RoundTrips | None = None,
     ) -> None:
         self.client = client
+        # Once: to a class that is a protocol, `isinstance` takes microseconds.
+        self._cluster = client if isinstance(client, ClusterClient) else None
+        self._round_trips = round_trips
         self._breaker = breaker
         self._places = asyncio.Semaphore(at_once)
         self._timeout_seconds = timeout_seconds
@@ -136,39 +101,54 @@ class RedisConnection:
         Raises `CacheUnavailable` or `CacheFull`.
         """
         try:
-            return await self.execute(
-                "EVALSHA", script.sha, len(keys), *keys, *args, retry=retry
+            return await self._send(
+                ("EVALSHA", script.sha, len(keys), *keys, *args), keys[0], retry=retry
             )
         except NoScriptError:
-            return await self.execute(
-                "EVAL", script.source, len(keys), *keys, *args, retry=retry
+            return await self._send(
+                ("EVAL", script.source, len(keys), *keys, *args), keys[0], retry=retry
             )
 
     async def execute(self, *command: Any, retry: bool = True) -> Any:
-        """Send one command; *retry* says that sending it twice does no harm."""
+        """Send one command, whose first argument is its key, if it has any.
+
+        *retry* says that sending it twice does no harm. Raises like `run`.
+        """
+        key = str(command[1]) if len(command) > 1 else ""
+        return await self._send(command, key, retry=retry)
+
+    async def _send(self, command: Sequence[Any], key: str, *, retry: bool) -> Any:
         try:
-            return await self._once(command)
+            return await self._once(command, key)
         except RedisAway as away:
             if not (retry and away.is_worth_a_retry):
-                self._trip()
+                await self._give_up(key)
                 raise CacheUnavailable("The cache is away.") from away
         try:
-            return await self._once(command)
+            return await self._once(command, key)
         except RedisAway as away:
-            self._trip()
+            await self._give_up(key)
             raise CacheUnavailable("The cache is away.") from away
 
-    def _trip(self) -> None:
+    async def _give_up(self, key: str) -> None:
         if self._breaker is not None:
-            self._breaker.trip()
+            self._breaker.trip(self._part(key), key)
+        # A primary that hung may be replaced by now: what is connected to it
+        # would cost a time-out each.
+        await self._forget_connections()
 
-    async def _once(self, command: Sequence[Any]) -> Any:
-        await self._take_place()
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+    def _part(self, key: str) -> str:
+        return "" if self._cluster is None else self._cluster.owner(key)
+
+    async def _once(self, command: Sequence[Any], key: str) -> Any:
+        if self._breaker is not None:
+            self._breaker.check(self._part(key))
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self.client.execute_command(*command)
+            if self._round_trips is not None:
+                if self._round_trips.is_full:
+                    raise CacheUnavailable("The cache is overloaded.")
+                return await self._round_trips.execute(command)
+            return await self._over_the_pool(command, key)
         except OutOfMemoryError as error:
             raise CacheFull from error
         except NoScriptError:
@@ -177,35 +157,56 @@ class RedisConnection:
             # A demoted primary: its connections lead nowhere any more.
             await self._forget_connections()
             raise RedisAway(is_worth_a_retry=True) from error
+        except RedisTimedOut as error:
+            raise RedisAway(is_worth_a_retry=False) from error
+        except ResponseError as error:
+            raise _translated(error) from error
+        except (RedisError, OSError) as error:
+            raise RedisAway(is_worth_a_retry=True) from error
+
+    async def _over_the_pool(self, command: Sequence[Any], key: str) -> Any:
+        await self._take_place(key)
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        started = loop.time()
+        cancelled_before = task.cancelling() if task else 0
+        try:
+            async with asyncio.timeout(self._timeout_seconds + SLACK_SECONDS):
+                reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
         except (TimeoutError, RedisTimedOut) as error:
             late = loop.time() - started - self._timeout_seconds
             # Our own loop stalled: the reply may lie unread in the socket.
             raise RedisAway(
                 is_worth_a_retry=late > self._timeout_seconds / 4
             ) from error
-        except ResponseError as error:
-            raise _translated(error) from error
-        except (RedisError, OSError) as error:
-            raise RedisAway(is_worth_a_retry=True) from error
         finally:
             self._places.release()
+        if task and task.cancelling() > cancelled_before:
+            # redis-py sends under `asyncio.wait_for`, which can lose a
+            # cancellation before Python 3.12 (python/cpython#86296).
+            raise asyncio.CancelledError
+        return reply
 
-    async def _take_place(self) -> None:
-        if self._breaker is not None:
-            self._breaker.check()
+    async def _take_place(self, key: str) -> None:
         try:
             async with asyncio.timeout(MAX_WAITING_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
             raise CacheUnavailable("The cache is overloaded.") from None
-        if self._breaker is not None and self._breaker.is_open:
-            # Redis went away while this command stood in line.
+        try:
+            if self._breaker is not None:
+                # Redis may have gone away while this command stood in line.
+                self._breaker.check(self._part(key))
+        except CacheUnavailable:
             self._places.release()
-            self._breaker.check()
+            raise
 
     async def _forget_connections(self) -> None:
+        if self._round_trips is not None:
+            self._round_trips.retire()
+        # A Cluster's client does so by itself, node by node.
         if isinstance(self.client, Redis):
-            await self.client.connection_pool.disconnect(inuse_connections=False)
+            with suppress(*FAILURES):
+                await self.client.connection_pool.disconnect(inuse_connections=False)
 
 
 class RedisAway(Exception):
@@ -241,7 +242,7 @@ _AWAY_SIGNS = (
 
 @dataclass(frozen=True, slots=True)
 class RedisConnections:
-    """The kinds of traffic, and the breaker that the first two share."""
+    """The kinds of traffic; the first two share a breaker."""
 
     commands: RedisConnection
     blobs: RedisConnection
@@ -256,21 +257,36 @@ class RedisConnections:
 
 @asynccontextmanager
 async def open_redis(url: str) -> AsyncIterator[RedisConnections]:
-    """Prepare the connections to *url*; none is made before it is used."""
+    """Prepare the connections to *url*; none is made before it is used.
+
+    Raises `ValueError` for an address that is none.
+    """
+    address = parse_address(url)
     async with AsyncExitStack() as stack:
 
         async def client(name: str, timeout_seconds: float, **options: Any) -> Client:
-            made = connect(url, name=name, timeout_seconds=timeout_seconds, **options)
-            stack.push_async_callback(made.aclose)
-            return made
+            return await stack.enter_async_context(
+                open_client(
+                    address, name=name, timeout_seconds=timeout_seconds, **options
+                )
+            )
 
         breaker = CircuitBreaker(
-            await client("probe", COMMAND_TIMEOUT_SECONDS, max_connections=2)
+            await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=2)
         )
         stack.push_async_callback(breaker.aclose)
+        commands = await client("commands", COMMAND_TIMEOUT_SECONDS, max_connections=80)
+        round_trips: RoundTrips | None = None
+        if isinstance(commands, Redis):
+            # The slots of a Cluster lie behind many connections: it goes without.
+            round_trips = RoundTrips(
+                commands.connection_pool, timeout_seconds=COMMAND_TIMEOUT_SECONDS
+            )
+            stack.push_async_callback(round_trips.aclose)
         yield RedisConnections(
             commands=RedisConnection(
-                await client("commands", COMMAND_TIMEOUT_SECONDS, max_connections=80),
+                commands,
+                round_trips=round_trips,
                 breaker=breaker,
                 at_once=64,
                 timeout_seconds=COMMAND_TIMEOUT_SECONDS,

@@ -11,18 +11,21 @@ import logging
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
+from app.background import running
 from app.storage.redis import keys
+from app.storage.redis.clients import FAILURES, subscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from app.storage.redis.connection import Client
+    from app.storage.redis.clients import Client
 
 logger = logging.getLogger(__name__)
 
 RECONNECT_EVERY_SECONDS = 0.2
+LISTEN_SECONDS = 1.0
+# A primary that hangs, or was replaced behind a cut, says nothing for ever.
+SILENCES_AT_MOST = 3
 
 
 class RedisLandings:
@@ -50,18 +53,24 @@ class RedisLandings:
         while True:
             try:
                 await self._listen_once()
-            except (RedisError, OSError, TimeoutError) as error:
+            except FAILURES as error:
                 logger.info(
                     "landings are not heard", extra={"reason": type(error).__name__}
                 )
             await asyncio.sleep(RECONNECT_EVERY_SECONDS)
 
     async def _listen_once(self) -> None:
-        async with self._client.pubsub() as subscription:
-            await subscription.subscribe(keys.LANDED)
-            while True:
-                message = await subscription.get_message(timeout=1.0)
-                if message is not None and message["type"] == "message":
+        async with subscription(self._client) as heard:
+            await heard.subscribe(keys.LANDED)
+            silences = 0
+            while silences < SILENCES_AT_MOST:
+                message = await heard.get_message(timeout=LISTEN_SECONDS)
+                if message is None:
+                    silences += 1
+                    await heard.ping()
+                    continue
+                silences = 0
+                if message["type"] == "message":
                     for landed in self._expected.get(message["data"].decode(), ()):
                         landed.set()
 
@@ -84,9 +93,5 @@ class RedisLanding:
 async def open_landings(client: Client) -> AsyncIterator[RedisLandings]:
     """Listen for landings as long as the context is open."""
     landings = RedisLandings(client)
-    listening = asyncio.create_task(landings.listen(), name="landings")
-    try:
+    async with running(landings.listen(), name="landings"):
         yield landings
-    finally:
-        listening.cancel()
-        await asyncio.wait([listening])

@@ -1,0 +1,305 @@
+"""The parameters of live generation: what is asked for, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.api.parameters import (
+    ASPECT_RATIOS,
+    JSON_PARAMETERS,
+    QUERY_PARAMETERS,
+    from_json,
+    from_query,
+)
+from app.errors import InvalidParameter
+from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.storage.storage_key import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MODELS = frozenset({"default", "slow"})
+FOX = {"prompt": "a red fox"}
+SHOP = Project("acme", "shop")
+IDS = [str(UUID(int=number)) for number in range(1, 18)]
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def refused(given: dict[str, Any], *, is_json: bool) -> str:
+    """Return the parameter that an error names."""
+    with pytest.raises(InvalidParameter) as error:
+        (from_json if is_json else from_query)(given, MODELS)
+    return error.value.parameter
+
+
+def named_in_refusal(read: Callable[[], object]) -> str | None:
+    """Return the parameter that a refusal names, None where all is well."""
+    try:
+        read()
+    except InvalidParameter as refusal:
+        return refusal.parameter
+    return None
+
+
+def test_a_prompt_alone_has_defaults() -> None:
+    """What is not said is the default model's, variant 0, without a seed."""
+    expected = Parameters("a red fox")
+
+    assert from_query(FOX, MODELS) == from_json(FOX, MODELS) == expected
+    assert (expected.model, expected.variant, expected.seed) == ("default", 0, None)
+
+
+def test_everything_that_can_be_said() -> None:
+    """Every parameter arrives, from a query as from JSON."""
+    query = {
+        **FOX,
+        "model": "slow",
+        "width": "512",
+        "height": "768",
+        "seed": "0",
+        "variant": "15",
+    }
+    document = {**query, "width": 512, "height": 768, "seed": 0, "variant": 15}
+
+    expected = Parameters(
+        "a red fox", model="slow", width=512, height=768, seed=0, variant=15
+    )
+    assert from_query(query, MODELS) == from_json(document, MODELS) == expected
+    named = from_json({**FOX, "references": IDS[:16]}, MODELS)
+    assert named.references == tuple(IDS[:16])
+
+
+@pytest.mark.parametrize("ratio", sorted(ASPECT_RATIOS))
+def test_every_aspect_ratio_of_the_contract(ratio: str) -> None:
+    """Seventeen ratios are known."""
+    assert len(ASPECT_RATIOS) == 17
+    assert from_query({**FOX, "aspect_ratio": ratio}, MODELS).aspect_ratio == ratio
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("  a red fox\n", "a red fox"),
+        ("a\r\nred\r\nfox", "a\nred\nfox"),
+        ("a\tred\nfox", "a\tred\nfox"),
+        ("Zu\u0308rich", "Z\u00fcrich"),
+        ("\u212b", "\u00c5"),
+        ("\ufb01", "\ufb01"),
+        ("A Red Fox", "A Red Fox"),
+        ("a  red  fox", "a  red  fox"),
+        ("\u3000雪\u2029", "雪"),
+        ("🦊", "🦊"),
+        ("a\u200bred\u202efox", "a\u200bred\u202efox"),
+        ("x" * 4000, "x" * 4000),
+        (" " * 9 + "🦊" * 4000, "🦊" * 4000),
+        ("u\u0308" * 4000, "\u00fc" * 4000),
+    ],
+)
+def test_a_prompt_is_normalised(text: str, prompt: str) -> None:
+    """CRLF, NFC and white space at the ends make no difference; all else does."""
+    assert from_query({"prompt": text}, MODELS).prompt == prompt
+    assert from_json({"prompt": text}, MODELS).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "\t\n", "\r\n", "\u3000", "x" * 4001, "🦊" * 4001),
+        *(f"a{chr(code)}b" for code in range(32) if chr(code) not in "\t\n"),
+        *(f"a{chr(code)}b" for code in range(127, 160)),
+        *("a\rb", "\0", "fox\x85", "\r", "a\n\rb", "\x1ffox"),
+    ],
+)
+@pytest.mark.parametrize("is_json", [True, False])
+def test_what_is_no_prompt(text: str, *, is_json: bool) -> None:
+    """Nothing, too much and control characters are refused."""
+    assert refused({"prompt": text}, is_json=is_json) == "prompt"
+
+
+REFUSED = [
+    ({}, "prompt"),
+    ({**FOX, "model": "unknown"}, "model"),
+    ({**FOX, "model": "Default"}, "model"),
+    ({**FOX, "model": " "}, "model"),
+    ({**FOX, "aspect_ratio": "16:10"}, "aspect_ratio"),
+    ({**FOX, "aspect_ratio": "16/9"}, "aspect_ratio"),
+    ({**FOX, "aspect_ratio": " 1:1"}, "aspect_ratio"),
+    ({**FOX, "seed": "4294967296"}, "seed"),
+    ({**FOX, "seed": "-1"}, "seed"),
+    ({**FOX, "seed": "01"}, "seed"),
+    ({**FOX, "variant": "16"}, "variant"),
+    ({**FOX, "variant": "-1"}, "variant"),
+    ({**FOX, "width": "512"}, "height"),
+    ({**FOX, "height": "512"}, "width"),
+    ({**FOX, "width": "63", "height": "512"}, "width"),
+    ({**FOX, "width": "512", "height": "63"}, "height"),
+    ({**FOX, "width": "4097", "height": "64"}, "width"),
+    ({**FOX, "width": "64", "height": "4097"}, "height"),
+    ({**FOX, "width": "4001", "height": "4000"}, "width"),
+    (
+        {**FOX, "width": "64", "height": "64", "aspect_ratio": "1:1"},
+        "aspect_ratio",
+    ),
+    ({**FOX, "width": "64", "aspect_ratio": "1:1"}, "aspect_ratio"),
+]
+
+
+def numbers(given: dict[str, str]) -> dict[str, Any]:
+    """Return what a query says as JSON says it."""
+    return {
+        name: int(value) if value.lstrip("-").isdigit() and value[0] != "0" else value
+        for name, value in given.items()
+    }
+
+
+@pytest.mark.parametrize(("given", "parameter"), REFUSED)
+def test_what_is_refused_in_a_query(given: dict[str, str], parameter: str) -> None:
+    """Whatever is out of its bounds is named."""
+    assert refused(given, is_json=False) == parameter
+
+
+@pytest.mark.parametrize(("given", "parameter"), REFUSED)
+def test_what_is_refused_in_a_query_is_refused_in_json(
+    given: dict[str, str], parameter: str
+) -> None:
+    """The bounds are the same, however a picture is asked for."""
+    assert refused(numbers(given), is_json=True) == parameter
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(64, 64), (4096, 64), (4000, 4000), (3906, 4096)]
+)
+def test_sizes_up_to_the_bounds(width: int, height: int) -> None:
+    """The largest and the smallest sizes can be had."""
+    given = {**FOX, "width": width, "height": height}
+    parameters = from_json(given, MODELS)
+
+    assert (parameters.width, parameters.height) == (width, height)
+
+
+@pytest.mark.parametrize("name", ["width", "height", "seed", "variant"])
+@pytest.mark.parametrize(
+    "value", ["64", "", None, 64.0, 64.5, True, False, [64], {}, 1e400, -1, 10**40]
+)
+def test_an_integer_in_json_is_an_integer(name: str, value: object) -> None:
+    """A text, 1.0, true, null or a list is no integer, and is not taken for one."""
+    given: dict[str, Any] = {**FOX, "width": 64, "height": 64, name: value}
+
+    assert refused(given, is_json=True) == name
+
+
+@pytest.mark.parametrize("name", ["prompt", "model", "aspect_ratio"])
+@pytest.mark.parametrize("value", ["", None, 1, True, ["fox"], {}, "\ud800", "a\udfff"])
+def test_a_text_in_json_is_a_text(name: str, value: object) -> None:
+    """A number, null, a list or half a surrogate pair is no text."""
+    assert refused({**FOX, name: value}, is_json=True) == name
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "", IDS[0], {}, 1, [1], [None], [""], ["not an id"], IDS[:17]),
+        *([IDS[0].upper().replace("0", "A")], [f"{{{IDS[0]}}}"], [IDS[0] + "\n"]),
+        [IDS[0].replace("-", "")],
+    ],
+)
+def test_what_is_no_list_of_references(value: object) -> None:
+    """References are at most sixteen ids in their canonical form."""
+    assert refused({**FOX, "references": value}, is_json=True) == "references"
+
+
+def test_the_order_of_references_counts() -> None:
+    """The same references in another order are another picture."""
+    one = from_json({**FOX, "references": IDS[:2]}, MODELS)
+    other = from_json({**FOX, "references": IDS[1::-1]}, MODELS)
+
+    assert PromptKey(SHOP, one).hash != PromptKey(SHOP, other).hash
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        ("size", "size"),
+        ("Prompt", "Prompt"),
+        ("project", "project"),
+        ("", "body"),
+        ("<script>", "body"),
+        ("größe", "body"),
+        ("\ud800", "body"),
+        ("x" * 900, "x" * 64),
+    ],
+)
+def test_an_unknown_name_in_json(name: str, parameter: str) -> None:
+    """A name that is not known is named, where that is harmless."""
+    assert refused({**FOX, name: 1}, is_json=True) == parameter
+
+
+def test_without_a_default_the_model_must_be_named() -> None:
+    """Where the operator has no default model, a request says which."""
+    with pytest.raises(InvalidParameter) as error:
+        from_query(FOX, {"slow"})
+
+    assert error.value.parameter == "model"
+    assert from_query({**FOX, "model": "slow"}, {"slow"}).model == "slow"
+
+
+def test_seed_zero_is_a_seed() -> None:
+    """Seed 0 is another picture than none; variant 0 is the default."""
+    none, zero = from_query(FOX, MODELS), from_query({**FOX, "seed": "0"}, MODELS)
+    default = from_query({**FOX, "variant": "0", "model": "default"}, MODELS)
+
+    assert PromptKey(SHOP, none).hash != PromptKey(SHOP, zero).hash
+    assert PromptKey(SHOP, none).hash == PromptKey(SHOP, default).hash
+
+
+@given(st.text())
+@settings(deadline=None)
+def test_a_prompt_in_either_normal_form_is_the_same(text: str) -> None:
+    """A client's own normalisation makes no difference to the picture."""
+    try:
+        prompt = from_query({"prompt": text}, MODELS).prompt
+    except InvalidParameter:
+        return
+    for form in ("NFC", "NFD"):
+        again = from_query({"prompt": normalize(form, text)}, MODELS).prompt
+        assert again == prompt
+    assert from_query({"prompt": f"  {prompt}\r\n"}, MODELS).prompt == prompt
+    assert 1 <= len(prompt) <= 4000
+
+
+@given(st.dictionaries(st.sampled_from(sorted(QUERY_PARAMETERS)), st.text()))
+@settings(deadline=None)
+def test_no_query_is_anything_but_read_or_refused(given: dict[str, str]) -> None:
+    """Whatever a query says, it is a picture or one clear error."""
+    named = named_in_refusal(lambda: from_query(given, MODELS))
+
+    assert named is None or named in QUERY_PARAMETERS
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(JSON_PARAMETERS)) | st.text(), ANYTHING),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_no_json_is_anything_but_read_or_refused(
+    given: dict[str, Any],
+    has_prompt: bool,  # noqa: FBT001 - hypothesis passes by position
+) -> None:
+    """Whatever JSON says, it is a picture or one clear error."""
+    whole = {**given, **FOX} if has_prompt else given
+    named = named_in_refusal(lambda: from_json(whole, MODELS))
+
+    assert named is None or (named.isascii() and 0 < len(named) <= 64)

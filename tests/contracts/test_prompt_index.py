@@ -1,0 +1,482 @@
+"""What the replicas share about prompts, whether Redis or a fake keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from app.errors import CacheUnavailable
+from app.storage.prompt_index import (
+    CountedRecord,
+    FailedBefore,
+    Following,
+    Leading,
+    Painted,
+    SeenRecord,
+)
+from app.storage.redis import keys
+from app.storage.redis.connection import open_redis
+from app.storage.redis.landings import open_landings
+from app.storage.redis.prompts import RedisPromptIndex
+from tests.fakes import InMemoryLandings, InMemoryPromptIndex
+from tests.servers import redis_server as run_redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from app.storage.prompt_index import Landing, Landings, PromptIndex
+
+LIGHTHOUSE = sha256(b"a lighthouse in a storm").hexdigest()
+FOX = sha256(b"a red fox").hexdigest()
+RECORD = b'{"i": "the first picture"}'
+ANOTHER_RECORD = b'{"i": "the second picture"}'
+FAILURE = b'{"kind": "PromptRejected"}'
+TWENTY_SECONDS = timedelta(seconds=20)
+TEN_MINUTES = timedelta(minutes=10)
+SOON_SECONDS = 10.0
+NOON_MS = 1_700_000_000_000
+
+
+@dataclass
+class Place:
+    """An index, the news from it, and what only its keeper can do to it."""
+
+    index: PromptIndex
+    landings: Landings
+    expire_lease: Callable[[str], object]
+    fill: Callable[[], object]
+    cut_news: Callable[[], object]
+
+
+@asynccontextmanager
+async def in_memory() -> AsyncIterator[Place]:
+    """Give the fake."""
+    landings = InMemoryLandings()
+    index = InMemoryPromptIndex(landings)
+
+    def fill() -> None:
+        """Refuse what needs memory."""
+        index.is_full = True
+
+    yield Place(index, landings, index.expire_lease, fill, lambda: None)
+
+
+@asynccontextmanager
+async def in_redis(url: str) -> AsyncIterator[Place]:
+    """Give the real one."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        client.config_set("maxmemory", 0)
+        async with (
+            open_redis(url) as connections,
+            open_landings(connections.subscriber) as landings,
+        ):
+            yield Place(
+                RedisPromptIndex(
+                    commands=connections.commands, leases=connections.leases
+                ),
+                landings,
+                lambda prompt_hash: client.delete(keys.lease(prompt_hash)),
+                lambda: client.config_set("maxmemory", 1),
+                lambda: client.client_kill_filter(_type="pubsub"),
+            )
+
+
+@pytest.fixture(scope="module")
+def private_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a Redis whose memory may be taken away."""
+    with run_redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """Give each kind of index, empty."""
+    if request.param == "memory":
+        async with in_memory() as made:
+            yield made
+    else:
+        async with in_redis(request.getfixturevalue("private_redis_url")) as made:
+            yield made
+
+
+@pytest.fixture
+def index(place: Place) -> PromptIndex:
+    """Give the index alone."""
+    return place.index
+
+
+async def painted(
+    index: PromptIndex, record: bytes = RECORD, token: str = "leader"
+) -> None:
+    """Write an entry as a leader does."""
+    assert await index.hold(LIGHTHOUSE, token, TWENTY_SECONDS) == Leading()
+    assert await index.commit(LIGHTHOUSE, token, record)
+
+
+async def leads_at_last(index: PromptIndex, token: str) -> None:
+    """Ask until the lease is there; that something has expired tells nobody."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while not isinstance(  # noqa: ASYNC110 - an expiry tells nobody
+            await index.acquire(LIGHTHOUSE, token, TWENTY_SECONDS), Leading
+        ):
+            await asyncio.sleep(0.005)
+
+
+async def heard(landing: Landing, within_seconds: float) -> bool:
+    """Say whether there was news before the time was up."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await landing.wait(within_seconds)
+    return loop.time() - started < within_seconds
+
+
+async def listening(place: Place) -> None:
+    """Return when news arrives: the subscription is made in the background."""
+    with place.landings.expect("nothing") as landing:
+        async with asyncio.timeout(SOON_SECONDS):
+            while True:
+                await place.index.hold("nothing", "nobody", TWENTY_SECONDS)
+                await place.index.release("nothing", "nobody")
+                if await heard(landing, 0.1):
+                    return
+
+
+async def test_a_prompt_that_nobody_painted_is_not_there(index: PromptIndex) -> None:
+    """A look-up of an unknown prompt finds nothing and counts nothing."""
+    assert await index.look_up(LIGHTHOUSE, NOON_MS) is None
+
+    await painted(index)
+
+    assert await index.look_up(LIGHTHOUSE, NOON_MS) == CountedRecord(RECORD, 1)
+
+
+async def test_each_of_many_concurrent_look_ups_gets_its_own_count(
+    index: PromptIndex,
+) -> None:
+    """A hundred hits at once are counted one by one, none twice, none lost."""
+    await painted(index)
+
+    found = await asyncio.gather(
+        *(index.look_up(LIGHTHOUSE, NOON_MS) for _ in range(100))
+    )
+
+    assert sorted(item.hits or 0 for item in found if item) == list(range(1, 101))
+    (seen,) = await index.peek([LIGHTHOUSE])
+    assert seen == SeenRecord(RECORD, 100, NOON_MS)
+
+
+async def test_looking_without_counting_leaves_the_count_alone(
+    index: PromptIndex,
+) -> None:
+    """Lists show entries in the order asked for, and change nothing."""
+    await painted(index)
+    await index.look_up(LIGHTHOUSE, NOON_MS)
+
+    assert await index.peek([FOX, LIGHTHOUSE, FOX]) == [
+        None,
+        SeenRecord(RECORD, 1, NOON_MS),
+        None,
+    ]
+    assert await index.peek([]) == []
+
+
+async def test_an_entry_that_was_never_hit_has_no_time_of_access(
+    index: PromptIndex,
+) -> None:
+    """Before its first hit an entry has none, and was not asked for."""
+    await painted(index)
+
+    assert await index.peek([LIGHTHOUSE]) == [SeenRecord(RECORD, 0, None)]
+
+
+async def test_one_of_many_leads_and_the_others_follow_it(index: PromptIndex) -> None:
+    """Of ten replicas that ask at once one gets the lease; the others learn whose."""
+    verdicts = await asyncio.gather(
+        *(index.acquire(LIGHTHOUSE, f"r{n}", TWENTY_SECONDS) for n in range(10))
+    )
+
+    leaders = [n for n, verdict in enumerate(verdicts) if verdict == Leading()]
+    assert len(leaders) == 1
+    assert verdicts.count(Following(f"r{leaders[0]}")) == 9
+
+
+async def test_a_leader_whose_reply_was_lost_still_leads(index: PromptIndex) -> None:
+    """Asking for the lease again under the same token gives it again."""
+    assert await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS) == Leading()
+
+    assert await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS) == Leading()
+    assert await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS) == Following(
+        "leader"
+    )
+
+
+async def test_nobody_leads_where_the_picture_is_there(index: PromptIndex) -> None:
+    """A prompt that is painted needs no leader."""
+    await painted(index)
+
+    assert await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS) == Painted()
+
+
+async def test_nobody_leads_where_a_failure_is_remembered(index: PromptIndex) -> None:
+    """A failure speaks for its prompt, and says for how much longer."""
+    await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    assert await index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES)
+
+    verdict = await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS)
+
+    assert isinstance(verdict, FailedBefore)
+    assert verdict.failure == FAILURE
+    assert timedelta(minutes=9) < verdict.remaining <= TEN_MINUTES
+    remembered = await index.remembered(LIGHTHOUSE)
+    assert remembered is not None
+    assert remembered.failure == FAILURE
+    assert await index.remembered(FOX) is None
+
+
+async def test_a_failure_is_forgotten_after_its_time(index: PromptIndex) -> None:
+    """A prompt that failed can be painted again when the failure has expired."""
+    await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    await index.fail(LIGHTHOUSE, "leader", FAILURE, timedelta(milliseconds=20))
+
+    await leads_at_last(index, "late")
+
+    assert await index.remembered(LIGHTHOUSE) is None
+
+
+async def test_a_lease_runs_out_by_itself(index: PromptIndex) -> None:
+    """A leader that died keeps nobody from painting for longer than its lease."""
+    await index.acquire(LIGHTHOUSE, "dead", timedelta(milliseconds=20))
+
+    await leads_at_last(index, "late")
+
+
+async def test_holding_renews_what_is_ours_and_takes_what_is_vacant(
+    place: Place,
+) -> None:
+    """A holder renews, a stranger is told whose it is, and a vacancy is taken."""
+    index = place.index
+    assert await index.hold(LIGHTHOUSE, "holder", TWENTY_SECONDS) == Leading()
+    assert await index.hold(LIGHTHOUSE, "holder", TWENTY_SECONDS) == Leading()
+    stranger = await index.hold(LIGHTHOUSE, "stranger", TWENTY_SECONDS)
+    assert stranger == Following("holder")
+
+    place.expire_lease(LIGHTHOUSE)
+
+    assert await index.hold(LIGHTHOUSE, "stranger", TWENTY_SECONDS) == Leading()
+
+
+async def test_an_entry_or_a_failure_does_not_keep_a_lease_from_being_held(
+    index: PromptIndex,
+) -> None:
+    """A refresh or a purge leads although the prompt is painted or has failed."""
+    await painted(index)
+    assert await index.hold(LIGHTHOUSE, "refresh", TWENTY_SECONDS) == Leading()
+    await index.fail(LIGHTHOUSE, "refresh", FAILURE, TEN_MINUTES)
+
+    assert await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS) == Leading()
+
+
+async def test_only_the_holder_writes_an_entry(place: Place) -> None:
+    """A commit, a failure or a removal under a lost lease changes nothing."""
+    index = place.index
+    await index.acquire(LIGHTHOUSE, "stalled", TWENTY_SECONDS)
+    place.expire_lease(LIGHTHOUSE)
+
+    assert not await index.commit(LIGHTHOUSE, "stalled", RECORD)
+    assert not await index.fail(LIGHTHOUSE, "stalled", FAILURE, TEN_MINUTES)
+    await index.acquire(LIGHTHOUSE, "next", TWENTY_SECONDS)
+    assert not await index.commit(LIGHTHOUSE, "stalled", RECORD)
+    assert not await index.fail(LIGHTHOUSE, "stalled", FAILURE, TEN_MINUTES)
+    assert await index.forget(LIGHTHOUSE, "stalled") is None
+
+    assert await index.peek([LIGHTHOUSE]) == [None]
+    assert await index.remembered(LIGHTHOUSE) is None
+    assert await index.commit(LIGHTHOUSE, "next", RECORD)
+
+
+async def test_a_commit_releases_and_outranks_a_failure(index: PromptIndex) -> None:
+    """After a commit the lease is free, and what failed before is forgotten."""
+    await index.hold(LIGHTHOUSE, "first", TWENTY_SECONDS)
+    await index.fail(LIGHTHOUSE, "first", FAILURE, TEN_MINUTES)
+    await painted(index, token="second")
+
+    assert await index.remembered(LIGHTHOUSE) is None
+    assert await index.hold(LIGHTHOUSE, "third", TWENTY_SECONDS) == Leading()
+
+
+async def test_a_refresh_keeps_the_hits(index: PromptIndex) -> None:
+    """A new record under the same prompt goes on counting."""
+    await painted(index)
+    await index.look_up(LIGHTHOUSE, NOON_MS)
+    await painted(index, ANOTHER_RECORD, token="refresh")
+
+    assert await index.peek([LIGHTHOUSE]) == [SeenRecord(ANOTHER_RECORD, 1, NOON_MS)]
+    found = await index.look_up(LIGHTHOUSE, NOON_MS + 1)
+    assert found == CountedRecord(ANOTHER_RECORD, 2)
+
+
+async def test_only_the_holder_releases(index: PromptIndex) -> None:
+    """A release by anyone else leaves the lease where it is."""
+    await index.acquire(LIGHTHOUSE, "holder", TWENTY_SECONDS)
+
+    await index.release(LIGHTHOUSE, "stranger")
+    late = await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS)
+    assert late == Following("holder")
+
+    await index.release(LIGHTHOUSE, "holder")
+    assert await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS) == Leading()
+
+
+async def test_forgetting_removes_entry_hits_and_failure(index: PromptIndex) -> None:
+    """After a purge a prompt is as if it had never been asked for."""
+    await painted(index)
+    await index.look_up(LIGHTHOUSE, NOON_MS)
+    await index.hold(LIGHTHOUSE, "refresh", TWENTY_SECONDS)
+    await index.fail(LIGHTHOUSE, "refresh", FAILURE, TEN_MINUTES)
+    await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
+
+    assert await index.forget(LIGHTHOUSE, "purge") is True
+    assert await index.forget(LIGHTHOUSE, "purge") is False
+
+    assert await index.peek([LIGHTHOUSE]) == [None]
+    assert await index.remembered(LIGHTHOUSE) is None
+    await painted(index, token="purge")
+    assert await index.look_up(LIGHTHOUSE, NOON_MS) == CountedRecord(RECORD, 1)
+
+
+async def test_dropping_compares(index: PromptIndex) -> None:
+    """An entry whose picture is gone goes; one that was refreshed meanwhile stays."""
+    await painted(index)
+    await index.look_up(LIGHTHOUSE, NOON_MS)
+
+    assert not await index.drop(LIGHTHOUSE, ANOTHER_RECORD)
+    assert await index.drop(LIGHTHOUSE, RECORD)
+    assert not await index.drop(LIGHTHOUSE, RECORD)
+    await painted(index, ANOTHER_RECORD)
+
+    found = await index.look_up(LIGHTHOUSE, NOON_MS)
+    assert found == CountedRecord(ANOTHER_RECORD, 2)
+
+
+@pytest.mark.parametrize("how", ["commit", "fail", "release"])
+async def test_whoever_expects_a_prompt_hears_of_its_end(
+    place: Place, how: str
+) -> None:
+    """Followers are told of a picture, of a failure, and of a leader that gives up."""
+    index = place.index
+    await listening(place)
+    with (
+        place.landings.expect(LIGHTHOUSE) as landing,
+        place.landings.expect(FOX) as other,
+    ):
+        await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+        match how:
+            case "commit":
+                await index.commit(LIGHTHOUSE, "leader", RECORD)
+            case "fail":
+                await index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES)
+            case _:
+                await index.release(LIGHTHOUSE, "leader")
+
+        assert await heard(landing, SOON_SECONDS)
+        assert not await heard(other, 0.0)
+
+
+async def test_news_from_before_the_wait_is_not_lost(place: Place) -> None:
+    """Whoever expects a prompt before it asks for the lease misses nothing."""
+    await listening(place)
+    with (
+        place.landings.expect(LIGHTHOUSE) as landing,
+        place.landings.expect(LIGHTHOUSE) as other,
+    ):
+        await place.index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+        await place.index.release(LIGHTHOUSE, "leader")
+
+        assert await heard(landing, SOON_SECONDS)
+        assert await heard(other, SOON_SECONDS)
+        assert not await heard(landing, 0.0)
+
+
+async def test_news_comes_again_after_the_connection_was_cut(place: Place) -> None:
+    """A subscription that breaks is made again."""
+    await listening(place)
+    place.cut_news()
+
+    await listening(place)
+
+
+async def test_a_hit_is_served_uncounted_where_there_is_no_memory(
+    place: Place,
+) -> None:
+    """A cache without memory serves what it has, and keeps the count as it is."""
+    await painted(place.index)
+    await place.index.look_up(LIGHTHOUSE, NOON_MS)
+    place.fill()
+
+    found = await place.index.look_up(LIGHTHOUSE, NOON_MS + 1)
+
+    assert found == CountedRecord(RECORD, None)
+    assert await place.index.look_up(FOX, NOON_MS) is None
+    assert await place.index.peek([LIGHTHOUSE]) == [SeenRecord(RECORD, 1, NOON_MS)]
+
+
+async def test_nobody_leads_where_there_is_no_memory(place: Place) -> None:
+    """Without memory no lease can be had, so nothing is painted."""
+    await place.index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    place.fill()
+
+    with pytest.raises(CacheUnavailable):
+        await place.index.acquire(FOX, "leader", TWENTY_SECONDS)
+    with pytest.raises(CacheUnavailable):
+        await place.index.hold(FOX, "leader", TWENTY_SECONDS)
+    with pytest.raises(CacheUnavailable):
+        await place.index.commit(LIGHTHOUSE, "leader", RECORD)
+    with pytest.raises(CacheUnavailable):
+        await place.index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES)
+
+
+async def test_what_frees_memory_works_where_there_is_none(place: Place) -> None:
+    """Without memory a lease can be released, an entry be purged or dropped."""
+    index = place.index
+    await painted(index)
+    await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
+    await index.hold(FOX, "leader", TWENTY_SECONDS)
+    place.fill()
+
+    assert not await index.drop(LIGHTHOUSE, ANOTHER_RECORD)
+    assert await index.forget(LIGHTHOUSE, "purge") is True
+    await index.release(FOX, "leader")
+    assert await index.remembered(FOX) is None
+
+
+async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    """Every question to a Redis that is gone ends in the same clear error."""
+    with run_redis_server(tmp_path) as server:
+        async with in_redis(server.url) as place:
+            index = place.index
+            await painted(index)
+            server.kill()
+            asked: list[Callable[[], Awaitable[object]]] = [
+                lambda: index.look_up(LIGHTHOUSE, NOON_MS),
+                lambda: index.peek([LIGHTHOUSE]),
+                lambda: index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS),
+                lambda: index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS),
+                lambda: index.commit(LIGHTHOUSE, "leader", RECORD),
+                lambda: index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES),
+                lambda: index.release(LIGHTHOUSE, "leader"),
+                lambda: index.remembered(LIGHTHOUSE),
+                lambda: index.forget(LIGHTHOUSE, "leader"),
+                lambda: index.drop(LIGHTHOUSE, RECORD),
+            ]
+            for ask in asked:
+                with pytest.raises(CacheUnavailable):
+                    await ask()

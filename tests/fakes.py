@@ -1,0 +1,740 @@
+"""Ports in memory, with gates that force a schedule and switches that fail.
+
+They are held to the same contract suites as what they stand for
+(`tests/contracts`), so a test of the prompt cache may believe them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections import Counter, defaultdict, deque
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+
+from app.errors import CacheUnavailable, ServiceError, StorageUnavailable
+from app.generation.model import Model
+from app.generation.models import Models
+from app.generation.models_file import ModelConfig
+from app.prompt_cache.cache import PromptCache
+from app.prompt_cache.entries import PromptEntries
+from app.prompt_cache.generations import Generations
+from app.prompt_cache.hot_tier import HotTier
+from app.prompt_cache.ledger import Ledger
+from app.prompt_cache.painter import Landed, Painter
+from app.prompt_cache.pictures import Pictures
+from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.single_flight import SingleFlight
+from app.prompt_cache.statistics import Batch, Statistics
+from app.storage.object_store import ByteRange, Listed, StoredObject
+from app.storage.prompt_index import (
+    CountedRecord,
+    FailedBefore,
+    Following,
+    Leading,
+    Painted,
+    SeenRecord,
+)
+from app.storage.storage_key import Project
+from app.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+    from app.generation.provider import PaintRequest
+    from app.image import Image
+
+SOON_SECONDS = 10.0
+SHOP = Project("acme", "shop")
+LIGHTHOUSE = PromptKey(SHOP, Parameters("a lighthouse in a storm"))
+
+
+class Gate:
+    """A barrier for one caller: it waits there until the test lets it go."""
+
+    def __init__(self) -> None:
+        self._reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def reached(self) -> None:
+        """Return when the caller stands at the gate."""
+        async with asyncio.timeout(SOON_SECONDS):
+            await self._reached.wait()
+
+    def open(self) -> None:
+        """Let the caller go on."""
+        self._opened.set()
+
+    async def passed(self) -> None:
+        """Stand at the gate until it is opened."""
+        self._reached.set()
+        await self._opened.wait()
+
+
+class Gated:
+    """A fake whose methods can be stopped, made to fail, and are counted."""
+
+    away: type[ServiceError] = CacheUnavailable
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.calls: Counter[str] = Counter()
+        self._gates: dict[tuple[str, str], deque[Gate]] = defaultdict(deque)
+        self._failures: Counter[str] = Counter()
+        self._lost_replies: Counter[str] = Counter()
+
+    def before(self, method: str) -> Gate:
+        """Stop the next caller of *method* before it has any effect."""
+        return self._gate("before", method)
+
+    def after(self, method: str) -> Gate:
+        """Stop the next caller of *method* after its effect, before its reply."""
+        return self._gate("after", method)
+
+    def fail_next(self, method: str, times: int = 1) -> None:
+        """Let the next calls of *method* fail without an effect."""
+        self._failures[method] += times
+
+    def lose_reply(self, method: str, times: int = 1) -> None:
+        """Let the next calls of *method* take effect, and fail all the same."""
+        self._lost_replies[method] += times
+
+    def _gate(self, when: str, method: str) -> Gate:
+        gate = Gate()
+        self._gates[when, method].append(gate)
+        return gate
+
+    @asynccontextmanager
+    async def _call(self, method: str) -> AsyncIterator[None]:
+        """Run a method's body between its gates."""
+        self.calls[method] += 1
+        await self._pass("before", method)
+        if self.is_away or self._failures[method] > 0:
+            self._failures[method] -= not self.is_away
+            raise self.away("It is away, says the test.")
+        yield
+        await self._pass("after", method)
+        if self._lost_replies[method] > 0:
+            self._lost_replies[method] -= 1
+            raise self.away("The reply was lost, says the test.")
+
+    async def _pass(self, when: str, method: str) -> None:
+        waiting = self._gates[when, method]
+        if waiting:
+            await waiting.popleft().passed()
+
+
+@dataclass
+class _Object:
+    data: bytes
+    media_type: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def etag(self) -> str:
+        return f'"{sha256(self.data).hexdigest()[:32]}"'
+
+
+@dataclass
+class InMemoryBody:
+    """An `ObjectBody` in a few chunks."""
+
+    data: bytes
+    media_type: str
+    metadata: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """How many bytes `chunks` yields."""
+        return len(self.data)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes in three pieces."""
+        step = max(1, -(-len(self.data) // 3))
+        for at in range(0, len(self.data), step):
+            yield self.data[at : at + step]
+
+
+class InMemoryObjectStore(Gated):
+    """`ObjectStore` in a dictionary; *objects* may be looked at and tampered with."""
+
+    away = StorageUnavailable
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: dict[str, _Object] = {}
+
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        media_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Keep *data* under *key*, replacing what was there."""
+        async with self._call("put"):
+            kept = _Object(data, media_type, dict(metadata or {}))
+            self.objects[key] = kept
+        return kept.etag
+
+    async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
+        """Keep *data* only if *key* is free."""
+        async with self._call("create"):
+            is_free = key not in self.objects
+            if is_free:
+                self.objects[key] = _Object(data, media_type)
+        return self.objects[key].etag if is_free else None
+
+    async def replace(
+        self, key: str, data: bytes, *, etag: str, media_type: str
+    ) -> str | None:
+        """Replace *key* only while its tag is *etag*."""
+        kept = _Object(data, media_type)
+        async with self._call("replace"):
+            found = self.objects.get(key)
+            is_same = found is not None and found.etag == etag
+            if is_same:
+                self.objects[key] = kept
+        return kept.etag if is_same else None
+
+    async def get(self, key: str) -> StoredObject | None:
+        """Return a whole small object, or None if there is none."""
+        async with self._call("get"):
+            found = self.objects.get(key)
+        return StoredObject(found.data, found.etag) if found else None
+
+    @asynccontextmanager
+    async def open(
+        self, key: str, byte_range: ByteRange | None = None
+    ) -> AsyncIterator[InMemoryBody | None]:
+        """Open *key* for streaming; None if there is none."""
+        async with self._call("open"):
+            found = self.objects.get(key)
+        if found is None:
+            yield None
+            return
+        data = found.data
+        if byte_range is not None:
+            if byte_range.last >= len(data):
+                raise ValueError(byte_range)
+            data = data[byte_range.first : byte_range.last + 1]
+        yield InMemoryBody(data, found.media_type, MappingProxyType(found.metadata))
+
+    async def exists(self, key: str) -> bool:
+        """Say whether *key* is there."""
+        async with self._call("exists"):
+            return key in self.objects
+
+    async def delete(self, key: str) -> None:
+        """Remove *key*; removing what is not there is a no-op."""
+        async with self._call("delete"):
+            self.objects.pop(key, None)
+
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        """Yield what starts with *prefix* and comes after *after*, in key order."""
+        async with self._call("list"):
+            found = [
+                Listed(key, len(self.objects[key].data))
+                for key in sorted(self.objects)
+                if key.startswith(prefix) and key > after
+            ]
+        for listed in found:
+            yield listed
+
+    async def ping(self) -> None:
+        """Return unless the store is away."""
+        async with self._call("ping"):
+            pass
+
+
+class InMemoryLanding:
+    """The news of one prompt."""
+
+    def __init__(self) -> None:
+        self.landed = asyncio.Event()
+
+    async def wait(self, at_most_seconds: float) -> None:
+        """Return when there is news since the last call, or the time is up."""
+        waiting = asyncio.ensure_future(self.landed.wait())
+        await asyncio.wait([waiting], timeout=at_most_seconds)
+        waiting.cancel()
+        self.landed.clear()
+
+
+class InMemoryLandings:
+    """`Landings` for all replicas of a test; *is_deaf* loses the news."""
+
+    def __init__(self) -> None:
+        self.is_deaf = False
+        self._expected: dict[str, list[InMemoryLanding]] = defaultdict(list)
+
+    @contextmanager
+    def expect(self, prompt_hash: str) -> Iterator[InMemoryLanding]:
+        """Collect the news of a prompt as long as the context is open."""
+        landing = InMemoryLanding()
+        self._expected[prompt_hash].append(landing)
+        try:
+            yield landing
+        finally:
+            self._expected[prompt_hash].remove(landing)
+
+    def tell(self, prompt_hash: str) -> None:
+        """Pass on that a flight has ended."""
+        for landing in () if self.is_deaf else self._expected[prompt_hash]:
+            landing.landed.set()
+
+
+@dataclass
+class _Entry:
+    record: bytes
+    last_accessed_ms: int | None = None
+
+
+@dataclass
+class _Expiring:
+    value: bytes
+    deadline: float
+
+    @property
+    def remaining(self) -> timedelta:
+        return timedelta(seconds=self.deadline - time.monotonic())
+
+
+class InMemoryPromptIndex(Gated):
+    """`PromptIndex` in dictionaries; *is_full* refuses what needs memory."""
+
+    def __init__(self, landings: InMemoryLandings) -> None:
+        super().__init__()
+        self.is_full = False
+        self.entries: dict[str, _Entry] = {}
+        self.hits: Counter[str] = Counter()
+        self._landings = landings
+        self._leases: dict[str, _Expiring] = {}
+        self._failures_of: dict[str, _Expiring] = {}
+
+    def expire_lease(self, prompt_hash: str) -> None:
+        """Let the lease of a prompt run out, as if its holder had stalled."""
+        del self._leases[prompt_hash]
+
+    def expire_failure(self, prompt_hash: str) -> None:
+        """Let what is remembered of a prompt's failure run out."""
+        del self._failures_of[prompt_hash]
+
+    def lose_everything(self) -> None:
+        """Forget all there is, as FLUSHALL does."""
+        self.entries.clear()
+        self.hits.clear()
+        self._leases.clear()
+        self._failures_of.clear()
+
+    def holder(self, prompt_hash: str) -> str | None:
+        """Return the token of whoever holds the lease."""
+        lease = _alive(self._leases, prompt_hash)
+        return lease.value.decode() if lease else None
+
+    async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
+        """Return the record and count the hit, uncounted while it is full."""
+        counted: CountedRecord | None = None
+        async with self._call("look_up"):
+            entry = self.entries.get(prompt_hash)
+            if entry is not None and self.is_full:
+                counted = CountedRecord(entry.record, None)
+            elif entry is not None:
+                self.hits[prompt_hash] += 1
+                entry.last_accessed_ms = now_ms
+                counted = CountedRecord(entry.record, self.hits[prompt_hash])
+        return counted
+
+    async def peek(self, prompt_hashes: Sequence[str]) -> list[SeenRecord | None]:
+        """Return records in order, without counting."""
+        async with self._call("peek"):
+            return [
+                SeenRecord(entry.record, self.hits[key], entry.last_accessed_ms)
+                if (entry := self.entries.get(key))
+                else None
+                for key in prompt_hashes
+            ]
+
+    async def acquire(
+        self, prompt_hash: str, token: str, lease_for: timedelta
+    ) -> Leading | Following | Painted | FailedBefore:
+        """Take the lease for a painting, unless there is nothing to paint."""
+        verdict: Leading | Following | Painted | FailedBefore
+        async with self._call("acquire"):
+            self._need_memory()
+            failure = _alive(self._failures_of, prompt_hash)
+            if prompt_hash in self.entries:
+                verdict = Painted()
+            elif failure is not None:
+                verdict = FailedBefore(failure.value, failure.remaining)
+            else:
+                verdict = self._hold(prompt_hash, token, lease_for)
+        return verdict
+
+    async def hold(
+        self, prompt_hash: str, token: str, lease_for: timedelta
+    ) -> Leading | Following:
+        """Take or renew the lease, whatever is known of the prompt."""
+        async with self._call("hold"):
+            self._need_memory()
+            return self._hold(prompt_hash, token, lease_for)
+
+    async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
+        """Write the entry, tell the followers, release."""
+        async with self._call("commit"):
+            self._need_memory()
+            is_ours = self.holder(prompt_hash) == token
+            if is_ours:
+                known = self.entries.setdefault(prompt_hash, _Entry(record))
+                known.record = record
+                self._failures_of.pop(prompt_hash, None)
+                self._end(prompt_hash)
+        return is_ours
+
+    async def fail(
+        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+    ) -> bool:
+        """Remember a failure, tell the followers, release."""
+        async with self._call("fail"):
+            self._need_memory()
+            is_ours = self.holder(prompt_hash) == token
+            if is_ours:
+                self._failures_of[prompt_hash] = _Expiring(
+                    failure, time.monotonic() + remember_for.total_seconds()
+                )
+                self._end(prompt_hash)
+        return is_ours
+
+    async def release(self, prompt_hash: str, token: str) -> None:
+        """Tell the followers and release the lease if it is still ours."""
+        async with self._call("release"):
+            if self.holder(prompt_hash) == token:
+                self._end(prompt_hash)
+
+    async def remembered(self, prompt_hash: str) -> FailedBefore | None:
+        """Return the failure that is remembered for a prompt, or None."""
+        async with self._call("remembered"):
+            failure = _alive(self._failures_of, prompt_hash)
+        return FailedBefore(failure.value, failure.remaining) if failure else None
+
+    async def forget(self, prompt_hash: str, token: str) -> bool | None:
+        """Remove entry, hits and failure; None where the lease is lost."""
+        was_there: bool | None = None
+        async with self._call("forget"):
+            if self.holder(prompt_hash) == token:
+                entry = self.entries.pop(prompt_hash, None)
+                failure = self._failures_of.pop(prompt_hash, None)
+                hits = self.hits.pop(prompt_hash, None)
+                was_there = any(item is not None for item in (entry, failure, hits))
+        return was_there
+
+    async def drop(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry if it still is *record*; its hits stay."""
+        async with self._call("drop"):
+            entry = self.entries.get(prompt_hash)
+            is_same = entry is not None and entry.record == record
+            if is_same:
+                del self.entries[prompt_hash]
+        return is_same
+
+    def _hold(
+        self, prompt_hash: str, token: str, lease_for: timedelta
+    ) -> Leading | Following:
+        holder = self.holder(prompt_hash)
+        if holder is not None and holder != token:
+            return Following(holder)
+        deadline = time.monotonic() + lease_for.total_seconds()
+        self._leases[prompt_hash] = _Expiring(token.encode(), deadline)
+        return Leading()
+
+    def _end(self, prompt_hash: str) -> None:
+        del self._leases[prompt_hash]
+        self._landings.tell(prompt_hash)
+
+    def _need_memory(self) -> None:
+        if self.is_full:
+            raise CacheUnavailable("The cache is full.")
+
+
+def _alive(kept: dict[str, _Expiring], key: str) -> _Expiring | None:
+    found = kept.get(key)
+    return found if found and found.deadline > time.monotonic() else None
+
+
+@dataclass
+class Sums:
+    """What all replicas have added up for one project."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    recency: dict[str, int] = field(default_factory=dict)
+    hits: dict[str, int] = field(default_factory=dict)
+
+
+class InMemoryStatistics(Gated):
+    """`StatisticsStore` of one replica; *projects* is what they share."""
+
+    def __init__(self, projects: dict[str, Sums] | None = None) -> None:
+        super().__init__()
+        self.projects = defaultdict(Sums) if projects is None else projects
+        self._applied: Counter[str] = Counter()
+
+    async def apply(self, project: str, number: int, batch: Batch) -> None:
+        """Add *batch* unless *number* was added before."""
+        async with self._call("apply"):
+            if number > self._applied[project]:
+                self._applied[project] = number
+                _add(self.projects[project], batch)
+
+    async def read(self, project: str) -> dict[str, float]:
+        """Return the sums by name, `entries` with them."""
+        async with self._call("read"):
+            known = self.projects[project]
+            return {**known.sums, "entries": len(known.recency)}
+
+    async def page(
+        self, project: str, *, by_hits: bool, after: tuple[int, str], limit: int
+    ) -> list[tuple[int, str]]:
+        """Return scores and prompt hashes, the highest first, after *after*."""
+        async with self._call("page"):
+            known = self.projects[project]
+            scores = known.hits if by_hits else known.recency
+            places = sorted(((at, key) for key, at in scores.items()), reverse=True)
+        if not after[1]:
+            return places[:limit]
+        if after in places:
+            return places[places.index(after) + 1 :][:limit]
+        return [place for place in places if place[0] <= after[0]][:limit]
+
+
+def _add(known: Sums, batch: Batch) -> None:
+    for name, amount in batch.sums.items():
+        known.sums[name] += amount
+    for key, size in batch.removed.items():
+        known.hits.pop(key, None)
+        if known.recency.pop(key, None) is not None:
+            known.sums["bytes_stored"] -= size
+    for key, (at_ms, size) in batch.added.items():
+        known.hits.setdefault(key, 0)
+        if key not in known.recency:
+            known.recency[key] = at_ms
+            known.sums["bytes_stored"] += size
+    for key, (at_ms, hits) in batch.accesses.items():
+        known.sums["last_accessed_ms"] = max(at_ms, known.sums["last_accessed_ms"])
+        if key in known.recency:
+            known.recency[key] = max(known.recency[key], at_ms)
+            known.hits[key] = max(known.hits[key], hits)
+
+
+class InMemoryGenerations(Gated):
+    """`GenerationStore` in a dictionary; *history* is every record in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: dict[str, bytes] = {}
+        self.kept_for: dict[str, timedelta] = {}
+        self.history: list[bytes] = []
+
+    async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
+        """Keep *record*."""
+        async with self._call("put"):
+            self.records[generation_id] = record
+            self.kept_for[generation_id] = keep_for
+            self.history.append(record)
+
+    async def get(self, generation_id: str) -> bytes | None:
+        """Return the record, or None."""
+        async with self._call("get"):
+            return self.records.get(generation_id)
+
+
+def a_picture(number: int = 0, *, side: int = 16) -> bytes:
+    """Return the bytes of a small PNG; each number has another colour."""
+    data = io.BytesIO()
+    colour = (number * 37 % 256, number * 91 % 256, 128)
+    PIL.Image.new("RGB", (side, side), colour).save(data, "PNG")
+    return data.getvalue()
+
+
+class ScriptedProvider(Gated):
+    """An `ImageProvider` that counts; each call paints another picture.
+
+    *script* holds what the next calls come to instead, an error or bytes.
+    `before("paint")` is a gate like those of the other fakes.
+    """
+
+    vendor = "scripted"
+    is_placeholder = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.script: deque[bytes | Exception] = deque()
+        self.calls_by_prompt: Counter[str] = Counter()
+
+    @property
+    def count(self) -> int:
+        """How many calls there were in all."""
+        return self.calls["paint"]
+
+    async def paint(self, request: PaintRequest) -> bytes:
+        """Return the next picture of the script, or one that nobody has seen."""
+        self.calls_by_prompt[request.prompt] += 1
+        async with self._call("paint"):
+            comes = self.script.popleft() if self.script else a_picture(self.count)
+        if isinstance(comes, Exception):
+            raise comes
+        return comes
+
+
+@dataclass
+class World:
+    """What the replicas of a test share."""
+
+    store: InMemoryObjectStore
+    landings: InMemoryLandings
+    index: InMemoryPromptIndex
+    generations: InMemoryGenerations
+    projects: dict[str, Sums]
+    provider: ScriptedProvider
+
+    @property
+    def images(self) -> list[str]:
+        """The keys of all pictures in the store."""
+        return sorted(key for key in self.store.objects if "/generated/" in key)
+
+    @property
+    def manifests(self) -> list[str]:
+        """The keys of all manifests in the store."""
+        return sorted(key for key in self.store.objects if "/prompts/" in key)
+
+
+def a_world() -> World:
+    """Return an empty world."""
+    landings = InMemoryLandings()
+    return World(
+        store=InMemoryObjectStore(),
+        landings=landings,
+        index=InMemoryPromptIndex(landings),
+        generations=InMemoryGenerations(),
+        projects=defaultdict(Sums),
+        provider=ScriptedProvider(),
+    )
+
+
+@dataclass
+class Replica:
+    """One replica's prompt cache, assembled from the real parts over fakes."""
+
+    world: World
+    cache: PromptCache
+    entries: PromptEntries
+    ledger: Ledger
+    painter: Painter
+    pictures: Pictures
+    hot_tier: HotTier
+    statistics: Statistics
+    generations: Generations
+    metrics: Metrics
+
+    async def waits_for(self, key: PromptKey, callers: int = 1) -> None:
+        """Return when so many callers wait for a prompt here."""
+        flights = self.cache.flights._flights
+        async with asyncio.timeout(SOON_SECONDS):
+            while (  # noqa: ASYNC110 - the service has no event for its tests
+                key.hash not in flights or flights[key.hash].waiters < callers
+            ):
+                await asyncio.sleep(0)
+
+    async def give_up(self) -> None:
+        """End every flight, as at the end of the grace."""
+        await self.cache.flights.give_up()
+        await self.entries.refreshes.give_up()
+
+    def looked_up(self, result: str) -> float:
+        """Return how many look-ups came to *result*."""
+        return self._sample("paintonce_cache_lookups_total", result=result)
+
+    @property
+    def uncounted(self) -> float:
+        """How many hits were not counted."""
+        return self._sample("paintonce_uncounted_hits_total")
+
+    def _sample(self, name: str, **labels: str) -> float:
+        return self.metrics._registry.get_sample_value(name, labels) or 0.0
+
+
+async def no_references(
+    project: Project, references: tuple[str, ...]
+) -> tuple[Image, ...]:
+    """Find no reference pictures."""
+    return ()
+
+
+def a_prompt_cache(
+    world: World,
+    *,
+    lease_for: timedelta = timedelta(seconds=20),
+    storing_at_most: timedelta = timedelta(seconds=60),
+    hot_tier_bytes: int = 1_000_000,
+    concurrency: int = 8,
+    queue: int = 64,
+    purge_waits_seconds: float = 2.0,
+) -> Replica:
+    """Assemble one replica; *concurrency* and *queue* are its model's."""
+    index, landings = world.index, world.landings
+    metrics, ledger = Metrics(), Ledger(world.store)
+    hot_tier = HotTier(hot_tier_bytes)
+    pictures = Pictures(ledger=ledger, hot_tier=hot_tier)
+    statistics = Statistics(InMemoryStatistics(world.projects))
+    timeout = timedelta(seconds=30)
+    generations = Generations(world.generations, timeout=timeout)
+    config = ModelConfig(
+        "default", "scripted", price=0.04, concurrency=concurrency, queue=queue
+    )
+    model = Model(config, world.provider, max_image_bytes=100_000, observer=metrics)
+    painter = Painter(
+        index=index,
+        landings=landings,
+        ledger=ledger,
+        models=Models({"default": model}),
+        pictures=pictures,
+        generations=generations,
+        statistics=statistics,
+        references=no_references,
+        generation_timeout=timeout,
+        storing_at_most=storing_at_most,
+    )
+    shared: dict[str, Any] = {
+        "index": index,
+        "landings": landings,
+        "ledger": ledger,
+        "pictures": pictures,
+        "painter": painter,
+        "statistics": statistics,
+        "lease_for": lease_for,
+    }
+
+    def flights() -> SingleFlight[Landed]:
+        return SingleFlight(index=index, landings=landings, lease_for=lease_for)
+
+    return Replica(
+        world=world,
+        cache=PromptCache(flights=flights(), metrics=metrics, **shared),
+        entries=PromptEntries(
+            refreshes=flights(), purge_waits_seconds=purge_waits_seconds, **shared
+        ),
+        ledger=ledger,
+        painter=painter,
+        pictures=pictures,
+        hot_tier=hot_tier,
+        statistics=statistics,
+        generations=generations,
+        metrics=metrics,
+    )

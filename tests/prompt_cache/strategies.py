@@ -1,0 +1,56 @@
+"""Parameters and entries as hypothesis makes them up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from app.image import EXTENSIONS
+from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.storage.storage_key import Project
+
+_SEGMENTS = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
+_IDS = st.uuids().map(str)
+_MOMENTS = st.integers(0, 4_102_444_800_000).map(
+    lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+)
+
+PROJECTS = st.builds(Project, _SEGMENTS, _SEGMENTS)
+PARAMETERS = st.builds(
+    Parameters,
+    prompt=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+    model=st.sampled_from(["default", "slow", "gpt-image-2"]),
+    aspect_ratio=st.none() | st.sampled_from(["1:1", "16:9"]),
+    width=st.none() | st.integers(64, 4096),
+    height=st.none() | st.integers(64, 4096),
+    seed=st.none() | st.integers(0, 2**32 - 1),
+    variant=st.integers(0, 15),
+    references=st.lists(_IDS, max_size=3).map(tuple),
+)
+KEYS = st.builds(PromptKey, PROJECTS, PARAMETERS)
+
+
+@st.composite
+def _entries(draw: st.DrawFn) -> PromptEntry:
+    key = draw(KEYS)
+    return PromptEntry(
+        prompt_hash=key.hash,
+        project=key.project,
+        parameters=key.parameters,
+        image_id=draw(_IDS),
+        media_type=draw(st.sampled_from(sorted(EXTENSIONS))),
+        size=draw(st.integers(1, 2**40)),
+        digest=draw(st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
+        width=draw(st.integers(1, 50_000)),
+        height=draw(st.integers(1, 50_000)),
+        model=draw(st.sampled_from(["default", "a-fall-back"])),
+        price=draw(st.sampled_from([0.0, 0.04, 1.5])),
+        is_placeholder=draw(st.booleans()),
+        created_at=draw(_MOMENTS),
+        generation_id=draw(_IDS),
+    )
+
+
+ENTRIES = _entries()

@@ -1,0 +1,182 @@
+"""How generations go, for whoever would rather ask than wait."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from app.errors import PromptRejected, ShuttingDown
+from app.prompt_cache import generations as module
+from app.storage.storage_key import Project
+from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, a_prompt_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.prompt_cache.cache import Answer
+    from app.prompt_cache.generations import GenerationRecord
+    from tests.fakes import Replica, World
+
+
+def asking(replica: Replica) -> asyncio.Task[Answer]:
+    """Ask for the lighthouse in the background."""
+    cache = replica.cache
+    return asyncio.create_task(cache.get_or_generate(LIGHTHOUSE, wait_seconds=30))
+
+
+async def record_of(replica: Replica, world: World) -> GenerationRecord:
+    """Find the record of the only generation there is."""
+    (generation_id,) = world.generations.records
+    record = await replica.generations.find(SHOP, generation_id)
+    assert record is not None
+    return record
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Look every now and then until *condition* holds."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while not condition():  # noqa: ASYNC110 - a record tells nobody
+            await asyncio.sleep(0.001)
+
+
+def states(world: World) -> list[str]:
+    """Return the states of everything that was written, in order."""
+    return [orjson.loads(record)["state"] for record in world.generations.history]
+
+
+async def test_a_generation_is_done_when_its_picture_is_there(
+    world: World, replica: Replica
+) -> None:
+    """A finished generation names its picture and how long it took."""
+    answer = await asking(replica)
+
+    record = await record_of(replica, world)
+    document = record.as_json()
+
+    assert states(world) == ["queued", "done"]
+    assert record.has_ended
+    assert record.generation_id == answer.generation_id
+    assert document["image_id"] == answer.entry.image_id
+    assert document["image_url"] == f"/api/v1/images/{answer.entry.storage_key}"
+    assert document["prompt_hash"] == LIGHTHOUSE.hash
+    assert document["progress"] == 1.0
+    assert document["error"] is None
+    assert 0 <= document["elapsed_seconds"] < SOON_SECONDS
+    assert world.generations.kept_for[record.generation_id] == timedelta(hours=1)
+
+
+async def test_a_generation_that_failed_says_why(
+    world: World, replica: Replica
+) -> None:
+    """A failed generation names the kind of its error, and no picture."""
+    world.provider.script.append(PromptRejected("Not in this shop."))
+    with pytest.raises(PromptRejected):
+        await asking(replica)
+
+    record = await record_of(replica, world)
+
+    assert (record.state, record.image_id) == ("failed", None)
+    assert record.error == {"kind": "PromptRejected"}
+
+
+async def test_a_generation_that_was_given_up_has_failed(
+    world: World, replica: Replica
+) -> None:
+    """Whoever asks for a generation that was cut off does not wait for ever."""
+    gate = world.provider.before("paint")
+    asked = asking(replica)
+    await gate.reached()
+    await replica.give_up()
+
+    with pytest.raises(ShuttingDown):
+        await asked
+    assert (await record_of(replica, world)).state == "failed"
+
+
+async def test_a_generation_that_crashed_has_failed(
+    world: World, replica: Replica
+) -> None:
+    """No error, however unexpected, leaves a generation running for ever."""
+
+    async def put(key: str, data: bytes, **_: object) -> str:
+        """Fail as no port may."""
+        raise ZeroDivisionError
+
+    world.store.put = put  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await asking(replica)
+
+    assert (await record_of(replica, world)).state == "failed"
+
+
+async def test_a_generation_tells_its_place_in_the_queue_and_that_it_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it lasts, a generation is queued with its place, or running."""
+    monkeypatch.setattr(module, "LOOK_EVERY_SECONDS", 0.001)
+    replica = a_prompt_cache(world, concurrency=1)
+    first = world.provider.before("paint")
+    second = world.provider.before("paint")
+    model = replica.painter.models._models["default"]
+    release = await model._places.acquire("somebody else")
+    asked = asking(replica)
+    await until(lambda: len(world.generations.history) >= 2)
+    queued = await record_of(replica, world)
+    release()
+    await first.reached()
+    await until(lambda: states(world)[-1] == "running")
+    running = await record_of(replica, world)
+    first.open()
+    second.open()
+    await asked
+
+    assert (queued.state, queued.queue_position) == ("queued", 1)
+    assert (running.state, running.queue_position) == ("running", None)
+    assert not running.has_ended
+    assert states(world)[-1] == "done"
+
+
+async def test_the_end_is_the_last_word(
+    world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change that was on its way to Redis does not arrive after the end."""
+    monkeypatch.setattr(module, "LOOK_EVERY_SECONDS", 0.001)
+    painting = world.provider.before("paint")
+    asked = asking(replica)
+    await painting.reached()
+    writing = world.generations.before("put")
+    await writing.reached()
+    painting.open()
+    await replica.waits_for(LIGHTHOUSE)
+    await until(lambda: bool(world.manifests))
+    writing.open()
+    await asked
+
+    assert states(world)[-1] == "done"
+
+
+async def test_a_generation_without_redis_goes_on(
+    world: World, replica: Replica
+) -> None:
+    """A record is news: that it can't be written costs no picture."""
+    world.generations.is_away = True
+
+    answer = await asking(replica)
+
+    assert answer.generation_id is not None
+
+
+async def test_another_project_sees_no_generation(
+    world: World, replica: Replica
+) -> None:
+    """A generation's id is of no use to another project, nor is a wrong one."""
+    answer = await asking(replica)
+    assert answer.generation_id is not None
+
+    find = replica.generations.find
+    assert await find(Project("acme", "zoo"), answer.generation_id) is None
+    assert await find(SHOP, "0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10") is None

@@ -1,0 +1,197 @@
+"""The ledger: the first manifest wins, and what is lost is replaced once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import StorageUnavailable
+from app.image import Image
+from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.ledger import Ledger, Manifest
+from app.storage.storage_key import StorageKey
+from tests.fakes import LIGHTHOUSE, SHOP, a_picture
+
+if TYPE_CHECKING:
+    from tests.fakes import World
+
+OURS, THEIRS = (
+    "0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10",
+    "1" * 8 + "-1111" * 3 + "-" + "1" * 12,
+)
+
+
+@pytest.fixture
+def ledger(world: World) -> Ledger:
+    """Give the ledger of an empty world."""
+    return Ledger(world.store)
+
+
+def an_entry(generation_id: str = OURS) -> PromptEntry:
+    """Return what the lighthouse became in one generation."""
+    picture = a_picture(1)
+    return PromptEntry(
+        prompt_hash=LIGHTHOUSE.hash,
+        project=SHOP,
+        parameters=LIGHTHOUSE.parameters,
+        image_id=generation_id,
+        media_type="image/png",
+        size=len(picture),
+        digest=sha256(picture).hexdigest(),
+        width=16,
+        height=16,
+        model="default",
+        price=0.04,
+        is_placeholder=False,
+        created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        generation_id=generation_id,
+    )
+
+
+async def read(ledger: Ledger) -> Manifest:
+    """Read the lighthouse's manifest, which is there."""
+    manifest = await ledger.read(SHOP, LIGHTHOUSE.hash)
+    assert manifest is not None
+    return manifest
+
+
+async def test_the_first_manifest_wins(ledger: Ledger) -> None:
+    """Whoever comes second adopts the picture of the first."""
+    assert await ledger.commit(an_entry(THEIRS), None) == an_entry(THEIRS)
+
+    assert await ledger.commit(an_entry(OURS), None) == an_entry(THEIRS)
+    assert (await read(ledger)).entry == an_entry(THEIRS)
+
+
+async def test_our_own_manifest_with_a_lost_reply_is_a_win(
+    world: World, ledger: Ledger
+) -> None:
+    """A create that got through is ours, although the next one finds it taken."""
+    world.store.lose_reply("create")
+    with pytest.raises(StorageUnavailable):
+        await ledger.commit(an_entry(OURS), None)
+
+    winner = await ledger.commit(an_entry(OURS), None)
+
+    assert winner.generation_id == OURS
+
+
+async def test_a_refresh_replaces_what_it_read(ledger: Ledger) -> None:
+    """A manifest that has not changed since makes way for the new picture."""
+    await ledger.commit(an_entry(THEIRS), None)
+    old = await read(ledger)
+
+    assert await ledger.commit(an_entry(OURS), old) == an_entry(OURS)
+    assert (await read(ledger)).entry == an_entry(OURS)
+
+
+async def test_a_refresh_that_comes_late_adopts(ledger: Ledger) -> None:
+    """A manifest that was replaced meanwhile stays; the late picture is refused."""
+    await ledger.commit(an_entry(THEIRS), None)
+    old = await read(ledger)
+    newer = replace(an_entry(OURS), image_id=THEIRS)
+    await ledger.commit(newer, old)
+
+    late = await ledger.commit(an_entry(THEIRS), old)
+
+    assert late == newer
+
+
+async def test_a_refresh_whose_reply_was_lost_is_a_win(
+    world: World, ledger: Ledger
+) -> None:
+    """A replacement that got through is ours when it is tried again."""
+    await ledger.commit(an_entry(THEIRS), None)
+    old = await read(ledger)
+    world.store.lose_reply("replace")
+    with pytest.raises(StorageUnavailable):
+        await ledger.commit(an_entry(OURS), old)
+
+    assert (await ledger.commit(an_entry(OURS), old)).generation_id == OURS
+
+
+async def test_a_manifest_that_was_purged_meanwhile_is_created(
+    ledger: Ledger,
+) -> None:
+    """What was to be replaced is gone: the picture that was paid for is the first."""
+    await ledger.commit(an_entry(THEIRS), None)
+    old = await read(ledger)
+    await ledger.forget_manifest(SHOP, LIGHTHOUSE.hash)
+
+    assert await ledger.commit(an_entry(OURS), old) == an_entry(OURS)
+    assert (await read(ledger)).entry == an_entry(OURS)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "another prompt", "another project"])
+async def test_an_unreadable_manifest_is_replaced(
+    world: World, ledger: Ledger, damage: str
+) -> None:
+    """A manifest that says nothing, or is about something else, counts as none."""
+    await ledger.commit(an_entry(THEIRS), None)
+    (kept,) = world.store.objects.values()
+    match damage:
+        case "cut off":
+            kept.data = kept.data[:100]
+        case "another prompt":
+            kept.data = kept.data.replace(LIGHTHOUSE.hash.encode(), b"1" * 64)
+        case _:
+            kept.data = kept.data.replace(b"acme/shop", b"acme/zoo")
+    unreadable = await read(ledger)
+
+    assert unreadable.entry is None
+    assert await ledger.commit(an_entry(OURS), None) == an_entry(OURS)
+    assert (await read(ledger)).entry == an_entry(OURS)
+
+
+async def test_a_ledger_that_does_not_settle_is_an_outage(
+    world: World, ledger: Ledger
+) -> None:
+    """A store whose answers contradict each other is not asked for ever."""
+
+    async def taken(key: str, data: bytes, *, media_type: str) -> None:
+        """Say that the key is taken, although it is not there."""
+
+    world.store.create = taken  # type: ignore[method-assign]
+
+    with pytest.raises(StorageUnavailable):
+        await ledger.commit(an_entry(OURS), None)
+
+
+async def test_a_picture_is_kept_with_what_is_known_of_it(
+    world: World, ledger: Ledger
+) -> None:
+    """A picture lies under its storage key, with type, digest, hash and time."""
+    entry = an_entry()
+    assert not await ledger.has_image(entry)
+    assert await ledger.find_image(SHOP, OURS) is None
+
+    await ledger.keep_image(entry, Image.inspect(a_picture(1)))
+
+    kept = world.store.objects[f"acme/shop/generated/{OURS}.png"]
+    assert kept.media_type == "image/png"
+    assert kept.metadata == {
+        "sha256": entry.digest,
+        "prompt-hash": LIGHTHOUSE.hash,
+        "created-at": "2026-01-02T03:04:05+00:00",
+    }
+    assert await ledger.has_image(entry)
+    found = await ledger.find_image(SHOP, OURS)
+    assert found == StorageKey.parse(f"acme/shop/generated/{OURS}.png")
+    await ledger.forget_image(entry.storage_key)
+    assert not await ledger.has_image(entry)
+
+
+async def test_manifests_are_listed_in_order(ledger: Ledger) -> None:
+    """A rebuild goes through a project's prompts, and on from where it was."""
+    hashes = ["11" * 32, "22" * 32, "33" * 32]
+    for prompt_hash in hashes[::-1]:
+        await ledger.commit(replace(an_entry(), prompt_hash=prompt_hash), None)
+    await ledger.keep_image(an_entry(), Image.inspect(a_picture(1)))
+
+    assert [found async for found in ledger.manifests(SHOP)] == hashes
+    rest = [found async for found in ledger.manifests(SHOP, after=hashes[0])]
+    assert rest == hashes[1:]

@@ -1,0 +1,162 @@
+"""The bytes of a picture are whole, or they are an error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import StorageUnavailable
+from app.prompt_cache.hot_tier import HotTier
+from app.prompt_cache.pictures import SMALL_BYTES, PictureGone, Pictures
+from app.storage.object_store import ByteRange
+from tests.fakes import LIGHTHOUSE, a_picture, a_prompt_cache
+
+if TYPE_CHECKING:
+    from app.prompt_cache.entry import PromptEntry
+    from tests.fakes import World
+
+
+@pytest.fixture
+async def entry(world: World) -> PromptEntry:
+    """Paint the lighthouse on a replica that is gone since."""
+    replica = a_prompt_cache(world, hot_tier_bytes=0)
+    answer = await replica.cache.get_or_generate(LIGHTHOUSE, wait_seconds=30)
+    return answer.entry
+
+
+@pytest.fixture
+def pictures(world: World) -> Pictures:
+    """Give the pictures of a replica that has read none yet."""
+    return reading(world, HotTier(1_000_000))
+
+
+def reading(world: World, hot_tier: HotTier) -> Pictures:
+    """Read pictures through *hot_tier*."""
+    return Pictures(ledger=a_prompt_cache(world).ledger, hot_tier=hot_tier)
+
+
+async def streamed(
+    pictures: Pictures, entry: PromptEntry, byte_range: ByteRange | None = None
+) -> bytes:
+    """Read a picture as a large one is sent."""
+    async with pictures.open(entry, byte_range) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+def tamper(world: World, entry: PromptEntry, data: bytes) -> None:
+    """Put other bytes where the picture was."""
+    world.store.objects[str(entry.storage_key)].data = data
+
+
+async def test_a_small_picture_is_read_once(
+    world: World, pictures: Pictures, entry: PromptEntry
+) -> None:
+    """What was read from the ledger is at hand from then on."""
+    first = await pictures.read(entry)
+    second = await pictures.read(entry)
+
+    assert first == second == a_picture(1) == pictures.at_hand(entry)
+    assert world.store.calls["open"] == 1
+
+
+async def test_a_streamed_picture_is_kept_when_it_was_whole(
+    pictures: Pictures, entry: PromptEntry
+) -> None:
+    """A picture that was sent in chunks is at hand for the next reader."""
+    assert await streamed(pictures, entry) == a_picture(1)
+    assert pictures.at_hand(entry) == a_picture(1)
+
+
+async def test_a_picture_that_nobody_read_to_its_end_is_not_kept(
+    pictures: Pictures, entry: PromptEntry
+) -> None:
+    """A client that goes away in the middle leaves no half picture behind."""
+    async with pictures.open(entry) as chunks:
+        await anext(chunks)
+
+    assert pictures.at_hand(entry) is None
+
+
+async def test_a_large_picture_is_left_to_be_streamed(
+    pictures: Pictures, entry: PromptEntry
+) -> None:
+    """Above its bound a picture is not read before its first byte is sent."""
+    assert await pictures.read(replace(entry, size=SMALL_BYTES + 1)) is None
+
+
+async def test_a_range_is_part_of_the_picture(
+    pictures: Pictures, entry: PromptEntry
+) -> None:
+    """A range has the bytes it says, and is no picture to be kept."""
+    part = await streamed(pictures, entry, ByteRange(5, 20))
+
+    assert part == a_picture(1)[5:21]
+    assert pictures.at_hand(entry) is None
+
+
+async def test_a_picture_that_is_gone(
+    world: World, pictures: Pictures, entry: PromptEntry
+) -> None:
+    """A picture that is not in the ledger is gone before anything is sent."""
+    del world.store.objects[str(entry.storage_key)]
+
+    with pytest.raises(PictureGone):
+        await pictures.read(entry)
+    with pytest.raises(PictureGone):
+        await streamed(pictures, entry, ByteRange(0, 3))
+
+
+async def test_a_store_that_is_away_is_not_a_picture_that_is_gone(
+    world: World, pictures: Pictures, entry: PromptEntry
+) -> None:
+    """An outage is told as an outage: nothing is painted again for it."""
+    world.store.is_away = True
+
+    with pytest.raises(StorageUnavailable):
+        await pictures.read(entry)
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+async def test_a_picture_of_another_size_is_damaged(
+    world: World, pictures: Pictures, entry: PromptEntry, size: int
+) -> None:
+    """A picture that is shorter or longer than its entry says is never sent."""
+    tamper(world, entry, (a_picture(1) * 50)[:size])
+
+    with pytest.raises(StorageUnavailable):
+        await pictures.read(entry)
+    with pytest.raises(StorageUnavailable):
+        async with pictures.open(entry):
+            pytest.fail("it was opened")
+    assert pictures.at_hand(entry) is None
+
+
+async def test_a_range_of_a_picture_that_is_too_short_is_damaged(
+    world: World, pictures: Pictures, entry: PromptEntry
+) -> None:
+    """A range that lies beyond a damaged picture is an outage, not a crash."""
+    tamper(world, entry, a_picture(1)[:10])
+
+    with pytest.raises(StorageUnavailable):
+        await streamed(pictures, entry, ByteRange(0, 50))
+
+
+async def test_a_picture_with_other_bytes_is_damaged(
+    world: World,
+    pictures: Pictures,
+    entry: PromptEntry,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A single wrong byte is noticed before the last chunk counts, and is logged."""
+    data = bytearray(a_picture(1))
+    data[40] ^= 1
+    tamper(world, entry, bytes(data))
+
+    with pytest.raises(StorageUnavailable):
+        await pictures.read(entry)
+    with pytest.raises(StorageUnavailable):
+        await streamed(pictures, entry)
+    assert pictures.at_hand(entry) is None
+    assert "picture is damaged" in caplog.messages

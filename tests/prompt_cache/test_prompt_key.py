@@ -1,0 +1,94 @@
+"""Which picture is it? Equal prompts meet, different ones never do."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.prompt_cache.prompt_key import Parameters, PromptKey, is_prompt_hash
+from app.storage.storage_key import Project
+from tests.prompt_cache.strategies import KEYS, PARAMETERS
+
+SHOP = Project("acme", "shop")
+LIGHTHOUSE = Parameters("a lighthouse in a storm")
+
+# Pinned: a hash that changes makes every picture that was paid for a stranger.
+GOLDEN = [
+    (
+        LIGHTHOUSE,
+        "7adf40744e3e1e0447d1f2ab6d023aeeb2113f2eacd8d965610ded83ba5cf696",
+    ),
+    (
+        Parameters("a lighthouse in a storm", seed=0),
+        "7c7900a363cef5cb99e3c4c0645880ecb9ce786395b7107fbbc4302e102565e8",
+    ),
+    (
+        Parameters('Zürich & 100% "snow" + 雪', aspect_ratio="16:9"),
+        "793743d0df26f3bdc39fa6867a4a0c12e3b395dfb69c85152bc40f41dcd4e26e",
+    ),
+    (
+        Parameters(
+            "a red fox",
+            model="slow",
+            width=512,
+            height=768,
+            seed=4294967295,
+            variant=15,
+            references=("0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10",),
+        ),
+        "3ccdd111a8a6c4a2e47efe2757c9c7ac08eb713ed5ab6b82234f11d453067675",
+    ),
+]
+
+
+@pytest.mark.parametrize(("parameters", "prompt_hash"), GOLDEN)
+def test_hashes_never_change(parameters: Parameters, prompt_hash: str) -> None:
+    """A prompt that was painted by an older version is found by this one."""
+    assert PromptKey(SHOP, parameters).hash == prompt_hash
+
+
+@given(KEYS, KEYS)
+def test_hashes_are_equal_where_prompts_are(one: PromptKey, other: PromptKey) -> None:
+    """Two requests share a picture exactly where project and parameters are equal."""
+    assert (one.hash == other.hash) == (one == other)
+    assert PromptKey(one.project, replace(one.parameters)).hash == one.hash
+    assert is_prompt_hash(one.hash)
+
+
+@given(PARAMETERS, st.data())
+def test_every_parameter_counts(parameters: Parameters, data: st.DataObject) -> None:
+    """A difference in any one parameter is another picture."""
+    name = data.draw(st.sampled_from([field.name for field in fields(parameters)]))
+    other = replace(parameters, **{name: getattr(data.draw(PARAMETERS), name)})
+
+    is_equal = PromptKey(SHOP, parameters).hash == PromptKey(SHOP, other).hash
+    assert is_equal == (parameters == other)
+
+
+@given(PARAMETERS)
+def test_parameters_survive_json(parameters: Parameters) -> None:
+    """What is written of the parameters is what is read."""
+    assert Parameters.from_json(parameters.as_json()) == parameters
+
+
+def test_the_project_is_no_part_of_the_prompt() -> None:
+    """No prompt can be spelled so that it meets another project's."""
+    neighbours = [
+        Project("acme", "shop"),
+        Project("acme-shop", "shop"),
+        Project("a", "b"),
+    ]
+
+    assert len({PromptKey(project, LIGHTHOUSE).hash for project in neighbours}) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "11" * 31, "11" * 33, "AA" * 32, "gg" * 32, "11" * 32 + "\n", "\uff11" * 64],
+)
+def test_what_is_no_prompt_hash(text: str) -> None:
+    """Only 64 lower-case hex digits are a prompt hash."""
+    assert not is_prompt_hash(text)

@@ -1,0 +1,200 @@
+"""What each project's cache did: summed here, applied in batches, each once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import CacheUnavailable
+from app.prompt_cache import statistics as module
+from app.prompt_cache.statistics import Place, Statistics
+from tests.fakes import LIGHTHOUSE, SOON_SECONDS, InMemoryStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.prompt_cache.entry import PromptEntry
+    from tests.fakes import Replica
+
+SHOP = "acme/shop"
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+
+
+@pytest.fixture
+def store() -> InMemoryStatistics:
+    """Give a store that can be stopped."""
+    return InMemoryStatistics()
+
+
+@pytest.fixture
+def statistics(store: InMemoryStatistics) -> Statistics:
+    """Give one replica's sums."""
+    return Statistics(store)
+
+
+@pytest.fixture
+async def entry(replica: Replica) -> PromptEntry:
+    """Paint the lighthouse, for 0.04."""
+    answer = await replica.cache.get_or_generate(LIGHTHOUSE, wait_seconds=30)
+    return answer.entry
+
+
+async def test_nothing_has_happened_yet(statistics: Statistics) -> None:
+    """An unused project has all the names, and nothing under them."""
+    assert await statistics.read(SHOP) == {
+        "project": SHOP,
+        "entries": 0,
+        "hits": 0,
+        "misses": 0,
+        "hit_rate": 0,
+        "coalesced": 0,
+        "failures": 0,
+        "bytes_stored": 0,
+        "generation_seconds": 0.0,
+        "spend": 0.0,
+        "saved": 0.0,
+        "last_accessed_at": None,
+    }
+
+
+async def test_everything_is_summed(statistics: Statistics, entry: PromptEntry) -> None:
+    """Hits save what the picture cost; generations cost what they cost."""
+    statistics.generated(SHOP, 1.25)
+    statistics.spent(SHOP, 0.04)
+    statistics.added(entry)
+    statistics.failed(SHOP)
+    statistics.spent(SHOP, 0.0)
+    for hits in (1, 2, 3):
+        statistics.hit(entry, hits, NOON_MS)
+    statistics.coalesced(entry)
+
+    assert await statistics.read(SHOP) == {
+        "project": SHOP,
+        "entries": 1,
+        "hits": 3,
+        "misses": 1,
+        "hit_rate": 0.75,
+        "coalesced": 1,
+        "failures": 1,
+        "bytes_stored": entry.size,
+        "generation_seconds": 1.25,
+        "spend": 0.04,
+        "saved": 0.12,
+        "last_accessed_at": NOON,
+    }
+
+
+async def test_projects_are_summed_apart(
+    statistics: Statistics, entry: PromptEntry
+) -> None:
+    """No project sees what another one did."""
+    statistics.hit(entry, 1, NOON_MS)
+    statistics.failed("acme/zoo")
+
+    assert (await statistics.read(SHOP))["failures"] == 0
+    assert (await statistics.read("acme/zoo"))["hits"] == 0
+
+
+async def test_a_batch_whose_reply_was_lost_counts_once(
+    store: InMemoryStatistics, statistics: Statistics, entry: PromptEntry
+) -> None:
+    """What was sent is sent again under its number, with what came since after it."""
+    statistics.hit(entry, 1, NOON_MS)
+    store.lose_reply("apply")
+    with pytest.raises(CacheUnavailable):
+        await statistics.apply()
+    statistics.hit(entry, 2, NOON_MS)
+    await statistics.apply()
+
+    assert (await statistics.read(SHOP))["hits"] == 2
+
+
+async def test_an_outage_delays_and_loses_nothing(
+    store: InMemoryStatistics, statistics: Statistics, entry: PromptEntry
+) -> None:
+    """Sums wait in memory while Redis is away."""
+    store.is_away = True
+    for hits in (1, 2, 3):
+        statistics.hit(entry, hits, NOON_MS)
+        await statistics.apply_if_possible()
+    store.is_away = False
+    await statistics.apply()
+
+    assert (await statistics.read(SHOP))["hits"] == 3
+
+
+async def test_replies_that_overtake_each_other_do_not_turn_time_back(
+    statistics: Statistics, entry: PromptEntry
+) -> None:
+    """The list goes by the latest hit, whichever reply came last."""
+    statistics.added(entry)
+    statistics.hit(entry, 5, NOON_MS + 5)
+    statistics.hit(entry, 4, NOON_MS + 4)
+
+    (place,) = await statistics.page(SHOP, by_hits=True, after=None, limit=9)
+
+    assert place == Place(5, entry.prompt_hash)
+    assert (await statistics.read(SHOP))["last_accessed_at"] > NOON
+
+
+@pytest.mark.parametrize("apart", [True, False])
+async def test_purged_and_painted_again(
+    statistics: Statistics, entry: PromptEntry, *, apart: bool
+) -> None:
+    """Within one batch or over several, what came last is what is there."""
+    again = replace(entry, size=7)
+    steps: list[Callable[[], None]] = [
+        lambda: statistics.added(entry),
+        lambda: statistics.removed(entry),
+        lambda: statistics.added(again),
+        lambda: statistics.removed(again),
+        lambda: statistics.added(again),
+    ]
+    for step in steps:
+        step()
+        if apart:
+            await statistics.apply()
+
+    sums = await statistics.read(SHOP)
+
+    assert (sums["entries"], sums["bytes_stored"]) == (1, 7)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_replaced_picture_changes_the_bytes(
+    statistics: Statistics, entry: PromptEntry, *, is_known: bool
+) -> None:
+    """After a refresh the bytes are the new picture's, also where Redis was lost."""
+    if is_known:
+        statistics.added(entry)
+        await statistics.apply()
+    statistics.replaced(entry, replace(entry, size=7))
+
+    sums = await statistics.read(SHOP)
+
+    assert (sums["entries"], sums["bytes_stored"]) == (1, 7)
+
+
+async def test_batches_are_applied_in_the_background(
+    store: InMemoryStatistics,
+    statistics: Statistics,
+    entry: PromptEntry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sums arrive by themselves, after an outage too, and the last ones at the end."""
+    monkeypatch.setattr(module, "APPLY_EVERY_SECONDS", 0.001)
+    store.fail_next("apply", 2)
+    sums = store.projects[SHOP].sums
+    async with statistics.applied():
+        statistics.hit(entry, 1, NOON_MS)
+        async with asyncio.timeout(SOON_SECONDS):
+            while sums["hits"] < 1:  # noqa: ASYNC110 - a store tells nobody
+                await asyncio.sleep(0.001)
+        statistics.hit(entry, 2, NOON_MS)
+
+    assert sums["hits"] == 2
