@@ -77,7 +77,7 @@ def load_configuration(
     except InvalidSettings as error:
         problems += error.problems
     try:
-        models = load_models(_providers_file(), _environment())
+        models = load_models(_providers_file(), environment())
     except InvalidModelsFile as error:
         problems += error.problems
     if settings is None or problems:
@@ -95,14 +95,14 @@ def _redis_problems(settings: Settings) -> list[str]:
     return []
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment over `.env`; what is empty is as if unset."""
     merged = {**dotenv_values(".env"), **os.environ}
     return {name: value for name, value in merged.items() if value}
 
 
 def _providers_file() -> Path | None:
-    name = _environment().get("PROVIDERS_FILE")
+    name = environment().get("PROVIDERS_FILE")
     return Path(name) if name else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from app.api.lifecycle import Lifecycle
 from app.application import (
     Configuration,
     create_app,
+    environment,
     load_configuration,
     open_services,
 )
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 PING_WITHIN_SECONDS = 5.0
 
+# No balancer has to notice that a developer's Ctrl-C ends the service.
+DEV_DEFAULTS = {
+    "host": "127.0.0.1",
+    "log_format": "text",
+    "shutdown_grace_seconds": 2.0,
+}
+
 
 class Failed(Exception):
     """The command can't do what it was asked for; the sentence says why."""
@@ -56,10 +63,10 @@ async def dev(port: int | None, data: Path) -> int:
     overrides: dict[str, object] = {"auth": "off", "redis_url": "unix:///embedded"}
     if port is not None:
         overrides["port"] = port
-    if not os.environ.get("HOST"):
-        overrides["host"] = "127.0.0.1"
-    if not os.environ.get("LOG_FORMAT"):
-        overrides["log_format"] = "text"
+    said = environment()
+    for name, default in DEV_DEFAULTS.items():
+        if name.upper() not in said:
+            overrides[name] = default
     configuration = load_configuration(image_folder=data / "images", **overrides)
     settings = configuration.settings
     configure_logging(settings.log_level, settings.log_format)
