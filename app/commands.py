@@ -60,13 +60,13 @@ async def serve() -> int:
 
 async def dev(port: int | None, data: Path) -> int:
     """Run everything on this machine: embedded Redis, a folder, no keys."""
-    overrides: dict[str, object] = {"auth": "off", "redis_url": "unix:///embedded"}
+    said = environment()
+    overrides: dict[str, object] = {
+        name: value for name, value in DEV_DEFAULTS.items() if name.upper() not in said
+    }
+    overrides |= {"auth": "off", "redis_url": "unix:///embedded"}
     if port is not None:
         overrides["port"] = port
-    said = environment()
-    for name, default in DEV_DEFAULTS.items():
-        if name.upper() not in said:
-            overrides[name] = default
     configuration = load_configuration(image_folder=data / "images", **overrides)
     settings = configuration.settings
     configure_logging(settings.log_level, settings.log_format)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app import errors
 from app.api.json_answers import json_answer
 from app.api.middlewares import LIVE_VARY
-from app.api.problems import row_for
+from app.api.problems import row_of
 from app.api.projects import project_of
 from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
@@ -68,7 +68,8 @@ async def accepted(
 def _document(record: GenerationRecord) -> dict[str, Any]:
     document = record.as_json()
     if record.error is not None:
+        # What is no error of ours was a painting that was called off.
         kind = getattr(errors, record.error["kind"], errors.ShuttingDown)
-        row = row_for(kind("")) if kind else None
-        document["error"] = {"code": row.code, "title": row.title} if row else None
+        row = row_of(kind)
+        document["error"] = {"code": row.code, "title": row.title}
     return document

@@ -119,7 +119,12 @@ INTERNAL = Row(500, "internal_error", "Internal error")
 
 def row_for(error: BaseException) -> Row:
     """Return how *error* is answered; what is not ours is an internal error."""
-    for ancestor in type(error).__mro__:
+    return row_of(type(error))
+
+
+def row_of(kind: type[BaseException]) -> Row:
+    """Return how errors of *kind* are answered."""
+    for ancestor in kind.__mro__:
         row = TABLE.get(ancestor)
         if row is not None:
             return row

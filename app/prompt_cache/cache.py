@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # How often a reader starts again whose picture or entry went away under it.
 ROUNDS = 4
 RESTORING_AT_MOST_SECONDS = 2.0
+# A Redis that hangs has cost a second by then, and two are all there is.
+LEDGER_AT_MOST_SECONDS = 0.8
 DECODED_RECORDS = 2048
 
 
@@ -204,8 +206,9 @@ class PromptCache:
     async def _find_in_ledger(self, key: PromptKey) -> Answer:
         """Serve what is painted while Redis is away; nothing is paid in the dark."""
         try:
-            manifest = await self.ledger.read(key.project, key.hash)
-        except StorageUnavailable as error:
+            async with asyncio.timeout(LEDGER_AT_MOST_SECONDS):
+                manifest = await self.ledger.read(key.project, key.hash)
+        except (StorageUnavailable, TimeoutError) as error:
             raise CacheUnavailable("The cache and the store are away.") from error
         if manifest is None or manifest.entry is None:
             raise CacheUnavailable("The cache is away, so nothing can be painted.")

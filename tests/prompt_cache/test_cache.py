@@ -66,6 +66,15 @@ def shut_down_the_hot_tier(*replicas: Replica) -> None:
         replica.hot_tier._pictures.clear()
 
 
+async def expired_unrenewed(world: World) -> None:
+    """Return when the lighthouse's lease has run out, as nobody renews it."""
+    renewals = world.index.calls["hold"]
+    async with asyncio.timeout(SOON_SECONDS):
+        while world.index.holder(LIGHTHOUSE.hash):  # noqa: ASYNC110 - it expires
+            await asyncio.sleep(0.001)
+    assert world.index.calls["hold"] == renewals
+
+
 async def test_a_prompt_is_painted_once_and_then_hit(
     world: World, replica: Replica
 ) -> None:
@@ -746,9 +755,7 @@ async def test_a_leader_that_restores_does_not_take_its_lease_back_unawares(
     stalled = world.store.after("exists")
     (reading,) = asking(stalling)
     await stalled.reached()
-    async with asyncio.timeout(SOON_SECONDS):
-        while world.index.holder(LIGHTHOUSE.hash):  # noqa: ASYNC110 - it expires
-            await asyncio.sleep(0.001)
+    await expired_unrenewed(world)
     await another.entries.purge(SHOP, LIGHTHOUSE.hash)
     painting = world.provider.before("paint")
     stalled.open()
@@ -762,20 +769,21 @@ async def test_a_leader_that_restores_does_not_take_its_lease_back_unawares(
 
 
 async def test_an_entry_of_what_was_purged_meanwhile_is_refused(
-    world: World, replica: Replica, another: Replica
+    world: World, another: Replica
 ) -> None:
     """The last stall in `Painter._settle`: between manifest and entry comes a purge."""
+    stalling = a_prompt_cache(world, lease_for=timedelta(milliseconds=3))
     stalled = world.index.before("commit")
-    (asked,) = asking(replica)
+    (asked,) = asking(stalling)
     await stalled.reached()
-    world.index.expire_lease(LIGHTHOUSE.hash)
+    await expired_unrenewed(world)
     await another.entries.purge(SHOP, LIGHTHOUSE.hash)
     stalled.open()
     await asked
 
     assert world.index.entries == {}
     assert world.store.objects == {}
-    statistics = await replica.statistics.read("acme/shop")
+    statistics = await stalling.statistics.read("acme/shop")
     assert statistics["misses"] == 1
 
 
