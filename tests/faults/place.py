@@ -1,0 +1,181 @@
+"""Place: an installation as a test holds it in its hands."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from app.storage.redis import keys
+from tests.replica import replica
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from tests.faults.clients import Clients, Got
+    from tests.faults.provider import Provider
+    from tests.replica import Replica
+    from tests.servers import RedisServer
+
+PROJECT = "default/main"
+WITHIN_SECONDS = 15.0
+
+
+@dataclass
+class Place:
+    """What a test holds in its hands; `start` adds replicas to it."""
+
+    folder: Path
+    redis: RedisServer
+    provider: Provider
+    clients: Clients
+    environment: dict[str, str]
+    bucket: str
+    # For looking at what is there, past every proxy.
+    seen_redis: Redis
+    seen_store: Any
+    replicas: list[Replica] = field(default_factory=list)
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(
+        self, count: int = 1, *, ready: bool = True, **settings: str
+    ) -> list[Replica]:
+        """Start *count* replicas at once; return these."""
+        environment = self.environment | settings
+        started = await asyncio.gather(
+            *(
+                self._stack.enter_async_context(
+                    replica(environment, folder=self.folder, ready=ready)
+                )
+                for _ in range(count)
+            )
+        )
+        self.replicas += started
+        return list(started)
+
+    async def get(self, prompt: str, at: Replica | str, **more: str) -> Got:
+        """Ask for a prompt; see `Clients`."""
+        return await self.clients.get(prompt, at, **more)
+
+    def asking(self, prompt: str, at: Replica, **more: str) -> asyncio.Task[Got]:
+        """Ask in the background."""
+        return asyncio.create_task(self.get(prompt, at, **more))
+
+    async def until_following(self, prompt: str, at: Replica) -> str:
+        """Return the leader's generation once *at* waits for another's painting."""
+        told = await self.get(prompt, at, prefer="respond-async")
+        assert told.status == 202, told.body
+        return str(told.json()["generation_id"])
+
+    async def hash_of(self, prompt: str, at: Replica) -> str:
+        """Return the hash of a painted prompt."""
+        return (await self.get(prompt, at)).headers["X-Prompt-Hash"]
+
+    async def leases(self) -> list[str]:
+        """Return the keys of all leases that are held."""
+        return await self._keys(keys.lease)
+
+    async def entries(self) -> list[str]:
+        """Return the keys of all entries that Redis has."""
+        return await self._keys(keys.entry)
+
+    async def objects(self, category: str = "generated") -> list[str]:
+        """Return the keys of what the ledger has: pictures, or `prompts`."""
+        listed = await self.seen_store.list_objects_v2(
+            Bucket=self.bucket, Prefix=f"{PROJECT}/{category}/"
+        )
+        return [line["Key"] for line in listed.get("Contents", ())]
+
+    async def lose(self, key: str) -> None:
+        """Let the object store lose an object."""
+        await self.seen_store.delete_object(Bucket=self.bucket, Key=key)
+
+    async def damage(self, key: str) -> None:
+        """Let the object store return other bytes than it was given, as many."""
+        told = await self.seen_store.head_object(Bucket=self.bucket, Key=key)
+        await self.seen_store.put_object(
+            Bucket=self.bucket, Key=key, Body=bytes(told["ContentLength"])
+        )
+
+    async def metric(self, at: Replica, line: str) -> float:
+        """Return the value of a metric, named with its labels; 0 before its first."""
+        text = (await self.clients.call("GET", f"{at.url}/metrics")).body.decode()
+        values = [one.rpartition(" ") for one in text.splitlines()]
+        return sum(float(value) for name, _, value in values if name == line)
+
+    async def has_counted(self, at: Replica, line: str) -> bool:
+        """Say whether a metric has risen."""
+        return await self.metric(at, line) > 0
+
+    async def has_entries(self, count: int) -> bool:
+        """Say whether Redis has so many entries."""
+        return len(await self.entries()) == count
+
+    async def redis_connections(self) -> int:
+        """Return how many connections Redis has."""
+        return len(await self.seen_redis.client_list())
+
+    async def readiness(self, at: Replica, *, strict: bool = False) -> tuple[int, str]:
+        """Return what `/readyz` answers: its status, and its word for it."""
+        query = "?strict=1" if strict else ""
+        got = await self.clients.call("GET", f"{at.url}/readyz{query}")
+        return got.status, str(got.json()["status"])
+
+    async def until_ready(self, at: Replica, word: str = "ok") -> None:
+        """Return once a replica says that it is ready, and in this word."""
+
+        async def says_so() -> bool:
+            return await self.readiness(at) == (200, word)
+
+        await until(says_so)
+
+    async def until_counting(self, prompt: str, at: Replica) -> None:
+        """Return once a hit at a replica is counted again."""
+
+        async def counts() -> bool:
+            return (await self.get(prompt, at)).hits is not None
+
+        await until(counts)
+
+    async def persistently(self, prompt: str, at: Replica) -> Got:
+        """Ask until there is an answer, as clients do that mind `Retry-After`."""
+        got = []
+
+        async def is_answered() -> bool:
+            got.append(await self.get(prompt, at))
+            return got[-1].status != 503
+
+        await until(is_answered)
+        return got[-1]
+
+    async def check(self, prompt: str, *, calls: int, answers: int = 1) -> None:
+        """Assert what holds after every fault, once it is over.
+
+        So many calls were paid for, all clients saw one picture, and no lease
+        is left behind.
+        """
+        await until(self._no_lease_is_left)
+        assert await self.provider.calls(prompt) == calls
+        assert self.clients.answers_to(prompt) == answers
+
+    async def _no_lease_is_left(self) -> bool:
+        return not await self.leases()
+
+    async def _keys(self, key: Callable[[str], str]) -> list[str]:
+        """Return all keys that *key* makes of a prompt hash."""
+        found = await self.seen_redis.keys(key("?" * 64))
+        return [one.decode() for one in found if isinstance(one, bytes)]
+
+
+async def until(
+    holds: Callable[[], Awaitable[bool]], *, within_seconds: float = WITHIN_SECONDS
+) -> None:
+    """Ask again until *holds* does."""
+    async with asyncio.timeout(within_seconds):
+        # Not an event: other processes tell nobody what they do.
+        while not await holds():  # noqa: ASYNC110 - as said above
+            await asyncio.sleep(0.01)

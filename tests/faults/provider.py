@@ -1,0 +1,95 @@
+"""The fake provider as a process, and the strings to pull."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.replica import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+STARTS_WITHIN_SECONDS = 20.0
+HELD_WITHIN_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A running fake provider at *origin*, steered through *session*."""
+
+    origin: str
+    session: aiohttp.ClientSession
+
+    async def behave(self, mode: str, **more: Any) -> None:
+        """Answer in *mode* from now on; *more* are fields of `Behaviour`."""
+        await self._order("_behaviour", {"mode": mode, **more})
+
+    async def hold(self, **more: Any) -> None:
+        """Let every call stand at the barrier until `release`."""
+        await self.behave("hold", **more)
+
+    async def release(self, prompt: str | None = None) -> None:
+        """Let go what stands at the barrier, and hold nothing more.
+
+        Only what asked for *prompt* where one is given.
+        """
+        if prompt is None:
+            await self.behave("ok")
+        await self._order("_release", {} if prompt is None else {"prompt": prompt})
+
+    async def until_held(self, count: int = 1) -> None:
+        """Return once *count* calls stand at the barrier."""
+        await self._poll("_held", count)
+
+    async def until_aborted(self, count: int = 1) -> None:
+        """Return once the clients of *count* calls have gone."""
+        await self._poll("_aborted", count)
+
+    async def calls(self, prompt: str) -> int:
+        """Return how often *prompt* was asked for."""
+        counted: int = (await self.all_calls()).get(prompt, 0)
+        return counted
+
+    async def all_calls(self) -> dict[str, int]:
+        """Return how often each prompt was asked for."""
+        async with self.session.get(f"{self.origin}/_calls") as answer:
+            prompts: dict[str, int] = (await answer.json())["prompts"]
+            return prompts
+
+    async def _order(self, path: str, body: dict[str, Any]) -> None:
+        async with self.session.post(f"{self.origin}/{path}", json=body) as answer:
+            answer.raise_for_status()
+
+    async def _poll(self, path: str, count: int) -> None:
+        query = {"n": str(count), "timeout": str(HELD_WITHIN_SECONDS)}
+        async with self.session.get(f"{self.origin}/{path}", params=query) as answer:
+            answer.raise_for_status()
+
+
+@asynccontextmanager
+async def provider_process(session: aiohttp.ClientSession) -> AsyncIterator[Provider]:
+    """Run the fake provider in a process of its own while the context is open."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.fake_provider", "--port", "0"),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(STARTS_WITHIN_SECONDS):
+            port = json.loads(await process.stdout.readline())["port"]
+        yield Provider(f"http://127.0.0.1:{port}", session)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        # Reads the pipe to its end, so that nothing of it is left open.
+        await process.communicate()

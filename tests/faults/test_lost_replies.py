@@ -1,0 +1,155 @@
+"""A command got through, its reply did not: nobody is locked out, or pays twice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.storage.redis import scripts
+from tests.faults.installation import installation
+from tests.faults.lossy_wire import lossy_wire
+from tests.faults.store_gate import Fault, store_gate
+from tests.servers import redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.faults.lossy_wire import LossyWire
+    from tests.faults.place import Place
+    from tests.servers import S3Server
+
+PROMPT = "a lighthouse in a storm"
+# Long enough that whoever waits for a lease to run out is noticed.
+LEASE_SECONDS = "30"
+
+
+@pytest.fixture
+async def wired(
+    tmp_path: Path, s3_server: S3Server
+) -> AsyncIterator[tuple[Place, LossyWire]]:
+    """Run a replica that reaches Redis through the wire, and one that does not."""
+    with redis_server(tmp_path / "redis") as redis:
+        async with (
+            lossy_wire(redis.port) as wire,
+            installation(
+                tmp_path,
+                s3_server,
+                replicas=0,
+                redis=redis,
+                LEASE_SECONDS=LEASE_SECONDS,
+            ) as place,
+        ):
+            await place.start(REDIS_URL=wire.url)
+            await place.start()
+            # So that Redis knows the scripts, and every connection is made.
+            for at in place.replicas:
+                await place.get("the first of the day", at)
+            await place.get("the second of the day", place.replicas[0])
+            yield place, wire
+
+
+@pytest.mark.parametrize("wire_is", ["cut", "silent"])
+async def test_row_05_a_lost_acquire_is_no_lock(
+    wired: tuple[Place, LossyWire], wire_is: str
+) -> None:
+    """Whoever got the lease without hearing of it still leads, or lets it go."""
+    place, wire = wired
+    at, other = place.replicas
+    wire.lose_reply_to(scripts.ACQUIRE, silent=wire_is == "silent")
+
+    first = await place.get(PROMPT, at)
+    await wire.until_lost()
+    second = await place.get(PROMPT, other)
+
+    # Without an answer in time the time-out is an outage: 503, and no painting.
+    assert first.status == (503 if wire_is == "silent" else 200)
+    assert first.seconds < 2
+    assert (second.status, second.seconds < 2) == (200, True)
+    await place.check(PROMPT, calls=1)
+
+
+async def test_row_05_a_lost_commit_is_repeated(
+    wired: tuple[Place, LossyWire],
+) -> None:
+    """The entry is there, the lease is gone, and everybody is told."""
+    place, wire = wired
+    at, other = place.replicas
+    wire.lose_reply_to(scripts.COMMIT)
+
+    first = await place.get(PROMPT, at)
+    await wire.until_lost()
+    second = await place.get(PROMPT, other)
+
+    assert (first.cache, second.cache, second.hits) == ("MISS", "HIT", 1)
+    await place.check(PROMPT, calls=1)
+
+
+async def test_row_05_a_lost_look_up_is_not_counted_twice(
+    wired: tuple[Place, LossyWire],
+) -> None:
+    """The hit goes on through the ledger; its `INCR` stands and is not sent again."""
+    place, wire = wired
+    at, other = place.replicas
+    await place.get(PROMPT, at)
+    wire.lose_reply_to(scripts.LOOK_UP)
+
+    uncounted = await place.get(PROMPT, at)
+    await wire.until_lost()
+    next_one = await place.get(PROMPT, other)
+
+    assert (uncounted.cache, uncounted.hits) == ("HIT", None)
+    assert (next_one.cache, next_one.hits) == ("HIT", 2)
+    await place.check(PROMPT, calls=1)
+
+
+@pytest.mark.parametrize("category", ["generated", "prompts"])
+async def test_row_05_a_put_whose_reply_is_lost_is_our_own(
+    tmp_path: Path, s3_server: S3Server, category: str
+) -> None:
+    """A manifest that is there already, and is mine, has won."""
+    async with (
+        store_gate(s3_server.endpoint) as gate,
+        installation(
+            tmp_path, s3_server, replicas=1, store_endpoint=gate.endpoint
+        ) as place,
+    ):
+        gate.on("PUT", f"/{category}/", Fault.LOSE_REPLY, times=1)
+
+        got = await place.get(PROMPT, place.replicas[0])
+        await gate.until_met()
+
+        assert (got.status, got.cache) == (200, "MISS")
+        await place.check(PROMPT, calls=1)
+        assert len(await place.objects()) == 1
+
+
+@pytest.mark.parametrize(
+    "mode", ["reset_before_headers", "reset_in_body", "short_body"]
+)
+async def test_row_23_a_paid_call_is_never_sent_again(place: Place, mode: str) -> None:
+    """The dialect has no idempotency key, so a reply that was lost is a failure."""
+    await place.provider.behave(mode)
+
+    herd = await place.clients.herd(PROMPT, *place.replicas, count=20)
+
+    assert {(got.status, got.code) for got in herd} == {(502, "provider_failed")}
+    assert not await place.entries()
+    assert not await place.objects()
+    await place.check(PROMPT, calls=1, answers=0)
+
+
+async def test_row_23_what_may_have_been_billed_is_in_the_books(
+    place: Place,
+) -> None:
+    """A connection that was cut after the request counts as spend."""
+    await place.provider.behave("reset_in_body")
+    at = place.replicas[0]
+
+    await place.get(PROMPT, at)
+
+    spend = await place.metric(at, 'paintonce_spend_total{model="default"}')
+    assert spend == pytest.approx(0.04)
+    assert json.dumps(await place.provider.all_calls()) == json.dumps({PROMPT: 1})

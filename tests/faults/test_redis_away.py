@@ -1,0 +1,125 @@
+"""Redis hangs, dies, restarts empty, fails over, is too busy, drops connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.faults.place import Place
+
+
+PROMPT = "a lighthouse in a storm"
+ANSWERED_WITHIN_SECONDS = 2.0
+UNCOUNTED = "paintonce_uncounted_hits_total"
+
+
+async def _hits_go_on_and_nothing_is_paid(place: Place) -> None:
+    """Assert what each replica answers while Redis does not."""
+    prompts = [f"never seen before, {number}" for number in range(20)]
+    for at in place.replicas:
+        hit = asyncio.gather(*(place.get(PROMPT, at) for _ in range(10)))
+        missed = asyncio.gather(*(place.get(prompt, at) for prompt in prompts))
+        got, refused = await hit, await missed
+
+        assert {(one.status, one.cache, one.hits) for one in got} == {
+            (200, "HIT", None)
+        }
+        assert {(one.status, one.code) for one in refused} == {
+            (503, "cache_unavailable")
+        }
+        assert max(one.seconds for one in (*got, *refused)) < ANSWERED_WITHIN_SECONDS
+        assert await place.metric(at, UNCOUNTED) >= 10
+        alive = await place.clients.call("GET", f"{at.url}/healthz")
+        assert alive.status == 200
+        await place.until_ready(at, "degraded")
+        assert await place.readiness(at, strict=True) == (503, "degraded")
+    assert await place.provider.all_calls() == {PROMPT: 1}
+
+
+async def _all_is_well_again(place: Place) -> None:
+    """Assert that both replicas count, and paint, without anybody's help."""
+    for at in place.replicas:
+        await place.until_ready(at)
+        await place.until_counting(PROMPT, at)
+    new = await place.get("the morning after", place.replicas[0])
+    assert (new.status, new.cache) == (200, "MISS")
+    await place.check(PROMPT, calls=1)
+
+
+async def test_row_06_a_redis_that_hangs_stops_paying_and_nothing_else(
+    place: Place,
+) -> None:
+    """Frozen: hits come from the ledger, misses are refused in time, both recover."""
+    await place.get(PROMPT, place.replicas[0])
+
+    place.redis.freeze()
+    await _hits_go_on_and_nothing_is_paid(place)
+
+    place.redis.thaw()
+    await _all_is_well_again(place)
+
+
+async def test_row_07_a_redis_that_died_and_comes_back_empty(
+    place: Place,
+) -> None:
+    """Dead: as if it hung. Back without a key: entries are restored, not painted."""
+    await place.get(PROMPT, place.replicas[0])
+
+    place.redis.kill()
+    await _hits_go_on_and_nothing_is_paid(place)
+
+    place.redis.start()
+    await _all_is_well_again(place)
+
+
+async def test_row_07_flushall_restores_from_the_ledger(place: Place) -> None:
+    """The next request is a hit without a generation, and counting goes on."""
+    one, other = place.replicas
+    await place.get(PROMPT, one)
+    await place.seen_redis.flushall()
+
+    herd = await place.clients.herd(PROMPT, one, other, count=40)
+
+    assert {(got.status, got.cache) for got in herd} == {(200, "HIT")}
+    assert sorted(got.hits or 0 for got in herd) == list(range(1, 41))
+    await place.check(PROMPT, calls=1)
+
+
+async def test_row_10_more_requests_than_connections_are_answered_in_time(
+    place: Place,
+) -> None:
+    """While Redis pauses everybody gets an answer, and then everything goes on."""
+    at = place.replicas[0]
+    await place.get(PROMPT, at)
+    prompts = [f"impatient painter {number}" for number in range(100)]
+
+    await place.seen_redis.client_pause(1500)
+    got = await asyncio.gather(
+        *(place.get(PROMPT, at) for _ in range(100)),
+        *(place.get(prompt, at) for prompt in prompts),
+    )
+    await place.seen_redis.client_unpause()
+
+    assert {one.status for one in got[:100]} == {200}
+    assert {one.status for one in got[100:]} == {503}
+    assert max(one.seconds for one in got) < ANSWERED_WITHIN_SECONDS
+    await _all_is_well_again(place)
+    assert not set(prompts) & set(await place.provider.all_calls())
+
+
+async def test_row_12_connections_that_were_killed_are_made_again(
+    place: Place,
+) -> None:
+    """Idle connections that Redis closed cost nobody an answer or a count."""
+    for at in place.replicas:
+        await place.get(PROMPT, at)
+
+    for kind in ("normal", "pubsub"):
+        await place.seen_redis.client_kill_filter(_type=kind, skipme=True)
+    got = await place.clients.herd(PROMPT, *place.replicas, count=20)
+
+    assert {(one.status, one.cache) for one in got} == {(200, "HIT")}
+    assert sorted(one.hits or 0 for one in got) == list(range(2, 22))
+    for at in place.replicas:
+        assert await place.metric(at, UNCOUNTED) == 0

@@ -1,0 +1,113 @@
+"""Redis loses what it knew, in the middle of a painting."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+
+from tests.faults.installation import installation
+from tests.faults.place import Place, until
+from tests.servers import TcpProxy, redis_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.replica import Replica
+    from tests.servers import S3Server
+
+PROMPT = "a lighthouse in a storm"
+
+
+async def test_row_07_a_redis_that_restarts_in_the_middle_of_a_painting(
+    place: Place,
+) -> None:
+    """The leader takes its lease again, and what was paid for is stored and told."""
+    leader, other = place.replicas
+    await place.provider.hold()
+    led = place.asking(PROMPT, leader)
+    await place.provider.until_held()
+
+    place.redis.kill()
+    place.redis.start()
+    await until(lambda: _has_leases(place, 1))
+    followed = place.asking(PROMPT, other)
+    await until(lambda: _follows(place, other))
+    await place.provider.release()
+
+    assert (await led).cache == "MISS"
+    assert (await followed).cache == "HIT"
+    await place.check(PROMPT, calls=1)
+
+
+async def test_row_07_a_picture_that_lands_while_redis_is_away_is_kept(
+    place: Place,
+) -> None:
+    """All who waited for it get it, and later it is restored for everybody."""
+    leader, other = place.replicas
+    await place.provider.hold()
+    waiting = [place.asking(PROMPT, leader) for _ in range(3)]
+    await place.provider.until_held()
+
+    place.redis.kill()
+    await place.provider.release()
+    got = await asyncio.gather(*waiting)
+    place.redis.start()
+    await place.until_counting(PROMPT, other)
+
+    assert sorted((one.status, one.cache) for one in got) == [
+        (200, "HIT"),
+        (200, "HIT"),
+        (200, "MISS"),
+    ]
+    await place.check(PROMPT, calls=1)
+
+
+async def test_row_08_a_failover_that_loses_the_lease_costs_one_more_call(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """A standby that never saw the lease lets another lead; the first picture wins."""
+    with redis_server(tmp_path / "standby") as standby:
+        async with (
+            installation(tmp_path, s3_server) as place,
+            TcpProxy(place.redis.port) as wire,
+            Redis.from_url(standby.url) as told,
+        ):
+            first, second = place.replicas
+            await place.seen_redis.config_set("repl-diskless-sync-delay", 0)
+            await told.replicaof("127.0.0.1", wire.port)
+            await until(lambda: _is_in_step(told))
+            await wire.refuse()
+            await place.provider.hold()
+            led = place.asking(PROMPT, first)
+            await place.provider.until_held()
+            first.pause()
+
+            place.redis.kill()
+            await told.replicaof("NO", "ONE")
+            # The address moves, as a virtual one does.
+            await told.config_set("port", place.redis.port)
+            also_led = asyncio.create_task(place.persistently(PROMPT, second))
+            await place.provider.until_held(2)
+            await place.provider.release()
+            winner = await also_led
+            first.resume()
+            late = await led
+
+            assert (winner.cache, late.cache) == ("MISS", "HIT")
+            await place.check(PROMPT, calls=2)
+            assert len(await place.objects()) == 1
+
+
+async def _has_leases(place: Place, count: int) -> bool:
+    return len(await place.leases()) == count
+
+
+async def _follows(place: Place, at: Replica) -> bool:
+    told = await place.get(PROMPT, at, prefer="respond-async")
+    return told.status == 202
+
+
+async def _is_in_step(standby: Redis) -> bool:
+    return bool((await standby.info("replication"))["master_link_status"] == "up")

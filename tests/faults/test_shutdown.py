@@ -1,0 +1,148 @@
+"""Replicas end, one after the other, and nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from tests.deploy.reverse_proxy import reverse_proxy
+from tests.faults.installation import installation
+from tests.faults.place import Place, until
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.clients import Got
+    from tests.replica import Replica
+    from tests.servers import S3Server
+
+PROMPT = "a lighthouse in a storm"
+
+
+async def test_row_20_a_rolling_restart_behind_nginx_loses_no_request(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """Hits and paintings go on while both replicas are replaced under load."""
+    ports = (free_port(), free_port())
+    async with (
+        installation(
+            tmp_path, s3_server, replicas=0, SHUTDOWN_GRACE_SECONDS="4"
+        ) as place,
+        reverse_proxy(*ports) as nginx,
+    ):
+        for port in ports:
+            await place.start(PORT=str(port))
+        await place.get(PROMPT, nginx.url)
+        await place.provider.behave("ok", delay_seconds=0.3)
+        done = asyncio.Event()
+        load = [
+            asyncio.create_task(_load(place, nginx.url, number, done))
+            for number in range(8)
+        ]
+
+        for old, port in zip(list(place.replicas), ports, strict=True):
+            assert await old.stop() == 0
+            await place.start(PORT=str(port))
+            # nginx gives a server that it could not reach a rest of a second.
+            await asyncio.sleep(1.0)
+        done.set()
+        answers = list(itertools.chain.from_iterable(await asyncio.gather(*load)))
+
+        assert {got.status for got in answers} == {200}
+        assert len(answers) > 200
+        calls = await place.provider.all_calls()
+        assert set(calls.values()) == {1}
+        assert len(calls) > 20
+        await place.check(PROMPT, calls=1)
+
+
+async def _load(place: Place, url: str, number: int, done: asyncio.Event) -> list[Got]:
+    """Ask for old and new pictures in turn until *done*."""
+    answers: list[Got] = []
+    for turn in itertools.count():
+        if done.is_set():
+            return answers
+        answers.append(await place.get(PROMPT, url))
+        if turn % 4 == 0:
+            answers.append(await place.get(f"new, {number}, {turn}", url))
+    return answers
+
+
+async def test_row_21_a_painting_within_the_grace_is_finished(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """A SIGTERM while the provider paints loses neither the picture nor its waiter."""
+    async with installation(tmp_path, s3_server, SHUTDOWN_GRACE_SECONDS="8") as place:
+        leader, other = place.replicas
+        await place.provider.hold()
+        waiting = place.asking(PROMPT, leader)
+        await place.provider.until_held()
+
+        leader.signal(signal.SIGTERM)
+        await until(lambda: _has_said(leader, "draining"))
+        assert await place.readiness(leader) == (503, "draining")
+        await until(lambda: _has_said(leader, "listener closed"))
+        await place.provider.release()
+
+        assert (await waiting).cache == "MISS"
+        assert await leader.stop() == 0
+        assert (await place.get(PROMPT, other)).cache == "HIT"
+        await place.check(PROMPT, calls=1)
+
+
+async def test_row_21_a_painting_whose_client_has_gone_is_finished_too(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """What is paid for belongs to the service: it is stored before the process ends."""
+    async with installation(tmp_path, s3_server, SHUTDOWN_GRACE_SECONDS="8") as place:
+        leader, other = place.replicas
+        await place.provider.hold()
+        accepted = await place.get(PROMPT, leader, prefer="respond-async")
+        assert accepted.status == 202
+        await place.provider.until_held()
+
+        leader.signal(signal.SIGTERM)
+        await until(lambda: _has_said(leader, "listener closed"))
+        await place.provider.release()
+
+        assert await leader.stop() == 0
+        assert (await place.get(PROMPT, other)).cache == "HIT"
+        await place.check(PROMPT, calls=1)
+
+
+async def test_row_21_a_painting_beyond_the_grace_is_handed_over_at_once(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """The lease is released, waiters are told, and another replica takes over."""
+    async with installation(
+        tmp_path, s3_server, LEASE_SECONDS="60", SHUTDOWN_GRACE_SECONDS="2"
+    ) as place:
+        leader, follower = place.replicas
+        await place.provider.hold()
+        refused = [place.asking(PROMPT, leader) for _ in range(3)]
+        await place.provider.until_held()
+        waiting = place.asking(PROMPT, follower)
+        await place.until_following(PROMPT, follower)
+
+        began = time.monotonic()
+        assert await leader.stop() == 0
+        ended_seconds = time.monotonic() - began
+        await place.provider.until_aborted()
+        await place.provider.until_held()
+        taken_over_seconds = time.monotonic() - began
+        await place.provider.release()
+
+        got = await asyncio.gather(*refused)
+        assert {(one.status, one.code) for one in got} == {(503, "shutting_down")}
+        assert ended_seconds < 2 + 1
+        assert taken_over_seconds < 2 + 1
+        assert (await waiting).cache == "MISS"
+        await place.check(PROMPT, calls=2)
+
+
+async def _has_said(replica: Replica, event: str) -> bool:
+    return bool(replica.events(event))

@@ -1,0 +1,122 @@
+"""Paid for, and the object store will not take it; or the leader dies while it does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from tests.faults.installation import installation
+from tests.faults.place import until
+from tests.faults.store_gate import Fault, store_gate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.faults.place import Place
+    from tests.faults.store_gate import StoreGate
+    from tests.servers import S3Server
+
+PROMPT = "a lighthouse in a storm"
+
+
+@pytest.fixture
+async def gated(
+    tmp_path: Path, s3_server: S3Server
+) -> AsyncIterator[tuple[Place, StoreGate]]:
+    """Run two replicas behind a gate; a request waits for two seconds."""
+    async with (
+        store_gate(s3_server.endpoint) as gate,
+        installation(
+            tmp_path,
+            s3_server,
+            store_endpoint=gate.endpoint,
+            WAIT_TIMEOUT_SECONDS="2",
+        ) as place,
+    ):
+        yield place, gate
+
+
+@pytest.mark.parametrize("category", ["generated", "prompts"])
+async def test_rows_17_and_27_a_full_store_gets_the_picture_when_it_has_room(
+    gated: tuple[Place, StoreGate], category: str
+) -> None:
+    """What was paid for is kept and offered again, and told only once it is stored."""
+    place, gate = gated
+    gate.on("PUT", f"/{category}/", Fault.FULL)
+
+    waiting = asyncio.create_task(place.clients.herd(PROMPT, *place.replicas, count=10))
+    await gate.until_met(3)
+    assert not await place.entries()
+    assert not await place.objects("prompts")
+    gate.heal()
+    got = await waiting
+
+    assert sorted(one.cache for one in got) == ["HIT"] * 9 + ["MISS"]
+    await place.check(PROMPT, calls=1)
+    assert len(await place.objects()) == 1
+
+
+async def test_row_27_a_store_that_takes_and_freezes_is_not_waited_for_for_ever(
+    gated: tuple[Place, StoreGate],
+) -> None:
+    """Requests end in time, the lease is kept, the PUT is given up and repeated."""
+    place, gate = gated
+    leader, follower = place.replicas
+    gate.on("PUT", "/generated/", Fault.HOLD, times=1)
+
+    got = await place.clients.herd(PROMPT, leader, follower, count=10)
+    again = await place.get(PROMPT, follower)
+
+    assert {(one.status, one.code) for one in (*got, again)} == {
+        (503, "still_generating")
+    }
+    assert max(one.seconds for one in (*got, again)) < 2 + 1
+    # Nobody heals the gate: the PUT that it holds must run into a time-out.
+    await until(lambda: place.has_entries(1), within_seconds=20)
+    assert (await place.get(PROMPT, follower)).cache == "HIT"
+    await place.check(PROMPT, calls=1)
+
+
+async def test_row_03_a_leader_that_dies_before_the_manifest_leaves_no_answer(
+    gated: tuple[Place, StoreGate],
+) -> None:
+    """Its picture is an orphan that nobody sees; the next leader's is the one."""
+    place, gate = gated
+    leader, other = place.replicas
+    gate.on("PUT", "/prompts/", Fault.HOLD, times=1)
+    lost = place.asking(PROMPT, leader)
+    await gate.until_met()
+
+    await leader.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await lost
+    got = await place.persistently(PROMPT, other)
+    gate.heal()
+
+    assert got.cache == "MISS"
+    await place.check(PROMPT, calls=2)
+    assert len(await place.objects("prompts")) == 1
+
+
+async def test_row_03_a_leader_that_dies_after_the_manifest_cost_nothing(
+    gated: tuple[Place, StoreGate],
+) -> None:
+    """The ledger has the picture, so that the next one finds it without a call."""
+    place, gate = gated
+    leader, other = place.replicas
+    gate.on("PUT", "/prompts/", Fault.HOLD_REPLY, times=1)
+    lost = place.asking(PROMPT, leader)
+    await gate.until_met()
+
+    await leader.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await lost
+    gate.heal()
+    got = await place.persistently(PROMPT, other)
+
+    assert got.cache == "HIT"
+    await place.check(PROMPT, calls=1)
