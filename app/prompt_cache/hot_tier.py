@@ -23,6 +23,7 @@ class HotTier:
     def __init__(
         self, max_bytes: int, *, on_change: Callable[[int], None] = lambda _: None
     ) -> None:
+        self.max_bytes = max_bytes
         self._pictures: LRUCache[str, bytes] = LRUCache(max_bytes, getsizeof=len)
         self._largest = max_bytes // LARGEST_SHARE
         self._on_change = on_change

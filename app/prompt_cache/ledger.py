@@ -155,6 +155,11 @@ class Ledger:
             return listed.key
         return None
 
+    async def read_image(self, key: StorageKey) -> bytes | None:
+        """Return the bytes of a small picture; None if it is gone."""
+        stored = await self._store.get(str(key))
+        return None if stored is None else stored.data
+
     def open_image(
         self, key: StorageKey, byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[ObjectBody | None]:

@@ -7,14 +7,14 @@ picture is never a whole answer.
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from app.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from app.prompt_cache.entry import PromptEntry
     from app.prompt_cache.hot_tier import HotTier
@@ -38,6 +38,7 @@ class Pictures:
     def __init__(self, *, ledger: Ledger, hot_tier: HotTier) -> None:
         self._ledger = ledger
         self._hot_tier = hot_tier
+        self._collecting: dict[str, int] = {}
 
     def keep(self, entry: PromptEntry, data: bytes) -> None:
         """Keep a picture's bytes at hand."""
@@ -59,8 +60,14 @@ class Pictures:
         data = self.at_hand(entry)
         if data is not None or entry.size > SMALL_BYTES:
             return data
-        async with self.open(entry) as chunks:
-            return b"".join([chunk async for chunk in chunks])
+        # Not as a stream: those may be held by slow readers, all of them.
+        data = await self._ledger.read_image(entry.storage_key)
+        if data is None:
+            raise PictureGone
+        if len(data) != entry.size or sha256(data).hexdigest() != entry.digest:
+            raise _damaged(entry)
+        self._hot_tier.keep(entry.image_id, data)
+        return data
 
     @asynccontextmanager
     async def open(
@@ -92,17 +99,38 @@ class Pictures:
         self, entry: PromptEntry, body: ObjectBody
     ) -> AsyncIterator[bytes]:
         digest, size = sha256(), 0
-        kept: list[bytes] | None = [] if self._hot_tier.accepts(entry.size) else None
-        async for chunk in body.chunks():
-            digest.update(chunk)
-            size += len(chunk)
-            if kept is not None:
-                kept.append(chunk)
-            yield chunk
-        if size != entry.size or digest.hexdigest() != entry.digest:
-            raise _damaged(entry)
-        if kept is not None:
-            self._hot_tier.keep(entry.image_id, b"".join(kept))
+        with self._collecting_place(entry) as collected:
+            async for chunk in body.chunks():
+                digest.update(chunk)
+                size += len(chunk)
+                if collected is not None:
+                    collected.append(chunk)
+                yield chunk
+            if size != entry.size or digest.hexdigest() != entry.digest:
+                raise _damaged(entry)
+            if collected is not None:
+                self._hot_tier.keep(entry.image_id, b"".join(collected))
+
+    @contextmanager
+    def _collecting_place(self, entry: PromptEntry) -> Iterator[list[bytes] | None]:
+        """Yield a list to collect the bytes of a picture in, or None.
+
+        One reader collects a picture, and all of them together no more than
+        the tier holds: hundreds of slow readers must not hold hundreds of copies.
+        """
+        held = sum(self._collecting.values())
+        if (
+            not self._hot_tier.accepts(entry.size)
+            or entry.image_id in self._collecting
+            or held + entry.size > self._hot_tier.max_bytes
+        ):
+            yield None
+            return
+        self._collecting[entry.image_id] = entry.size
+        try:
+            yield []
+        finally:
+            del self._collecting[entry.image_id]
 
 
 def _damaged(entry: PromptEntry) -> StorageUnavailable:

@@ -54,11 +54,12 @@ async def test_a_small_picture_is_read_once(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
     """What was read from the ledger is at hand from then on."""
+    before = world.store.calls["get"]
     first = await pictures.read(entry)
     second = await pictures.read(entry)
 
     assert first == second == a_picture(1) == pictures.at_hand(entry)
-    assert world.store.calls["open"] == 1
+    assert world.store.calls["get"] - before == 1
 
 
 async def test_a_streamed_picture_is_kept_when_it_was_whole(
@@ -77,6 +78,20 @@ async def test_a_picture_that_nobody_read_to_its_end_is_not_kept(
         await anext(chunks)
 
     assert pictures.at_hand(entry) is None
+
+
+async def test_only_one_of_many_slow_readers_collects_a_picture(
+    world: World, pictures: Pictures, entry: PromptEntry
+) -> None:
+    """Memory holds one copy for all who stream it; the next one after it is gone."""
+    async with pictures.open(entry) as slow:
+        await anext(slow)
+        assert await streamed(pictures, entry) == a_picture(1)
+        assert pictures.at_hand(entry) is None
+        await slow.aclose()  # type: ignore[attr-defined]
+
+    assert await streamed(pictures, entry) == a_picture(1)
+    assert pictures.at_hand(entry) == a_picture(1)
 
 
 async def test_a_large_picture_is_left_to_be_streamed(

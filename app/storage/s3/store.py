@@ -33,7 +33,7 @@ WRITE_TIMEOUT_SECONDS = 10.0
 
 # Bodies are held for as long as slow clients read them, and must not keep a
 # painted picture from being stored: everything else has places of its own.
-_BODIES_AT_ONCE = 200
+_BODIES_AT_ONCE = 600
 _CALLS_AT_ONCE = 100
 
 # What a conditional write that came too late is told; the second for `If-Match`
