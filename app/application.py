@@ -22,11 +22,12 @@ from app.generation.models import build_models
 from app.generation.models_file import InvalidModelsFile, ModelConfig, load_models
 from app.generation.outbound import open_outbound_session
 from app.prompt_cache.cache import PromptCache
+from app.prompt_cache.commit import Committer, Landed
 from app.prompt_cache.entries import PromptEntries
 from app.prompt_cache.generations import Generations
 from app.prompt_cache.hot_tier import HotTier
 from app.prompt_cache.ledger import Ledger
-from app.prompt_cache.painter import Landed, Painter
+from app.prompt_cache.painter import Painter
 from app.prompt_cache.pictures import Pictures
 from app.prompt_cache.single_flight import SingleFlight
 from app.prompt_cache.statistics import Statistics
@@ -162,12 +163,18 @@ async def open_services(
             ledger=ledger,
             hot_tier=HotTier(settings.hot_tier_bytes, on_change=metrics.hot_tier_bytes),
         )
-        painter = Painter(
+        committer = Committer(
             index=index,
             landings=landings,
             ledger=ledger,
-            models=models,
             pictures=pictures,
+            statistics=statistics,
+        )
+        painter = Painter(
+            index=index,
+            ledger=ledger,
+            models=models,
+            committer=committer,
             generations=generations,
             statistics=statistics,
             references=transient_images.references,

@@ -24,11 +24,12 @@ from app.generation.model import Model
 from app.generation.models import Models
 from app.generation.models_file import ModelConfig
 from app.prompt_cache.cache import PromptCache
+from app.prompt_cache.commit import Committer, Landed
 from app.prompt_cache.entries import PromptEntries
 from app.prompt_cache.generations import Generations
 from app.prompt_cache.hot_tier import HotTier
 from app.prompt_cache.ledger import Ledger
-from app.prompt_cache.painter import Landed, Painter
+from app.prompt_cache.painter import Painter
 from app.prompt_cache.pictures import Pictures
 from app.prompt_cache.prompt_key import Parameters, PromptKey
 from app.prompt_cache.single_flight import SingleFlight
@@ -223,8 +224,8 @@ class InMemoryObjectStore(Gated):
             return
         data = found.data
         if byte_range is not None:
-            if byte_range.last >= len(data):
-                raise ValueError(byte_range)
+            if not byte_range.first <= byte_range.last < len(data):
+                raise ValueError("the range lies beyond the object")
             data = data[byte_range.first : byte_range.last + 1]
         yield InMemoryBody(data, found.media_type, MappingProxyType(found.metadata))
 
@@ -699,17 +700,23 @@ def a_prompt_cache(
         "default", "scripted", price=0.04, concurrency=concurrency, queue=queue
     )
     model = Model(config, world.provider, max_image_bytes=100_000, observer=metrics)
-    painter = Painter(
+    committer = Committer(
         index=index,
         landings=landings,
         ledger=ledger,
-        models=Models({"default": model}),
         pictures=pictures,
+        statistics=statistics,
+        storing_at_most=storing_at_most,
+    )
+    painter = Painter(
+        index=index,
+        ledger=ledger,
+        models=Models({"default": model}),
+        committer=committer,
         generations=generations,
         statistics=statistics,
         references=no_references,
         generation_timeout=timeout,
-        storing_at_most=storing_at_most,
     )
     shared: dict[str, Any] = {
         "index": index,

@@ -24,8 +24,9 @@ from app.storage.prompt_index import FailedBefore, Following, Leading
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from app.prompt_cache.commit import Landed
     from app.prompt_cache.ledger import Ledger
-    from app.prompt_cache.painter import Landed, Painter
+    from app.prompt_cache.painter import Painter
     from app.prompt_cache.pictures import Pictures
     from app.prompt_cache.prompt_key import PromptKey
     from app.prompt_cache.single_flight import Flight, SingleFlight

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from app.errors import NotFound, StillGenerating
+from app.prompt_cache.commit import Landed
 from app.prompt_cache.entry import PromptEntry
 from app.prompt_cache.failures import belongs_to
 from app.prompt_cache.lease import Lease
-from app.prompt_cache.painter import Landed
 from app.prompt_cache.single_flight import WRITER
 from app.storage.prompt_index import Leading
 
