@@ -87,12 +87,26 @@ class Committer:
         image: Image,
         lease: Lease,
         replacing: Manifest | None,
+        *,
+        is_served: bool = False,
     ) -> Landed:
         """Have *entry*, whose picture is kept, win or adopt what has won.
 
-        *replacing* is the manifest that was read before the painting began.
+        *replacing* is the manifest that was read before the painting began;
+        *is_served* says that its entry still answers requests.
         """
-        winner = await self._offered(lambda: self._settle(entry, lease, replacing))
+
+        async def settle() -> PromptEntry:
+            await self._regain(entry, lease)
+            if is_served:
+                await self._withdraw(entry.prompt_hash)
+            return await self.ledger.commit(entry, replacing)
+
+        try:
+            winner = await self._offered(settle)
+        except CacheUnavailable:
+            await self._discard(entry)
+            raise
         if winner.generation_id != entry.generation_id:
             logger.warning("late picture refused", extra=_named(entry))
             await self._discard(entry)
@@ -100,17 +114,16 @@ class Committer:
             return Landed(winner, is_adopted=True)
         self.pictures.keep(entry, image.data)
         replaced = replacing.entry if replacing else None
-        if await self.publish(entry, lease, replaced) and replaced is not None:
-            # Not before the entry has left it: a reader must not find nothing,
-            # nor another replica's hot tier go on with what the ledger lost.
+        await self.publish(entry, lease, replaced)
+        if replaced is not None:
+            # Its entry went before: no reader finds nothing, and no hot tier
+            # of another replica goes on with it.
             self.pictures.forget(replaced)
             await self._discard(replaced)
         return Landed(entry, image.data, entry.generation_id)
 
-    async def _settle(
-        self, entry: PromptEntry, lease: Lease, replacing: Manifest | None
-    ) -> PromptEntry:
-        """Write the manifest under the lease; return the entry that won.
+    async def _regain(self, entry: PromptEntry, lease: Lease) -> None:
+        """Hold the lease again before anything is written under it.
 
         1. A leads, pays and stalls past its lease. 2. B leads and commits, or
         purges. 3. A wakes: it may write only when it holds the lease again,
@@ -122,7 +135,18 @@ class Committer:
         if not await lease.regain(self.landings, seconds):
             await self._discard(entry)
             raise StillGenerating("Another replica is painting this picture.")
-        return await self.ledger.commit(entry, replacing)
+
+    async def _withdraw(self, prompt_hash: str) -> None:
+        """Take away the entry that is about to be replaced; its hits stay.
+
+        1. A refresh replaces the manifest. 2. Redis goes away. 3. It comes back
+        with the old entry, and nobody restores what is there: some would see
+        the old picture for ever, others the new one. So the entry goes first;
+        for as long as Redis is away, nothing is replaced.
+        """
+        (seen,) = await self.index.peek([prompt_hash])
+        if seen is not None:
+            await self.index.drop(prompt_hash, seen.record)
 
     async def publish(
         self, entry: PromptEntry, lease: Lease, replaced: PromptEntry | None = None
@@ -155,13 +179,13 @@ class Committer:
             logger.warning("picture is orphaned", extra={"image_id": entry.image_id})
 
     async def _offered(self, store: Callable[[], Awaitable[T]]) -> T:
-        """Try what writes to the ledger until it is taken, within the bound."""
+        """Try what writes to the ledger until it is done, within the bound."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.storing_at_most.total_seconds()
         while True:
             try:
                 return await store()
-            except StorageUnavailable:
+            except (StorageUnavailable, CacheUnavailable):
                 if loop.time() > deadline:
                     logger.exception("a picture that was paid for is lost")
                     raise

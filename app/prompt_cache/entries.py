@@ -156,7 +156,9 @@ class PromptEntries:
                 and await self.painter.restore(current, lease)
             ):
                 return Landed(current)
-            return await self.painter.paint(seen.entry.key, flight, lease, manifest)
+            return await self.painter.paint(
+                seen.entry.key, flight, lease, manifest, is_served=True
+            )
 
         await self.refreshes.join(prompt_hash, lead, acquire, wait_seconds=wait_seconds)
         return await self.get(project, prompt_hash)

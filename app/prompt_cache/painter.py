@@ -80,8 +80,14 @@ class Painter:
         flight: Flight[Landed],
         lease: Lease,
         replacing: Manifest | None,
+        *,
+        is_served: bool = False,
     ) -> Landed:
-        """Ask the provider, commit what it gave, or remember why it did not."""
+        """Ask the provider, commit what it gave, or remember why it did not.
+
+        *is_served* says that the picture of *replacing* is there, and that its
+        entry goes on until the new one is committed.
+        """
         progress = Progress()
         record = GenerationRecord(
             generation_id=flight.generation_id,
@@ -91,12 +97,13 @@ class Painter:
         )
         try:
             async with self.generations.recorded(record, progress):
+                flight.announce()
                 async with lease.kept():
                     painting = await self._ask(key, lease, progress)
                     entry = _entry_of(key, painting, flight.generation_id)
                     await self.committer.keep(entry, painting.image)
                 landed = await self.committer.commit(
-                    entry, painting.image, lease, replacing
+                    entry, painting.image, lease, replacing, is_served=is_served
                 )
         except BaseException as failure:
             kind = type(failure).__name__

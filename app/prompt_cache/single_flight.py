@@ -32,6 +32,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Whoever won't wait waits this long for the generation's id: Redis and the
+# ledger have answered by then, or are away.
+ROLE_KNOWN_WITHIN_SECONDS = 2.0
+
 Acquire = Callable[[str], Awaitable[object]]
 """Asks for the lease under a token: a verdict of `PromptIndex.acquire`."""
 
@@ -64,6 +68,9 @@ class Flight(Generic[T]):
     def lead(self) -> None:
         """Note that the flight leads."""
         self.leader_id = self.generation_id
+
+    def announce(self) -> None:
+        """Tell those who won't wait the generation's id: it can be asked about."""
         self.role_known.set()
 
     def follow(self, holder: str) -> None:
@@ -136,7 +143,11 @@ class SingleFlight(Generic[T]):
             role = asyncio.ensure_future(flight.role_known.wait())
             try:
                 either: list[asyncio.Future[Any]] = [flight.landed, role]
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    either,
+                    timeout=ROLE_KNOWN_WITHIN_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
             finally:
                 role.cancel()
         if flight.landed.done():

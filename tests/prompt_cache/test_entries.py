@@ -280,22 +280,25 @@ async def test_a_refresh_replaces_the_picture_and_keeps_the_hits(
 async def test_the_old_picture_is_served_until_the_new_one_is_committed(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A refresh takes nobody's picture away, on any replica, at any moment."""
+    """Nobody loses a picture to a refresh; in its last step readers wait for it."""
     old = await ask(replica)
     painting = world.provider.before("paint")
     committing = world.index.before("commit")
     refreshing = asyncio.create_task(refresh(replica))
-    for gate in (painting, committing):
-        await gate.reached()
-        for reader in (replica, another):
-            reader.hot_tier._pictures.clear()
-            answer = await ask(reader)
-            assert answer.entry.image_id == old.entry.image_id
-            assert await reader.cache.read(answer) == a_picture(1)
-        gate.open()
+    await painting.reached()
+    for reader in (replica, another):
+        reader.hot_tier._pictures.clear()
+        answer = await ask(reader)
+        assert answer.entry.image_id == old.entry.image_id
+        assert await reader.cache.read(answer) == a_picture(1)
+    painting.open()
+    await committing.reached()
+    readers = [asyncio.create_task(ask(reader)) for reader in (replica, another)]
+    committing.open()
 
     new = (await refreshing).entry
-    assert (await ask(another)).entry.image_id == new.image_id
+    answers = await asyncio.gather(*readers)
+    assert {answer.entry.image_id for answer in answers} == {new.image_id}
 
 
 async def test_refreshes_that_overlap_are_one_payment(
@@ -378,14 +381,13 @@ async def test_a_refresh_of_what_is_purged_meanwhile_says_so(
     assert world.provider.count == 1
 
 
-async def test_a_refresh_while_redis_goes_away_is_finished_by_the_next(
+async def test_a_refresh_whose_entry_is_not_written_is_restored_from_the_ledger(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The old picture stays where the new entry could not be written.
+    """Redis goes away between manifest and entry: afterwards all see the new one.
 
-    Else other replicas would go on with it out of their hot tiers. The next
-    refresh finds the new picture in the ledger, writes its entry and pays
-    nothing.
+    The old entry went before the manifest was replaced, so that whoever asks
+    next restores what the ledger has, and pays nothing.
     """
     old = await ask(replica)
     away = world.index.before("commit")
@@ -397,26 +399,60 @@ async def test_a_refresh_while_redis_goes_away_is_finished_by_the_next(
         await refreshing
     world.index.is_away = False
     world.index.expire_lease(LIGHTHOUSE.hash)
+
     answer = await ask(another)
-    assert answer.entry.image_id == old.entry.image_id
-    assert await another.cache.read(answer) == a_picture(1)
 
-    seen = await refresh(another)
+    assert answer.entry.image_id != old.entry.image_id
+    assert await another.cache.read(answer) == a_picture(2)
+    assert (await ask(replica)).entry.image_id == answer.entry.image_id
+    assert world.provider.count == 2
+    assert len(world.images) == 1
 
+
+async def test_a_refresh_replaces_nothing_while_redis_is_away(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Everybody sees the old picture until Redis is back, and then the new one."""
+    old = await ask(replica)
+    painting = world.provider.before("paint")
+    refreshing = asyncio.create_task(refresh(replica))
+    await painting.reached()
+    world.index.is_away = True
+    painting.open()
+    during = await ask(another)
+    world.index.is_away = False
+    seen = await refreshing
+
+    assert during.entry.image_id == old.entry.image_id
     assert seen.entry.image_id != old.entry.image_id
-    assert (await ask(replica)).entry.image_id == seen.entry.image_id
+    assert (await ask(another)).entry.image_id == seen.entry.image_id
     assert world.provider.count == 2
 
 
-async def test_a_purge_after_an_unfinished_refresh_removes_both_pictures(
+async def test_a_refresh_gives_up_where_redis_stays_away(world: World) -> None:
+    """Nothing is replaced, the new picture is removed, and the error is told."""
+    replica = a_prompt_cache(world, storing_at_most=timedelta(0))
+    old = await ask(replica)
+    painting = world.provider.before("paint")
+    refreshing = asyncio.create_task(refresh(replica))
+    await painting.reached()
+    world.index.is_away = True
+    painting.open()
+    with pytest.raises(CacheUnavailable):
+        await refreshing
+    world.index.is_away = False
+
+    assert (await ask(replica)).entry.image_id == old.entry.image_id
+    assert len(world.images) == 1
+
+
+async def test_a_purge_after_an_unfinished_refresh_leaves_nothing(
     world: World, replica: Replica
 ) -> None:
-    """A purge knows the picture of the entry and that of the manifest."""
+    """A purge knows the picture of the manifest, whatever became of its entry."""
     await ask(replica)
     world.index.fail_next("commit")
-    seen = await refresh(replica)
-    assert len(world.images) == 2
-    assert seen.entry.image_id is not None
+    await refresh(replica)
 
     await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
 

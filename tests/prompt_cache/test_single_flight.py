@@ -48,6 +48,7 @@ class Work:
     async def __call__(self, flight: Flight[str], lease: Lease) -> str:
         """Paint."""
         self.count += 1
+        flight.announce()
         await self.gate.passed()
         if isinstance(self._comes_to, Exception):
             raise self._comes_to

@@ -31,7 +31,7 @@ return {found[1], found[2], redis.call('GET', KEYS[2])}
 # KEYS entry, failure, lease. ARGV token, milliseconds.
 ACQUIRE = Script.of("""\
 #!lua
-if redis.call('EXISTS', KEYS[1]) == 1 then return {'painted'} end
+if redis.call('HEXISTS', KEYS[1], 'r') == 1 then return {'painted'} end
 local failure = redis.call('GET', KEYS[2])
 if failure then return {'failed', failure, redis.call('PTTL', KEYS[2])} end
 local holder = redis.call('GET', KEYS[3])
@@ -95,11 +95,11 @@ if redis.call('GET', KEYS[4]) ~= ARGV[1] then return -1 end
 return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 """)
 
-# KEYS entry. ARGV record. Compare and delete: the hits stay and count on.
+# KEYS entry. ARGV record. Compare and delete: hits and last access stay.
 DROP = Script.of("""\
 #!lua flags=allow-oom
 if redis.call('HGET', KEYS[1], 'r') ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
+return redis.call('HDEL', KEYS[1], 'r')
 """)
 
 # KEYS statistics, by recency, by hits, batch. ARGV batch number, number of
