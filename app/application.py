@@ -16,6 +16,7 @@ from app.api.auth import Authenticator
 from app.api.dependencies import DEPENDENCIES, Dependencies
 from app.api.lifecycle import Lifecycle
 from app.api.middlewares import install
+from app.api.prompt_keys import PromptKeys
 from app.api.routes import ROUTES
 from app.api.services import SERVICES, Services
 from app.generation.models import build_models
@@ -143,7 +144,9 @@ async def open_services(
 
         # A picture with an address.
         transient_images = TransientImages(
-            RedisTransientImages(commands=redis.commands, blobs=redis.blobs),
+            RedisTransientImages(
+                commands=redis.commands, slices=redis.slices, blobs=redis.blobs
+            ),
             base_url=settings.base_url,
             max_image_bytes=settings.max_image_bytes,
             default_ttl_seconds=settings.transient_ttl_seconds,
@@ -213,6 +216,7 @@ async def open_services(
             Services(
                 authenticator=_authenticator(settings),
                 models=models,
+                prompt_keys=PromptKeys(models),
                 cache=cache,
                 entries=entries,
                 ledger=ledger,

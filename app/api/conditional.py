@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
@@ -132,6 +133,7 @@ def parse_date(text: str) -> datetime | None:
     return None
 
 
+@lru_cache(4096)
 def format_date(moment: datetime) -> str:
     """Return *moment* (aware) as an HTTP-date, without its fraction of a second."""
     return format_datetime(moment.astimezone(UTC), usegmt=True)

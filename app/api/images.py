@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from app.api.bodies import PICTURE_HEADERS, send_stream
 from app.api.conditional import decide, format_date
@@ -107,7 +108,7 @@ async def _send(
             size=stored.size,
         )
         if decision.status == 304:  # noqa: PLR2004 - an HTTP status
-            return not_modified(headers)
+            return not_modified(CIMultiDict(headers))
         if decision.status == 416:  # noqa: PLR2004 - an HTTP status
             del headers["Content-Type"]
             request[ERROR_HEADERS] = headers

@@ -65,6 +65,10 @@ async def look(request: web.Request) -> web.StreamResponse:
 
 
 def _key_from_query(request: web.Request, services: Services) -> PromptKey:
+    query = request.raw_path.partition("?")[2]
+    if not services.authenticator.is_off and "sig=" not in query:
+        project = services.authenticator.authenticate(request).project
+        return services.prompt_keys.of_query(project, query)
     project, given = _project_and_query(request, services, QUERY_PARAMETERS)
     return PromptKey(project, from_query(given, services.models))
 
@@ -125,7 +129,7 @@ async def _send(
             decision = Decision(200)
         case 416:
             del headers["Content-Type"]
-            request[ERROR_HEADERS] = headers
+            request[ERROR_HEADERS] = dict(headers)
             raise RangeNotSatisfiable(entry.size)
     if decision.byte_range is not None:
         headers["Content-Range"] = decision.content_range(entry.size) or ""

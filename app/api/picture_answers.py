@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
+from cachetools import LRUCache
+from multidict import CIMultiDict
 
 from app.api.bodies import PICTURE_HEADERS, send_bytes, send_stream
 from app.api.conditional import format_date
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from app.api.conditional import Decision
     from app.prompt_cache.cache import Answer, PromptCache
+    from app.prompt_cache.entry import PromptEntry
 
 PERMALINKS = "/api/v1/images/"
 A_YEAR = "public, max-age=31536000"
@@ -29,35 +32,49 @@ CACHE_STATUS = {
 }
 
 
-def live_headers(answer: Answer) -> dict[str, str]:
+def live_headers(answer: Answer) -> CIMultiDict[str]:
     """Return the headers of a live answer but its length."""
     entry = answer.entry
+    stable = _of_picture.get(entry.image_id)
+    if stable is None:
+        stable = _of_picture[entry.image_id] = _headers_of_picture(entry)
+    headers = stable.copy()
     is_miss = answer.outcome is Outcome.MISS
-    headers = {
-        "Content-Type": entry.media_type,
-        "Cache-Control": A_YEAR,
-        "ETag": f'"{entry.digest}"',
-        "Last-Modified": format_date(entry.created_at),
-        "Accept-Ranges": "bytes",
-        "X-Cache-Status": "MISS" if is_miss else "HIT",
-        "X-Image-Id": entry.image_id,
-        "X-Prompt-Hash": entry.prompt_hash,
-        "X-Model": entry.model,
-        "Content-Location": f"{PERMALINKS}{entry.storage_key}",
-        "Cache-Status": CACHE_STATUS[answer.outcome],
-        "Vary": LIVE_VARY,
-        **PICTURE_HEADERS,
-    }
+    headers["X-Cache-Status"] = "MISS" if is_miss else "HIT"
+    headers["Cache-Status"] = CACHE_STATUS[answer.outcome]
     if answer.hits is not None:
         headers["X-Cache-Hit-Count"] = str(answer.hits)
     if answer.generation_id is not None:
         headers["X-Generation-Id"] = answer.generation_id
+    return headers
+
+
+# What is the same in every answer with a picture, by its image id.
+_of_picture: LRUCache[str, CIMultiDict[str]] = LRUCache(2048)
+
+
+def _headers_of_picture(entry: PromptEntry) -> CIMultiDict[str]:
+    headers = CIMultiDict(
+        {
+            "Content-Type": entry.media_type,
+            "Cache-Control": A_YEAR,
+            "ETag": f'"{entry.digest}"',
+            "Last-Modified": format_date(entry.created_at),
+            "Accept-Ranges": "bytes",
+            "X-Image-Id": entry.image_id,
+            "X-Prompt-Hash": entry.prompt_hash,
+            "X-Model": entry.model,
+            "Content-Location": f"{PERMALINKS}{entry.storage_key}",
+            "Vary": LIVE_VARY,
+            **PICTURE_HEADERS,
+        }
+    )
     if entry.is_placeholder:
         headers["X-Placeholder"] = "true"
     return headers
 
 
-def not_modified(headers: dict[str, str]) -> web.Response:
+def not_modified(headers: CIMultiDict[str]) -> web.Response:
     """Return a 304 with what the 200 would have said (RFC 9110, 15.4.5)."""
     del headers["Content-Type"]
     return web.Response(status=304, headers=headers)
@@ -67,7 +84,7 @@ async def send_picture(
     request: web.Request,
     cache: PromptCache,
     answer: Answer,
-    headers: dict[str, str],
+    headers: CIMultiDict[str],
     decision: Decision,
 ) -> web.StreamResponse:
     """Send the bytes of an answer, or the range of them that was decided on."""

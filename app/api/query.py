@@ -28,7 +28,11 @@ def read_query(request: web.Request, allowed: Collection[str]) -> dict[str, str]
     Raises `InvalidParameter` for a name that is not in *allowed*, a repeated
     or empty one, a broken percent escape and bytes that are not UTF-8.
     """
-    _, _, text = request.raw_path.partition("?")
+    return parse_query(request.raw_path.partition("?")[2], allowed)
+
+
+def parse_query(text: str, allowed: Collection[str]) -> dict[str, str]:
+    """Do the same for the *text* of a query."""
     parameters: dict[str, str] = {}
     for segment in text.split("&"):
         if not segment:

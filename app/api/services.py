@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from app.api.auth import Authenticator
+    from app.api.prompt_keys import PromptKeys
     from app.prompt_cache.cache import PromptCache
     from app.prompt_cache.entries import PromptEntries
     from app.prompt_cache.generations import Generations
@@ -25,6 +26,7 @@ class Services:
 
     authenticator: Authenticator
     models: Container[str]
+    prompt_keys: PromptKeys
     cache: PromptCache
     entries: PromptEntries
     ledger: Ledger

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
-
-from cachetools import LRUCache
 
 from app.errors import CacheUnavailable, StillGenerating, StorageUnavailable
 from app.prompt_cache.entry import PromptEntry
@@ -82,10 +81,6 @@ class PromptCache:
     statistics: Statistics
     metrics: Metrics
     lease_for: timedelta
-    # Records that were decoded lately: a popular one is decoded once.
-    decoded: LRUCache[bytes, PromptEntry] = field(
-        default_factory=lambda: LRUCache(DECODED_RECORDS), init=False, repr=False
-    )
 
     async def get_or_generate(self, key: PromptKey, *, wait_seconds: float) -> Answer:
         """Return the picture of a prompt, painting it if nobody has.
@@ -139,8 +134,9 @@ class PromptCache:
 
     async def read(self, answer: Answer) -> bytes | None:
         """Return the bytes of an answer that are at hand or few, else None."""
-        if answer.data is not None:
-            return answer.data
+        at_hand = answer.data or self.pictures.at_hand(answer.entry)
+        if at_hand is not None:
+            return at_hand
         async with self._noticing_loss(answer):
             return await self.pictures.read(answer.entry)
 
@@ -182,7 +178,7 @@ class PromptCache:
             return await self._find_in_ledger(key)
         if counted is None:
             return None
-        entry = self._decode(key.hash, counted.record)
+        entry = _decoded(key.hash, counted.record)
         outcome = Outcome.HIT
         if has_waited:
             outcome = Outcome.COALESCED
@@ -282,8 +278,6 @@ class PromptCache:
     async def _is_known(self, key: PromptKey) -> bool:
         return (await self.index.peek([key.hash]))[0] is not None
 
-    def _decode(self, prompt_hash: str, record: bytes) -> PromptEntry:
-        entry = self.decoded.get(record)
-        if entry is None:
-            entry = self.decoded[record] = PromptEntry.from_record(prompt_hash, record)
-        return entry
+
+# A popular record is decoded once.
+_decoded = lru_cache(DECODED_RECORDS)(PromptEntry.from_record)

@@ -6,6 +6,7 @@ picture is never a whole answer.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from hashlib import sha256
@@ -39,6 +40,7 @@ class Pictures:
         self._ledger = ledger
         self._hot_tier = hot_tier
         self._collecting: dict[str, int] = {}
+        self._readings: dict[str, asyncio.Future[bytes]] = {}
 
     def keep(self, entry: PromptEntry, data: bytes) -> None:
         """Keep a picture's bytes at hand."""
@@ -60,6 +62,38 @@ class Pictures:
         data = self.at_hand(entry)
         if data is not None or entry.size > SMALL_BYTES:
             return data
+        while (reading := self._readings.get(entry.image_id)) is not None:
+            try:
+                return await asyncio.shield(reading)
+            except asyncio.CancelledError:
+                if not reading.cancelled():
+                    raise
+                # Whoever was reading has gone away: it is somebody else's turn.
+        return await self._read_for_all(entry)
+
+    async def _read_for_all(self, entry: PromptEntry) -> bytes:
+        """Read a picture once for everybody who asks for it meanwhile.
+
+        After a painting the waiters of another replica all ask at once.
+        """
+        reading = asyncio.get_running_loop().create_future()
+        self._readings[entry.image_id] = reading
+        try:
+            data = await self._read_now(entry)
+        except asyncio.CancelledError:
+            reading.cancel()
+            raise
+        except Exception as error:
+            reading.set_exception(error)
+            # Retrieved: perhaps nobody else was waiting.
+            reading.exception()
+            raise
+        finally:
+            del self._readings[entry.image_id]
+        reading.set_result(data)
+        return data
+
+    async def _read_now(self, entry: PromptEntry) -> bytes:
         # Not as a stream: those may be held by slow readers, all of them.
         data = await self._ledger.read_image(entry.storage_key)
         if data is None:

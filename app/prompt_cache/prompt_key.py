@@ -9,7 +9,7 @@ concatenated, truncated or folded, so different values never meet.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,17 @@ class Parameters:
 
     def as_json(self) -> dict[str, Any]:
         """Return every parameter by its name."""
-        return asdict(self)
+        # By hand: `asdict` copies deeply and takes ten times as long.
+        return {
+            "prompt": self.prompt,
+            "model": self.model,
+            "aspect_ratio": self.aspect_ratio,
+            "width": self.width,
+            "height": self.height,
+            "seed": self.seed,
+            "variant": self.variant,
+            "references": self.references,
+        }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Parameters:

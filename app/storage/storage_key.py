@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from uuid import UUID
 
 from app.errors import InvalidParameter, InvalidStorageKey
@@ -31,18 +32,27 @@ class Project:
     @classmethod
     def parse(cls, text: str, *, parameter: str = "project") -> Project:
         """Read `org/project`; raises `InvalidParameter` naming *parameter*."""
-        org, slash, name = text.partition("/")
-        if not slash or not _SEGMENT.fullmatch(org) or not _SEGMENT.fullmatch(name):
+        try:
+            return _project(text)
+        except ValueError:
             raise InvalidParameter(
                 parameter,
                 f"{parameter} must be org/project, each part 1 to 63 lower-case "
                 "letters, digits, hyphens and underscores, starting with a letter "
                 "or a digit.",
-            )
-        return cls(org, name)
+            ) from None
 
     def __str__(self) -> str:
         return f"{self.org}/{self.name}"
+
+
+# Each request of a project names it; what is malformed is not remembered.
+@lru_cache(4096)
+def _project(text: str) -> Project:
+    org, slash, name = text.partition("/")
+    if not slash or not _SEGMENT.fullmatch(org) or not _SEGMENT.fullmatch(name):
+        raise ValueError(text)
+    return Project(org, name)
 
 
 @dataclass(frozen=True, slots=True)

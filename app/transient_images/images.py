@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.storage.transient_shelf import TransientShelf
 
 # What a reader holds of a picture at a time, however slow it is.
-SLICE_BYTES = 1024 * 1024
+SLICE_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)

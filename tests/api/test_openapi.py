@@ -337,6 +337,7 @@ def locked_up() -> web.Application:
     app[SERVICES] = Services(
         authenticator=Authenticator("an admin key of a lighthouse keeper"),
         models=(),
+        prompt_keys=nothing,
         cache=nothing,
         entries=nothing,
         ledger=nothing,

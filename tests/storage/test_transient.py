@@ -85,7 +85,10 @@ def meddled_shelf(
 ) -> RedisTransientImages:
     """Return the shelf of a replica with trouble."""
     return RedisTransientImages(
-        commands=meddler.on(redis.commands), blobs=meddler.on(redis.blobs), **options
+        commands=meddler.on(redis.commands),
+        slices=meddler.on(redis.slices),
+        blobs=meddler.on(redis.blobs),
+        **options,
     )
 
 

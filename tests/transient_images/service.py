@@ -87,6 +87,7 @@ async def running(
         app[SERVICES] = Services(
             authenticator=Authenticator(KEY if auth else None),
             models=(),
+            prompt_keys=unused,
             cache=unused,
             entries=unused,
             ledger=unused,

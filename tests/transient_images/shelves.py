@@ -23,7 +23,10 @@ def picture(size: int = 100, fill: bytes = b".") -> bytes:
 def shelf_on(connections: RedisConnections, **options: Any) -> RedisTransientImages:
     """Return the adapter, as a replica has it."""
     return RedisTransientImages(
-        commands=connections.commands, blobs=connections.blobs, **options
+        commands=connections.commands,
+        slices=connections.slices,
+        blobs=connections.blobs,
+        **options,
     )
 
 

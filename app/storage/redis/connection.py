@@ -1,7 +1,7 @@
 """How Redis is reached, and how its absence is noticed.
 
-Three clients over one address, so that large pictures never stand before a
-lease renewal: `commands`, `blobs`, `leases`. Every wait is bounded, and
+Several clients over one address, so that large pictures never stand before a
+lease renewal or a look-up. Every wait is bounded, and
 whatever goes wrong is one `CacheUnavailable`; only `CacheFull` is told apart.
 """
 
@@ -242,9 +242,14 @@ _AWAY_SIGNS = (
 
 @dataclass(frozen=True, slots=True)
 class RedisConnections:
-    """The kinds of traffic; the first two share a breaker."""
+    """The kinds of traffic; all but the leases share a breaker.
+
+    *commands* and *slices*, which are small parts of pictures, share round
+    trips; *blobs* are whole pictures.
+    """
 
     commands: RedisConnection
+    slices: RedisConnection
     blobs: RedisConnection
     leases: RedisConnection
     subscriber: Client
@@ -275,22 +280,27 @@ async def open_redis(url: str) -> AsyncIterator[RedisConnections]:
             await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=2)
         )
         stack.push_async_callback(breaker.aclose)
-        commands = await client("commands", COMMAND_TIMEOUT_SECONDS, max_connections=80)
-        round_trips: RoundTrips | None = None
-        if isinstance(commands, Redis):
-            # The slots of a Cluster lie behind many connections: it goes without.
-            round_trips = RoundTrips(
-                commands.connection_pool, timeout_seconds=COMMAND_TIMEOUT_SECONDS
-            )
-            stack.push_async_callback(round_trips.aclose)
-        yield RedisConnections(
-            commands=RedisConnection(
-                commands,
+
+        async def sharing(name: str) -> RedisConnection:
+            own = await client(name, COMMAND_TIMEOUT_SECONDS, max_connections=80)
+            round_trips: RoundTrips | None = None
+            if isinstance(own, Redis):
+                # A Cluster's slots lie behind many connections: it goes without.
+                round_trips = RoundTrips(
+                    own.connection_pool, timeout_seconds=COMMAND_TIMEOUT_SECONDS
+                )
+                stack.push_async_callback(round_trips.aclose)
+            return RedisConnection(
+                own,
                 round_trips=round_trips,
                 breaker=breaker,
                 at_once=64,
                 timeout_seconds=COMMAND_TIMEOUT_SECONDS,
-            ),
+            )
+
+        yield RedisConnections(
+            commands=await sharing("commands"),
+            slices=await sharing("slices"),
             blobs=RedisConnection(
                 await client(
                     "blobs",

@@ -47,6 +47,9 @@ SWEPT_AT_ONCE = 500
 # Of the connection's places; thousands of ids must not take them all.
 UNLINKED_AT_ONCE = 8
 
+# Up to here a part of a picture may stand before another's on one connection.
+SLICE_AT_MOST_BYTES = 262_144
+
 
 class RedisTransientImages:
     """The shelf; an upload that is not done after *finish_within* is undone."""
@@ -55,10 +58,12 @@ class RedisTransientImages:
         self,
         *,
         commands: RedisConnection,
+        slices: RedisConnection,
         blobs: RedisConnection,
         finish_within: timedelta = FINISH_WITHIN,
     ) -> None:
         self._commands = commands
+        self._slices = slices
         self._blobs = blobs
         self._finish_within = finish_within
 
@@ -110,7 +115,8 @@ class RedisTransientImages:
 
     async def read(self, image_id: str, first: int, last: int) -> bytes:
         """Return the bytes from *first* to *last*; fewer where they are gone."""
-        data: bytes = await self._blobs.execute(
+        is_slice = 0 <= last - first < SLICE_AT_MOST_BYTES
+        data: bytes = await (self._slices if is_slice else self._blobs).execute(
             "GETRANGE", keys.transient_bytes(image_id), first, last
         )
         return data
