@@ -1,0 +1,116 @@
+"""Random faults: replicas, Redis, the object store and the provider."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.faults.history import Fault, Kind
+from tests.faults.turmoil import PAINTING_SECONDS
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from tests.faults.turmoil import Turmoil
+    from tests.servers import S3Server
+
+Faults = list[tuple[int, Callable[[], Awaitable[None]]]]
+"""What may happen, and how often against the others."""
+
+
+@dataclass(frozen=True)
+class Breakages:
+    """Breaks what *turmoil* runs over, and notes it there."""
+
+    turmoil: Turmoil
+    store: S3Server
+    random: Random
+    lease_seconds: float
+
+    async def replicas(self, stops_at: float) -> None:
+        """Kill and pause replicas until a moment of the monotonic clock."""
+        await self._break([(3, self._kill), (2, self._pause)], stops_at)
+
+    async def dependencies(self, stops_at: float) -> None:
+        """Break what they depend on, one at a time, until that moment."""
+        faults: Faults = [
+            (2, self._flush),
+            (2, self._restart_redis),
+            (2, self._freeze_redis),
+            (2, self._freeze_store),
+            (1, self._fail_provider),
+            (1, self._slow_provider),
+        ]
+        await self._break(faults, stops_at)
+
+    async def _break(self, faults: Faults, stops_at: float) -> None:
+        weights, happens = zip(*faults, strict=True)
+        while True:
+            await asyncio.sleep(self.random.uniform(0.3, 1.2))
+            if time.monotonic() > stops_at:
+                return
+            await self.random.choices(happens, weights)[0]()
+
+    def _note(self, kind: Kind, began: float, replica: int | None = None) -> None:
+        self.turmoil.history.faults.append(
+            Fault(kind=kind, began=began, ended=time.time(), replica=replica)
+        )
+
+    async def _kill(self) -> None:
+        number = self.turmoil.pick(self.random)
+        killed = self.turmoil.alive.pop(number)
+        began = time.time()
+        await killed.kill()
+        self._note(Kind.REPLICA_KILLED, began, number)
+        (started,) = await self.turmoil.place.start(1, ready=False)
+        self.turmoil.welcome(started)
+
+    async def _pause(self) -> None:
+        number = self.turmoil.pick(self.random)
+        began = time.time()
+        self.turmoil.alive[number].pause()
+        await asyncio.sleep(self.lease_seconds * self.random.uniform(0.3, 2.5))
+        self.turmoil.alive[number].resume()
+        self._note(Kind.REPLICA_PAUSED, began, number)
+
+    async def _flush(self) -> None:
+        began = time.time()
+        await self.turmoil.place.seen_redis.flushall()
+        self._note(Kind.REDIS_FLUSHED, began)
+
+    async def _restart_redis(self) -> None:
+        began = time.time()
+        self.turmoil.place.redis.kill()
+        await asyncio.sleep(self.random.uniform(0.1, 4.0))
+        await asyncio.to_thread(self.turmoil.place.redis.start)
+        self._note(Kind.REDIS_RESTARTED, began)
+
+    async def _freeze_redis(self) -> None:
+        began = time.time()
+        self.turmoil.place.redis.freeze()
+        await asyncio.sleep(self.random.uniform(0.5, 4.0))
+        self.turmoil.place.redis.thaw()
+        self._note(Kind.REDIS_FROZEN, began)
+
+    async def _freeze_store(self) -> None:
+        began = time.time()
+        self.store.freeze()
+        await asyncio.sleep(self.random.uniform(0.5, 3.0))
+        self.store.thaw()
+        self._note(Kind.STORE_FROZEN, began)
+
+    async def _fail_provider(self) -> None:
+        await self._behave(Kind.PROVIDER_FAILS, "server_error", 0.05)
+
+    async def _slow_provider(self) -> None:
+        await self._behave(Kind.PROVIDER_SLOW, "ok", 3 * self.lease_seconds)
+
+    async def _behave(self, kind: Kind, mode: str, delay_seconds: float) -> None:
+        began = time.time()
+        await self.turmoil.place.provider.behave(mode, delay_seconds=delay_seconds)
+        await asyncio.sleep(self.random.uniform(0.3, 1.5))
+        await self.turmoil.place.provider.behave("ok", delay_seconds=PAINTING_SECONDS)
+        self._note(kind, began)

@@ -1,0 +1,183 @@
+"""`python -m tests.faults.chaos`: everything at once, for a while, by chance.
+
+Real replicas, Redis, MinIO and a fake provider as processes; clients that
+ask, herd, refresh, purge and reset; replicas that are killed and paused, a
+Redis that is frozen, flushed and restarted, a store that freezes, a provider
+that fails and dawdles. Then the history is checked. Exit status 1 if a
+promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+from tqdm import tqdm
+
+from app.prompt_cache.entry import PromptEntry
+from tests.faults.breakages import Breakages
+from tests.faults.history import Call, History, Op
+from tests.faults.installation import installation
+from tests.faults.place import until
+from tests.faults.promises import violations
+from tests.faults.report import report
+from tests.faults.turmoil import PAINTING_SECONDS, Turmoil
+from tests.servers import object_store_server
+
+if TYPE_CHECKING:
+    from tests.faults.place import Place
+    from tests.servers import S3Server
+
+LEASE_SECONDS = 1.5
+WAIT_SECONDS = 8.0
+# Beside the wait for a painting: a look-up, the ledger, the way of the bytes,
+# and what two cores with all of this on them add.
+OVERHEAD_SECONDS = 6.0
+
+
+async def chaos(
+    folder: Path,
+    store: S3Server,
+    *,
+    seed: int,
+    seconds: float,
+    replicas: int = 3,
+    clients: int = 8,
+) -> History:
+    """Run for *seconds* and return what happened, to be checked."""
+    history = History(deadline_seconds=WAIT_SECONDS + OVERHEAD_SECONDS)
+    async with installation(
+        folder,
+        store,
+        replicas=replicas,
+        LEASE_SECONDS=str(LEASE_SECONDS),
+        WAIT_TIMEOUT_SECONDS=str(WAIT_SECONDS),
+    ) as place:
+        turmoil = Turmoil(place, history)
+        for replica in place.replicas:
+            turmoil.welcome(replica)
+        breakages = Breakages(turmoil, store, Random(seed), LEASE_SECONDS)
+        await place.provider.behave("ok", delay_seconds=PAINTING_SECONDS)
+        stops_at = time.monotonic() + seconds
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(clients):
+                    random = Random(f"{seed} {number}")
+                    tasks.create_task(turmoil.client(random, stops_at))
+                tasks.create_task(breakages.replicas(stops_at))
+                tasks.create_task(breakages.dependencies(stops_at))
+        finally:
+            store.thaw()
+        await _settle(turmoil)
+        await _look_around(place, history)
+    return history
+
+
+async def _settle(turmoil: Turmoil) -> None:
+    """Wait until nothing is painted any more, then ask every replica for all."""
+    place, history = turmoil.place, turmoil.history
+    for replica in turmoil.alive.values():
+        await replica.until_ready()
+
+    async def nothing_is_held() -> bool:
+        return not await place.leases()
+
+    try:
+        await until(nothing_is_held, within_seconds=WAIT_SECONDS + OVERHEAD_SECONDS)
+    except TimeoutError:
+        history.left_behind.append(
+            f"leases that nobody releases: {await place.leases()}"
+        )
+    for prompt in history.pictures_of():
+        await asyncio.gather(
+            *(turmoil.ask(Op.GET, prompt, number) for number in turmoil.alive)
+        )
+
+
+async def _look_around(place: Place, history: History) -> None:
+    """Note the provider's calls, and what does not fit in Redis and the store."""
+    async with place.clients.session.get(f"{place.provider.origin}/_calls") as answer:
+        calls = (await answer.json())["calls"]
+    history.calls += [
+        Call(
+            prompt=call["prompt"],
+            began=call["started_at"],
+            ended=call["ended_at"] or time.time(),
+            failed=call["mode"] != "ok",
+        )
+        for call in calls
+    ]
+    for key in await place.entries():
+        record: Any = await place.seen_redis.hget(key, "r")
+        prompt_hash = key.partition("{")[2].partition("}")[0]
+        entry = PromptEntry.from_record(prompt_hash, record)
+        if flaw := await _flaw_of(place, entry):
+            prompt = entry.parameters.prompt
+            history.left_behind.append(f"the entry of {prompt!r} has {flaw}")
+
+
+async def _flaw_of(place: Place, entry: PromptEntry) -> str:
+    """Return what is wrong with the object of an entry, or nothing."""
+    try:
+        found: Any = await place.seen_store.get_object(
+            Bucket=place.bucket, Key=str(entry.storage_key)
+        )
+    except ClientError:
+        return "no picture"
+    async with found["Body"] as body:
+        data = await body.read()
+    is_right = (len(data), sha256(data).hexdigest()) == (entry.size, entry.digest)
+    return "" if is_right else "another picture than it says"
+
+
+async def _show_progress(seconds: float) -> None:
+    """Move a bar while the run goes on."""
+    with tqdm(total=round(seconds), unit="s", desc="chaos") as bar:
+        for _ in range(round(seconds)):
+            await asyncio.sleep(1)
+            bar.update()
+
+
+async def _main(options: argparse.Namespace) -> int:
+    with (
+        tempfile.TemporaryDirectory(prefix="paintonce-chaos-") as name,
+        object_store_server(Path(name) / "store") as store,
+    ):
+        progress = asyncio.create_task(_show_progress(options.seconds))
+        try:
+            history = await chaos(
+                Path(name),
+                store,
+                seed=options.seed,
+                seconds=options.seconds,
+                replicas=options.replicas,
+                clients=options.clients,
+            )
+        finally:
+            progress.cancel()
+            await asyncio.wait([progress])
+    text = report(history, seed=options.seed, seconds=options.seconds)
+    sys.stdout.write(f"{text}\n")
+    return 1 if violations(history) else 0
+
+
+def main() -> int:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--replicas", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=8)
+    return asyncio.run(_main(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
