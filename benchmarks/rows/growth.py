@@ -1,0 +1,109 @@
+"""Row 10: the processor time of a HIT while everything grows tenfold."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from app.storage.storage_key import Project
+from benchmarks.figures import Line, Measure, alternate, single
+from benchmarks.load import Load
+from benchmarks.machine import cpu_seconds
+from benchmarks.seeds import WRITERS, Seed, keep, picture
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from benchmarks.stage import Source, Stage
+    from tests.replica import Replica
+
+PROMPTS, PROJECTS = 1000, 1
+GROWS = 10
+ROOM_FOR_EACH_BYTES = 80_000
+
+
+async def cpu_per_hit(stage: Stage) -> list[Line]:
+    """Row 10: ten times the prompts, projects and bytes in the hot tier."""
+    few = 20 if stage.tiny else PROMPTS
+    small = _seeds(few, PROJECTS)
+    large = _seeds(few * GROWS, PROJECTS * GROWS)
+    await keep(stage, large + small)
+    async with AsyncExitStack() as stack:
+        measures: dict[tuple[str, str], Measure] = {}
+        for source in stage.sources:
+            for name, seeds in (("small", small), ("large", large)):
+                running = _warm(stage, source, seeds)
+                service = await stack.enter_async_context(running)
+                measures[name, source.label] = _measure(service, seeds)
+        figures = await alternate(measures, rounds=stage.rounds, seconds=stage.seconds)
+    return [
+        single(
+            "10",
+            "processor time of a HIT, ten times the prompts, projects and hot tier",
+            [
+                large / small
+                for small, large in zip(
+                    figures["small", source.label],
+                    figures["large", source.label],
+                    strict=True,
+                )
+            ],
+            unit="ratio",
+            at_most=1.1,
+            note=source.label,
+        )
+        for source in stage.sources
+    ]
+
+
+def _seeds(prompts: int, projects: int) -> list[Seed]:
+    data = picture()
+    return [
+        Seed(Project("acme", f"shop-{projects}-{number % projects}"), number, data)
+        for number in range(prompts)
+    ]
+
+
+@asynccontextmanager
+async def _warm(
+    stage: Stage, source: Source, seeds: list[Seed]
+) -> AsyncIterator[Replica]:
+    """Run a replica that has every picture of *seeds* in its hot tier."""
+    room = str(max(20_000_000, len(seeds) * ROOM_FOR_EACH_BYTES))
+    # So that one load asks for many projects, they are named in the query.
+    settings = {"AUTH": "off", "HOT_TIER_BYTES": room}
+    async with (
+        stage.service(source, settings=settings) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        waiting = iter(seeds)
+
+        async def ask() -> None:
+            for seed in waiting:
+                url = URL(service.url + _target(seed), encoded=True)
+                async with session.get(url) as answer:
+                    answer.raise_for_status()
+                    await answer.read()
+
+        await asyncio.gather(*(ask() for _ in range(WRITERS)))
+        yield service
+
+
+def _target(seed: Seed) -> str:
+    return f"{seed.target}&project={seed.project}"
+
+
+def _measure(service: Replica, seeds: list[Seed]) -> Measure:
+    load = Load(service.url, tuple(map(_target, seeds)))
+
+    async def measure(seconds: float) -> float:
+        """Return the microseconds of processor time for each HIT."""
+        before = cpu_seconds(service.process.pid)
+        answered, _ = await load.count(seconds)
+        return (cpu_seconds(service.process.pid) - before) / answered * 1e6
+
+    return measure

@@ -1,0 +1,103 @@
+"""Rows 1, 3 and 6: a HIT whose bytes are at hand, and one that needs none."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import asynccontextmanager
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.figures import OURS, Line, alternate, ratios, single
+from benchmarks.load import Load
+from benchmarks.stage import HEADERS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from benchmarks.stage import Stage
+
+BARE = "bare aiohttp handler"
+PROMPT = "a lighthouse in a storm"
+
+
+async def hot_hit(stage: Stage) -> list[Line]:
+    """Row 1: the whole stack against the framework alone."""
+    async with _both(stage, "in_memory") as loads:
+        figures = await alternate(
+            {name: load.run for name, load in loads.items()},
+            rounds=stage.rounds,
+            seconds=stage.seconds,
+        )
+    return ratios("1", "HIT from the hot tier", figures, goals={BARE: 0.70})
+
+
+async def not_modified(stage: Stage) -> list[Line]:
+    """Row 3: a 304 against a bare 304."""
+    async with _both(stage, "not_modified", {"If-None-Match": "*"}) as loads:
+        figures = await alternate(
+            {name: load.run for name, load in loads.items()},
+            rounds=stage.rounds,
+            seconds=stage.seconds,
+        )
+    return ratios("3", "304 for a cached prompt", figures, goals={BARE: 0.60})
+
+
+async def added_latency(stage: Stage) -> list[Line]:
+    """Row 6: what a HIT takes longer than the bare handler when nobody else asks."""
+    async with _both(stage, "in_memory") as loads:
+        figures = await alternate(
+            {name: partial(median_ms, load) for name, load in loads.items()},
+            rounds=stage.rounds,
+            seconds=min(2.0, stage.seconds),
+        )
+    added = [
+        one - other for one, other in zip(figures[OURS], figures[BARE], strict=True)
+    ]
+    return [
+        single(
+            "6",
+            "latency that a HIT on an idle server adds",
+            added,
+            unit="ms",
+            at_most=1.0,
+            against=BARE,
+        )
+    ]
+
+
+async def median_ms(load: Load, seconds: float) -> float:
+    """Return the median of one request after the other, in milliseconds."""
+    host, port = load.origin.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    requests = [load.request(target) for target in load.targets]
+    took: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        request = random.choice(requests)
+        began = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+        await reader.readexactly(int(length or 0))
+        took.append((time.perf_counter() - began) * 1000)
+    writer.close()
+    await writer.wait_closed()
+    return median(took)
+
+
+@asynccontextmanager
+async def _both(
+    stage: Stage, kind: str, more: dict[str, str] | None = None
+) -> AsyncIterator[dict[str, Load]]:
+    """Run each source and the bare handler *kind*, with *more* request headers."""
+    async with stage.services() as services:
+        asked = {**HEADERS, **(more or {})}
+        loads = {}
+        for name, service in services.items():
+            picture = await stage.paint(service, PROMPT)
+            loads[name] = Load(service.url, (picture.target,), asked)
+        async with stage.bare(kind, data=picture.data, headers=picture.headers) as bare:
+            yield {**loads, BARE: Load(bare, (picture.target,), asked)}

@@ -1,0 +1,106 @@
+"""Entries by the million: written as the service writes them, without painting."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.storage.redis import keys
+from benchmarks.stage import PICTURE_BYTES, target_of
+from tests.fake_provider.pictures import paint
+
+if TYPE_CHECKING:
+    from app.storage.storage_key import Project
+    from benchmarks.stage import Stage
+
+AT_ONCE = 2000
+WRITERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """The *number*-th prompt of *project*, and a picture that answers it."""
+
+    project: Project
+    number: int
+    data: bytes = b""
+
+    @property
+    def prompt(self) -> str:
+        """Some 60 characters, which is what a sample of real prompts has."""
+        return f"a lighthouse in a storm, seen by the {self.number}th passing gull"
+
+    @property
+    def target(self) -> str:
+        """Where the picture is asked for."""
+        return target_of(self.prompt)
+
+    @property
+    def entry(self) -> PromptEntry:
+        """What the prompt became."""
+        key = PromptKey(self.project, Parameters(self.prompt))
+        return PromptEntry(
+            prompt_hash=key.hash,
+            project=self.project,
+            parameters=key.parameters,
+            image_id=str(
+                UUID(bytes=sha256(key.hash.encode()).digest()[:16], version=4)
+            ),
+            media_type="image/png",
+            size=len(self.data) or 65_536,
+            digest=sha256(self.data or key.hash.encode()).hexdigest(),
+            width=1024,
+            height=1024,
+            model="default",
+            price=0.04,
+            is_placeholder=False,
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            generation_id="",
+        )
+
+
+async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
+    """Write all that the service keeps in Redis for each of *seeds*, once hit."""
+    now_ms = 1_767_225_600_000
+    for at in range(0, len(seeds), AT_ONCE):
+        pipeline = redis.pipeline(transaction=False)
+        members: dict[str, dict[str, float]] = {}
+        for seed in seeds[at : at + AT_ONCE]:
+            entry = seed.entry
+            name = entry.prompt_hash
+            record = {"r": entry.to_record(), "a": now_ms}
+            pipeline.hset(keys.entry(name), mapping=record)  # type: ignore[arg-type]
+            pipeline.set(keys.hits(name), 1)
+            members.setdefault(str(seed.project), {})[name] = now_ms + seed.number
+        for project, scores in members.items():
+            pipeline.zadd(keys.by_recency(project), {**scores})
+            pipeline.zadd(keys.by_hits(project), dict.fromkeys(scores, 1.0))
+        await pipeline.execute()
+
+
+def picture() -> bytes:
+    """Return 64 KB that are a picture."""
+    return paint(number=1, prompt="a gull", at_least_bytes=PICTURE_BYTES)
+
+
+async def keep(stage: Stage, seeds: list[Seed]) -> None:
+    """Write the entries of *seeds*, and their pictures into the object store."""
+    async with Redis.from_url(stage.redis.url) as redis:
+        await write_entries(redis, seeds)
+    waiting = iter(seeds)
+    async with stage.object_store() as store:
+
+        async def write() -> None:
+            for seed in waiting:
+                key = str(seed.entry.storage_key)
+                await store.put(key, seed.data, media_type="image/png")
+
+        await asyncio.gather(*(write() for _ in range(WRITERS)))
