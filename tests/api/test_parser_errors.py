@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from aiohttp import web
 
+from app.api import listener
 from app.api.parser_errors import MAX_FIELDS, MAX_TARGET_BYTES
 from tests.api.frame import Answer, framed, get, wire
 
@@ -143,3 +145,26 @@ async def test_a_compressed_body_is_not_inflated() -> None:
         )
 
         assert (await line.ask(request + b"storm")).body == b"5"
+
+
+async def test_row_19_a_head_that_drips_is_cut_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A byte now and then does not buy a connection more time."""
+    monkeypatch.setattr(listener, "KEEPALIVE_SECONDS", 0.5)
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(b"GET /a HTTP/1.1\r\nX-Slow: ")
+
+        async def drip() -> None:
+            with suppress(ConnectionError):
+                while True:
+                    await line.send(b"a")
+                    await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        try:
+            async with asyncio.timeout(5):
+                assert await line.reader.read(1) in {b"", b"H"}
+        finally:
+            dripping.cancel()
+            await asyncio.wait([dripping])

@@ -332,7 +332,7 @@ async def test_the_quota_is_a_507(redis_url: str) -> None:
 
 
 async def test_a_full_redis_is_a_507_and_serves_on(tmp_path: Path) -> None:
-    """Without memory only uploads fail."""
+    """Row 9: without memory only uploads fail."""
     with redis_server(tmp_path) as server:
         async with running(server.url) as service:
             lent = await service.upload(picture())
@@ -582,7 +582,7 @@ async def test_a_body_is_only_asked_for_when_it_is_wanted(
 
 
 async def test_a_body_that_does_not_come_is_408(redis_url: str) -> None:
-    """Neither silence nor a byte now and then holds a place for long."""
+    """Row 19: neither silence nor a byte now and then holds a place for long."""
     head = raw_upload("Content-Type: image/png", "Content-Length: 100")
     async with running(redis_url, deadline_seconds=0.2) as service:
         async with asyncio.timeout(5), wire(service.port) as line:
@@ -608,7 +608,7 @@ async def drip(line: Any) -> None:
 async def test_a_length_that_says_too_little_keeps_what_it_said(
     paintonce: Paintonce,
 ) -> None:
-    """The rest is another request, and none that HTTP knows."""
+    """Row 25: the rest is another request, and none that HTTP knows."""
     head = raw_upload("Content-Type: image/png", "Content-Length: 100")
     async with asyncio.timeout(5), wire(paintonce.port) as line:
         answer = await line.ask(head + picture(100))

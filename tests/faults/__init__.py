@@ -2,6 +2,6 @@
 
 Each test names its row of the fault matrix, which `docs/operations.md` has for
 operators. Rows about transient images are elsewhere: 9 and 26 in
-`tests/storage/test_transient.py` and `test_transient_machine.py`, 19 (slow
-bodies) and 25 in `tests/api/test_transient_images.py`.
+`tests/storage/test_transient.py` and `test_transient_machine.py`, 19 and 25 in
+`tests/api/test_parser_errors.py` and `test_transient_images.py`.
 """

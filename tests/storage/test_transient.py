@@ -454,7 +454,7 @@ async def _is_empty(redis: RedisConnections) -> bool:
 async def test_a_full_redis_takes_nothing_and_gives_everything(
     full_redis: RedisConnections,
 ) -> None:
-    """No memory: uploads find no room; reading, deleting and expiry work."""
+    """Row 9: uploads find no room; reading, deleting and expiry work."""
     shelf = shelf_on(full_redis)
     data = picture(500)
     read, deleted = await placed(shelf, data=data), await placed(shelf)

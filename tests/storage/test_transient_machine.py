@@ -1,4 +1,4 @@
-"""Any order of uploads, deletions and expiry: the count is the sum of what lives."""
+"""Row 26: in any order of uploads, deletions and expiry the count is right."""
 
 from __future__ import annotations
 
