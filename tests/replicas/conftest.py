@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+import redis
 
 from tests.api.frame import wire
 from tests.replica import environment_of, replica
@@ -72,6 +73,9 @@ async def service(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Replica]:
     """Run a replica without keys that has a model for every way to end."""
+    # Others left entries of the same prompts, whose pictures lie elsewhere.
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
     folder = tmp_path_factory.mktemp("replica")
     (folder / "models.toml").write_text(MODELS)
     environment = environment_of(
