@@ -223,6 +223,7 @@ async def open_services(
                 statistics=statistics,
                 generations=generations,
                 transient_images=transient_images,
+                lifecycle=lifecycle,
                 wait_timeout_seconds=settings.wait_timeout_seconds,
             ),
             dependencies,

@@ -6,9 +6,10 @@ Nothing has been read and nothing been looked up before this says yes.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from multidict import istr
 
 from app.errors import InvalidParameter, NotAuthenticated
 from app.storage.storage_key import Project
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 DEFAULT_PROJECT = Project("default", "main")
 
-PROJECT_HEADER = "X-Project"
+PROJECT_HEADER = istr("X-Project")
+KEY_HEADER = istr("X-API-Key")
 _PROJECT_PARAMETER = "project"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Whoever asks: the project that pays, and what the key allows."""
 
     project: Project
@@ -89,7 +90,7 @@ class Authenticator:
 
 
 def _presented_key(headers: CIMultiDictProxy[str]) -> str | None:
-    key = headers.get("X-API-Key")
+    key = headers.get(KEY_HEADER)
     if key is not None:
         return key
     scheme, _, credentials = headers.get("Authorization", "").partition(" ")

@@ -61,6 +61,9 @@ class Decision:
         return f"bytes */{size}" if self.status == _RANGE_NOT_SATISFIABLE else None
 
 
+WHOLE = Decision(_OK)
+
+
 def decide(
     method: str,
     headers: CIMultiDictProxy[str],
@@ -74,18 +77,26 @@ def decide(
     *etag* is strong, with its quotes; *last_modified* is aware, and counts in
     whole seconds. Only GET has ranges, and only GET and HEAD have conditions.
     """
-    if method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
-        return Decision(_OK)
+    if (
+        method not in {hdrs.METH_GET, hdrs.METH_HEAD}
+        # Nearly everybody asks without any of them.
+        or (
+            hdrs.IF_NONE_MATCH not in headers
+            and hdrs.IF_MODIFIED_SINCE not in headers
+            and hdrs.RANGE not in headers
+        )
+    ):
+        return WHOLE
     if is_not_modified(headers, etag=etag, last_modified=last_modified):
         return Decision(_NOT_MODIFIED)
     if method == hdrs.METH_HEAD or not _range_applies(
         headers, etag=etag, last_modified=last_modified
     ):
-        return Decision(_OK)
+        return WHOLE
     wanted = parse_range(headers.getall(hdrs.RANGE, []), size)
     if wanted is UNSATISFIABLE:
         return Decision(_RANGE_NOT_SATISFIABLE)
-    return Decision(_OK) if wanted is None else Decision(_PARTIAL, wanted)
+    return WHOLE if wanted is None else Decision(_PARTIAL, wanted)
 
 
 def is_not_modified(

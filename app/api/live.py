@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from app.api.conditional import Decision, decide
+from multidict import istr
+
+from app.api.conditional import WHOLE, decide
 from app.api.generations import accepted
 from app.api.middlewares import ERROR_HEADERS, LIVE_VARY
 from app.api.parameters import QUERY_PARAMETERS, from_json, from_query
-from app.api.picture_answers import live_headers, not_modified, send_picture
+from app.api.picture_answers import live_headers, picture_head, send_picture
 from app.api.projects import project_and_query
 from app.api.refusals import RangeNotSatisfiable
 from app.api.request_json import read_json_object
@@ -33,20 +35,19 @@ if TYPE_CHECKING:
 
 SIGNATURE_PARAMETERS = frozenset({"project", "exp", "kid", "sig"})
 
+_PREFER = istr("Prefer")
 _PREFERENCE = re.compile(r"respond-async|wait=([0-9]{1,9})", re.ASCII | re.IGNORECASE)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """Answer with the picture of a prompt, painting it if nobody has."""
     services = request.app[SERVICES]
-    request[ERROR_HEADERS] = {"Vary": LIVE_VARY}
     return await _answer(request, services, _key_from_query(request, services))
 
 
 async def generate_from_json(request: web.Request) -> web.StreamResponse:
     """Answer like `generate`, for prompts too long for a URL, and references."""
     services = request.app[SERVICES]
-    request[ERROR_HEADERS] = {"Vary": LIVE_VARY}
     project, _ = _project_and_query(request, services, frozenset())
     document = await read_json_object(request)
     parameters = from_json(document, services.models)
@@ -56,10 +57,9 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
 async def look(request: web.Request) -> web.StreamResponse:
     """Answer HEAD for a painted prompt; it never pays."""
     services = request.app[SERVICES]
-    request[ERROR_HEADERS] = {"Vary": LIVE_VARY}
     answer = await services.cache.find(_key_from_query(request, services))
     if answer is None:
-        request[ERROR_HEADERS]["X-Cache-Status"] = "MISS"
+        request[ERROR_HEADERS] = {"Vary": LIVE_VARY, "X-Cache-Status": "MISS"}
         raise NotFound("Nobody has painted this prompt yet.")
     return await _send(request, services, answer)
 
@@ -113,32 +113,31 @@ async def _answer(
 async def _send(
     request: web.Request, services: Services, answer: Answer
 ) -> web.StreamResponse:
-    headers, entry = live_headers(answer), answer.entry
+    entry = answer.entry
     decision = decide(
         request.method,
         request.headers,
-        etag=headers["ETag"],
+        etag=picture_head(entry).etag,
         last_modified=entry.created_at,
         size=entry.size,
     )
     match decision.status:
-        case 304 if answer.outcome in (Outcome.HIT, Outcome.RESTORED):
-            return not_modified(headers)
-        case 304:
+        case 304 if answer.outcome not in (Outcome.HIT, Outcome.RESTORED):
             # It was not painted yet when it was asked for.
-            decision = Decision(200)
+            decision = WHOLE
         case 416:
+            headers = live_headers(answer)
             del headers["Content-Type"]
             request[ERROR_HEADERS] = dict(headers)
             raise RangeNotSatisfiable(entry.size)
-    if decision.byte_range is not None:
-        headers["Content-Range"] = decision.content_range(entry.size) or ""
-    return await send_picture(request, services.cache, answer, headers, decision)
+    return await send_picture(request, services, answer, decision)
 
 
 def preferred_wait(request: web.Request) -> float | None:
     """Return how long the caller would rather wait (RFC 7240), None if unsaid."""
-    for line in request.headers.getall("Prefer", []):
+    if _PREFER not in request.headers:
+        return None
+    for line in request.headers.getall(_PREFER):
         for preference in line.split(","):
             found = _PREFERENCE.fullmatch(preference.partition(";")[0].strip())
             if found:

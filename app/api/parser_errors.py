@@ -99,10 +99,11 @@ class Connection(web.RequestHandler):
         Else the handler would wait for the rest until its own deadline.
         """
         super().data_received(data)
-        if self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-            current = self._current_request
-            if current is not None and not current.content.is_eof():
-                current.content.set_exception(web.RequestPayloadError())
+        current = self._current_request
+        if current is None or not self._messages or current.content.is_eof():
+            return
+        if isinstance(self._messages[-1][0], _ErrInfo):
+            current.content.set_exception(web.RequestPayloadError())
 
     def handle_error(
         self,

@@ -2,46 +2,101 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import hdrs, web
-from cachetools import LRUCache
 from multidict import CIMultiDict
 
-from app.api.bodies import PICTURE_HEADERS, send_bytes, send_stream
+from app.api.bodies import AT_ONCE_BYTES, PICTURE_HEADERS, send_bytes, send_stream
 from app.api.conditional import format_date
 from app.api.middlewares import LIVE_VARY
+from app.api.ready_answers import ReadyAnswer, lines, may_be_ready
 from app.prompt_cache.cache import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from app.api.conditional import Decision
-    from app.prompt_cache.cache import Answer, PromptCache
+    from app.api.services import Services
+    from app.prompt_cache.cache import Answer
     from app.prompt_cache.entry import PromptEntry
 
 PERMALINKS = "/api/v1/images/"
 A_YEAR = "public, max-age=31536000"
 
 # RFC 9211: what this cache did with the request.
-CACHE_STATUS = {
-    Outcome.HIT: "paintonce; hit",
-    Outcome.RESTORED: "paintonce; hit",
-    Outcome.COALESCED: "paintonce; fwd=miss; collapsed",
-    Outcome.MISS: "paintonce; fwd=miss; stored",
+OF_OUTCOME = {
+    outcome: {
+        "X-Cache-Status": "MISS" if outcome is Outcome.MISS else "HIT",
+        "Cache-Status": cache_status,
+    }
+    for outcome, cache_status in (
+        (Outcome.HIT, "paintonce; hit"),
+        (Outcome.RESTORED, "paintonce; hit"),
+        (Outcome.COALESCED, "paintonce; fwd=miss; collapsed"),
+        (Outcome.MISS, "paintonce; fwd=miss; stored"),
+    )
 }
+_LINES_OF_OUTCOME = {outcome: lines(said) for outcome, said in OF_OUTCOME.items()}
+
+
+class PictureHead(NamedTuple):
+    """What is the same in every live answer with a picture.
+
+    *fields* are all but the length; *whole* are the lines of a 200 with its
+    length, *unchanged* those of a 304.
+    """
+
+    etag: str
+    fields: Mapping[str, str]
+    whole: bytes
+    unchanged: bytes
+
+
+def picture_head(entry: PromptEntry) -> PictureHead:
+    """Return what every answer with the picture of *entry* says."""
+    head = _heads.get(entry.image_id)
+    if head is None:
+        if len(_heads) >= HEADS_KEPT:
+            _heads.clear()
+        head = _heads[entry.image_id] = _picture_head(entry)
+    return head
+
+
+# By image id, some 5 KB each. Emptied when full: to tell which was asked for
+# last would take longer than to make one anew.
+HEADS_KEPT = 4096
+_heads: dict[str, PictureHead] = {}
+
+
+def _picture_head(entry: PromptEntry) -> PictureHead:
+    etag = f'"{entry.digest}"'
+    # A 304 says what the 200 would have said (RFC 9110, 15.4.5).
+    fields = {
+        "Cache-Control": A_YEAR,
+        "ETag": etag,
+        "Last-Modified": format_date(entry.created_at),
+        "Accept-Ranges": "bytes",
+        "X-Image-Id": entry.image_id,
+        "X-Prompt-Hash": entry.prompt_hash,
+        "X-Model": entry.model,
+        "Content-Location": f"{PERMALINKS}{entry.storage_key}",
+        "Vary": LIVE_VARY,
+        **PICTURE_HEADERS,
+    }
+    if entry.is_placeholder:
+        fields["X-Placeholder"] = "true"
+    unchanged = lines(fields)
+    of_body = {"Content-Type": entry.media_type}
+    own = lines({**of_body, "Content-Length": str(entry.size)})
+    return PictureHead(etag, {**of_body, **fields}, own + unchanged, unchanged)
 
 
 def live_headers(answer: Answer) -> CIMultiDict[str]:
     """Return the headers of a live answer but its length."""
-    entry = answer.entry
-    stable = _of_picture.get(entry.image_id)
-    if stable is None:
-        stable = _of_picture[entry.image_id] = _headers_of_picture(entry)
-    headers = stable.copy()
-    is_miss = answer.outcome is Outcome.MISS
-    headers["X-Cache-Status"] = "MISS" if is_miss else "HIT"
-    headers["Cache-Status"] = CACHE_STATUS[answer.outcome]
+    headers = CIMultiDict(picture_head(answer.entry).fields)
+    headers.update(OF_OUTCOME[answer.outcome])
     if answer.hits is not None:
         headers["X-Cache-Hit-Count"] = str(answer.hits)
     if answer.generation_id is not None:
@@ -49,58 +104,52 @@ def live_headers(answer: Answer) -> CIMultiDict[str]:
     return headers
 
 
-# What is the same in every answer with a picture, by its image id.
-_of_picture: LRUCache[str, CIMultiDict[str]] = LRUCache(2048)
+def _own_lines(answer: Answer) -> bytes:
+    """Return as lines what `live_headers` adds for *answer* alone."""
+    own = _LINES_OF_OUTCOME[answer.outcome]
+    if answer.hits is not None:
+        own = b"%bX-Cache-Hit-Count: %d\r\n" % (own, answer.hits)
+    if answer.generation_id is not None:
+        own += lines({"X-Generation-Id": answer.generation_id})
+    return own
 
 
-def _headers_of_picture(entry: PromptEntry) -> CIMultiDict[str]:
-    headers = CIMultiDict(
-        {
-            "Content-Type": entry.media_type,
-            "Cache-Control": A_YEAR,
-            "ETag": f'"{entry.digest}"',
-            "Last-Modified": format_date(entry.created_at),
-            "Accept-Ranges": "bytes",
-            "X-Image-Id": entry.image_id,
-            "X-Prompt-Hash": entry.prompt_hash,
-            "X-Model": entry.model,
-            "Content-Location": f"{PERMALINKS}{entry.storage_key}",
-            "Vary": LIVE_VARY,
-            **PICTURE_HEADERS,
-        }
-    )
-    if entry.is_placeholder:
-        headers["X-Placeholder"] = "true"
-    return headers
+async def send_picture(
+    request: web.Request, services: Services, answer: Answer, decision: Decision
+) -> web.StreamResponse:
+    """Send *answer* as it was decided: whole, a range of it, or unchanged."""
+    is_plain = may_be_ready(request) and not services.lifecycle.draining
+    if decision.status == HTTPStatus.NOT_MODIFIED:
+        if is_plain:
+            head = picture_head(answer.entry).unchanged + _own_lines(answer)
+            return ReadyAnswer(decision.status, head)
+        return not_modified(live_headers(answer))
+    size, wanted = answer.entry.size, decision.byte_range
+    if request.method == hdrs.METH_HEAD:
+        headers = live_headers(answer)
+        return await send_stream(request, headers, _nothing(), size, decision.status)
+    data = services.cache.at_hand(answer) or await services.cache.read(answer)
+    if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
+        head = picture_head(answer.entry).whole + _own_lines(answer)
+        return ReadyAnswer(decision.status, head, data)
+    headers = live_headers(answer)
+    length = size
+    if wanted is not None:
+        headers["Content-Range"] = decision.content_range(size) or ""
+        length = wanted.length
+    if data is not None:
+        part: bytes | memoryview = data
+        if wanted is not None:
+            part = memoryview(data)[wanted.first : wanted.last + 1]
+        return await send_bytes(request, headers, part, decision.status)
+    async with services.cache.open(answer, wanted) as chunks:
+        return await send_stream(request, headers, chunks, length, decision.status)
 
 
 def not_modified(headers: CIMultiDict[str]) -> web.Response:
     """Return a 304 with what the 200 would have said (RFC 9110, 15.4.5)."""
     del headers["Content-Type"]
     return web.Response(status=304, headers=headers)
-
-
-async def send_picture(
-    request: web.Request,
-    cache: PromptCache,
-    answer: Answer,
-    headers: CIMultiDict[str],
-    decision: Decision,
-) -> web.StreamResponse:
-    """Send the bytes of an answer, or the range of them that was decided on."""
-    wanted = decision.byte_range
-    size = answer.entry.size
-    if request.method == hdrs.METH_HEAD:
-        return await send_stream(request, headers, _nothing(), size, decision.status)
-    data = await cache.read(answer)
-    if data is not None:
-        part: bytes | memoryview = data
-        if wanted is not None:
-            part = memoryview(data)[wanted.first : wanted.last + 1]
-        return await send_bytes(request, headers, part, decision.status)
-    async with cache.open(answer, wanted) as chunks:
-        length = size if wanted is None else wanted.length
-        return await send_stream(request, headers, chunks, length, decision.status)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from app.api.auth import Authenticator
+    from app.api.lifecycle import Lifecycle
     from app.api.prompt_keys import PromptKeys
     from app.prompt_cache.cache import PromptCache
     from app.prompt_cache.entries import PromptEntries
@@ -33,6 +34,7 @@ class Services:
     statistics: Statistics
     generations: Generations
     transient_images: TransientImages
+    lifecycle: Lifecycle
     wait_timeout_seconds: float
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from app.errors import CacheUnavailable, StillGenerating, StorageUnavailable
@@ -51,8 +51,7 @@ class Outcome(StrEnum):
     RESTORED = "restored"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The picture of a prompt.
 
     *hits* is what `INCR` returned, None for a MISS and where nothing could be
@@ -132,9 +131,13 @@ class PromptCache:
             self.metrics.lookup(Outcome.MISS)
         return found
 
+    def at_hand(self, answer: Answer) -> bytes | None:
+        """Return the bytes of an answer if this replica holds them."""
+        return answer.data or self.pictures.at_hand(answer.entry)
+
     async def read(self, answer: Answer) -> bytes | None:
         """Return the bytes of an answer that are at hand or few, else None."""
-        at_hand = answer.data or self.pictures.at_hand(answer.entry)
+        at_hand = self.at_hand(answer)
         if at_hand is not None:
             return at_hand
         async with self._noticing_loss(answer):

@@ -7,7 +7,7 @@ Records and failures are opaque bytes here. Every method raises
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class CountedRecord:
+class CountedRecord(NamedTuple):
     """A record, and its hits with this one; None where it could not be counted."""
 
     record: bytes

@@ -18,6 +18,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from app.telemetry.tallies import Durations, Tally
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -61,18 +63,14 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answer: *route* is a template or `unmatched`."""
-        counter = self._request_children.get((route, method, status))
-        if counter is None:
-            counter = self._new_request_child(route, method, status)
-        counter.inc()
-        histogram = self._seconds_children.get(route)
-        if histogram is None:
-            histogram = self._seconds_children[route] = self._seconds.labels(route)
-        histogram.observe(seconds)
+        counts = self._requests.counts
+        key = (route, method if method in _METHODS else OTHER, str(status))
+        counts[key] = counts.get(key, 0) + 1
+        self._seconds.observe(route, seconds)
 
     def lookup(self, result: str) -> None:
         """Count what a look-up in the prompt cache came to."""
-        self._lookups[result].inc()
+        self._lookups.counts[(result,)] += 1
 
     def uncounted_hit(self) -> None:
         """Count a hit that Redis could not count."""
@@ -111,35 +109,27 @@ class Metrics:
         return generate_latest(self._registry)
 
     def _declare_requests(self, routes: Iterable[tuple[str, str]]) -> None:
-        self._requests = Counter(
+        self._requests = Tally(
             "paintonce_requests_total",
             "Answers by route, method and status; 499: the client went away.",
             ("route", "method", "status"),
-            registry=self._registry,
         )
-        self._seconds = Histogram(
+        self._seconds = Durations(
             "paintonce_request_seconds",
             "From a request's head to its answer.",
-            ("route",),
-            buckets=_REQUEST_BUCKETS,
-            registry=self._registry,
+            "route",
+            _REQUEST_BUCKETS,
         )
-        self._request_children: dict[tuple[str, str, int], Counter] = {}
-        self._seconds_children: dict[str, Histogram] = {}
+        self._registry.register(self._requests)
+        self._registry.register(self._seconds)
+        counts = self._requests.counts
         for method, route in routes:
-            self._seconds_children[route] = self._seconds.labels(route)
+            self._seconds.declare(route)
             for status in _FIRST_STATUSES:
-                self._new_request_child(route, method, status)
-        self._seconds_children[UNMATCHED] = self._seconds.labels(UNMATCHED)
+                counts[route, method, str(status)] = 0
+        self._seconds.declare(UNMATCHED)
         for status in _FIRST_REFUSALS:
-            self._new_request_child(UNMATCHED, OTHER, status)
-
-    def _new_request_child(self, route: str, method: str, status: int) -> Counter:
-        known = method if method in _METHODS else OTHER
-        child = self._requests.labels(route, known, str(status))
-        # Clients choose their methods: only known ones may fill the memory.
-        self._request_children[route, known, status] = child
-        return child
+            counts[UNMATCHED, OTHER, str(status)] = 0
 
     def _declare_calls(self, models: Mapping[str, str]) -> None:
         self._calls = Counter(
@@ -168,13 +158,14 @@ class Metrics:
                 self._calls.labels(provider, model, outcome)
 
     def _declare_the_rest(self) -> None:
-        lookups = Counter(
+        self._lookups = Tally(
             "paintonce_cache_lookups_total",
             "Look-ups in the prompt cache, one result each.",
             ("result",),
-            registry=self._registry,
         )
-        self._lookups = {result: lookups.labels(result) for result in LOOKUP_RESULTS}
+        self._registry.register(self._lookups)
+        for result in LOOKUP_RESULTS:
+            self._lookups.counts[(result,)] = 0
         self._uncounted_hits = Counter(
             "paintonce_uncounted_hits_total",
             "Hits served while Redis could not count them.",

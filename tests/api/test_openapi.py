@@ -15,10 +15,10 @@ from app import errors
 from app.api import entries, page, parameters, transient_images
 from app.api.auth import Authenticator
 from app.api.bodies import PICTURE_HEADERS
-from app.api.lifecycle import Lifecycle
+from app.api.lifecycle import LIFECYCLE, Lifecycle
 from app.api.live import SIGNATURE_PARAMETERS
 from app.api.middlewares import install
-from app.api.picture_answers import CACHE_STATUS, live_headers
+from app.api.picture_answers import OF_OUTCOME, live_headers
 from app.api.problems import INTERNAL, TABLE, problem_response
 from app.api.routes import NO_PERMALINK, ROUTES
 from app.api.services import SERVICES, Services
@@ -309,7 +309,8 @@ def test_a_picture_has_the_headers_that_are_described(
     assert response["content"].keys() == EXTENSIONS.keys()
     schema = described["components"]["headers"]["Cache-Status"]["schema"]
     assert sent["Cache-Status"] in schema["enum"]
-    assert set(CACHE_STATUS.values()) == set(schema["enum"])
+    said = {fields["Cache-Status"] for fields in OF_OUTCOME.values()}
+    assert said == set(schema["enum"])
 
 
 async def test_the_document_says_which_routes_want_a_key(
@@ -344,6 +345,7 @@ def locked_up() -> web.Application:
         statistics=nothing,
         generations=nothing,
         transient_images=nothing,
+        lifecycle=app[LIFECYCLE],
         wait_timeout_seconds=1.0,
     )
     app.add_routes(ROUTES)

@@ -8,11 +8,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from app.errors import StorageUnavailable
 from app.telemetry import REQUEST_ID, Metrics, configure_logging
 from app.telemetry.logs import JsonFormatter, TextFormatter
 from app.telemetry.metrics import CALL_OUTCOMES, LOOKUP_RESULTS
+from app.telemetry.tallies import Durations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,6 +265,30 @@ def test_events_are_counted_under_their_names() -> None:
     brewed = {"route": "/healthz", "method": "other", "status": "405"}
     assert value("paintonce_requests_total", brewed) == 1
     assert value("paintonce_request_seconds_count", {"route": "/healthz"}) == 2
+
+
+@given(st.lists(st.floats(0, 200)))
+@example([0.001, 0.0011, 120, 121])
+def test_durations_fall_into_the_buckets_of_prometheus(seconds: list[float]) -> None:
+    """Our histogram says what the one of the client library would say."""
+    theirs, ours = CollectorRegistry(), CollectorRegistry()
+    buckets = (0.001, 0.5, 1, 120)
+    histogram = Histogram("took", "Time.", ["route"], registry=theirs, buckets=buckets)
+    histogram.labels("/healthz")
+    durations = Durations("took", "Time.", "route", buckets)
+    durations.declare("/healthz")
+    ours.register(durations)
+
+    for one in seconds:
+        histogram.labels("/healthz").observe(one)
+        durations.observe("/healthz", one)
+
+    expected = [
+        line
+        for line in generate_latest(theirs).decode().splitlines()
+        if "_created" not in line
+    ]
+    assert generate_latest(ours).decode().splitlines() == expected
 
 
 def test_two_applications_count_apart() -> None:

@@ -94,6 +94,25 @@ async def test_a_miss_and_a_hit_have_the_headers_of_the_contract(line: Wire) -> 
     assert painted.body == hit.body
 
 
+@pytest.mark.parametrize("condition", ["X-Nothing: more", "If-None-Match: *"])
+async def test_however_a_connection_ends_the_answer_is_the_same(
+    service: Replica, line: Wire, condition: str
+) -> None:
+    """A client that stays and one that leaves are told the same of a picture."""
+    await line.ask(live("prompt=a+tawny+owl"))
+    stays = await line.ask(live("prompt=a+tawny+owl", condition))
+    async with wire(service.port) as other:
+        leaves = await other.ask(
+            live("prompt=a+tawny+owl", condition, "Connection: close")
+        )
+
+    assert leaves.headers.pop("connection") == "close"
+    for one in (stays, leaves):
+        del one.headers["x-cache-hit-count"], one.headers["x-request-id"]
+        del one.headers["date"]
+    assert stays == leaves
+
+
 BAD_QUERIES = [
     ("", "prompt"),
     ("prompt", "prompt"),

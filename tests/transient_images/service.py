@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from app.api.auth import Authenticator
-from app.api.lifecycle import Lifecycle
+from app.api.lifecycle import LIFECYCLE, Lifecycle
 from app.api.listener import bind, listening
 from app.api.middlewares import install
 from app.api.routes import ROUTES
@@ -94,6 +94,7 @@ async def running(
             statistics=unused,
             generations=unused,
             transient_images=images,
+            lifecycle=app[LIFECYCLE],
             wait_timeout_seconds=1.0,
         )
         async with (

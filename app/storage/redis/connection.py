@@ -36,7 +36,7 @@ from app.storage.redis.clients import (
 from app.storage.redis.round_trips import RoundTrips
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
 # A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
 # that under a cold herd does not read as an outage.
@@ -88,47 +88,61 @@ class RedisConnection:
         self._places = asyncio.Semaphore(at_once)
         self._timeout_seconds = timeout_seconds
 
-    async def run(
+    def run(
         self,
         script: Script,
         keys: Sequence[str],
         args: Sequence[str | bytes | int | float] = (),
         *,
         retry: bool = True,
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """Run *script*; *retry* says that running it twice does no harm.
 
         Raises `CacheUnavailable` or `CacheFull`.
         """
-        try:
-            return await self._send(
-                ("EVALSHA", script.sha, len(keys), *keys, *args), keys[0], retry=retry
-            )
-        except NoScriptError:
-            return await self._send(
-                ("EVAL", script.source, len(keys), *keys, *args), keys[0], retry=retry
-            )
+        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        return self._send(command, keys[0], retry=retry, script=script)
 
-    async def execute(self, *command: Any, retry: bool = True) -> Any:
+    def execute(self, *command: Any, retry: bool = True) -> Coroutine[Any, Any, Any]:
         """Send one command, whose first argument is its key, if it has any.
 
         *retry* says that sending it twice does no harm. Raises like `run`.
         """
         key = str(command[1]) if len(command) > 1 else ""
-        return await self._send(command, key, retry=retry)
+        return self._send(command, key, retry=retry)
 
-    async def _send(self, command: Sequence[Any], key: str, *, retry: bool) -> Any:
-        try:
-            return await self._once(command, key)
-        except RedisAway as away:
-            if not (retry and away.is_worth_a_retry):
-                await self._give_up(key)
-                raise CacheUnavailable("The cache is away.") from away
-        try:
-            return await self._once(command, key)
-        except RedisAway as away:
-            await self._give_up(key)
-            raise CacheUnavailable("The cache is away.") from away
+    async def _send(
+        self,
+        command: Sequence[Any],
+        key: str,
+        *,
+        retry: bool,
+        script: Script | None = None,
+    ) -> Any:
+        while True:
+            if self._breaker is not None:
+                self._breaker.check(self._part(key))
+            try:
+                if self._round_trips is None:
+                    return await self._over_the_pool(command, key)
+                if self._round_trips.is_full:
+                    raise CacheUnavailable("The cache is overloaded.")
+                return await self._round_trips.execute(command)
+            except NoScriptError:
+                if script is None:
+                    raise
+                # A Redis that has started anew knows no digest.
+                command = ("EVAL", script.source, *command[2:])
+                script = None
+            except (RedisAway, RedisError, OSError) as error:
+                away = _meaning_of(error)
+                if isinstance(error, ReadOnlyError):
+                    # A demoted primary: its connections lead nowhere any more.
+                    await self._forget_connections()
+                if not (retry and away.is_worth_a_retry):
+                    await self._give_up(key)
+                    raise CacheUnavailable("The cache is away.") from away
+                retry = False
 
     async def _give_up(self, key: str) -> None:
         if self._breaker is not None:
@@ -139,30 +153,6 @@ class RedisConnection:
 
     def _part(self, key: str) -> str:
         return "" if self._cluster is None else self._cluster.owner(key)
-
-    async def _once(self, command: Sequence[Any], key: str) -> Any:
-        if self._breaker is not None:
-            self._breaker.check(self._part(key))
-        try:
-            if self._round_trips is not None:
-                if self._round_trips.is_full:
-                    raise CacheUnavailable("The cache is overloaded.")
-                return await self._round_trips.execute(command)
-            return await self._over_the_pool(command, key)
-        except OutOfMemoryError as error:
-            raise CacheFull from error
-        except NoScriptError:
-            raise
-        except ReadOnlyError as error:
-            # A demoted primary: its connections lead nowhere any more.
-            await self._forget_connections()
-            raise RedisAway(is_worth_a_retry=True) from error
-        except RedisTimedOut as error:
-            raise RedisAway(is_worth_a_retry=False) from error
-        except ResponseError as error:
-            raise _translated(error) from error
-        except (RedisError, OSError) as error:
-            raise RedisAway(is_worth_a_retry=True) from error
 
     async def _over_the_pool(self, command: Sequence[Any], key: str) -> Any:
         await self._take_place(key)
@@ -176,8 +166,8 @@ class RedisConnection:
             late = loop.time() - started - self._timeout_seconds
             # Our own loop stalled: the reply may lie unread in the socket.
             raise RedisAway(
-                is_worth_a_retry=late > self._timeout_seconds / 4
-            ) from error
+                error, is_worth_a_retry=late > self._timeout_seconds / 4
+            ) from None
         finally:
             self._places.release()
         if task and task.cancelling() > cancelled_before:
@@ -212,19 +202,32 @@ class RedisConnection:
 class RedisAway(Exception):
     """A command got no usable answer; what it did is unknown."""
 
-    def __init__(self, *, is_worth_a_retry: bool) -> None:
+    def __init__(self, cause: Exception, *, is_worth_a_retry: bool) -> None:
         super().__init__()
+        self.__cause__ = cause
         self.is_worth_a_retry = is_worth_a_retry
 
 
-def _translated(error: ResponseError) -> Exception:
-    text = str(error)
-    # Scripts report the refusal inside a sentence of their own.
-    if "OOM" in text:
-        return CacheFull()
-    if any(sign in text for sign in _AWAY_SIGNS):
-        return RedisAway(is_worth_a_retry=False)
-    return error
+def _meaning_of(error: Exception) -> RedisAway:
+    """Return what *error* says of Redis; raise what it says of the command."""
+    match error:
+        case RedisAway():
+            return error
+        case OutOfMemoryError():
+            raise CacheFull from error
+        case ReadOnlyError():
+            return RedisAway(error, is_worth_a_retry=True)
+        case RedisTimedOut():
+            return RedisAway(error, is_worth_a_retry=False)
+        case ResponseError():
+            text = str(error)
+            # Scripts report the refusal inside a sentence of their own.
+            if "OOM" in text:
+                raise CacheFull from error
+            if any(sign in text for sign in _AWAY_SIGNS):
+                return RedisAway(error, is_worth_a_retry=False)
+            raise error
+    return RedisAway(error, is_worth_a_retry=True)
 
 
 _AWAY_SIGNS = (

@@ -59,6 +59,8 @@ class RoundTrips:
     def __init__(self, pool: ConnectionPool, *, timeout_seconds: float) -> None:
         self._pool = pool
         self._timeout_seconds = timeout_seconds
+        # Once: to ask for the running one is a call of the kernel each time.
+        self._loop = asyncio.get_running_loop()
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._unsent: list[tuple[_Answer, bytes]] = []
@@ -71,13 +73,13 @@ class RoundTrips:
         """Whether so many wait that one more had better be told so at once."""
         return len(self._due) >= MOST_WAITING
 
-    async def execute(self, command: Sequence[Any]) -> Any:
-        """Send *command* with all that are asked for now; return its answer.
+    def execute(self, command: Sequence[Any]) -> _Answer:
+        """Send *command* with all that are asked for now; return its answer to be.
 
-        Raises redis-py's errors: what Redis refused, `TimeoutError`, or
+        That raises redis-py's errors: what Redis refused, `TimeoutError`, or
         `ConnectionError` where the connection can't be made or was cut.
         """
-        loop, waiting = asyncio.get_running_loop(), self._due
+        loop, waiting = self._loop, self._due
         while waiting and waiting[0][1].done():
             waiting.popleft()
         answer: _Answer = loop.create_future()
@@ -89,7 +91,7 @@ class RoundTrips:
         waiting.append((due, answer))
         if self._timer is None:
             self._look_again_at(due)
-        return await answer
+        return answer
 
     def retire(self) -> None:
         """Make a new connection for what comes; what was sent is still awaited."""
@@ -140,8 +142,7 @@ class RoundTrips:
 
     def _look_at_time(self, expected: float) -> None:
         """Tell those whose time is up, and look again when the next one's is."""
-        loop = asyncio.get_running_loop()
-        now, due = loop.time(), self._due
+        now, due = self._loop.time(), self._due
         self._timer = None
         if now - expected > _STALL_SECONDS:
             self._look_again_at(now + _GRACE_SECONDS)
@@ -156,8 +157,7 @@ class RoundTrips:
             self._look_again_at(due[0][0])
 
     def _look_again_at(self, moment: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(moment, self._look_at_time, moment)
+        self._timer = self._loop.call_at(moment, self._look_at_time, moment)
 
 
 class _Wire(asyncio.Protocol):
