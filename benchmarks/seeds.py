@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -13,7 +12,11 @@ from redis.asyncio import Redis
 
 from app.prompt_cache.entry import PromptEntry
 from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.statistics import Statistics
 from app.storage.redis import keys
+from app.storage.redis.connection import RedisConnection
+from app.storage.redis.prompts import access
+from app.storage.redis.statistics import RedisStatistics
 from benchmarks.stage import PICTURE_BYTES, target_of
 from tests.fake_provider.pictures import paint
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.stage import Stage
 
 AT_ONCE = 2000
+NOON_MS = 1_767_225_600_000
 WRITERS = 16
 
 
@@ -62,28 +66,27 @@ class Seed:
             model="default",
             price=0.04,
             is_placeholder=False,
-            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+            created_ms=NOON_MS,
             generation_id="",
         )
 
 
 async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
     """Write all that the service keeps in Redis for each of *seeds*, once hit."""
-    now_ms = 1_767_225_600_000
+    connection = RedisConnection(redis, breaker=None, at_once=1, timeout_seconds=30.0)
+    statistics = Statistics(RedisStatistics(connection))
     for at in range(0, len(seeds), AT_ONCE):
         pipeline = redis.pipeline(transaction=False)
-        members: dict[str, dict[str, float]] = {}
         for seed in seeds[at : at + AT_ONCE]:
-            entry = seed.entry
-            name = entry.prompt_hash
-            record = {"r": entry.to_record(), "a": now_ms}
-            pipeline.hset(keys.entry(name), mapping=record)  # type: ignore[arg-type]
-            pipeline.set(keys.hits(name), 1)
-            members.setdefault(str(seed.project), {})[name] = now_ms + seed.number
-        for project, scores in members.items():
-            pipeline.zadd(keys.by_recency(project), {**scores})
-            pipeline.zadd(keys.by_hits(project), dict.fromkeys(scores, 1.0))
+            entry, hit_ms = seed.entry, NOON_MS + seed.number
+            key, hits = keys.entry_and_hits(entry.prompt_hash)
+            # What COMMIT and LOOK_UP leave, without asking for a million leases.
+            pipeline.set(key, access(hit_ms) + entry.to_record())
+            pipeline.set(hits, 1)
+            statistics.added(entry)
+            statistics.hit(entry, 1, hit_ms)
         await pipeline.execute()
+        await statistics.apply()
 
 
 def picture() -> bytes:

@@ -294,12 +294,6 @@ class InMemoryLandings:
 
 
 @dataclass
-class _Entry:
-    record: bytes
-    last_accessed_ms: int | None = None
-
-
-@dataclass
 class _Expiring:
     value: bytes
     deadline: float
@@ -315,8 +309,9 @@ class InMemoryPromptIndex(Gated):
     def __init__(self, landings: InMemoryLandings) -> None:
         super().__init__()
         self.is_full = False
-        self.entries: dict[str, _Entry] = {}
+        self.entries: dict[str, bytes] = {}
         self.hits: Counter[str] = Counter()
+        self._accesses: dict[str, int] = {}
         self._landings = landings
         self._leases: dict[str, _Expiring] = {}
         self._failures_of: dict[str, _Expiring] = {}
@@ -333,6 +328,7 @@ class InMemoryPromptIndex(Gated):
         """Forget all there is, as FLUSHALL does."""
         self.entries.clear()
         self.hits.clear()
+        self._accesses.clear()
         self._leases.clear()
         self._failures_of.clear()
 
@@ -345,21 +341,21 @@ class InMemoryPromptIndex(Gated):
         """Return the record and count the hit, uncounted while it is full."""
         counted: CountedRecord | None = None
         async with self._call("look_up"):
-            entry = self.entries.get(prompt_hash)
-            if entry is not None and self.is_full:
-                counted = CountedRecord(entry.record, None)
-            elif entry is not None:
+            record = self.entries.get(prompt_hash)
+            if record is not None and self.is_full:
+                counted = CountedRecord(record, None)
+            elif record is not None:
                 self.hits[prompt_hash] += 1
-                entry.last_accessed_ms = now_ms
-                counted = CountedRecord(entry.record, self.hits[prompt_hash])
+                self._accesses[prompt_hash] = now_ms
+                counted = CountedRecord(record, self.hits[prompt_hash])
         return counted
 
     async def peek(self, prompt_hashes: Sequence[str]) -> list[SeenRecord | None]:
         """Return records in order, without counting."""
         async with self._call("peek"):
             return [
-                SeenRecord(entry.record, self.hits[key], entry.last_accessed_ms)
-                if (entry := self.entries.get(key))
+                SeenRecord(record, self.hits[key], self._accesses.get(key))
+                if (record := self.entries.get(key))
                 else None
                 for key in prompt_hashes
             ]
@@ -394,8 +390,7 @@ class InMemoryPromptIndex(Gated):
             self._need_memory()
             is_ours = self.holder(prompt_hash) == token
             if is_ours:
-                known = self.entries.setdefault(prompt_hash, _Entry(record))
-                known.record = record
+                self.entries[prompt_hash] = record
                 self._failures_of.pop(prompt_hash, None)
                 self._end(prompt_hash)
         return is_ours
@@ -432,6 +427,7 @@ class InMemoryPromptIndex(Gated):
         async with self._call("forget"):
             if self.holder(prompt_hash) == token:
                 entry = self.entries.pop(prompt_hash, None)
+                self._accesses.pop(prompt_hash, None)
                 failure = self._failures_of.pop(prompt_hash, None)
                 hits = self.hits.pop(prompt_hash, None)
                 was_there = any(item is not None for item in (entry, failure, hits))
@@ -440,8 +436,7 @@ class InMemoryPromptIndex(Gated):
     async def drop(self, prompt_hash: str, record: bytes) -> bool:
         """Remove the entry if it still is *record*; its hits stay."""
         async with self._call("drop"):
-            entry = self.entries.get(prompt_hash)
-            is_same = entry is not None and entry.record == record
+            is_same = self.entries.get(prompt_hash) == record
             if is_same:
                 del self.entries[prompt_hash]
         return is_same

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -147,7 +146,7 @@ def test_every_live_header_is_documented() -> None:
         model="default",
         price=0.04,
         is_placeholder=True,
-        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        created_ms=1_795_219_200_000,
         generation_id="",
     )
     sent = live_headers(Answer(entry, Outcome.HIT, hits=1, generation_id="7"))

@@ -113,13 +113,13 @@ async def _answer(
 async def _send(
     request: web.Request, services: Services, answer: Answer
 ) -> web.StreamResponse:
-    entry = answer.entry
+    head, size = picture_head(answer.entry), answer.entry.size
     decision = decide(
         request.method,
         request.headers,
-        etag=picture_head(entry).etag,
-        last_modified=entry.created_at,
-        size=entry.size,
+        etag=head.etag,
+        last_modified=head.last_modified,
+        size=size,
     )
     match decision.status:
         case 304 if answer.outcome not in (Outcome.HIT, Outcome.RESTORED):
@@ -129,7 +129,7 @@ async def _send(
             headers = live_headers(answer)
             del headers["Content-Type"]
             request[ERROR_HEADERS] = dict(headers)
-            raise RangeNotSatisfiable(entry.size)
+            raise RangeNotSatisfiable(size)
     return await send_picture(request, services, answer, decision)
 
 

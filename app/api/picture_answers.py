@@ -15,7 +15,8 @@ from app.api.ready_answers import ReadyAnswer, lines, may_be_ready
 from app.prompt_cache.cache import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
+    from datetime import datetime
 
     from app.api.conditional import Decision
     from app.api.services import Services
@@ -44,12 +45,11 @@ _LINES_OF_OUTCOME = {outcome: lines(said) for outcome, said in OF_OUTCOME.items(
 class PictureHead(NamedTuple):
     """What is the same in every live answer with a picture.
 
-    *fields* are all but the length; *whole* are the lines of a 200 with its
-    length, *unchanged* those of a 304.
+    *whole* are the lines of a 200, *unchanged* those of a 304.
     """
 
     etag: str
-    fields: Mapping[str, str]
+    last_modified: datetime
     whole: bytes
     unchanged: bytes
 
@@ -64,18 +64,30 @@ def picture_head(entry: PromptEntry) -> PictureHead:
     return head
 
 
-# By image id, some 5 KB each. Emptied when full: to tell which was asked for
+# By image id, some 3 KB each. Emptied when full: to tell which was asked for
 # last would take longer than to make one anew.
-HEADS_KEPT = 4096
+HEADS_KEPT = 16_384
 _heads: dict[str, PictureHead] = {}
 
 
 def _picture_head(entry: PromptEntry) -> PictureHead:
-    etag = f'"{entry.digest}"'
+    fields = _fields(entry)
+    of_body = {
+        "Content-Type": fields.pop("Content-Type"),
+        "Content-Length": str(entry.size),
+    }
     # A 304 says what the 200 would have said (RFC 9110, 15.4.5).
+    unchanged = lines(fields)
+    return PictureHead(
+        fields["ETag"], entry.created_at, lines(of_body) + unchanged, unchanged
+    )
+
+
+def _fields(entry: PromptEntry) -> dict[str, str]:
     fields = {
+        "Content-Type": entry.media_type,
         "Cache-Control": A_YEAR,
-        "ETag": etag,
+        "ETag": f'"{entry.digest}"',
         "Last-Modified": format_date(entry.created_at),
         "Accept-Ranges": "bytes",
         "X-Image-Id": entry.image_id,
@@ -87,15 +99,12 @@ def _picture_head(entry: PromptEntry) -> PictureHead:
     }
     if entry.is_placeholder:
         fields["X-Placeholder"] = "true"
-    unchanged = lines(fields)
-    of_body = {"Content-Type": entry.media_type}
-    own = lines({**of_body, "Content-Length": str(entry.size)})
-    return PictureHead(etag, {**of_body, **fields}, own + unchanged, unchanged)
+    return fields
 
 
 def live_headers(answer: Answer) -> CIMultiDict[str]:
     """Return the headers of a live answer but its length."""
-    headers = CIMultiDict(picture_head(answer.entry).fields)
+    headers = CIMultiDict(_fields(answer.entry))
     headers.update(OF_OUTCOME[answer.outcome])
     if answer.hits is not None:
         headers["X-Cache-Hit-Count"] = str(answer.hits)

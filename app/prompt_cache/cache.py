@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from app.storage.prompt_index import Landings, PromptIndex
     from app.telemetry import Metrics
 
+logger = logging.getLogger(__name__)
+
 # How often a reader starts again whose picture or entry went away under it.
 ROUNDS = 4
 RESTORING_AT_MOST_SECONDS = 2.0
 # A Redis that hangs has cost a second by then, and two are all there is.
 LEDGER_AT_MOST_SECONDS = 0.8
-DECODED_RECORDS = 2048
 
 
 class Outcome(StrEnum):
@@ -181,7 +182,12 @@ class PromptCache:
             return await self._find_in_ledger(key)
         if counted is None:
             return None
-        entry = _decoded(key.hash, counted.record)
+        entry = PromptEntry.from_record(key.hash, counted.record)
+        if entry is None:
+            # Taken away, or it would stand before the manifest for ever.
+            logger.warning("record is unreadable", extra={"prompt_hash": key.hash})
+            await self.index.drop(key.hash, counted.record)
+            return None
         outcome = Outcome.HIT
         if has_waited:
             outcome = Outcome.COALESCED
@@ -280,7 +286,3 @@ class PromptCache:
 
     async def _is_known(self, key: PromptKey) -> bool:
         return (await self.index.peek([key.hash]))[0] is not None
-
-
-# A popular record is decoded once.
-_decoded = lru_cache(DECODED_RECORDS)(PromptEntry.from_record)

@@ -85,15 +85,15 @@ class PromptEntries:
         seen = [
             _seen(place.prompt_hash, record)
             for place, record in zip(places, records, strict=True)
-            if record is not None
         ]
-        return seen, places[-1] if len(places) == limit else None
+        known = [entry for entry in seen if entry is not None]
+        return known, places[-1] if len(places) == limit else None
 
     async def get(self, project: Project, prompt_hash: str) -> SeenEntry:
         """Return one entry, from Redis or from the ledger; raises `NotFound`."""
         (record,) = await self.index.peek([prompt_hash])
-        if record is not None:
-            seen = _seen(prompt_hash, record)
+        seen = _seen(prompt_hash, record)
+        if seen is not None:
             if seen.entry.project == project:
                 return seen
             raise NotFound("There is no such entry.")
@@ -168,12 +168,12 @@ class PromptEntries:
     ) -> list[PromptEntry]:
         (record,) = await self.index.peek([prompt_hash])
         entries = [manifest.entry] if manifest and manifest.entry else []
-        if record is not None:
-            entry = _seen(prompt_hash, record).entry
-            if entry.project != project:
+        seen = _seen(prompt_hash, record)
+        if seen is not None:
+            if seen.entry.project != project:
                 raise NotFound("There is no such entry.")
-            if all(entry.image_id != other.image_id for other in entries):
-                entries.append(entry)
+            if all(seen.entry.image_id != other.image_id for other in entries):
+                entries.append(seen.entry)
         return entries
 
     @asynccontextmanager
@@ -192,10 +192,16 @@ class PromptEntries:
             await asyncio.shield(lease.release())
 
 
-def _seen(prompt_hash: str, record: SeenRecord) -> SeenEntry:
+def _seen(prompt_hash: str, record: SeenRecord | None) -> SeenEntry | None:
+    """Return what was looked at; None where it is not there, or can't be read."""
+    if record is None:
+        return None
+    entry = PromptEntry.from_record(prompt_hash, record.record)
+    if entry is None:
+        return None
     at_ms = record.last_accessed_ms
     return SeenEntry(
-        PromptEntry.from_record(prompt_hash, record.record),
+        entry,
         record.hits,
         datetime.fromtimestamp(at_ms / 1000, UTC) if at_ms is not None else None,
     )

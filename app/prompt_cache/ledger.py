@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import StorageUnavailable
 from app.prompt_cache.entry import PromptEntry, UnreadableManifest
+from app.prompt_cache.prompt_key import is_prompt_hash
 from app.storage.storage_key import (
     GENERATED,
     PROMPTS,
@@ -130,11 +131,16 @@ class Ledger:
     async def manifests(
         self, project: Project, *, after: str = ""
     ) -> AsyncIterator[str]:
-        """Yield the prompt hashes of *project* in order, after *after*."""
+        """Yield the prompt hashes of *project* in order, after *after*.
+
+        What else lies among its manifests is passed over.
+        """
         prefix = manifest_prefix(project)
         start = manifest_key(project, after) if after else ""
         async for listed in self._store.list(prefix, after=start):
-            yield listed.key.removeprefix(prefix).removesuffix(".json")
+            prompt_hash = listed.key.removeprefix(prefix).removesuffix(".json")
+            if is_prompt_hash(prompt_hash):
+                yield prompt_hash
 
     async def projects(self) -> AsyncIterator[Project]:
         """Yield every project that has a manifest, in order.

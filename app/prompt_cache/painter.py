@@ -172,10 +172,6 @@ def _entry_of(key: PromptKey, painting: Painting, generation_id: str) -> PromptE
         price=painting.price,
         is_placeholder=painting.is_placeholder,
         # HTTP dates have whole seconds; the milliseconds order lists.
-        created_at=_to_milliseconds(datetime.now(UTC)),
+        created_ms=round(datetime.now(UTC).timestamp() * 1000),
         generation_id=generation_id,
     )
-
-
-def _to_milliseconds(moment: datetime) -> datetime:
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

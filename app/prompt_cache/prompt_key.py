@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -25,8 +25,7 @@ DEFAULT_MODEL = "default"
 _PROMPT_HASH = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """What a caller can say about a picture; None where it was not said."""
 
     prompt: str
@@ -40,22 +39,30 @@ class Parameters:
 
     def as_json(self) -> dict[str, Any]:
         """Return every parameter by its name."""
-        # By hand: `asdict` copies deeply and takes ten times as long.
-        return {
-            "prompt": self.prompt,
-            "model": self.model,
-            "aspect_ratio": self.aspect_ratio,
-            "width": self.width,
-            "height": self.height,
-            "seed": self.seed,
-            "variant": self.variant,
-            "references": self.references,
-        }
+        return self._asdict()
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Parameters:
         """Read what `as_json` made."""
         return cls(**{**fields, "references": tuple(fields.get("references", ()))})
+
+    def as_list(self) -> list[Any]:
+        """Return the values in order, without the defaults at the end."""
+        values = list(self)
+        while len(values) > 1 and values[-1] == _DEFAULTS[len(values) - 1]:
+            values.pop()
+        return values
+
+    @classmethod
+    def from_list(cls, values: list[Any]) -> Parameters:
+        """Read what `as_list` made, from JSON, which has no tuples."""
+        read = cls(*values)
+        if read.references:
+            return read._replace(references=tuple(read.references))
+        return read
+
+
+_DEFAULTS = Parameters("")
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,8 @@ class Rebuild:
 
     async def _restore(self, project: Project, prompt_hash: str, tally: Tally) -> None:
         (known,) = await self.index.peek([prompt_hash])
-        if known is not None:
+        if known and (entry := PromptEntry.from_record(prompt_hash, known.record)):
             # The list may have lost it with a replica's last batch.
-            entry = PromptEntry.from_record(prompt_hash, known.record)
             self.painter.statistics.added(entry)
             tally.known += 1
             return

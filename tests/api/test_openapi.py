@@ -121,7 +121,7 @@ def painted() -> PromptEntry:
         model="default",
         price=0.04,
         is_placeholder=True,
-        created_at=NOON,
+        created_ms=round(NOON.timestamp() * 1000),
         generation_id="",
     )
 

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 LIGHTHOUSE = sha256(b"a lighthouse in a storm").hexdigest()
 FOX = sha256(b"a red fox").hexdigest()
-RECORD = b'{"i": "the first picture"}'
-ANOTHER_RECORD = b'{"i": "the second picture"}'
+NOTHING = sha256(b"nothing").hexdigest()
+RECORD = b"\x00the first picture}\xff"
+ANOTHER_RECORD = b"\x01the second picture, and more"
 FAILURE = b'{"kind": "PromptRejected"}'
 TWENTY_SECONDS = timedelta(seconds=20)
 TEN_MINUTES = timedelta(minutes=10)
@@ -141,11 +142,11 @@ async def heard(landing: Landing, within_seconds: float) -> bool:
 
 async def listening(place: Place) -> None:
     """Return when news arrives: the subscription is made in the background."""
-    with place.landings.expect("nothing") as landing:
+    with place.landings.expect(NOTHING) as landing:
         async with asyncio.timeout(SOON_SECONDS):
             while True:
-                await place.index.hold("nothing", "nobody", TWENTY_SECONDS)
-                await place.index.release("nothing", "nobody")
+                await place.index.hold(NOTHING, "nobody", TWENTY_SECONDS)
+                await place.index.release(NOTHING, "nobody")
                 if await heard(landing, 0.1):
                     return
 
@@ -361,9 +362,22 @@ async def test_dropping_compares(index: PromptIndex) -> None:
     assert not await index.drop(LIGHTHOUSE, ANOTHER_RECORD)
     assert await index.drop(LIGHTHOUSE, RECORD)
     assert not await index.drop(LIGHTHOUSE, RECORD)
+    assert await index.peek([LIGHTHOUSE]) == [None]
+    assert await index.look_up(LIGHTHOUSE, NOON_MS + 1) is None
+
+
+async def test_hits_and_last_access_outlive_a_record(index: PromptIndex) -> None:
+    """A picture that is painted anew goes on counting where the lost one ended."""
+    await painted(index)
+    await index.look_up(LIGHTHOUSE, NOON_MS)
+    await index.drop(LIGHTHOUSE, RECORD)
+
+    verdict = await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    assert verdict == Leading()
     await painted(index, ANOTHER_RECORD)
 
-    found = await index.look_up(LIGHTHOUSE, NOON_MS)
+    assert await index.peek([LIGHTHOUSE]) == [SeenRecord(ANOTHER_RECORD, 1, NOON_MS)]
+    found = await index.look_up(LIGHTHOUSE, NOON_MS + 1)
     assert found == CountedRecord(ANOTHER_RECORD, 2)
 
 

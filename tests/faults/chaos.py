@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError
 from tqdm import tqdm
 
 from app.prompt_cache.entry import PromptEntry
+from app.storage.redis.prompts import ACCESS_BYTES
 from tests.faults.breakages import Breakages
 from tests.faults.history import Call, History, Op
 from tests.faults.installation import installation
@@ -116,10 +117,11 @@ async def _look_around(place: Place, history: History) -> None:
         for call in calls
     ]
     for key in await place.entries():
-        record: Any = await place.seen_redis.hget(key, "r")
-        prompt_hash = key.partition("{")[2].partition("}")[0]
-        entry = PromptEntry.from_record(prompt_hash, record)
-        if flaw := await _flaw_of(place, entry):
+        kept: Any = await place.seen_redis.get(key)
+        entry = PromptEntry.from_record("", kept[ACCESS_BYTES:])
+        if entry is None:
+            history.left_behind.append(f"an entry that can't be read: {key}")
+        elif flaw := await _flaw_of(place, entry):
             prompt = entry.parameters.prompt
             history.left_behind.append(f"the entry of {prompt!r} has {flaw}")
 

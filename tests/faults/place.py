@@ -167,7 +167,8 @@ class Place:
 
     async def _keys(self, key: Callable[[str], str]) -> list[str]:
         """Return all keys that *key* makes of a prompt hash."""
-        found = await self.seen_redis.keys(key("?" * 64))
+        pattern = key("00" * 32).replace("A" * 43, "[-0-9A-Za-z_]" * 43)
+        found = await self.seen_redis.keys(pattern)
         return [one.decode() for one in found if isinstance(one, bytes)]
 
 

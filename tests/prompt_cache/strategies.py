@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from hypothesis import strategies as st
 
 from app.image import EXTENSIONS
@@ -13,9 +11,6 @@ from app.storage.storage_key import Project
 
 _SEGMENTS = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
 _IDS = st.uuids().map(str)
-_MOMENTS = st.integers(0, 4_102_444_800_000).map(
-    lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
-)
 
 PROJECTS = st.builds(Project, _SEGMENTS, _SEGMENTS)
 PARAMETERS = st.builds(
@@ -41,14 +36,14 @@ def _entries(draw: st.DrawFn) -> PromptEntry:
         parameters=key.parameters,
         image_id=draw(_IDS),
         media_type=draw(st.sampled_from(sorted(EXTENSIONS))),
-        size=draw(st.integers(1, 2**40)),
+        size=draw(st.integers(1, 2**32 - 1)),
         digest=draw(st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
         width=draw(st.integers(1, 50_000)),
         height=draw(st.integers(1, 50_000)),
         model=draw(st.sampled_from(["default", "a-fall-back"])),
         price=draw(st.sampled_from([0.0, 0.04, 1.5])),
         is_placeholder=draw(st.booleans()),
-        created_at=draw(_MOMENTS),
+        created_ms=draw(st.integers(0, 4_102_444_800_000)),
         generation_id=draw(_IDS),
     )
 

@@ -680,6 +680,25 @@ async def test_a_picture_that_is_gone_does_not_outrank_a_failure(
     assert world.provider.count == 2
 
 
+async def test_a_record_that_cannot_be_read_is_restored(
+    world: World, replica: Replica
+) -> None:
+    """A damaged entry costs its reader a look into the ledger, and never again."""
+    painted = await ask(replica)
+    await ask(replica)
+    world.index.entries[LIGHTHOUSE.hash] = b"another version's"
+
+    restored, hit = await ask(replica), await ask(replica)
+    world.index.entries[LIGHTHOUSE.hash] = b""
+    found = await replica.cache.find(LIGHTHOUSE)
+
+    assert (restored.outcome, hit.outcome) == (Outcome.RESTORED, Outcome.HIT)
+    assert restored.entry.image_id == painted.entry.image_id
+    assert found is not None
+    assert found.entry == hit.entry
+    assert world.provider.count == 1
+
+
 async def test_looking_never_pays(world: World, replica: Replica) -> None:
     """HEAD finds what is painted, restores what only the ledger knows, and no more."""
     assert await replica.cache.find(LIGHTHOUSE) is None

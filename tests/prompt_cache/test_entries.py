@@ -85,6 +85,24 @@ async def test_an_entry_that_only_the_ledger_knows_is_shown(
     assert (seen.entry.image_id, seen.hits) == (painted.entry.image_id, 0)
 
 
+async def test_an_entry_that_cannot_be_read_is_managed_by_its_manifest(
+    world: World, replica: Replica
+) -> None:
+    """A damaged entry breaks no list, is shown as the ledger has it, and can go."""
+    painted = await ask(replica)
+    await ask(replica, FOX)
+    world.index.entries[LIGHTHOUSE.hash] = b"another version's"
+
+    listed, _ = await replica.entries.page(SHOP, by_hits=True, after=None, limit=9)
+    seen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert [entry.entry.prompt_hash for entry in listed] == [FOX.hash]
+    assert seen.entry.image_id == painted.entry.image_id
+    assert LIGHTHOUSE.hash not in world.index.entries
+    assert len(world.images) == 1
+
+
 async def test_entries_of_another_project_are_not_there(replica: Replica) -> None:
     """Another project can't see, refresh or purge an entry, nor learn of it."""
     await ask(replica)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,8 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prompt_cache.entry import PromptEntry, UnreadableManifest
+from app.image import MEDIA_TYPES
+from app.prompt_cache.entry import _MEDIA_TYPES, PromptEntry, UnreadableManifest
+from app.prompt_cache.prompt_key import Parameters
+from app.storage.storage_key import Project
 from tests.prompt_cache.strategies import ENTRIES
+
+A_UUID = "0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10"
+GOLDEN_RECORD = (
+    "010201cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd0b"
+    "9cbb3c57a54b0c8c2f3c9b8d3f4f100001680000000400000003000000019b7ca98f2e3f"
+    "a47ae147ae147b5b2261636d652f73686f70222c22612d66616c6c2d6261636b222c2261"
+    "2072656420666f78222c2264656661756c74222c6e756c6c2c6e756c6c2c6e756c6c2c30"
+    "2c302c5b2230623963626233632d353761352d346230632d386332662d33633962386433"
+    "6634663130225d5d"
+)
 
 
 @given(ENTRIES)
@@ -25,15 +37,81 @@ def test_a_record_says_everything_but_the_generation(entry: PromptEntry) -> None
     """What Redis keeps is the same entry: the same answer from either."""
     read = PromptEntry.from_record(entry.prompt_hash, entry.to_record())
 
-    assert read == replace(entry, generation_id="")
+    assert read == entry._replace(generation_id="")
     assert read.key.hash == entry.prompt_hash
     assert read.to_record() == entry.to_record()
 
 
 @given(ENTRIES)
 def test_a_record_is_small(entry: PromptEntry) -> None:
-    """There are millions of records: nothing is spelled out that can be derived."""
-    assert len(entry.to_record()) < len(entry.to_manifest()) / 1.5
+    """There are millions of records: no name is in them, and no hex digits."""
+    said = entry.parameters
+    texts = [said.prompt, said.model, entry.model, str(entry.project)]
+    text_bytes = len(orjson.dumps(texts)) + len(orjson.dumps(said.references))
+
+    assert len(entry.to_record()) < 120 + text_bytes
+
+
+@given(ENTRIES, st.data())
+def test_a_record_that_was_cut_is_none(entry: PromptEntry, data: st.DataObject) -> None:
+    """A record that can't be read is told as such, never by an error."""
+    record = entry.to_record()
+    cut = data.draw(st.integers(0, len(record) - 1))
+
+    assert PromptEntry.from_record(entry.prompt_hash, record[:cut]) is None
+
+
+@given(ENTRIES, st.data())
+def test_a_damaged_record_is_no_error(entry: PromptEntry, data: st.DataObject) -> None:
+    """Whatever stands in for a byte, nothing is raised."""
+    record = bytearray(entry.to_record())
+    record[data.draw(st.integers(0, len(record) - 1))] = data.draw(st.integers(0, 255))
+
+    PromptEntry.from_record(entry.prompt_hash, bytes(record))
+
+
+@given(st.binary())
+def test_bytes_of_others_are_no_record(data: bytes) -> None:
+    """Bytes that nobody of us wrote are none."""
+    assert PromptEntry.from_record("ab" * 32, data) is None
+
+
+@given(ENTRIES)
+def test_a_record_of_another_version_is_none(entry: PromptEntry) -> None:
+    """A newer replica's record is not guessed at."""
+    record = b"\x02" + entry.to_record()[1:]
+
+    assert PromptEntry.from_record(entry.prompt_hash, record) is None
+
+
+def test_the_spelling_of_records_never_changes() -> None:
+    """What older replicas wrote is read for as long as its version is known."""
+    record = bytes.fromhex(GOLDEN_RECORD)
+
+    entry = PromptEntry.from_record("ab" * 32, record)
+
+    assert entry == PromptEntry(
+        prompt_hash="ab" * 32,
+        project=Project("acme", "shop"),
+        parameters=Parameters("a red fox", seed=0, references=(A_UUID,)),
+        image_id=A_UUID,
+        media_type="image/webp",
+        size=92_160,
+        digest="cd" * 32,
+        width=1024,
+        height=768,
+        model="a-fall-back",
+        price=0.04,
+        is_placeholder=True,
+        created_ms=1_767_323_045_678,
+        generation_id="",
+    )
+    assert entry.to_record() == record
+
+
+def test_every_media_type_has_a_number() -> None:
+    """A picture of any kind that is taken can be kept."""
+    assert set(_MEDIA_TYPES) == set(MEDIA_TYPES.values())
 
 
 @given(ENTRIES)
@@ -93,3 +171,25 @@ def test_a_manifest_may_say_more(entry: PromptEntry) -> None:
     manifest = {**orjson.loads(entry.to_manifest()), "licence": "CC0"}
 
     assert PromptEntry.from_manifest(orjson.dumps(manifest)) == entry
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"image_id": "../../etc/passwd"},
+        {"image_id": A_UUID.upper()},
+        {"sha256": "none"},
+        {"size": -1},
+        {"width": "wide"},
+        {"project": "Acme/shop"},
+    ],
+)
+@given(entry=ENTRIES)
+def test_a_manifest_that_no_record_can_say_is_unreadable(
+    entry: PromptEntry, wrong: dict[str, Any]
+) -> None:
+    """What Redis could not keep would be restored at every request."""
+    manifest = {**orjson.loads(entry.to_manifest()), **wrong}
+
+    with pytest.raises(UnreadableManifest):
+        PromptEntry.from_manifest(orjson.dumps(manifest))

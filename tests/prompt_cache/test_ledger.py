@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -47,7 +45,7 @@ def an_entry(generation_id: str = OURS) -> PromptEntry:
         model="default",
         price=0.04,
         is_placeholder=False,
-        created_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        created_ms=1_767_323_045_000,
         generation_id=generation_id,
     )
 
@@ -93,7 +91,7 @@ async def test_a_refresh_that_comes_late_adopts(ledger: Ledger) -> None:
     """A manifest that was replaced meanwhile stays; the late picture is refused."""
     await ledger.commit(an_entry(THEIRS), None)
     old = await read(ledger)
-    newer = replace(an_entry(OURS), image_id=THEIRS)
+    newer = an_entry(OURS)._replace(image_id=THEIRS)
     await ledger.commit(newer, old)
 
     late = await ledger.commit(an_entry(THEIRS), old)
@@ -189,7 +187,7 @@ async def test_manifests_are_listed_in_order(ledger: Ledger) -> None:
     """A rebuild goes through a project's prompts, and on from where it was."""
     hashes = ["11" * 32, "22" * 32, "33" * 32]
     for prompt_hash in hashes[::-1]:
-        await ledger.commit(replace(an_entry(), prompt_hash=prompt_hash), None)
+        await ledger.commit(an_entry()._replace(prompt_hash=prompt_hash), None)
     await ledger.keep_image(an_entry(), Image.inspect(a_picture(1)))
 
     assert [found async for found in ledger.manifests(SHOP)] == hashes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,7 +97,7 @@ async def test_a_large_picture_is_left_to_be_streamed(
     pictures: Pictures, entry: PromptEntry
 ) -> None:
     """Above its bound a picture is not read before its first byte is sent."""
-    assert await pictures.read(replace(entry, size=SMALL_BYTES + 1)) is None
+    assert await pictures.read(entry._replace(size=SMALL_BYTES + 1)) is None
 
 
 async def test_a_range_is_part_of_the_picture(

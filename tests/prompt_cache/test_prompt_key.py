@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,15 +52,15 @@ def test_hashes_never_change(parameters: Parameters, prompt_hash: str) -> None:
 def test_hashes_are_equal_where_prompts_are(one: PromptKey, other: PromptKey) -> None:
     """Two requests share a picture exactly where project and parameters are equal."""
     assert (one.hash == other.hash) == (one == other)
-    assert PromptKey(one.project, replace(one.parameters)).hash == one.hash
+    assert PromptKey(one.project, Parameters(*one.parameters)).hash == one.hash
     assert is_prompt_hash(one.hash)
 
 
 @given(PARAMETERS, st.data())
 def test_every_parameter_counts(parameters: Parameters, data: st.DataObject) -> None:
     """A difference in any one parameter is another picture."""
-    name = data.draw(st.sampled_from([field.name for field in fields(parameters)]))
-    other = replace(parameters, **{name: getattr(data.draw(PARAMETERS), name)})
+    name = data.draw(st.sampled_from(parameters._fields))
+    other = parameters._replace(**{name: getattr(data.draw(PARAMETERS), name)})
 
     is_equal = PromptKey(SHOP, parameters).hash == PromptKey(SHOP, other).hash
     assert is_equal == (parameters == other)
@@ -72,6 +70,13 @@ def test_every_parameter_counts(parameters: Parameters, data: st.DataObject) -> 
 def test_parameters_survive_json(parameters: Parameters) -> None:
     """What is written of the parameters is what is read."""
     assert Parameters.from_json(parameters.as_json()) == parameters
+
+
+@given(PARAMETERS)
+def test_parameters_survive_as_a_list(parameters: Parameters) -> None:
+    """What Redis keeps of a prompt is the prompt, however little was said."""
+    assert Parameters.from_list(parameters.as_list()) == parameters
+    assert Parameters("a red fox").as_list() == ["a red fox"]
 
 
 def test_the_project_is_no_part_of_the_prompt() -> None:

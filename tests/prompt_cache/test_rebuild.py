@@ -54,6 +54,19 @@ async def test_every_entry_is_restored(
     assert all(world.index.holder(key.hash) is None for key in KEYS)
 
 
+async def test_an_entry_that_cannot_be_read_is_restored(
+    world: World, replica: Replica, rebuild: Rebuild
+) -> None:
+    """A damaged entry is written again, and foreign objects are passed over."""
+    await rebuild.run(SHOP)
+    world.index.entries[KEYS[0].hash] = b"another version's"
+    await world.store.put("acme/shop/prompts/notes.json", b"{}", media_type="text/json")
+
+    assert await rebuild.run(SHOP) == Tally(restored=1, known=3)
+    answer = await replica.cache.get_or_generate(KEYS[0], wait_seconds=30)
+    assert answer.outcome == Outcome.HIT
+
+
 async def test_a_second_rebuild_passes_over_what_is_there(
     world: World, rebuild: Rebuild
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -147,7 +146,7 @@ async def test_purged_and_painted_again(
     statistics: Statistics, entry: PromptEntry, *, apart: bool
 ) -> None:
     """Within one batch or over several, what came last is what is there."""
-    again = replace(entry, size=7)
+    again = entry._replace(size=7)
     steps: list[Callable[[], None]] = [
         lambda: statistics.added(entry),
         lambda: statistics.removed(entry),
@@ -173,7 +172,7 @@ async def test_a_replaced_picture_changes_the_bytes(
     if is_known:
         statistics.added(entry)
         await statistics.apply()
-    statistics.replaced(entry, replace(entry, size=7))
+    statistics.replaced(entry, entry._replace(size=7))
 
     sums = await statistics.read(SHOP)
 

@@ -190,7 +190,11 @@ def test_the_keys_of_each_script_share_a_slot() -> None:
     """A Cluster runs no script whose keys lie apart."""
     prompt_hash, project, image = "ab" * 32, "acme/shop", "an-image"
     together = [
-        [key(prompt_hash) for key in (keys.entry, keys.hits, keys.lease, keys.failure)],
+        [
+            *keys.entry_and_hits(prompt_hash),
+            keys.lease(prompt_hash),
+            keys.failure(prompt_hash),
+        ],
         [
             *(key(project) for key in (keys.statistics, keys.by_recency, keys.by_hits)),
             keys.batch(project, "a-replica"),

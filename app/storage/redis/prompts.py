@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# An entry begins with the time of its last access: see `scripts`.
+ACCESS_BYTES = 8
+
+
+def access(at_ms: int) -> bytes:
+    """Return the time that an entry begins with."""
+    return at_ms.to_bytes(ACCESS_BYTES, "big")
+
+
 class RedisPromptIndex:
     """Look-ups go over *commands*; leases and commits over connections of their own.
 
@@ -37,29 +46,28 @@ class RedisPromptIndex:
 
         Never sent twice: an `INCR` whose reply was lost has counted.
         """
-        found_at = [keys.entry(prompt_hash), keys.hits(prompt_hash)]
+        found_at = keys.entry_and_hits(prompt_hash)
         try:
             found = await self._commands.run(
-                scripts.LOOK_UP, found_at, [now_ms], retry=False
+                scripts.LOOK_UP, found_at, [access(now_ms)], retry=False
             )
         except CacheFull:
             found = await self._commands.run(scripts.PEEK, found_at)
-            return CountedRecord(found[0], None) if found else None
-        return CountedRecord(found[0], found[1]) if found else None
+            return CountedRecord(found[0][ACCESS_BYTES:], None) if found else None
+        return CountedRecord(found[0][ACCESS_BYTES:], found[1]) if found else None
 
     async def peek(self, prompt_hashes: Sequence[str]) -> list[SeenRecord | None]:
         """Return records in order, without counting."""
         return list(await asyncio.gather(*map(self._peek, prompt_hashes)))
 
     async def _peek(self, prompt_hash: str) -> SeenRecord | None:
-        found = await self._commands.run(
-            scripts.PEEK, [keys.entry(prompt_hash), keys.hits(prompt_hash)]
-        )
+        found = await self._commands.run(scripts.PEEK, keys.entry_and_hits(prompt_hash))
         if not found:
             return None
-        record, last_accessed, hits = found
+        entry, hits = found
+        last_accessed_ms = int.from_bytes(entry[:ACCESS_BYTES], "big")
         return SeenRecord(
-            record, int(hits or 0), int(last_accessed) if last_accessed else None
+            entry[ACCESS_BYTES:], int(hits or 0), last_accessed_ms or None
         )
 
     async def acquire(
@@ -141,8 +149,7 @@ class RedisPromptIndex:
         removed = await self._write(
             scripts.FORGET,
             [
-                keys.entry(prompt_hash),
-                keys.hits(prompt_hash),
+                *keys.entry_and_hits(prompt_hash),
                 keys.failure(prompt_hash),
                 keys.lease(prompt_hash),
             ],

@@ -4,34 +4,39 @@ Whoever writes about a prompt holds its lease, and the scripts check it: a
 reader that read the manifest just before a purge could otherwise write the
 entry just after it. The token of a lease is made before the first attempt, so
 that every script may run twice.
+
+An entry is a string: eight bytes that tell when it was last asked for (ms since
+1970, big-endian; zeros: never), and behind them the record. One without a
+record has lost its picture, and counts as none.
 """
 
 from __future__ import annotations
 
 from app.storage.redis.connection import Script
 
-# KEYS entry, hits. ARGV now in ms. The hit path: one look-up, one INCR.
+# KEYS entry, hits. ARGV now in eight bytes. The hit path: one look-up, one
+# INCR; whole entries are returned, since Lua copies what it cuts.
 # Without `allow-oom`, so that a full Redis refuses it: see PEEK.
 LOOK_UP = Script.of("""\
 #!lua
-local record = redis.call('HGET', KEYS[1], 'r')
-if not record then return false end
-redis.call('HSET', KEYS[1], 'a', ARGV[1])
-return {record, redis.call('INCR', KEYS[2])}
+local entry = redis.call('GET', KEYS[1])
+if not entry or #entry <= 8 then return false end
+redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
+return {entry, redis.call('INCR', KEYS[2])}
 """)
 
 # KEYS entry, hits. What is there, uncounted: lists, and a Redis without memory.
 PEEK = Script.of("""\
 #!lua flags=no-writes
-local found = redis.call('HMGET', KEYS[1], 'r', 'a')
-if not found[1] then return false end
-return {found[1], found[2], redis.call('GET', KEYS[2])}
+local entry = redis.call('GET', KEYS[1])
+if not entry or #entry <= 8 then return false end
+return {entry, redis.call('GET', KEYS[2])}
 """)
 
 # KEYS entry, failure, lease. ARGV token, milliseconds.
 ACQUIRE = Script.of("""\
 #!lua
-if redis.call('HEXISTS', KEYS[1], 'r') == 1 then return {'painted'} end
+if redis.call('STRLEN', KEYS[1]) > 8 then return {'painted'} end
 local failure = redis.call('GET', KEYS[2])
 if failure then return {'failed', failure, redis.call('PTTL', KEYS[2])} end
 local holder = redis.call('GET', KEYS[3])
@@ -51,11 +56,13 @@ return false
 """)
 
 # KEYS entry, failure, lease. ARGV token, record, channel, prompt hash.
-# The entry, then the news, then the lease.
+# The entry, with the last access that it had, then the news, then the lease.
 COMMIT = Script.of("""\
 #!lua
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'r', ARGV[2])
+local last_access = redis.call('GETRANGE', KEYS[1], 0, 7)
+if last_access == '' then last_access = string.rep('\\0', 8) end
+redis.call('SET', KEYS[1], last_access .. ARGV[2])
 redis.call('DEL', KEYS[2])
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 redis.call('DEL', KEYS[3])
@@ -98,15 +105,17 @@ return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 # KEYS entry. ARGV record. Compare and delete: hits and last access stay.
 DROP = Script.of("""\
 #!lua flags=allow-oom
-if redis.call('HGET', KEYS[1], 'r') ~= ARGV[1] then return 0 end
-return redis.call('HDEL', KEYS[1], 'r')
+local entry = redis.call('GET', KEYS[1])
+if not entry or string.sub(entry, 9) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], string.sub(entry, 1, 8))
+return 1
 """)
 
 # KEYS statistics, by recency, by hits, batch. ARGV batch number, number of
-# sums, then name and amount of each; number of removals, then prompt hash and
-# bytes of each; number of accesses, then prompt hash, ms and hits of each;
-# number of additions, then prompt hash, ms and bytes of each. A batch that came
-# through although its reply was lost is not applied again.
+# sums, then name and amount of each; number of removals, then member and bytes
+# of each; number of accesses, then member, ms and hits of each; number of
+# additions, then member, ms and bytes of each. A batch that came through
+# although its reply was lost is not applied again.
 APPLY = Script.of("""\
 #!lua
 local last = tonumber(redis.call('GET', KEYS[4]) or '0')
@@ -120,18 +129,18 @@ for _ = 1, tonumber(next_value()) do
 end
 local stored = 0
 for _ = 1, tonumber(next_value()) do
-  local hash, bytes = next_value(), next_value()
-  redis.call('ZREM', KEYS[3], hash)
-  if redis.call('ZREM', KEYS[2], hash) == 1 then stored = stored - bytes end
+  local member, bytes = next_value(), next_value()
+  redis.call('ZREM', KEYS[3], member)
+  if redis.call('ZREM', KEYS[2], member) == 1 then stored = stored - bytes end
 end
 local accesses = {}
 for n = 1, tonumber(next_value()) do
   accesses[n] = {next_value(), next_value(), next_value()}
 end
 for _ = 1, tonumber(next_value()) do
-  local hash, ms, bytes = next_value(), next_value(), next_value()
-  redis.call('ZADD', KEYS[3], 'NX', 0, hash)
-  if redis.call('ZADD', KEYS[2], 'NX', ms, hash) == 1 then stored = stored + bytes end
+  local member, ms, bytes = next_value(), next_value(), next_value()
+  redis.call('ZADD', KEYS[3], 'NX', 0, member)
+  if redis.call('ZADD', KEYS[2], 'NX', ms, member) == 1 then stored = stored + bytes end
 end
 for n = 1, #accesses do
   local latest = tonumber(redis.call('HGET', KEYS[1], 'last_accessed_ms') or '0')
@@ -145,7 +154,7 @@ if stored ~= 0 then redis.call('HINCRBY', KEYS[1], 'bytes_stored', stored) end
 return 1
 """)
 
-# KEYS list. ARGV score and prompt hash of the last one that was seen, limit.
+# KEYS list. ARGV score and member of the last one that was seen, limit.
 # Where that one has moved on meanwhile, its old place is where the list goes on.
 PAGE = Script.of("""\
 #!lua flags=no-writes

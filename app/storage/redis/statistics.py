@@ -24,9 +24,11 @@ class RedisStatistics:
 
     async def apply(self, project: str, number: int, batch: Any) -> None:
         """Add a batch unless its number was added before."""
-        args: list[str | int | float] = [number]
-        for items in (batch.sums, batch.removed, batch.accesses, batch.added):
-            args += _flattened(items)
+        args: list[str | bytes | int] = [number, len(batch.sums)]
+        for name, amount in batch.sums.items():
+            args += name, repr(amount)
+        for prompts in (batch.removed, batch.accesses, batch.added):
+            args += _flattened(prompts)
         try:
             await self._commands.run(
                 scripts.APPLY,
@@ -57,18 +59,19 @@ class RedisStatistics:
     ) -> list[tuple[int, str]]:
         """Return scores and prompt hashes, the highest first, after *after*."""
         key = keys.by_hits(project) if by_hits else keys.by_recency(project)
-        found = await self._commands.run(scripts.PAGE, [key], [*after, limit])
+        score, prompt_hash = after
+        found = await self._commands.run(
+            scripts.PAGE, [key], [score, keys.member(prompt_hash), limit]
+        )
         return [
-            (int(float(score)), prompt_hash.decode())
-            for prompt_hash, score in zip(found[::2], found[1::2], strict=True)
+            (int(float(score)), member.hex())
+            for member, score in zip(found[::2], found[1::2], strict=True)
         ]
 
 
-def _flattened(
-    items: Mapping[str, float | tuple[int, int]],
-) -> list[str | int | float]:
-    flat: list[str | int | float] = [len(items)]
-    for name, value in items.items():
-        flat.append(name)
-        flat += value if isinstance(value, tuple) else (repr(value),)
+def _flattened(prompts: Mapping[str, int | tuple[int, int]]) -> list[bytes | int]:
+    flat: list[bytes | int] = [len(prompts)]
+    for prompt_hash, value in prompts.items():
+        flat.append(keys.member(prompt_hash))
+        flat += value if isinstance(value, tuple) else (value,)
     return flat
