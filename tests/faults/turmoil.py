@@ -59,12 +59,12 @@ class Turmoil:
     _unpainted: Iterator[str] = field(default_factory=prompts)
     _kept: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT))
     _replaced: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT))
-    _started: int = 0
+    _welcomed: list[Replica] = field(default_factory=list)
 
     def welcome(self, replica: Replica) -> None:
         """Let clients ask *replica*, too."""
-        self._started += 1
-        self.alive[self._started] = replica
+        self._welcomed.append(replica)
+        self.alive[len(self._welcomed)] = replica
 
     def pick(self, random: Random) -> int:
         """Return the number of a replica that lives."""
@@ -89,7 +89,8 @@ class Turmoil:
         self, op: Op, prompt: str, number: int, *, method: str = "GET", path: str = ""
     ) -> None:
         """Send one request to a replica, and note how it went."""
-        url = self.alive[number].url + (path or LIVE)
+        # It may have been killed since it was picked: then nobody answers.
+        url = self._welcomed[number - 1].url + (path or LIVE)
         query = {} if path else {"prompt": prompt}
         began = time.time()
         status, code, digest, flaw = None, "", "", ""
