@@ -6,13 +6,14 @@ picture is never a whole answer.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from app.errors import StorageUnavailable
+from app.shared_calls import SharedCalls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,7 +41,7 @@ class Pictures:
         self._ledger = ledger
         self._hot_tier = hot_tier
         self._collecting: dict[str, int] = {}
-        self._readings: dict[str, asyncio.Future[bytes]] = {}
+        self._readings: SharedCalls[str, bytes] = SharedCalls()
 
     def keep(self, entry: PromptEntry, data: bytes) -> None:
         """Keep a picture's bytes at hand."""
@@ -62,39 +63,14 @@ class Pictures:
         data = self.at_hand(entry)
         if data is not None or entry.size > SMALL_BYTES:
             return data
-        while (reading := self._readings.get(entry.image_id)) is not None:
-            try:
-                return await asyncio.shield(reading)
-            except asyncio.CancelledError:
-                if not reading.cancelled():
-                    raise
-                # Whoever was reading has gone away: it is somebody else's turn.
-        return await self._read_for_all(entry)
-
-    async def _read_for_all(self, entry: PromptEntry) -> bytes:
-        """Read a picture once for everybody who asks for it meanwhile.
-
-        After a painting the waiters of another replica all ask at once.
-        """
-        reading = asyncio.get_running_loop().create_future()
-        self._readings[entry.image_id] = reading
-        try:
-            data = await self._read_now(entry)
-        except asyncio.CancelledError:
-            reading.cancel()
-            raise
-        except Exception as error:
-            reading.set_exception(error)
-            # Retrieved: perhaps nobody else was waiting.
-            reading.exception()
-            raise
-        finally:
-            del self._readings[entry.image_id]
-        reading.set_result(data)
-        return data
+        return await self._readings.share(
+            # After a painting the waiters of another replica all ask at once.
+            entry.image_id,
+            partial(self._read_now, entry),
+        )
 
     async def _read_now(self, entry: PromptEntry) -> bytes:
-        # Not as a stream: those may be held by slow readers, all of them.
+        # Not as a stream: it stands in no line with those of large pictures.
         data = await self._ledger.read_image(entry.storage_key)
         if data is None:
             raise PictureGone

@@ -85,7 +85,8 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 def head(status: str, length: int | None, **headers: str) -> bytes:
     """Return the head of an answer; underscores in header names are hyphens."""
-    lines = [f"HTTP/1.1 {status}", 'ETag: "c0ffee"']
+    lines = [f"HTTP/1.1 {status}"]
+    headers = {"ETag": '"c0ffee"', **headers}
     if length is not None:
         lines.append(f"Content-Length: {length}")
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -106,6 +107,20 @@ def whole(
     async def script(request: Request, writer: asyncio.StreamWriter) -> None:
         body = b"" if request.method == "HEAD" else data
         writer.write(head(status, len(data), Content_Type=media_type) + body)
+        await writer.drain()
+
+    return script
+
+
+def ranged(data: bytes, *, etag: str = '"c0ffee"') -> Script:
+    """Answer with *data*, or the range of it that was asked for."""
+
+    async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+        asked = request.headers.get("range", "").removeprefix("bytes=")
+        first, _, last = asked.partition("-")
+        part = data[int(first or 0) : int(last or len(data) - 1) + 1]
+        status = "206 Partial Content" if asked else "200 OK"
+        writer.write(head(status, len(part), ETag=etag) + part)
         await writer.drain()
 
     return script

@@ -12,7 +12,7 @@ from app.storage.s3.outages import Refused
 from app.storage.s3.waiting import within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from app.storage.object_store import ByteRange
     from app.storage.s3.reads import Answer, Reads
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 # Until the first bytes of an object: a HIT answers 503 in under two seconds.
 READ_TIMEOUT_SECONDS = 1.5
-# Between two chunks; the first one is part of opening the object.
+# Until a window of it is there; the first bytes are part of opening the object.
 STALL_TIMEOUT_SECONDS = 1.5
+
+_FIRST_BYTES = 131_072
 
 
 class RangeBeyondEnd(ValueError):
@@ -32,16 +34,17 @@ class RangeBeyondEnd(ValueError):
 
 
 class S3Body:
-    """An `ObjectBody` whose first bytes have arrived when it has been started."""
+    """The body of a GET whose first bytes have arrived when it has been started."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, give_back: Callable[[], None]) -> None:
         self._answer = answer
-        self._left = answer.size
+        self._give_back = give_back
+        self._coming = answer.size
         self._first = b""
 
     @property
     def size(self) -> int:
-        """How many bytes `chunks` yields."""
+        """How many bytes it has in all."""
         return self._answer.size
 
     @property
@@ -59,31 +62,48 @@ class S3Body:
         """The tag that a conditional write compares."""
         return self._answer.etag
 
+    @property
+    def left(self) -> int:
+        """How many bytes have not been read."""
+        return self._coming + len(self._first)
+
+    @property
+    def at_hand(self) -> int:
+        """How many bytes can be read at once; some, when it has just been started."""
+        return len(self._first)
+
     async def start(self) -> None:
         """Wait for the first bytes: from here on a failure is a body cut short."""
-        self._first = await self._next()
+        if self.size:
+            self._first = await self._next(_FIRST_BYTES)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes, once; raises `StorageUnavailable` if any are missing."""
-        chunk, self._first = self._first, b""
-        while chunk:
-            yield chunk
-            chunk = await self._next()
+    async def read(self, size: int) -> tuple[bytes, ...]:
+        """Return the next *size* bytes, in pieces as they arrived.
 
-    async def _next(self) -> bytes:
-        if not self._left:
-            return b""
+        Raises `StorageUnavailable` if they do not arrive in time.
+        """
+        pieces = []
         with outages.named():
             async with within(STALL_TIMEOUT_SECONDS):
-                chunk = await self._answer.read()
-        self._left -= len(chunk)
-        if not chunk or self._left < 0:
+                while size:
+                    pieces.append(await self._next(size))
+                    size -= len(pieces[-1])
+        return tuple(pieces)
+
+    async def _next(self, at_most: int) -> bytes:
+        if self._first:
+            chunk, self._first = self._first[:at_most], self._first[at_most:]
+            return chunk
+        chunk = await self._answer.read(at_most)
+        self._coming -= len(chunk)
+        if not chunk:
             raise StorageUnavailable("The object store sent a part of the object.")
         return chunk
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Give connection and place up."""
         self._answer.close()
+        self._give_back()
 
 
 @asynccontextmanager
@@ -94,7 +114,19 @@ async def opened(
     *,
     places: Places,
 ) -> AsyncIterator[S3Body | None]:
-    """Open *key*, its first bytes at hand, and hold a place meanwhile.
+    """Open *key* as `begin` does, and close it."""
+    body = await begin(reads, key, byte_range, places=places)
+    try:
+        yield body
+    finally:
+        if body is not None:
+            body.close()
+
+
+async def begin(
+    reads: Reads, key: str, byte_range: ByteRange | None = None, *, places: Places
+) -> S3Body | None:
+    """Open *key*, its first bytes at hand; it holds a place until it is closed.
 
     None if there is no such key. Raises `RangeBeyondEnd`, or `ValueError` for
     a key that is not plain and a range without a byte.
@@ -102,20 +134,22 @@ async def opened(
     require_plain_key(key)
     if byte_range is not None and not 0 <= byte_range.first <= byte_range.last:
         raise ValueError("a range has at least one byte")
-    async with places.taken():
+    await places.take()
+    with ExitStack() as unless_it_starts:
+        unless_it_starts.callback(places.give_back)
         with outages.named():
             async with within(READ_TIMEOUT_SECONDS):
-                body = await _start(reads, key, byte_range)
-        try:
-            yield body
-        finally:
-            if body is not None:
-                body.close()
+                body = await _start(reads, key, byte_range, places)
+        if body is not None:
+            unless_it_starts.pop_all()
+    return body
 
 
-async def _start(reads: Reads, key: str, byte_range: ByteRange | None) -> S3Body | None:
+async def _start(
+    reads: Reads, key: str, byte_range: ByteRange | None, places: Places
+) -> S3Body | None:
     try:
-        body = S3Body(await reads.get(key, byte_range))
+        answer = await reads.get(key, byte_range)
     except Refused as refusal:
         # Only this code says that the key is missing: a lost bucket is a 404
         # as well.
@@ -124,8 +158,9 @@ async def _start(reads: Reads, key: str, byte_range: ByteRange | None) -> S3Body
         if refusal.code == "InvalidRange":
             raise RangeBeyondEnd from refusal
         raise
+    body = S3Body(answer, places.give_back)
     with ExitStack() as unless_it_starts:
-        unless_it_starts.callback(body.close)
+        unless_it_starts.callback(answer.close)
         if byte_range is not None and body.size != byte_range.length:
             raise RangeBeyondEnd
         await body.start()

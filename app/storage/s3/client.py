@@ -23,7 +23,7 @@ DEFAULT_REGION = "us-east-1"
 
 # More than both kinds of places together, so that nobody waits for a
 # connection: waiting for one has no time-out in aiobotocore.
-MAX_CONNECTIONS = 720
+MAX_CONNECTIONS = 320
 KEEP_ALIVE_SECONDS = 20.0
 _READ_BUFFER_BYTES = 262_144
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,7 +32,6 @@ _URL_KEPT_SECONDS = _URL_VALID_SECONDS / 2
 # A signed URL is about half a kilobyte.
 _URLS_KEPT = 8192
 
-_CHUNK_BYTES = 131_072
 # The whole error is some 300 bytes; beyond this it is some proxy's page.
 _ERROR_BYTES = 16_384
 _CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
@@ -45,8 +43,9 @@ _NO_LENGTH = "MissingContentLength"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A GET that succeeded, before its body: *read* gives the next bytes of it.
+    """A GET that succeeded, before its body.
 
+    *read* gives the next bytes of it, at most as many as it is asked for.
     `close` hands the connection back if the body has been read, and cuts it
     otherwise.
     """
@@ -55,7 +54,7 @@ class Answer:
     media_type: str
     metadata: Mapping[str, str]
     etag: str
-    read: Callable[[], Awaitable[bytes]]
+    read: Callable[[int], Awaitable[bytes]]
     close: Callable[[], None]
 
 
@@ -136,7 +135,7 @@ class PlainReads:
             answer.get("ContentType", _UNKNOWN_TYPE),
             answer["Metadata"],
             answer.get("ETag", ""),
-            partial(body.read, _CHUNK_BYTES),
+            body.read,
             body.close,
         )
 
@@ -154,7 +153,7 @@ def _answer(response: aiohttp.ClientResponse) -> Answer:
         response.headers.get("Content-Type", _UNKNOWN_TYPE),
         metadata,
         response.headers.get("ETag", ""),
-        response.content.readany,
+        response.content.read,
         response.close,
     )
 

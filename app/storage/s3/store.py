@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -22,18 +22,20 @@ from app.storage.s3.client import (
 from app.storage.s3.outages import code_of
 from app.storage.s3.reads import PlainReads, SignedReads
 from app.storage.s3.waiting import Places, within
+from app.storage.s3.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from app.storage.s3.body import S3Body
     from app.storage.s3.reads import Reads
+    from app.storage.s3.windows import WindowedBody
 
 WRITE_TIMEOUT_SECONDS = 10.0
 
-# Bodies are held for as long as slow clients read them, and must not keep a
-# painted picture from being stored: everything else has places of its own.
-_BODIES_AT_ONCE = 600
+# GETs of pictures that are sent as they arrive. They must not keep a painted
+# one from being stored: everything else has places of its own. More at once
+# only means that a store answers all of them late.
+_STREAMS_AT_ONCE = 200
 _CALLS_AT_ONCE = 100
 
 # What a conditional write that came too late is told; the second for `If-Match`
@@ -61,20 +63,27 @@ async def open_s3_object_store(
         if signed_urls and not goes_through_a_proxy(client):
             http = await stack.enter_async_context(open_http())
             reads = SignedReads(client, bucket, http)
-        yield S3ObjectStore(client, bucket, reads, write_timeout_seconds)
+        windows = Windows(reads, Places(_STREAMS_AT_ONCE))
+        stack.callback(windows.close)
+        yield S3ObjectStore(client, bucket, reads, windows, write_timeout_seconds)
 
 
 class S3ObjectStore:
     """The `ObjectStore` in one bucket."""
 
     def __init__(
-        self, client: Any, bucket: str, reads: Reads, write_timeout_seconds: float
+        self,
+        client: Any,
+        bucket: str,
+        reads: Reads,
+        windows: Windows,
+        write_timeout_seconds: float,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._reads = reads
         self._write_timeout_seconds = write_timeout_seconds
-        self._bodies = Places(_BODIES_AT_ONCE)
+        self._windows = windows
         self._calls = Places(_CALLS_AT_ONCE)
 
     async def put(
@@ -141,18 +150,22 @@ class S3ObjectStore:
             ):
                 if body is None:
                     return None
-                data = b"".join([chunk async for chunk in body.chunks()])
+                data = b"".join(await body.read(body.size))
                 return StoredObject(data, body.etag)
 
     @asynccontextmanager
     async def open(
         self, key: str, byte_range: ByteRange | None = None
-    ) -> AsyncIterator[S3Body | None]:
+    ) -> AsyncIterator[WindowedBody | None]:
         """Open *key* for streaming, its first bytes at hand; None if there is none.
 
-        Raises `ValueError` for a range beyond the end.
+        An object that is replaced or deleted while a slow reader reads it ends
+        in `StorageUnavailable`. Raises `ValueError` for a range beyond the end.
         """
-        async with opened(self._reads, key, byte_range, places=self._bodies) as body:
+        with ExitStack() as stack:
+            body = await self._windows.open(key, byte_range)
+            if body is not None:
+                stack.callback(body.close)
             yield body
 
     async def exists(self, key: str) -> bool:

@@ -51,13 +51,21 @@ class Places:
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Hold a place; raises `StorageUnavailable` if none is free in time."""
+        """Hold a place as `take` takes it."""
+        await self.take()
+        try:
+            yield
+        finally:
+            self.give_back()
+
+    async def take(self) -> None:
+        """Take a place; raises `StorageUnavailable` if none is free in time."""
         try:
             async with within(MAX_WAITING_SECONDS):
                 await self._free.acquire()
         except TimeoutError:
             raise StorageUnavailable("The object store is overloaded.") from None
-        try:
-            yield
-        finally:
-            self._free.release()
+
+    def give_back(self) -> None:
+        """Give a place back."""
+        self._free.release()

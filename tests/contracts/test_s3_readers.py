@@ -1,0 +1,174 @@
+"""What readers of large pictures cost an S3 server: fast, slow, and many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import StorageUnavailable
+from app.storage.object_store import ByteRange
+from app.storage.s3.windows import WINDOW_BYTES
+from tests.contracts.scripted_s3 import ranged, refusal, scripted_s3, whole
+from tests.contracts.test_s3_faults import LIGHTHOUSE, read, store_at
+
+if TYPE_CHECKING:
+    from app.storage.object_store import ObjectBody
+    from tests.contracts.scripted_s3 import Script, ScriptedS3
+
+# More than the kernel takes of an answer that nobody reads.
+PICTURE = b"".join(number.to_bytes(4) for number in range(5_000_000))
+SOON_SECONDS = 10.0
+
+
+def ranges(server: ScriptedS3) -> list[str | None]:
+    """Return what was asked for, in order."""
+    return [request.headers.get("range") for request in server.requests]
+
+
+async def first_window(body: ObjectBody | None) -> list[bytes]:
+    """Read the first window of *body*, and hold it as who sends it does."""
+    assert body is not None
+    pieces: list[bytes] = []
+    chunks = body.chunks()
+    while sum(map(len, pieces)) < WINDOW_BYTES:
+        pieces.append(await anext(chunks))
+    return pieces
+
+
+async def until_given_up(server: ScriptedS3) -> None:
+    """Return when the store's last connection has been closed."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while server.connections:
+            await asyncio.wait(server.connections)
+
+
+async def test_a_reader_that_keeps_up_asks_once() -> None:
+    """A fast reader gets a large picture by a single GET, as a stream."""
+    async with (
+        scripted_s3(ranged(PICTURE)) as server,
+        store_at(server.endpoint) as store,
+    ):
+        assert await read(store) == PICTURE
+
+    assert ranges(server) == [None]
+
+
+async def test_readers_at_the_same_place_share_a_window() -> None:
+    """Of fifty readers who keep pace one fetches a window for all, at the most."""
+    windows, readers = 8, 50
+    picture = PICTURE[: windows * WINDOW_BYTES]
+    pace = asyncio.Barrier(readers)
+
+    async def keep_pace() -> bytes:
+        """Read with the others, window by window."""
+        async with store.open(LIGHTHOUSE) as body:
+            assert body is not None
+            chunks, received = body.chunks(), b""
+            while len(received) < len(picture):
+                received += await anext(chunks)
+                if len(received) % WINDOW_BYTES == 0:
+                    await pace.wait()
+            return received
+
+    async with (
+        scripted_s3(ranged(picture)) as server,
+        store_at(server.endpoint) as store,
+    ):
+        pictures = await asyncio.gather(*(keep_pace() for _ in range(readers)))
+
+    assert pictures == [picture] * readers
+    assert len(server.requests) <= windows
+
+
+async def test_a_slow_reader_holds_nothing_at_the_store() -> None:
+    """Its GET is given up, and another one fetches the next window, no more."""
+    async with (
+        scripted_s3(ranged(PICTURE)) as server,
+        store_at(server.endpoint) as store,
+        store.open(LIGHTHOUSE) as body,
+    ):
+        assert body is not None
+        received = b""
+        async for chunk in body.chunks():
+            received += chunk
+            if len(received) == WINDOW_BYTES:
+                await until_given_up(server)
+
+    assert received == PICTURE
+    assert ranges(server)[:2] == [None, f"bytes={WINDOW_BYTES}-{2 * WINDOW_BYTES - 1}"]
+
+
+async def test_a_reader_that_leaves_gives_its_get_up() -> None:
+    """Nothing is left open at the store for somebody who has gone."""
+    async with (
+        scripted_s3(ranged(PICTURE)) as server,
+        store_at(server.endpoint) as store,
+    ):
+        async with store.open(LIGHTHOUSE) as body:
+            assert body is not None
+        await until_given_up(server)
+
+
+@pytest.mark.parametrize("signed_urls", [True, False], ids=["signed", "get_object"])
+async def test_a_range_is_read_by_windows(*, signed_urls: bool) -> None:
+    """A part that begins and ends within windows has exactly its bytes."""
+    wanted = ByteRange(WINDOW_BYTES - 10, 3 * WINDOW_BYTES + 10)
+    async with (
+        scripted_s3(ranged(PICTURE)) as server,
+        store_at(server.endpoint, signed_urls=signed_urls) as store,
+        store.open(LIGHTHOUSE, wanted) as body,
+    ):
+        assert body is not None
+        received = b"".join([chunk async for chunk in body.chunks()])
+
+    assert received == PICTURE[wanted.first : wanted.last + 1]
+    assert body.size == wanted.length
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        ranged(PICTURE[::-1], etag='"another"'),
+        ranged(PICTURE[:-1], etag='"another"'),
+        ranged(PICTURE, etag=""),
+        whole(PICTURE),
+        refusal("404 Not Found", "NoSuchKey"),
+        refusal("416 Range Not Satisfiable", "InvalidRange"),
+        refusal("503 Slow Down", "SlowDown"),
+    ],
+    ids=["replaced", "shorter", "no tag", "no range", "deleted", "too short", "away"],
+)
+async def test_a_picture_is_never_a_mix(then: Script) -> None:
+    """Whatever becomes of an object under a slow reader: it is whole, or an error."""
+    async with (
+        scripted_s3(ranged(PICTURE)) as server,
+        store_at(server.endpoint) as store,
+        store.open(LIGHTHOUSE) as body,
+    ):
+        assert body is not None
+        chunks = body.chunks()
+        await anext(chunks)
+        server.script = then
+        await until_given_up(server)
+
+        with pytest.raises(StorageUnavailable):
+            [chunk async for chunk in chunks]
+
+
+async def test_a_purged_picture_is_gone_for_who_comes_later() -> None:
+    """A new reader asks the store, also while others still send what it was."""
+    async with (
+        AsyncExitStack() as stack,
+        scripted_s3(ranged(PICTURE)) as server,
+        store_at(server.endpoint) as store,
+    ):
+        sending = await first_window(
+            await stack.enter_async_context(store.open(LIGHTHOUSE))
+        )
+        server.script = refusal("404 Not Found", "NoSuchKey")
+
+        assert b"".join(sending) == PICTURE[:WINDOW_BYTES]
+        assert await read(store) is None
