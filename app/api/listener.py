@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from app.api.bodies import AT_ONCE_BYTES
-from app.api.middlewares import METRICS
+from app.api.middlewares import METRICS, framed
 from app.api.parser_errors import WRITE_DEADLINE_SECONDS, Connection
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ async def listening(
         server = runner.server
         if server is None:
             raise RuntimeError("The application has no server.")
+        server.request_handler = framed(app, server.request_handler)
         connection = partial(
             Connection,
             server,

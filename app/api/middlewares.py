@@ -1,7 +1,8 @@
 """Around every handler: the request id, the problem document, the count.
 
-`install` is all that an application calls. What the HTTP parser refuses never
-comes here: `parser_errors` answers it.
+`install` is all that an application calls; `listening` puts `framed` around
+its router. What the HTTP parser refuses never comes here: `parser_errors`
+answers it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 from itertools import count
 from time import perf_counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 from multidict import istr
@@ -32,7 +33,8 @@ from app.telemetry.metrics import UNMATCHED
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from aiohttp.typedefs import Handler, Middleware
+    # Of a `web.Request`; aiohttp says less of what its server hands on.
+    _Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +62,9 @@ _numbers = count(1)
 
 
 def install(app: web.Application, *, metrics: Metrics, lifecycle: Lifecycle) -> None:
-    """Put the frame around *app*: the outermost middleware, headers, keys."""
+    """Give *app* what the frame needs, and the headers that all answers have."""
     app[METRICS] = metrics
     app[LIFECYCLE] = lifecycle
-    app.middlewares.insert(0, _frame(metrics, lifecycle))
     app.on_response_prepare.append(_last_headers(lifecycle))
 
 
@@ -80,16 +81,30 @@ def request_id_of(request: web.BaseRequest) -> str:
     return new_request_id()
 
 
-def _frame(metrics: Metrics, lifecycle: Lifecycle) -> Middleware:
-    @web.middleware
-    async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
+def framed(app: web.Application, handler: _Handler) -> _Handler:
+    """Return *handler*, the whole of *app* with its router, inside the frame.
+
+    aiohttp's own middlewares stand between the router and a route, and each
+    adds two calls to every request.
+    """
+    metrics, lifecycle = app[METRICS], app[LIFECYCLE]
+
+    async def frame(request: web.Request) -> web.StreamResponse:
         began = perf_counter()
         # Every request has a task and with it a context of its own.
         REQUEST_ID.set(request_id_of(request))
         lifecycle.request_began()
         status = CLIENT_GONE
         try:
-            response = await _answer(request, handler)
+            try:
+                response = await handler(request)
+            except BodyCut:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
+                response = _problem(request, error)
+            else:
+                if response.status >= _FIRST_SERVER_ERROR:
+                    _log_failure(request, response.status)
             status = response.status
         except BodyCut as error:
             metrics.cut_body("short")
@@ -108,18 +123,6 @@ def route_of(request: web.Request) -> str:
     """Return the template of the route that matched, else `unmatched`."""
     resource = request.match_info.route.resource
     return UNMATCHED if resource is None else resource.canonical
-
-
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        response = await handler(request)
-    except BodyCut:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
-        return _problem(request, error)
-    if response.status >= _FIRST_SERVER_ERROR:
-        _log_failure(request, response.status)
-    return response
 
 
 def _problem(request: web.Request, error: Exception) -> web.Response:

@@ -17,7 +17,8 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
 from app.api.middlewares import new_request_id
-from app.api.problems import as_service_error, problem_response, row_for
+from app.api.problems import problem_response, row_for
+from app.api.ready_answers import ReadyAnswer
 from app.api.refusals import MalformedRequest, UriTooLong
 from app.telemetry import REQUEST_ID
 from app.telemetry.metrics import OTHER, UNMATCHED
@@ -131,13 +132,25 @@ class Connection(web.RequestHandler):
         resp: web.StreamResponse,
         start_time: float | None,
     ) -> tuple[web.StreamResponse, bool]:
-        """Send *resp*; what aiohttp refused before the application is a problem."""
-        if isinstance(resp, web.HTTPException):
-            resp = self._refusal(as_service_error(resp))
+        """Send *resp*; a ready one without what aiohttp does for the others."""
+        if isinstance(resp, ReadyAnswer):
+            return resp, not await self._send(resp)
         answer = await super().finish_response(request, resp, start_time)
         if request.method == "UNKNOWN":
             await self._linger()
         return answer
+
+    async def _send(self, answer: ReadyAnswer) -> bool:
+        """Say whether somebody was there to take *answer*, at his own pace."""
+        if self.transport is None or self.transport.is_closing():
+            return False
+        answer.write_to(self.transport)
+        if self.writing_paused:
+            try:
+                await self._drain_helper()
+            except ConnectionError:
+                return False
+        return True
 
     def _refusal(self, error: BaseException) -> web.Response:
         response = problem_response(error, REQUEST_ID.get() or new_request_id())

@@ -19,9 +19,8 @@ from app.api.problems import SERVER
 from app.telemetry import REQUEST_ID
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
-
-    from aiohttp.abc import AbstractStreamWriter
 
 # What would end a field, and let another one begin (RFC 9110, 5.5).
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -46,6 +45,7 @@ def may_be_ready(request: web.BaseRequest) -> bool:
         request.method == hdrs.METH_GET
         and request.version == HttpVersion11
         and request.keep_alive
+        and hdrs.UPGRADE not in request.headers
     )
 
 
@@ -53,31 +53,21 @@ class ReadyAnswer(web.StreamResponse):
     """*body*, which may be empty, after a head with the lines in *head*.
 
     Those say its length. The date, the server and the request's id come with
-    it. Only where `may_be_ready`.
+    it. Only where `may_be_ready`, and only a `Connection` can send it.
     """
 
     def __init__(self, status: int, head: bytes, body: bytes = b"") -> None:
         super().__init__(status=status)
         self._lines = head
         self._ready_body = body
-        self._asked_by: web.BaseRequest | None = None
 
     @property
     def keep_alive(self) -> bool:
         """Whether the connection stays open: otherwise the answer would say so."""
         return True
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Note who asks; everything is sent at the end."""
-        self._asked_by = request
-        return None
-
-    async def write_eof(self, _data: bytes = b"") -> None:
-        """Send head and body at once, and wait while the client is slow."""
-        request = self._asked_by
-        transport = request.transport if request is not None else None
-        if request is None or transport is None or transport.is_closing():
-            raise ConnectionResetError("The client has gone.")
+    def write_to(self, transport: asyncio.Transport) -> None:
+        """Write head and body at once."""
         head = b"%bX-Request-Id: %b\r\nDate: %b\r\n%b\r\n" % (
             _BEGINNINGS[self.status],
             (REQUEST_ID.get() or "").encode(),
@@ -88,7 +78,6 @@ class ReadyAnswer(web.StreamResponse):
             transport.writelines((head, self._ready_body))
         else:
             transport.write(head)
-        await request.writer.drain()
 
 
 @lru_cache(2)

@@ -182,7 +182,7 @@ class PromptCache:
             return await self._find_in_ledger(key)
         if counted is None:
             return None
-        entry = PromptEntry.from_record(key.hash, counted.record)
+        entry = PromptEntry.of_key(key, counted.record)
         if entry is None:
             # Taken away, or it would stand before the manifest for ever.
             logger.warning("record is unreadable", extra={"prompt_hash": key.hash})
@@ -200,14 +200,10 @@ class PromptCache:
             self.statistics.hit(entry, counted.hits, now_ms)
             if outcome is Outcome.COALESCED:
                 self.statistics.coalesced(entry)
-        is_same = landed is not None and landed.entry.image_id == entry.image_id
-        return Answer(
-            entry,
-            outcome,
-            hits=counted.hits,
-            data=landed.data if landed and is_same else None,
-            record=counted.record,
-        )
+        data = None
+        if landed is not None and landed.entry.image_id == entry.image_id:
+            data = landed.data
+        return Answer(entry, outcome, counted.hits, None, data, counted.record)
 
     async def _find_in_ledger(self, key: PromptKey) -> Answer:
         """Serve what is painted while Redis is away; nothing is paid in the dark."""

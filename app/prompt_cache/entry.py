@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,9 +24,11 @@ MANIFEST_VERSION = 1
 # A record begins with its version, so that a replica tells apart what it knows.
 # After the head comes a JSON list: project, who painted (0: who was asked to),
 # and the parameters.
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 # A picture has far less than 4 GB: one of `MAX_PIXELS` decodes to 200 MB.
-_HEAD = Struct(">BB?32s16sIIIQd")
+_HEAD = Struct(">BBB32s16sIIIQd")
+_PLACEHOLDER, _BY_ANOTHER_MODEL = 1, 2
+_FLAGS = _PLACEHOLDER | _BY_ANOTHER_MODEL
 # By their number in a record: a new one goes to the end.
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif")
 _UNREADABLE = (StructError, ValueError, TypeError, IndexError, InvalidParameter)
@@ -129,11 +131,11 @@ class PromptEntry(NamedTuple):
 
     def to_record(self) -> bytes:
         """Return the compact spelling that Redis keeps."""
-        painted_by = 0 if self.model == self.parameters.model else self.model
+        is_by_another = self.model != self.parameters.model
         return _HEAD.pack(
             RECORD_VERSION,
             _MEDIA_TYPES.index(self.media_type),
-            self.is_placeholder,
+            self.is_placeholder * _PLACEHOLDER | is_by_another * _BY_ANOTHER_MODEL,
             bytes.fromhex(self.digest),
             bytes.fromhex(self.image_id.replace("-", "")),
             self.size,
@@ -141,51 +143,79 @@ class PromptEntry(NamedTuple):
             self.height,
             self.created_ms,
             self.price,
-        ) + orjson.dumps([str(self.project), painted_by, *self.parameters.as_list()])
+        ) + orjson.dumps(
+            [
+                str(self.project),
+                self.model if is_by_another else 0,
+                *self.parameters.as_list(),
+            ]
+        )
 
     @classmethod
     def from_record(cls, prompt_hash: str, record: bytes) -> PromptEntry | None:
-        """Read what `to_record` made; None where it is damaged, or of another version.
-
-        Each hit comes by here, so it takes 2 or 3 microseconds.
-        """
+        """Read what `to_record` made; None for what is damaged, or another version."""
         try:
-            (
-                version,
-                media_type,
-                is_placeholder,
-                digest,
-                image_id,
-                size,
-                width,
-                height,
-                created_ms,
-                price,
-            ) = _HEAD.unpack_from(record)
-            if version != RECORD_VERSION:
-                return None
+            head = _HEAD.unpack_from(record)
             project, painted_by, *asked = orjson.loads(record[_HEAD.size :])
             parameters = Parameters.from_list(asked)
-            uuid = image_id.hex()
-            return cls(
-                prompt_hash,
-                Project.parse(project),
-                parameters,
-                # `str(UUID(bytes=...))` takes twice as long.
-                f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}",
-                _MEDIA_TYPES[media_type],
-                size,
-                digest.hex(),
-                width,
-                height,
-                painted_by or parameters.model,
-                price,
-                is_placeholder,
-                created_ms,
-                "",
-            )
+            asked_for = (prompt_hash, Project.parse(project), parameters)
+            return cls._of(asked_for, painted_by or parameters.model, head)
         except _UNREADABLE:
             return None
+
+    @classmethod
+    def of_key(cls, key: PromptKey, record: bytes) -> PromptEntry | None:
+        """Read the record of *key* like `from_record`, in half the time.
+
+        Each hit comes by here. What was asked for is not read once more: the
+        hash that led to the record is that of the key's project and parameters.
+        """
+        try:
+            head = _HEAD.unpack_from(record)
+            if head[2] & _BY_ANOTHER_MODEL:
+                return cls.from_record(key.hash, record)
+            asked_for = (key.hash, key.project, key.parameters)
+            return cls._of(asked_for, key.parameters.model, head)
+        except _UNREADABLE:
+            return None
+
+    @classmethod
+    def _of(
+        cls,
+        asked_for: tuple[str, Project, Parameters],
+        model: str,
+        head: tuple[Any, ...],
+    ) -> PromptEntry:
+        (
+            version,
+            media_type,
+            flags,
+            digest,
+            image_id,
+            size,
+            width,
+            height,
+            created_ms,
+            price,
+        ) = head
+        if version != RECORD_VERSION or flags > _FLAGS:
+            raise ValueError("the record is of another version")
+        uuid = image_id.hex()
+        return cls(
+            *asked_for,
+            # `str(UUID(bytes=...))` takes twice as long.
+            f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}",
+            _MEDIA_TYPES[media_type],
+            size,
+            digest.hex(),
+            width,
+            height,
+            model,
+            price,
+            bool(flags & _PLACEHOLDER),
+            created_ms,
+            "",
+        )
 
 
 def _check_version(version: object) -> None:

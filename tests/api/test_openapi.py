@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import Mock
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from app import errors
 from app.api import entries, page, parameters, transient_images
 from app.api.auth import Authenticator
 from app.api.bodies import PICTURE_HEADERS
 from app.api.lifecycle import LIFECYCLE, Lifecycle
+from app.api.listener import bind, listening
 from app.api.live import SIGNATURE_PARAMETERS
 from app.api.middlewares import install
 from app.api.picture_answers import OF_OUTCOME, live_headers
@@ -35,9 +36,6 @@ from tests.api.frame import framed, get, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from aiohttp.test_utils import TestClient
-    from pytest_aiohttp.plugin import AiohttpClient
 
 Json = dict[str, Any]
 
@@ -313,21 +311,22 @@ def test_a_picture_has_the_headers_that_are_described(
     assert said == set(schema["enum"])
 
 
-async def test_the_document_says_which_routes_want_a_key(
-    described: Json, aiohttp_client: AiohttpClient
-) -> None:
+async def test_the_document_says_which_routes_want_a_key(described: Json) -> None:
     """Every operation that is not open answers 401 to whoever has no key."""
-    client = await aiohttp_client(locked_up())
     assert described["security"] == [{"apiKey": []}, {"bearer": []}]
     schemes = described["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
     assert schemes["bearer"]["scheme"] == "bearer"
 
-    for method, path, operation in operations(described):
-        is_open = operation.get("security") == []
-        status = await status_of(client, method, path)
-        assert (status == 401) is not is_open, (method, path)
-        assert ("401" in operation["responses"]) is not is_open
+    async with (
+        listening(locked_up(), bind("127.0.0.1", 0)) as listener,
+        ClientSession(f"http://127.0.0.1:{listener.port}") as client,
+    ):
+        for method, path, operation in operations(described):
+            is_open = operation.get("security") == []
+            status = await status_of(client, method, path)
+            assert (status == 401) is not is_open, (method, path)
+            assert ("401" in operation["responses"]) is not is_open
 
 
 def locked_up() -> web.Application:
@@ -352,9 +351,7 @@ def locked_up() -> web.Application:
     return app
 
 
-async def status_of(
-    client: TestClient[web.Request, web.Application], method: str, path: str
-) -> int:
+async def status_of(client: ClientSession, method: str, path: str) -> int:
     """Ask for *path* with ids in its places, and without a key."""
     filled = re.sub(r"{\w+}", IMAGE_ID, path)
     async with client.request(method, filled) as answer:

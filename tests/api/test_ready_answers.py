@@ -54,6 +54,7 @@ async def test_a_ready_answer_says_what_an_ordinary_one_says() -> None:
     [
         (b"GET /ready HTTP/1.1\r\n", True),
         (b"GET /ready HTTP/1.1\r\nConnection: close\r\n", False),
+        (b"GET /ready HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n", True),
         (b"GET /ready HTTP/1.0\r\n", False),
         (b"GET /ready HTTP/1.0\r\nConnection: keep-alive\r\n", True),
     ],

@@ -17,7 +17,7 @@ from tests.prompt_cache.strategies import ENTRIES
 
 A_UUID = "0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10"
 GOLDEN_RECORD = (
-    "010201cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd0b"
+    "020203cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd0b"
     "9cbb3c57a54b0c8c2f3c9b8d3f4f100001680000000400000003000000019b7ca98f2e3f"
     "a47ae147ae147b5b2261636d652f73686f70222c22612d66616c6c2d6261636b222c2261"
     "2072656420666f78222c2264656661756c74222c6e756c6c2c6e756c6c2c6e756c6c2c30"
@@ -40,6 +40,26 @@ def test_a_record_says_everything_but_the_generation(entry: PromptEntry) -> None
     assert read == entry._replace(generation_id="")
     assert read.key.hash == entry.prompt_hash
     assert read.to_record() == entry.to_record()
+
+
+@given(ENTRIES)
+def test_a_record_is_read_by_its_key(entry: PromptEntry) -> None:
+    """Whoever asks knows prompt and project: the rest of the record is the same."""
+    record = entry.to_record()
+
+    read = PromptEntry.of_key(entry.key, record)
+
+    assert read == PromptEntry.from_record(entry.prompt_hash, record)
+
+
+@given(ENTRIES)
+def test_a_record_of_nothing_but_a_key_is_none(entry: PromptEntry) -> None:
+    """What can't be read is none by either way."""
+    record = entry.to_record()
+
+    assert PromptEntry.of_key(entry.key, b"") is None
+    assert PromptEntry.of_key(entry.key, record[:40]) is None
+    assert PromptEntry.of_key(entry.key, b"\x01" + record[1:]) is None
 
 
 @given(ENTRIES)
@@ -79,7 +99,7 @@ def test_bytes_of_others_are_no_record(data: bytes) -> None:
 @given(ENTRIES)
 def test_a_record_of_another_version_is_none(entry: PromptEntry) -> None:
     """A newer replica's record is not guessed at."""
-    record = b"\x02" + entry.to_record()[1:]
+    record = b"\x03" + entry.to_record()[1:]
 
     assert PromptEntry.from_record(entry.prompt_hash, record) is None
 
