@@ -54,10 +54,7 @@ async def not_modified(options: dict[str, Any], _: AsyncExitStack) -> Handler:
 
 async def signed_url(options: dict[str, Any], stack: AsyncExitStack) -> Handler:
     """Stream one object from one URL that was signed once."""
-    client, headers = await _s3(stack), options["headers"]
-    parameters = {"Bucket": options["bucket"], "Key": options["key"]}
-    signed = await client.generate_presigned_url("get_object", Params=parameters)
-    url = URL(signed, encoded=True)
+    url, headers = await sign(options["bucket"], options["key"]), options["headers"]
     http = await stack.enter_async_context(
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
     )
@@ -119,6 +116,15 @@ KINDS = {
     made.__name__: made
     for made in (in_memory, not_modified, signed_url, get_object, redis_get, redis_set)
 }
+
+
+async def sign(bucket: str, key: str) -> URL:
+    """Return a URL that whoever has it may GET."""
+    parameters = {"Bucket": bucket, "Key": key}
+    async with AsyncExitStack() as stack:
+        client = await _s3(stack)
+        signed = await client.generate_presigned_url("get_object", Params=parameters)
+    return URL(signed, encoded=True)
 
 
 async def _s3(stack: AsyncExitStack) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from types import MappingProxyType
@@ -16,11 +16,12 @@ import aiohttp
 from yarl import URL
 
 from app.storage.s3 import open_s3_object_store
+from benchmarks.bare import sign
 from benchmarks.machine import ROOT, Cores, kept_on
 from tests.replica import environment_of, replica
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from app.storage.s3.store import S3ObjectStore
@@ -177,13 +178,23 @@ class Stage:
     @asynccontextmanager
     async def object_store(self) -> AsyncIterator[S3ObjectStore]:
         """Open the bucket as the service does."""
+        with self._environment_of_the_store():
+            async with open_s3_object_store(bucket=self.bucket) as store:
+                await store.ping()
+                yield store
+
+    async def sign(self, key: str) -> URL:
+        """Return a URL of the store itself, for the object *key*."""
+        with self._environment_of_the_store():
+            return await sign(self.bucket, key)
+
+    @contextmanager
+    def _environment_of_the_store(self) -> Iterator[None]:
         theirs = self.store.environment()
         before = {name: os.environ.get(name) for name in theirs}
         os.environ.update(theirs)
         try:
-            async with open_s3_object_store(bucket=self.bucket) as store:
-                await store.ping()
-                yield store
+            yield
         finally:
             for name, value in before.items():
                 if value is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import hdrs, web
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 PERMALINKS = "/api/v1/images/"
 A_YEAR = "public, max-age=31536000"
+
+_NOT_MODIFIED = 304
 
 # RFC 9211: what this cache did with the request.
 OF_OUTCOME = {
@@ -128,7 +129,7 @@ async def send_picture(
 ) -> web.StreamResponse:
     """Send *answer* as it was decided: whole, a range of it, or unchanged."""
     is_plain = may_be_ready(request) and not services.lifecycle.draining
-    if decision.status == HTTPStatus.NOT_MODIFIED:
+    if decision.status == _NOT_MODIFIED:
         if is_plain:
             head = picture_head(answer.entry).unchanged + _own_lines(answer)
             return ReadyAnswer(decision.status, head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from app.errors import StorageUnavailable
@@ -12,7 +12,7 @@ from app.storage.s3.outages import Refused
 from app.storage.s3.waiting import within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from app.storage.object_store import ByteRange
     from app.storage.s3.reads import Answer, Reads
@@ -80,14 +80,13 @@ class S3Body:
     async def read(self, size: int) -> tuple[bytes, ...]:
         """Return the next *size* bytes, in pieces as they arrived.
 
-        Raises `StorageUnavailable` if they do not arrive in time.
+        Raises `StorageUnavailable` if there are fewer. Whoever reads says how
+        long that may take, and what else the network raises means.
         """
         pieces = []
-        with outages.named():
-            async with within(STALL_TIMEOUT_SECONDS):
-                while size:
-                    pieces.append(await self._next(size))
-                    size -= len(pieces[-1])
+        while size:
+            pieces.append(await self._next(size))
+            size -= len(pieces[-1])
         return tuple(pieces)
 
     async def _next(self, at_most: int) -> bytes:
@@ -106,48 +105,38 @@ class S3Body:
         self._give_back()
 
 
-@asynccontextmanager
-async def opened(
-    reads: Reads,
-    key: str,
-    byte_range: ByteRange | None = None,
-    *,
-    places: Places,
-) -> AsyncIterator[S3Body | None]:
-    """Open *key* as `begin` does, and close it."""
-    body = await begin(reads, key, byte_range, places=places)
-    try:
-        yield body
-    finally:
-        if body is not None:
-            body.close()
-
-
 async def begin(
     reads: Reads, key: str, byte_range: ByteRange | None = None, *, places: Places
 ) -> S3Body | None:
-    """Open *key*, its first bytes at hand; it holds a place until it is closed.
+    """Open *key* as `start` does, in time; it holds a place until it is closed.
 
-    None if there is no such key. Raises `RangeBeyondEnd`, or `ValueError` for
-    a key that is not plain and a range without a byte.
+    Raises `StorageUnavailable`.
     """
-    require_plain_key(key)
-    if byte_range is not None and not 0 <= byte_range.first <= byte_range.last:
-        raise ValueError("a range has at least one byte")
     await places.take()
     with ExitStack() as unless_it_starts:
         unless_it_starts.callback(places.give_back)
         with outages.named():
             async with within(READ_TIMEOUT_SECONDS):
-                body = await _start(reads, key, byte_range, places)
+                body = await start(reads, key, byte_range, places.give_back)
         if body is not None:
             unless_it_starts.pop_all()
     return body
 
 
-async def _start(
-    reads: Reads, key: str, byte_range: ByteRange | None, places: Places
+async def start(
+    reads: Reads,
+    key: str,
+    byte_range: ByteRange | None = None,
+    give_back: Callable[[], None] = lambda: None,
 ) -> S3Body | None:
+    """Open *key*, its first bytes at hand; *give_back* is called when it is closed.
+
+    None if there is no such key. Raises `RangeBeyondEnd`, `ValueError` for a
+    key that is not plain and a range without a byte, and what the network does.
+    """
+    require_plain_key(key)
+    if byte_range is not None and not 0 <= byte_range.first <= byte_range.last:
+        raise ValueError("a range has at least one byte")
     try:
         answer = await reads.get(key, byte_range)
     except Refused as refusal:
@@ -158,11 +147,13 @@ async def _start(
         if refusal.code == "InvalidRange":
             raise RangeBeyondEnd from refusal
         raise
-    body = S3Body(answer, places.give_back)
-    with ExitStack() as unless_it_starts:
-        unless_it_starts.callback(answer.close)
-        if byte_range is not None and body.size != byte_range.length:
-            raise RangeBeyondEnd
+    if byte_range is not None and answer.size != byte_range.length:
+        answer.close()
+        raise RangeBeyondEnd
+    body = S3Body(answer, give_back)
+    try:
         await body.start()
-        unless_it_starts.pop_all()
+    except BaseException:
+        answer.close()
+        raise
     return body

@@ -7,9 +7,7 @@ what sending it does. So a URL is signed once and streamed by plain aiohttp.
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import ClientError
@@ -32,6 +30,8 @@ _URL_KEPT_SECONDS = _URL_VALID_SECONDS / 2
 # A signed URL is about half a kilobyte.
 _URLS_KEPT = 8192
 
+_SUCCESSES = frozenset({200, 206})
+_FORBIDDEN = 403
 # The whole error is some 300 bytes; beyond this it is some proxy's page.
 _ERROR_BYTES = 16_384
 _CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
@@ -81,13 +81,14 @@ class SignedReads:
         response = await self._http.get(
             await self._url(key), headers=_range(byte_range), allow_redirects=False
         )
-        with ExitStack() as unless_it_succeeds:
-            unless_it_succeeds.callback(response.close)
-            if response.status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-                raise Refused(await self._code(response, key))
-            answer = _answer(response)
-            unless_it_succeeds.pop_all()
-        return answer
+        size = response.content_length
+        if response.status in _SUCCESSES and size is not None:
+            return _answer(response, size)
+        try:
+            code = await self._code(response, key)
+        finally:
+            response.close()
+        raise Refused(code)
 
     async def _url(self, key: str) -> URL:
         url = self._urls.get(key)
@@ -101,7 +102,9 @@ class SignedReads:
         return url
 
     async def _code(self, response: aiohttp.ClientResponse, key: str) -> str:
-        if response.status == HTTPStatus.FORBIDDEN:
+        if response.status in _SUCCESSES:
+            return _NO_LENGTH
+        if response.status == _FORBIDDEN:
             # Perhaps the credentials were exchanged: sign anew the next time.
             self._urls.pop(key, None)
         body = b""
@@ -140,16 +143,14 @@ class PlainReads:
         )
 
 
-def _answer(response: aiohttp.ClientResponse) -> Answer:
-    if response.content_length is None:
-        raise Refused(_NO_LENGTH)
+def _answer(response: aiohttp.ClientResponse, size: int) -> Answer:
     metadata = {
         name[len(_METADATA) :].lower(): value
         for name, value in response.headers.items()
         if name.lower().startswith(_METADATA)
     }
     return Answer(
-        response.content_length,
+        size,
         response.headers.get("Content-Type", _UNKNOWN_TYPE),
         metadata,
         response.headers.get("ETag", ""),

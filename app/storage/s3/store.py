@@ -12,7 +12,7 @@ from app.errors import StorageUnavailable
 from app.storage.object_keys import require_plain_key, require_plain_prefix
 from app.storage.object_store import ByteRange, Listed, StoredObject
 from app.storage.s3 import outages
-from app.storage.s3.body import READ_TIMEOUT_SECONDS, RangeBeyondEnd, opened
+from app.storage.s3.body import READ_TIMEOUT_SECONDS, RangeBeyondEnd, begin, start
 from app.storage.s3.bucket import ensure_bucket
 from app.storage.s3.client import (
     goes_through_a_proxy,
@@ -144,13 +144,14 @@ class S3ObjectStore:
     async def get(self, key: str) -> StoredObject | None:
         """Return a whole small object, or None if there is none."""
         with outages.named():
-            async with (
-                within(READ_TIMEOUT_SECONDS),
-                opened(self._reads, key, places=self._calls) as body,
-            ):
+            async with within(READ_TIMEOUT_SECONDS), self._calls:
+                body = await start(self._reads, key)
                 if body is None:
                     return None
-                data = b"".join(await body.read(body.size))
+                try:
+                    data = b"".join(await body.read(body.size))
+                finally:
+                    body.close()
                 return StoredObject(data, body.etag)
 
     @asynccontextmanager
@@ -171,13 +172,13 @@ class S3ObjectStore:
     async def exists(self, key: str) -> bool:
         """Say whether *key* is there."""
         try:
-            async with opened(
-                self._reads, key, ByteRange(0, 0), places=self._calls
-            ) as body:
-                return body is not None
+            body = await begin(self._reads, key, ByteRange(0, 0), places=self._calls)
         except RangeBeyondEnd:
             # It is there, and empty: there is no first byte.
             return True
+        if body is not None:
+            body.close()
+        return body is not None
 
     async def delete(self, key: str) -> None:
         """Remove *key*; removing what is not there is a no-op."""
@@ -210,5 +211,5 @@ class S3ObjectStore:
                 await ensure_bucket(self._client, self._bucket)
 
     async def _call(self, operation: Any, **parameters: Any) -> Any:
-        async with within(self._write_timeout_seconds), self._calls.taken():
+        async with within(self._write_timeout_seconds), self._calls:
             return await operation(Bucket=self._bucket, **parameters)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from app.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from types import TracebackType
 
 # A frozen store holds its places for as long as a read may take; whoever
 # stands in line behind them is told sooner.
@@ -20,46 +19,55 @@ _STALL_SECONDS = 0.1
 _GRACE_SECONDS = 0.25
 
 
-@asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Raise `TimeoutError` if the body takes longer than *seconds*.
+class within:  # noqa: N801 - it is read as a preposition
+    """Raises `TimeoutError` if the body of the context takes longer than *seconds*.
 
     A stall of our own loop must not read as an outage: after one the answer
     may lie unread in the socket, so there is a quarter of a second to read it.
     """
-    loop = asyncio.get_running_loop()
-    due = loop.time() + seconds
 
-    def decide() -> None:
-        now = loop.time()
-        stalled = now - due > _STALL_SECONDS
-        deadline.reschedule(now + _GRACE_SECONDS if stalled else now)
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + seconds
+        self._deadline = asyncio.timeout(None)
 
-    async with asyncio.timeout(None) as deadline:
-        timer = loop.call_at(due, decide)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    async def __aenter__(self) -> None:
+        await self._deadline.__aenter__()
+        self._timer = self._loop.call_at(self._due, self._decide)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._deadline.__aexit__(kind, error, traceback)
+
+    def _decide(self) -> None:
+        now = self._loop.time()
+        stalled = now - self._due > _STALL_SECONDS
+        self._deadline.reschedule(now + _GRACE_SECONDS if stalled else now)
 
 
 class Places:
-    """A bounded number of calls at once."""
+    """A bounded number of calls at once; as a context it is one of them."""
 
     def __init__(self, at_once: int) -> None:
         self._free = asyncio.Semaphore(at_once)
 
-    @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Hold a place as `take` takes it."""
+    async def __aenter__(self) -> None:
         await self.take()
-        try:
-            yield
-        finally:
-            self.give_back()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.give_back()
 
     async def take(self) -> None:
         """Take a place; raises `StorageUnavailable` if none is free in time."""
+        if not self._free.locked():
+            # It waits for nobody, and needs no timer.
+            await self._free.acquire()
+            return
         try:
             async with within(MAX_WAITING_SECONDS):
                 await self._free.acquire()

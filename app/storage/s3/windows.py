@@ -26,7 +26,12 @@ from app.errors import StorageUnavailable
 from app.shared_calls import SharedCalls
 from app.storage.object_store import ByteRange
 from app.storage.s3 import outages
-from app.storage.s3.body import READ_TIMEOUT_SECONDS, RangeBeyondEnd, begin
+from app.storage.s3.body import (
+    READ_TIMEOUT_SECONDS,
+    STALL_TIMEOUT_SECONDS,
+    RangeBeyondEnd,
+    begin,
+)
 from app.storage.s3.left_open import LEFT_OPEN_SECONDS, LeftOpen
 from app.storage.s3.waiting import MAX_WAITING_SECONDS, within
 
@@ -154,7 +159,9 @@ class Windows:
         """Read *size* bytes, and leave the others for who wants the next ones."""
         with ExitStack() as unless_it_is_left:
             unless_it_is_left.callback(body.close)
-            window = Window(await body.read(size), size)
+            with outages.named():
+                async with within(STALL_TIMEOUT_SECONDS):
+                    window = Window(await body.read(size), size)
             if body.left and self._left_open.leave((key, body.etag, at + size), body):
                 unless_it_is_left.pop_all()
         return window
