@@ -40,19 +40,28 @@ OF_OUTCOME = {
         (Outcome.MISS, "paintonce; fwd=miss; stored"),
     )
 }
-_LINES_OF_OUTCOME = {outcome: lines(said) for outcome, said in OF_OUTCOME.items()}
+_OF_EVERY_PICTURE = {
+    "Cache-Control": A_YEAR,
+    "Accept-Ranges": "bytes",
+    "Vary": LIVE_VARY,
+    **PICTURE_HEADERS,
+}
+_LINES_OF_OUTCOME = {
+    outcome: lines({**_OF_EVERY_PICTURE, **said})
+    for outcome, said in OF_OUTCOME.items()
+}
 
 
 class PictureHead(NamedTuple):
-    """What is the same in every live answer with a picture.
+    """What is the same in every live answer with a picture, as lines.
 
-    *whole* are the lines of a 200, *unchanged* those of a 304.
+    *own* are in a 304 as well (RFC 9110, 15.4.5), *of_body* in a 200 alone.
     """
 
     etag: str
     last_modified: datetime
-    whole: bytes
-    unchanged: bytes
+    of_body: bytes
+    own: bytes
 
 
 def picture_head(entry: PromptEntry) -> PictureHead:
@@ -65,38 +74,26 @@ def picture_head(entry: PromptEntry) -> PictureHead:
     return head
 
 
-# By image id, some 3 KB each. Emptied when full: to tell which was asked for
+# By image id, some 1 KB each. Emptied when full: to tell which was asked for
 # last would take longer than to make one anew.
-HEADS_KEPT = 16_384
+HEADS_KEPT = 32_768
 _heads: dict[str, PictureHead] = {}
 
 
 def _picture_head(entry: PromptEntry) -> PictureHead:
-    fields = _fields(entry)
-    of_body = {
-        "Content-Type": fields.pop("Content-Type"),
-        "Content-Length": str(entry.size),
-    }
-    # A 304 says what the 200 would have said (RFC 9110, 15.4.5).
-    unchanged = lines(fields)
-    return PictureHead(
-        fields["ETag"], entry.created_at, lines(of_body) + unchanged, unchanged
-    )
+    of_body = {"Content-Type": entry.media_type, "Content-Length": str(entry.size)}
+    own = _fields(entry)
+    return PictureHead(own["ETag"], entry.created_at, lines(of_body), lines(own))
 
 
 def _fields(entry: PromptEntry) -> dict[str, str]:
     fields = {
-        "Content-Type": entry.media_type,
-        "Cache-Control": A_YEAR,
         "ETag": f'"{entry.digest}"',
         "Last-Modified": format_date(entry.created_at),
-        "Accept-Ranges": "bytes",
         "X-Image-Id": entry.image_id,
         "X-Prompt-Hash": entry.prompt_hash,
         "X-Model": entry.model,
         "Content-Location": f"{PERMALINKS}{entry.storage_key}",
-        "Vary": LIVE_VARY,
-        **PICTURE_HEADERS,
     }
     if entry.is_placeholder:
         fields["X-Placeholder"] = "true"
@@ -105,7 +102,10 @@ def _fields(entry: PromptEntry) -> dict[str, str]:
 
 def live_headers(answer: Answer) -> CIMultiDict[str]:
     """Return the headers of a live answer but its length."""
-    headers = CIMultiDict(_fields(answer.entry))
+    entry = answer.entry
+    headers = CIMultiDict(
+        {"Content-Type": entry.media_type, **_fields(entry), **_OF_EVERY_PICTURE}
+    )
     headers.update(OF_OUTCOME[answer.outcome])
     if answer.hits is not None:
         headers["X-Cache-Hit-Count"] = str(answer.hits)
@@ -114,14 +114,14 @@ def live_headers(answer: Answer) -> CIMultiDict[str]:
     return headers
 
 
-def _own_lines(answer: Answer) -> bytes:
-    """Return as lines what `live_headers` adds for *answer* alone."""
-    own = _LINES_OF_OUTCOME[answer.outcome]
+def _more_lines(answer: Answer) -> bytes:
+    """Return as lines what `live_headers` says besides a `PictureHead`."""
+    more = _LINES_OF_OUTCOME[answer.outcome]
     if answer.hits is not None:
-        own = b"%bX-Cache-Hit-Count: %d\r\n" % (own, answer.hits)
+        more = b"%bX-Cache-Hit-Count: %d\r\n" % (more, answer.hits)
     if answer.generation_id is not None:
-        own += lines({"X-Generation-Id": answer.generation_id})
-    return own
+        more += lines({"X-Generation-Id": answer.generation_id})
+    return more
 
 
 async def send_picture(
@@ -131,7 +131,7 @@ async def send_picture(
     is_plain = may_be_ready(request) and not services.lifecycle.draining
     if decision.status == _NOT_MODIFIED:
         if is_plain:
-            head = picture_head(answer.entry).unchanged + _own_lines(answer)
+            head = picture_head(answer.entry).own + _more_lines(answer)
             return ReadyAnswer(decision.status, head)
         return not_modified(live_headers(answer))
     size, wanted = answer.entry.size, decision.byte_range
@@ -140,7 +140,8 @@ async def send_picture(
         return await send_stream(request, headers, _nothing(), size, decision.status)
     data = services.cache.at_hand(answer) or await services.cache.read(answer)
     if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
-        head = picture_head(answer.entry).whole + _own_lines(answer)
+        known = picture_head(answer.entry)
+        head = known.of_body + known.own + _more_lines(answer)
         return ReadyAnswer(decision.status, head, data)
     headers = live_headers(answer)
     length = size

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from app.storage.storage_key import Project
 
-# About 30 MB at the most; longer queries are parsed every time.
-KEPT = 16_384
+# Some 30 MB, 60 at the most; longer queries are parsed every time.
+KEPT = 32_768
 LONGEST_KEPT = 1024
 
 

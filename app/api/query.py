@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _SHOWN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -53,7 +54,9 @@ def decode(raw: str, *, parameter: str, plus_is_space: bool = False) -> str:
     """Percent-decode *raw* once, strictly; errors name *parameter*."""
     if plus_is_space:
         raw = raw.replace("+", " ")
-    if "%" in raw and _BROKEN_ESCAPE.search(raw):
+    if "%" not in raw and raw.isascii():
+        return raw
+    if _BROKEN_ESCAPE.search(raw):
         raise InvalidParameter(parameter, "A percent sign starts no escape.")
     try:
         # The parser hands over bytes beyond ASCII as surrogates.
@@ -74,7 +77,7 @@ def whole_number(
     text = parameters.get(name)
     if text is None:
         return None
-    if not re.fullmatch(r"0|[1-9][0-9]{0,18}", text, re.ASCII):
+    if not _WHOLE_NUMBER.fullmatch(text):
         raise InvalidParameter(name, f"{name} must be a whole number.")
     return bounded(int(text), name, least=least, most=most)
 

@@ -33,9 +33,9 @@ _BEGINNINGS = {
 
 def lines(fields: Mapping[str, str]) -> bytes:
     """Return header *fields* as lines; `ValueError` for a control character."""
-    for name, value in fields.items():
-        if _UNSAFE.search(value):
-            raise ValueError(f"{name} has a control character.")
+    if _UNSAFE.search("".join(fields.values())):
+        wrong = [name for name, value in fields.items() if _UNSAFE.search(value)]
+        raise ValueError(f"{', '.join(wrong)} has a control character.")
     return "".join([f"{name}: {value}\r\n" for name, value in fields.items()]).encode()
 
 

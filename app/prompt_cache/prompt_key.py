@@ -75,12 +75,21 @@ class PromptKey:
     @cached_property
     def hash(self) -> str:
         """64 hex digits; equal exactly where project and parameters are."""
+        asked = self.parameters
+        # The names in order: to have them sorted takes as long as the rest.
         canonical = {
-            "version": VERSION,
+            "aspect_ratio": asked.aspect_ratio,
+            "height": asked.height,
+            "model": asked.model,
             "project": str(self.project),
-            **self.parameters.as_json(),
+            "prompt": asked.prompt,
+            "references": asked.references,
+            "seed": asked.seed,
+            "variant": asked.variant,
+            "version": VERSION,
+            "width": asked.width,
         }
-        return sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return sha256(orjson.dumps(canonical)).hexdigest()
 
 
 def is_prompt_hash(text: str) -> bool:
