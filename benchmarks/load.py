@@ -7,16 +7,20 @@ import json
 import random
 import shutil
 import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 from yarl import URL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from benchmarks.figures import Name
 
 CONNECTIONS = 32
 TIMEOUT_SECONDS = 10
@@ -147,3 +151,51 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.failed += not self._is_closed or exc is not None
+
+
+async def one_at_a_time(
+    loads: Mapping[Name, Load], *, rounds: int, seconds: float
+) -> dict[Name, list[float]]:
+    """Return the median of each round, in milliseconds, of requests that are alone.
+
+    Each of *loads* has its turn again and again within a round, so that whatever
+    else the machine does meets all of them alike.
+    """
+    figures: dict[Name, list[float]] = {name: [] for name in loads}
+    async with AsyncExitStack() as stack:
+        lines = {
+            name: await stack.enter_async_context(_line(load))
+            for name, load in loads.items()
+        }
+        for _ in range(rounds):
+            took: dict[Name, list[float]] = {name: [] for name in loads}
+            end = time.perf_counter() + seconds * len(loads)
+            while time.perf_counter() < end:
+                for name, ask in lines.items():
+                    took[name].append(await ask())
+            for name, times in took.items():
+                figures[name].append(median(times))
+    return figures
+
+
+@asynccontextmanager
+async def _line(load: Load) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """Open a connection; what it gives asks once and returns the milliseconds."""
+    host, port = load.origin.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    requests = [load.request(target) for target in load.targets]
+
+    async def ask() -> float:
+        request = random.choice(requests)
+        began = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+        await reader.readexactly(int(length or 0))
+        return (time.perf_counter() - began) * 1000
+
+    try:
+        yield ask
+    finally:
+        writer.close()
+        await writer.wait_closed()

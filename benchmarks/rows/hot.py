@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
 from contextlib import asynccontextmanager
-from functools import partial
-from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import OURS, Line, alternate, ratios, single
-from benchmarks.load import Load
+from benchmarks.load import Load, one_at_a_time
 from benchmarks.stage import HEADERS
 
 if TYPE_CHECKING:
@@ -48,10 +43,8 @@ async def not_modified(stage: Stage) -> list[Line]:
 async def added_latency(stage: Stage) -> list[Line]:
     """Row 6: what a HIT takes longer than the bare handler when nobody else asks."""
     async with _both(stage, "in_memory") as loads:
-        figures = await alternate(
-            {name: partial(median_ms, load) for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=min(2.0, stage.seconds),
+        figures = await one_at_a_time(
+            loads, rounds=stage.rounds, seconds=min(2.0, stage.seconds)
         )
     added = [
         one - other for one, other in zip(figures[OURS], figures[BARE], strict=True)
@@ -66,26 +59,6 @@ async def added_latency(stage: Stage) -> list[Line]:
             against=BARE,
         )
     ]
-
-
-async def median_ms(load: Load, seconds: float) -> float:
-    """Return the median of one request after the other, in milliseconds."""
-    host, port = load.origin.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    requests = [load.request(target) for target in load.targets]
-    took: list[float] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        request = random.choice(requests)
-        began = time.perf_counter()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-        await reader.readexactly(int(length or 0))
-        took.append((time.perf_counter() - began) * 1000)
-    writer.close()
-    await writer.wait_closed()
-    return median(took)
 
 
 @asynccontextmanager
