@@ -66,9 +66,15 @@ async def look(request: web.Request) -> web.StreamResponse:
 
 def _key_from_query(request: web.Request, services: Services) -> PromptKey:
     query = request.raw_path.partition("?")[2]
-    if not services.authenticator.is_off and "sig=" not in query:
-        project = services.authenticator.authenticate(request).project
-        return services.prompt_keys.of_query(project, query)
+    authenticator = services.authenticator
+    if "sig=" not in query and not (authenticator.is_off and "project=" in query):
+        project = authenticator.authenticate(request).project
+        try:
+            return services.prompt_keys.of_query(project, query)
+        except InvalidParameter:
+            if not authenticator.is_off:
+                raise
+            # It may say who asks, in another spelling.
     project, given = _project_and_query(request, services, QUERY_PARAMETERS)
     return PromptKey(project, from_query(given, services.models))
 

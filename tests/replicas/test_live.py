@@ -187,6 +187,9 @@ SAME_PROMPTS = [
     ("prompt=two+owls", "prompt=two+owls&model=default&variant=0"),
     ("prompt=line%0D%0Abreak", "prompt=line%0Abreak"),
     ("prompt=caf%C3%A9", "prompt=cafe%CC%81"),
+    ("prompt=two+owls", "prompt=two+owls&project=default/main"),
+    ("prompt=two+owls", "prompt=two+owls&pr%6Fject=default/main"),
+    ("prompt=sig=project=a", "prompt=sig%3Dproject%3Da"),
 ]
 OTHER_PROMPTS = [
     ("prompt=two+owls", "prompt=Two+owls"),
@@ -196,6 +199,8 @@ OTHER_PROMPTS = [
     ("prompt=two+owls", "prompt=two+owls&model=jpeg"),
     ("prompt=two+owls", "prompt=two+owls&aspect_ratio=1:1"),
     ("prompt=two+owls&aspect_ratio=1:2", "prompt=two+owls&aspect_ratio=2:1"),
+    ("prompt=two+owls", "prompt=two+owls&project=acme/attic"),
+    ("prompt=two+owls", "prompt=two+owls&pr%6Fject=acme/attic"),
 ]
 
 
