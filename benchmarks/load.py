@@ -156,26 +156,39 @@ class _Client(asyncio.Protocol):
 async def one_at_a_time(
     loads: Mapping[Name, Load], *, rounds: int, seconds: float
 ) -> dict[Name, list[float]]:
-    """Return the median of each round, in milliseconds, of requests that are alone.
-
-    Each of *loads* has its turn again and again within a round, so that whatever
-    else the machine does meets all of them alike.
-    """
+    """Return the median of each round, in milliseconds, of requests that are alone."""
     figures: dict[Name, list[float]] = {name: [] for name in loads}
+    async with taking_turns(loads) as turns:
+        for _ in range(rounds):
+            for name, took in (await turns(seconds)).items():
+                figures[name].append(median(took))
+    return figures
+
+
+@asynccontextmanager
+async def taking_turns(
+    loads: Mapping[Name, Load],
+) -> AsyncIterator[Callable[[float], Awaitable[dict[Name, list[float]]]]]:
+    """Open a connection to each of *loads*; what it gives asks for so many seconds.
+
+    One request at a time, each load in its turn, so that whatever else the
+    machine does meets all of them alike. Returns the milliseconds of each.
+    """
     async with AsyncExitStack() as stack:
         lines = {
             name: await stack.enter_async_context(_line(load))
             for name, load in loads.items()
         }
-        for _ in range(rounds):
+
+        async def turns(seconds: float) -> dict[Name, list[float]]:
             took: dict[Name, list[float]] = {name: [] for name in loads}
             end = time.perf_counter() + seconds * len(loads)
             while time.perf_counter() < end:
                 for name, ask in lines.items():
                     took[name].append(await ask())
-            for name, times in took.items():
-                figures[name].append(median(times))
-    return figures
+            return took
+
+        yield turns
 
 
 @asynccontextmanager

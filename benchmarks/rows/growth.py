@@ -11,7 +11,7 @@ from yarl import URL
 
 from app.storage.storage_key import Project
 from benchmarks.figures import Line, Measure, alternate, single
-from benchmarks.load import Load
+from benchmarks.load import Load, taking_turns
 from benchmarks.machine import cpu_seconds
 from benchmarks.seeds import WRITERS, Seed, keep, picture
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from benchmarks.stage import Source, Stage
     from tests.replica import Replica
+
+# Small or large, and the label of a source.
+_Name = tuple[str, str]
 
 PROMPTS, PROJECTS = 1000, 1
 GROWS = 10
@@ -33,22 +36,27 @@ async def cpu_per_hit(stage: Stage) -> list[Line]:
     large = _seeds(few * GROWS, PROJECTS * GROWS)
     await keep(stage, large + small)
     async with AsyncExitStack() as stack:
-        measures: dict[tuple[str, str], Measure] = {}
+        services: dict[_Name, Replica] = {}
+        loads: dict[_Name, Load] = {}
         for source in stage.sources:
             for name, seeds in (("small", small), ("large", large)):
                 running = _warm(stage, source, seeds)
                 service = await stack.enter_async_context(running)
-                measures[name, source.label] = _measure(service, seeds)
-        figures = await alternate(
-            measures,
+                services[name, source.label] = service
+                targets = tuple(map(_target, seeds))
+                loads[name, source.label] = Load(service.url, targets)
+        under_load = await alternate(
+            {name: _measure(services[name], load) for name, load in loads.items()},
             # Like those of row 9: short, and more of them.
-            rounds=round(stage.rounds * stage.seconds),
+            rounds=max(1, round(stage.rounds * stage.seconds)),
             seconds=min(1.0, stage.seconds),
         )
+        alone = await _one_at_a_time(stage, services, loads)
     return [
         single(
             "10",
-            "processor time of a HIT, ten times the prompts, projects and hot tier",
+            f"processor time of a HIT, ten times the prompts, projects and hot tier, "
+            f"{how}",
             [
                 large / small
                 for small, large in zip(
@@ -62,6 +70,7 @@ async def cpu_per_hit(stage: Stage) -> list[Line]:
             note=source.label,
         )
         for source in stage.sources
+        for how, figures in (("under load", under_load), ("one at a time", alone))
     ]
 
 
@@ -102,9 +111,7 @@ def _target(seed: Seed) -> str:
     return f"{seed.target}&project={seed.project}"
 
 
-def _measure(service: Replica, seeds: list[Seed]) -> Measure:
-    load = Load(service.url, tuple(map(_target, seeds)))
-
+def _measure(service: Replica, load: Load) -> Measure:
     async def measure(seconds: float) -> float:
         """Return the microseconds of processor time for each HIT."""
         before = cpu_seconds(service.process.pid)
@@ -112,3 +119,20 @@ def _measure(service: Replica, seeds: list[Seed]) -> Measure:
         return (cpu_seconds(service.process.pid) - before) / answered * 1e6
 
     return measure
+
+
+async def _one_at_a_time(
+    stage: Stage, services: dict[_Name, Replica], loads: dict[_Name, Load]
+) -> dict[_Name, list[float]]:
+    """Return the same of hits that take turns."""
+    figures: dict[_Name, list[float]] = {name: [] for name in loads}
+    async with taking_turns(loads) as turns:
+        for _ in range(stage.rounds):
+            before = {
+                name: cpu_seconds(service.process.pid)
+                for name, service in services.items()
+            }
+            for name, took in (await turns(min(2.0, stage.seconds))).items():
+                spent = cpu_seconds(services[name].process.pid) - before[name]
+                figures[name].append(spent / len(took) * 1e6)
+    return figures

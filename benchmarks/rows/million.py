@@ -53,7 +53,7 @@ async def million_entries(stage: Stage) -> list[Line]:
             {name: load.run for name, load in loads.items()},
             # Short ones, and more of them: a ratio near 1 drowns in the noise
             # of a machine that does different things from second to second.
-            rounds=round(stage.rounds * stage.seconds),
+            rounds=max(1, round(stage.rounds * stage.seconds)),
             seconds=min(1.0, stage.seconds),
         )
         alone = await one_at_a_time(
