@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def test_the_program_measures_and_writes_what_it_found(tmp_path: Path) -> None:
     """Whoever runs it gets a table, JSON with every round, and a plot."""
-    command = [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "1,3,9"]
-    options = ["--rounds", "2", "--seconds", "1", "--results", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "1,9"]
+    options = ["--rounds", "2", "--seconds", "0.5", "--results", str(tmp_path)]
 
     ended = subprocess.run(
         [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
@@ -30,7 +30,7 @@ def test_the_program_measures_and_writes_what_it_found(tmp_path: Path) -> None:
     # 1 says that a goal was missed, which here means nothing.
     assert ended.returncode in {0, 1}, ended.stderr
     found = json.loads((tmp_path / "latest.json").read_text())
-    assert {line["row"] for line in found["lines"]} == {"1", "3", "9"}
+    assert {line["row"] for line in found["lines"]} == {"1", "9"}
     for line in found["lines"]:
         assert line["value"] > 0
         assert line["low"] <= line["high"]
