@@ -20,10 +20,10 @@ FINGERPRINT = import hashlib, sys; \
 NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, $(PYTHON_MINOR)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check format-check lint types imports audit bench chaos format lock clean
+.PHONY: help setup dev test test-all test-container check format-check lint types imports audit bench chaos format lock clean
 
 help: ## Lists these tasks.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamp goes first and comes back last, so an interrupted install is
 # done again; without it a second `make` does not even start pip.
@@ -58,8 +58,15 @@ setup: ## Makes .venv and installs what the other tasks need; does nothing the s
 dev: setup ## Serves on http://127.0.0.1:8080 with nothing but Python; PORT=9000 takes another port.
 	@exec $(BIN)/python -m app dev $(if $(PORT),--port $(PORT))
 
-test: setup ## Runs every test and the servers that they need; ARGS="-k lighthouse" picks some.
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+test: setup ## Runs the tests and the servers that they need; ARGS="-k lighthouse" picks some.
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not long and not container" $(ARGS)
+
+test-all: setup ## The same, and the tests that are marked `long`.
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not container" $(ARGS)
+
+# By itself, because it keeps both cores busy while it builds.
+test-container: setup ## Builds the image without a Docker engine, and runs it; needs root and Debian's podman.
+	@$(BIN)/python -m pytest -n 0 -m container $(ARGS)
 
 check: format-check lint types imports audit ## Formatting, lint, types, import contracts, dependency audit.
 
