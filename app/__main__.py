@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m app",
         description="One prompt, painted once, paid for once, served for ever.",
-        epilog="Settings come from the environment: see docs/configuration.md.",
+        epilog="Settings come from the environment: docs/reference/configuration.md.",
     )
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parsers.add_parser(

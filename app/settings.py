@@ -41,7 +41,7 @@ class InvalidSettings(ValueError):
 
 
 class Settings(BaseSettings):
-    """What an operator can set; `docs/configuration.md` has the same table."""
+    """What an operator can set: the table of `docs/reference/configuration.md`."""
 
     model_config = SettingsConfigDict(
         env_file=".env",

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what was asked for; 1 if a goal is missed."""
     chosen = _parser().parse_args(arguments)
     if chosen.hit_rate:
-        hit_rate.write(ROOT / "docs" / "hit-rate.svg")
+        hit_rate.write(ROOT / "docs" / "explanation" / "hit-rate.svg")
         return 0
     _allow_many_connections()
     cores = Cores.of_this_machine()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from benchmarks.figures import Line
 
-PAGE = ROOT / "docs" / "performance.md"
-PLOT = ROOT / "docs" / "performance.svg"
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
+PLOT = ROOT / "docs" / "explanation" / "performance.svg"
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 _HEAD = ("#", "what", "against", "measured", "result", "spread", "goal", "")
@@ -47,7 +47,7 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def write_page(text: str) -> None:
-    """Replace what stands between the marks in `docs/performance.md`."""
+    """Replace what stands between the marks in `docs/explanation/performance.md`."""
     page = PAGE.read_text()
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -1,4 +1,4 @@
-"""docs/api.md and docs/operations.md say what the code does, compared both ways."""
+"""The pages of reference say what the code does, compared both ways."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-API = (ROOT / "docs" / "api.md").read_text()
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+API = (ROOT / "docs" / "reference" / "api.md").read_text()
+OPERATIONS = (ROOT / "docs" / "reference" / "operations.md").read_text()
 
 # It matches what is no storage key, to say so.
 UNDOCUMENTED = {NO_PERMALINK}

@@ -14,7 +14,7 @@ from app.generation.vendors import VENDORS
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-CONFIGURATION = ROOT / "docs" / "configuration.md"
+CONFIGURATION = ROOT / "docs" / "reference" / "configuration.md"
 
 
 def _table(heading: str) -> dict[str, list[str]]:
@@ -122,6 +122,31 @@ def test_the_example_of_a_models_file_is_accepted(tmp_path: Path) -> None:
     models = load_models(file, {"OPENAI_API_KEY": "sk-a-lighthouse"})
 
     assert set(models) == set(tomllib.loads(example)["models"])
+
+
+def _links(page: Path) -> set[Path]:
+    """Return the files of this repository that *page* links to."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    return {(page.parent / target).resolve() for target in targets}
+
+
+def test_every_link_leads_somewhere() -> None:
+    """A reader who follows a link within the repository finds the file."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+    broken = {page.name: {t for t in _links(page) if not t.exists()} for page in pages}
+
+    assert not any(broken.values()), broken
+
+
+def test_every_page_is_listed() -> None:
+    """The first page of the documentation leads to all others."""
+    index = ROOT / "docs" / "README.md"
+    decisions = ROOT / "docs" / "decisions"
+
+    pages = {p for p in (ROOT / "docs").rglob("*.md") if p.parent != decisions}
+
+    assert pages - {index} == {p for p in _links(index) if p.suffix == ".md"}
 
 
 def test_every_decision_is_at_most_a_page() -> None:

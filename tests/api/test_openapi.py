@@ -301,7 +301,7 @@ def test_a_picture_has_the_headers_that_are_described(
 
     sent = live_headers(answer)
 
-    # Those that say how a picture may be embedded are told in docs/api.md.
+    # Those that say how a picture may be embedded are told in docs/reference/api.md.
     assert sent.keys() - PICTURE_HEADERS.keys() - {"Content-Type"} <= headers
     assert headers - sent.keys() == {"Content-Length", "X-Request-Id"}
     assert response["content"].keys() == EXTENSIONS.keys()

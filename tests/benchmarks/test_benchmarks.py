@@ -88,7 +88,7 @@ def test_the_table_says_what_was_met_and_what_is_not_there() -> None:
 
 
 def test_the_page_has_the_place_for_the_table() -> None:
-    """`--write-docs` finds its marks in docs/performance.md."""
+    """`--write-docs` finds its marks in docs/explanation/performance.md."""
     page = report.PAGE.read_text()
 
     assert page.count(report.BEGIN) == page.count(report.END) == 1

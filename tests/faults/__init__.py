@@ -1,7 +1,7 @@
 """Faults: real parts, broken one by one, held to the promises of the service.
 
-Each test names its row of the fault matrix, which `docs/operations.md` has for
-operators. Rows about transient images are elsewhere: 9 and 26 in
+Each test names its row of the fault matrix, which operators find in
+`docs/reference/operations.md`. Rows about transient images are elsewhere: 9 and 26 in
 `tests/storage/test_transient.py` and `test_transient_machine.py`, 19 and 25 in
 `tests/api/test_parser_errors.py` and `test_transient_images.py`.
 """
