@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app import commands
+from app.commands.check import check
+from app.commands.dev import dev
+from app.commands.failed import Failed
+from app.commands.rebuild import rebuild
+from app.commands.serve import serve
 from app.settings import InvalidSettings
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(f"paintonce: {problem}", file=sys.stderr)
         return EXIT_CONFIGURATION
-    except commands.Failed as error:
+    except Failed as error:
         print(f"paintonce: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -36,13 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(chosen: argparse.Namespace) -> Coroutine[None, None, int]:
     match chosen.command:
         case "serve":
-            return commands.serve()
+            return serve()
         case "dev":
-            return commands.dev(chosen.port, chosen.data)
+            return dev(chosen.port, chosen.data)
         case "rebuild":
-            return commands.rebuild(chosen.project, chosen.rate)
+            return rebuild(chosen.project, chosen.rate)
         case _:
-            return commands.check()
+            return check()
 
 
 def _run(command: Coroutine[None, None, int]) -> int:
@@ -64,20 +68,22 @@ def _parser() -> argparse.ArgumentParser:
     parsers.add_parser(
         "serve", help="run a replica; needs REDIS_URL, S3_BUCKET and ADMIN_API_KEY"
     )
-    dev = parsers.add_parser(
+    developing = parsers.add_parser(
         "dev", help="run everything on this machine, without an account anywhere"
     )
-    dev.add_argument("--port", type=_port, default=None, help="where to listen (8080)")
-    dev.add_argument(
+    developing.add_argument(
+        "--port", type=_port, default=None, help="where to listen (8080)"
+    )
+    developing.add_argument(
         "--data", type=Path, default=Path("var"), help="where it is kept (./var)"
     )
-    rebuild = parsers.add_parser(
+    rebuilding = parsers.add_parser(
         "rebuild", help="restore the entries in Redis from the object store"
     )
-    rebuild.add_argument(
+    rebuilding.add_argument(
         "project", nargs="?", metavar="ORG/PROJECT", help="one project; else all"
     )
-    rebuild.add_argument(
+    rebuilding.add_argument(
         "--rate",
         type=_rate,
         default=200.0,

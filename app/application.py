@@ -12,35 +12,42 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from dotenv import dotenv_values
 
-from app.api.auth import Authenticator
-from app.api.dependencies import DEPENDENCIES, Dependencies
-from app.api.lifecycle import Lifecycle
-from app.api.middlewares import install
-from app.api.prompt_keys import PromptKeys
+from app.access.caller import Authenticator
+from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES
 from app.api.services import SERVICES, Services
+from app.generation.config.models_file import (
+    InvalidModelsFile,
+    ModelConfig,
+    load_models,
+)
 from app.generation.models import build_models
-from app.generation.models_file import InvalidModelsFile, ModelConfig, load_models
-from app.generation.outbound import open_outbound_session
+from app.generation.transport.outbound import open_outbound_session
+from app.generation_jobs.record import Generations
+from app.prompt_cache.administration import PromptEntries
 from app.prompt_cache.cache import PromptCache
-from app.prompt_cache.commit import Committer, Landed
-from app.prompt_cache.entries import PromptEntries
-from app.prompt_cache.generations import Generations
-from app.prompt_cache.hot_tier import HotTier
-from app.prompt_cache.ledger import Ledger
-from app.prompt_cache.painter import Painter
-from app.prompt_cache.pictures import Pictures
-from app.prompt_cache.single_flight import SingleFlight
+from app.prompt_cache.entry.ledger import Ledger
+from app.prompt_cache.flight.flights import Flights
+from app.prompt_cache.painting.commit import Committer, FlightResult
+from app.prompt_cache.painting.hot_tier import HotTier
+from app.prompt_cache.painting.painter import Painter
+from app.prompt_cache.painting.pictures import Pictures
 from app.prompt_cache.statistics import Statistics
+from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
+from app.server.frame import install
+from app.server.lifecycle import Lifecycle
 from app.settings import InvalidSettings, Settings, load_settings
-from app.storage.filesystem import FilesystemObjectStore
-from app.storage.redis.address import parse_address
-from app.storage.redis.connection import open_redis
+from app.storage.filesystem.store import FilesystemObjectStore
+from app.storage.redis.client.address import parse_address
+from app.storage.redis.client.connection import open_redis
+from app.storage.redis.completion_events import (
+    RedisCompletionEvents,
+    open_completion_events,
+)
 from app.storage.redis.generations import RedisGenerations
-from app.storage.redis.landings import RedisLandings, open_landings
 from app.storage.redis.prompts import RedisPromptIndex
 from app.storage.redis.statistics import RedisStatistics
-from app.storage.redis.transient import RedisTransientImages
+from app.storage.redis.transient import RedisTransientStore
 from app.storage.s3 import open_s3_object_store
 from app.telemetry import Metrics
 from app.transient_images import TransientImages
@@ -49,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from app.storage.object_store import ObjectStore
+    from app.storage.ports.object_store import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class Opened:
     """What `open_services` yields: the services, and what readiness asks."""
 
     services: Services
-    dependencies: Dependencies
+    dependencies: DependencyMonitor
     pings: Mapping[str, Callable[[], Awaitable[None]]]
 
 
@@ -130,7 +137,9 @@ async def open_services(
         redis = await stack.enter_async_context(open_redis(redis_url))
         store = await stack.enter_async_context(_open_object_store(configuration))
         index = RedisPromptIndex(commands=redis.commands, leases=redis.leases)
-        landings = await stack.enter_async_context(open_landings(redis.subscriber))
+        completions = await stack.enter_async_context(
+            open_completion_events(redis.subscriber)
+        )
         ledger = Ledger(store)
 
         # Who paints.
@@ -144,7 +153,7 @@ async def open_services(
 
         # A picture with an address.
         transient_images = TransientImages(
-            RedisTransientImages(
+            RedisTransientStore(
                 commands=redis.commands, slices=redis.slices, blobs=redis.blobs
             ),
             base_url=settings.base_url,
@@ -168,7 +177,7 @@ async def open_services(
         )
         committer = Committer(
             index=index,
-            landings=landings,
+            completions=completions,
             ledger=ledger,
             pictures=pictures,
             statistics=statistics,
@@ -183,13 +192,13 @@ async def open_services(
             references=transient_images.references,
             generation_timeout=generation_timeout,
         )
-        flights = _flights(index, landings, lease_for, lifecycle)
-        refreshes = _flights(index, landings, lease_for, lifecycle)
+        flights = _flights(index, completions, lease_for, lifecycle)
+        refreshes = _flights(index, completions, lease_for, lifecycle)
         stack.push_async_callback(flights.give_up)
         stack.push_async_callback(refreshes.give_up)
         cache = PromptCache(
             index=index,
-            landings=landings,
+            completions=completions,
             ledger=ledger,
             pictures=pictures,
             painter=painter,
@@ -200,7 +209,7 @@ async def open_services(
         )
         entries = PromptEntries(
             index=index,
-            landings=landings,
+            completions=completions,
             ledger=ledger,
             pictures=pictures,
             painter=painter,
@@ -210,13 +219,13 @@ async def open_services(
         )
         pings = {"redis": redis.ping, "object_store": store.ping}
         dependencies = await stack.enter_async_context(
-            Dependencies(pings, metrics=metrics)
+            DependencyMonitor(pings, metrics=metrics)
         )
         yield Opened(
             Services(
                 authenticator=_authenticator(settings),
                 models=models,
-                prompt_keys=PromptKeys(models),
+                query_cache=QueryCache(models),
                 cache=cache,
                 entries=entries,
                 ledger=ledger,
@@ -251,7 +260,7 @@ def create_app(
     async def services(app: web.Application) -> AsyncIterator[None]:
         async with open_services(configuration, metrics, lifecycle) as opened:
             app[SERVICES] = opened.services
-            app[DEPENDENCIES] = opened.dependencies
+            app[DEPENDENCY_MONITOR] = opened.dependencies
             yield
 
     app.cleanup_ctx.append(services)
@@ -275,12 +284,12 @@ async def _open_folder(folder: Path) -> AsyncIterator[ObjectStore]:
 
 def _flights(
     index: RedisPromptIndex,
-    landings: RedisLandings,
+    completions: RedisCompletionEvents,
     lease_for: timedelta,
     lifecycle: Lifecycle,
-) -> SingleFlight[Landed]:
-    flights: SingleFlight[Landed] = SingleFlight(
-        index=index, landings=landings, lease_for=lease_for
+) -> Flights[FlightResult]:
+    flights: Flights[FlightResult] = Flights(
+        index=index, completions=completions, lease_for=lease_for
     )
     lifecycle.on_finish(flights.drain)
     lifecycle.on_give_up(flights.give_up)

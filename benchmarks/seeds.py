@@ -10,11 +10,11 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.statistics import Statistics
 from app.storage.redis import keys
-from app.storage.redis.connection import RedisConnection
+from app.storage.redis.client.connection import RedisConnection
 from app.storage.redis.prompts import access
 from app.storage.redis.statistics import RedisStatistics
 from benchmarks.stage import PICTURE_BYTES, target_of

@@ -20,22 +20,22 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 
 from app.errors import CacheUnavailable, ServiceError, StorageUnavailable
+from app.generation.config.models_file import ModelConfig
 from app.generation.model import Model
 from app.generation.models import Models
-from app.generation.models_file import ModelConfig
+from app.generation_jobs.record import Generations
+from app.prompt_cache.administration import PromptEntries
 from app.prompt_cache.cache import PromptCache
-from app.prompt_cache.commit import Committer, Landed
-from app.prompt_cache.entries import PromptEntries
-from app.prompt_cache.generations import Generations
-from app.prompt_cache.hot_tier import HotTier
-from app.prompt_cache.ledger import Ledger
-from app.prompt_cache.painter import Painter
-from app.prompt_cache.pictures import Pictures
-from app.prompt_cache.prompt_key import Parameters, PromptKey
-from app.prompt_cache.single_flight import SingleFlight
+from app.prompt_cache.entry.ledger import Ledger
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.flight.flights import Flights
+from app.prompt_cache.painting.commit import Committer, FlightResult
+from app.prompt_cache.painting.hot_tier import HotTier
+from app.prompt_cache.painting.painter import Painter
+from app.prompt_cache.painting.pictures import Pictures
 from app.prompt_cache.statistics import Batch, Statistics
-from app.storage.object_store import ByteRange, Listed, StoredObject
-from app.storage.prompt_index import (
+from app.storage.ports.object_store import ByteRange, Listed, StoredObject
+from app.storage.ports.prompt_index import (
     CountedRecord,
     FailedBefore,
     Following,
@@ -270,8 +270,8 @@ class InMemoryLanding:
         self.landed.clear()
 
 
-class InMemoryLandings:
-    """`Landings` for all replicas of a test; *is_deaf* loses the news."""
+class InMemoryCompletionEvents:
+    """`CompletionEvents` for all replicas of a test; *is_deaf* loses the news."""
 
     def __init__(self) -> None:
         self.is_deaf = False
@@ -280,17 +280,17 @@ class InMemoryLandings:
     @contextmanager
     def expect(self, prompt_hash: str) -> Iterator[InMemoryLanding]:
         """Collect the news of a prompt as long as the context is open."""
-        landing = InMemoryLanding()
-        self._expected[prompt_hash].append(landing)
+        completion = InMemoryLanding()
+        self._expected[prompt_hash].append(completion)
         try:
-            yield landing
+            yield completion
         finally:
-            self._expected[prompt_hash].remove(landing)
+            self._expected[prompt_hash].remove(completion)
 
     def tell(self, prompt_hash: str) -> None:
         """Pass on that a flight has ended."""
-        for landing in () if self.is_deaf else self._expected[prompt_hash]:
-            landing.landed.set()
+        for completion in () if self.is_deaf else self._expected[prompt_hash]:
+            completion.landed.set()
 
 
 @dataclass
@@ -306,13 +306,13 @@ class _Expiring:
 class InMemoryPromptIndex(Gated):
     """`PromptIndex` in dictionaries; *is_full* refuses what needs memory."""
 
-    def __init__(self, landings: InMemoryLandings) -> None:
+    def __init__(self, completions: InMemoryCompletionEvents) -> None:
         super().__init__()
         self.is_full = False
         self.entries: dict[str, bytes] = {}
         self.hits: Counter[str] = Counter()
         self._accesses: dict[str, int] = {}
-        self._landings = landings
+        self._completions = completions
         self._leases: dict[str, _Expiring] = {}
         self._failures_of: dict[str, _Expiring] = {}
 
@@ -453,7 +453,7 @@ class InMemoryPromptIndex(Gated):
 
     def _end(self, prompt_hash: str) -> None:
         del self._leases[prompt_hash]
-        self._landings.tell(prompt_hash)
+        self._completions.tell(prompt_hash)
 
     def _need_memory(self) -> None:
         if self.is_full:
@@ -594,7 +594,7 @@ class World:
     """What the replicas of a test share."""
 
     store: InMemoryObjectStore
-    landings: InMemoryLandings
+    completions: InMemoryCompletionEvents
     index: InMemoryPromptIndex
     generations: InMemoryGenerations
     projects: dict[str, Sums]
@@ -613,11 +613,11 @@ class World:
 
 def a_world() -> World:
     """Return an empty world."""
-    landings = InMemoryLandings()
+    completions = InMemoryCompletionEvents()
     return World(
         store=InMemoryObjectStore(),
-        landings=landings,
-        index=InMemoryPromptIndex(landings),
+        completions=completions,
+        index=InMemoryPromptIndex(completions),
         generations=InMemoryGenerations(),
         projects=defaultdict(Sums),
         provider=ScriptedProvider(),
@@ -684,7 +684,7 @@ def a_prompt_cache(
     purge_waits_seconds: float = 2.0,
 ) -> Replica:
     """Assemble one replica; *concurrency* and *queue* are its model's."""
-    index, landings = world.index, world.landings
+    index, completions = world.index, world.completions
     metrics, ledger = Metrics(), Ledger(world.store)
     hot_tier = HotTier(hot_tier_bytes)
     pictures = Pictures(ledger=ledger, hot_tier=hot_tier)
@@ -697,7 +697,7 @@ def a_prompt_cache(
     model = Model(config, world.provider, max_image_bytes=100_000, observer=metrics)
     committer = Committer(
         index=index,
-        landings=landings,
+        completions=completions,
         ledger=ledger,
         pictures=pictures,
         statistics=statistics,
@@ -715,7 +715,7 @@ def a_prompt_cache(
     )
     shared: dict[str, Any] = {
         "index": index,
-        "landings": landings,
+        "completions": completions,
         "ledger": ledger,
         "pictures": pictures,
         "painter": painter,
@@ -723,8 +723,8 @@ def a_prompt_cache(
         "lease_for": lease_for,
     }
 
-    def flights() -> SingleFlight[Landed]:
-        return SingleFlight(index=index, landings=landings, lease_for=lease_for)
+    def flights() -> Flights[FlightResult]:
+        return Flights(index=index, completions=completions, lease_for=lease_for)
 
     return Replica(
         world=world,

@@ -18,14 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.api import parameters
 from app.api.entries import ENTRIES_UNLESS_SAID, MOST_ENTRIES
 from app.api.live import SIGNATURE_PARAMETERS
-from app.api.parser_errors import MAX_TARGET_BYTES
 from app.api.picture_answers import live_headers
-from app.api.problems import INTERNAL, TABLE
 from app.api.routes import GENERATE, NO_PERMALINK, ROUTES
 from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
+from app.http.problems import INTERNAL, TABLE
 from app.prompt_cache.cache import Answer, Outcome
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.prompt_key import Parameters
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.prompt_key import Parameters
+from app.server.connection import MAX_TARGET_BYTES
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
 

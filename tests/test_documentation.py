@@ -7,10 +7,11 @@ import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from app.generation import openai_options, placeholder
-from app.generation.model_table import ModelTable
-from app.generation.models_file import load_models
-from app.generation.vendors import VENDORS
+from app.generation.config.model_table import ModelTable
+from app.generation.config.models_file import load_models
+from app.generation.config.vendors import VENDORS
+from app.generation.providers.openai import options as openai_options
+from app.generation.providers.placeholder import placeholder
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -7,13 +7,13 @@ import binascii
 from typing import TYPE_CHECKING
 
 from app.api.generations import accepted
-from app.api.json_answers import json_answer
 from app.api.live import preferred_wait
 from app.api.projects import project_and_query, project_of
-from app.api.query import whole_number
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, NotFound, StillGenerating
-from app.prompt_cache.prompt_key import is_prompt_hash
+from app.http.json_answers import json_answer
+from app.http.query import whole_number
+from app.prompt_cache.entry.prompt_key import is_prompt_hash
 from app.prompt_cache.statistics import Place
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from app import errors
-from app.api.json_answers import json_answer
-from app.api.middlewares import LIVE_VARY
-from app.api.problems import row_of
 from app.api.projects import project_of
 from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
-from app.prompt_cache.generations import GenerationRecord
+from app.generation_jobs.record import GenerationRecord
+from app.http.json_answers import json_answer
+from app.http.problems import row_of
+from app.server.frame import LIVE_VARY
 from app.storage.storage_key import Project, is_image_id
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
 
-from app.api.dependencies import DEPENDENCIES, Dependencies
-from app.api.lifecycle import LIFECYCLE
-from app.api.middlewares import METRICS
+from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
+from app.server.frame import METRICS
+from app.server.lifecycle import LIFECYCLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ async def healthz(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Answer 200 where requests may come; `strict=1` wants every dependency up."""
-    dependencies = request.app[DEPENDENCIES]
+    dependencies = request.app[DEPENDENCY_MONITOR]
     status = _status(dependencies, draining=request.app[LIFECYCLE].draining)
     strict = request.query.get("strict") == "1"
     ready = status == "ok" or (status == "degraded" and not strict)
@@ -49,7 +49,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def _status(
-    dependencies: Dependencies, *, draining: bool
+    dependencies: DependencyMonitor, *, draining: bool
 ) -> Literal["ok", "degraded", "starting", "draining"]:
     if draining:
         return "draining"

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from app.api.bodies import PICTURE_HEADERS, send_stream
-from app.api.conditional import decide, format_date
-from app.api.middlewares import ERROR_HEADERS
 from app.api.picture_answers import A_YEAR, not_modified
 from app.api.projects import project_of
-from app.api.query import decode
-from app.api.refusals import RangeNotSatisfiable
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, InvalidStorageKey, NotFound
+from app.http.conditional import decide, format_date
+from app.http.http_errors import RangeNotSatisfiable
+from app.http.query import decode
 from app.image import MEDIA_TYPES
+from app.server.bodies import PICTURE_HEADERS, send_stream
+from app.server.frame import ERROR_HEADERS
 from app.storage.storage_key import StorageKey, is_image_id
 
 if TYPE_CHECKING:
-    from app.storage.object_store import ObjectBody
+    from app.storage.ports.object_store import ObjectBody
 
 NOBODY_ELSES = "private, max-age=31536000"
 

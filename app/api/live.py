@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 
 from multidict import istr
 
-from app.api.conditional import WHOLE, decide
 from app.api.generations import accepted
-from app.api.middlewares import ERROR_HEADERS, LIVE_VARY
 from app.api.parameters import QUERY_PARAMETERS, from_json, from_query
 from app.api.picture_answers import live_headers, picture_head, send_picture
 from app.api.projects import project_and_query
-from app.api.refusals import RangeNotSatisfiable
-from app.api.request_json import read_json_object
 from app.api.services import SERVICES
 from app.errors import (
     InvalidParameter,
@@ -23,9 +19,13 @@ from app.errors import (
     ReferencesGone,
     StillGenerating,
 )
+from app.http.conditional import WHOLE, decide
+from app.http.http_errors import RangeNotSatisfiable
+from app.http.json_bodies import read_json_object
 from app.prompt_cache.cache import ROUNDS, Answer, Outcome
-from app.prompt_cache.pictures import PictureGone
-from app.prompt_cache.prompt_key import PromptKey
+from app.prompt_cache.entry.prompt_key import PromptKey
+from app.prompt_cache.painting.pictures import PictureGone
+from app.server.frame import ERROR_HEADERS, LIVE_VARY
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -70,7 +70,7 @@ def _key_from_query(request: web.Request, services: Services) -> PromptKey:
     if "sig=" not in query and not (authenticator.is_off and "project=" in query):
         project = authenticator.authenticate(request).project
         try:
-            return services.prompt_keys.of_query(project, query)
+            return services.query_cache.of_query(project, query)
         except InvalidParameter:
             if not authenticator.is_off:
                 raise

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from app.api.query import bounded, whole_number
 from app.errors import InvalidParameter
-from app.prompt_cache.prompt_key import DEFAULT_MODEL, Parameters
+from app.http.query import bounded, whole_number
+from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
 from app.storage.storage_key import is_image_id
 
 if TYPE_CHECKING:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from app.api.bodies import AT_ONCE_BYTES, PICTURE_HEADERS, send_bytes, send_stream
-from app.api.conditional import format_date
-from app.api.middlewares import LIVE_VARY
-from app.api.ready_answers import ReadyAnswer, lines, may_be_ready
+from app.http.conditional import format_date
 from app.prompt_cache.cache import Outcome
+from app.server.bodies import AT_ONCE_BYTES, PICTURE_HEADERS, send_bytes, send_stream
+from app.server.frame import LIVE_VARY
+from app.server.raw_answers import RawAnswer, lines, may_be_raw
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from app.api.conditional import Decision
     from app.api.services import Services
+    from app.http.conditional import Decision
     from app.prompt_cache.cache import Answer
-    from app.prompt_cache.entry import PromptEntry
+    from app.prompt_cache.entry.entry import PromptEntry
 
 PERMALINKS = "/api/v1/images/"
 A_YEAR = "public, max-age=31536000"
@@ -128,11 +128,11 @@ async def send_picture(
     request: web.Request, services: Services, answer: Answer, decision: Decision
 ) -> web.StreamResponse:
     """Send *answer* as it was decided: whole, a range of it, or unchanged."""
-    is_plain = may_be_ready(request) and not services.lifecycle.draining
+    is_plain = may_be_raw(request) and not services.lifecycle.draining
     if decision.status == _NOT_MODIFIED:
         if is_plain:
             head = picture_head(answer.entry).own + _more_lines(answer)
-            return ReadyAnswer(decision.status, head)
+            return RawAnswer(decision.status, head)
         return not_modified(live_headers(answer))
     size, wanted = answer.entry.size, decision.byte_range
     if request.method == hdrs.METH_HEAD:
@@ -142,7 +142,7 @@ async def send_picture(
     if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
         known = picture_head(answer.entry)
         head = known.of_body + known.own + _more_lines(answer)
-        return ReadyAnswer(decision.status, head, data)
+        return RawAnswer(decision.status, head, data)
     headers = live_headers(answer)
     length = size
     if wanted is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.api.query import read_query
 from app.api.services import SERVICES
+from app.http.query import read_query
 
 if TYPE_CHECKING:
     from collections.abc import Collection

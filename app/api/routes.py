@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from app.api import entries, generations, health, images, live, page, transient_images
+from app.api import entries, generations, health, images, live, transient_images
+from app.web import page
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

@@ -10,14 +10,14 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from app.api.auth import Authenticator
-    from app.api.lifecycle import Lifecycle
-    from app.api.prompt_keys import PromptKeys
+    from app.access.caller import Authenticator
+    from app.api.query_cache import QueryCache
+    from app.generation_jobs.record import Generations
+    from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.cache import PromptCache
-    from app.prompt_cache.entries import PromptEntries
-    from app.prompt_cache.generations import Generations
-    from app.prompt_cache.ledger import Ledger
+    from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.statistics import Statistics
+    from app.server.lifecycle import Lifecycle
     from app.transient_images import TransientImages
 
 
@@ -27,7 +27,7 @@ class Services:
 
     authenticator: Authenticator
     models: Container[str]
-    prompt_keys: PromptKeys
+    query_cache: QueryCache
     cache: PromptCache
     entries: PromptEntries
     ledger: Ledger

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from app.api.bodies import PICTURE_HEADERS, send_stream
-from app.api.conditional import UNSATISFIABLE, parse_range
-from app.api.json_answers import json_answer
 from app.api.projects import project_and_query, project_of
-from app.api.query import whole_number
-from app.api.refusals import RangeNotSatisfiable
-from app.api.request_json import read_json_object
 from app.api.services import SERVICES
 from app.api.uploads import check_upload, go_ahead_later, read_upload
 from app.errors import InvalidParameter, NotFound
+from app.http.conditional import UNSATISFIABLE, parse_range
+from app.http.http_errors import RangeNotSatisfiable
+from app.http.json_answers import json_answer
+from app.http.json_bodies import read_json_object
+from app.http.query import whole_number
 from app.image import EXTENSIONS, MEDIA_TYPES
+from app.server.bodies import PICTURE_HEADERS, send_stream
 
 if TYPE_CHECKING:
-    from app.storage.object_store import ByteRange
+    from app.storage.ports.object_store import ByteRange
 
 __all__ = [
     "fetch",

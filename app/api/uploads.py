@@ -13,15 +13,15 @@ from enum import Enum
 from aiohttp import BodyPartReader, HttpVersion11, MultipartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from app.api.refusals import (
+from app.errors import InvalidParameter
+from app.http.http_errors import (
     LengthRequired,
     MalformedRequest,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMediaType,
 )
-from app.api.request_json import BODY_DEADLINE_SECONDS, parse_object
-from app.errors import InvalidParameter
+from app.http.json_bodies import BODY_DEADLINE_SECONDS, parse_object
 from app.transient_images import DataUrlTooLarge, InvalidDataUrl, read_data_url
 
 DEADLINE_SECONDS = web.AppKey("upload_deadline_seconds", float)

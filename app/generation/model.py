@@ -17,15 +17,15 @@ from app.errors import (
     UnsupportedImage,
 )
 from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.painting import Outcome, Painting
-from app.generation.places import Places
 from app.generation.sizing import fit
 from app.image import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.generation.models_file import ModelConfig
+    from app.generation.config.models_file import ModelConfig
     from app.generation.painting import PaintObserver, Progress
     from app.generation.provider import ImageProvider, PaintRequest
 
@@ -48,7 +48,7 @@ class Model:
         self.price = config.price
         self.fallbacks = config.fallbacks
         self._deadline_seconds = config.deadline_seconds
-        self._places = Places(config.concurrency, config.queue)
+        self._places = ConcurrencyLimit(config.concurrency, config.queue)
         self._provider = provider
         self._max_image_bytes = max_image_bytes
         self._observer = observer

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from app.errors import GenerationError, InvalidRequest, PromptRejected
 from app.generation.model import Model
-from app.generation.openai_images import OpenAIImages
 from app.generation.painting import Outcome, Painting, PaintObserver, Progress
-from app.generation.placeholder import Placeholder
+from app.generation.providers.openai.images import OpenAIImages
+from app.generation.providers.placeholder.placeholder import Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp import ClientSession
 
-    from app.generation.models_file import ModelConfig
+    from app.generation.config.models_file import ModelConfig
     from app.generation.provider import ImageProvider, PaintRequest
 
 __all__ = [

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from app.generation.places import Places
+    from app.generation.concurrency_limit import ConcurrencyLimit
     from app.image import Image
 
 
@@ -60,7 +60,7 @@ class Progress:
     def __init__(self) -> None:
         self.spent = 0.0
         self.is_running = False
-        self.places: Places | None = None
+        self.places: ConcurrencyLimit | None = None
 
     @property
     def queue_position(self) -> int | None:

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from app.errors import CacheUnavailable, StillGenerating, StorageUnavailable
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.failures import is_outage
-from app.prompt_cache.lease import Lease
-from app.prompt_cache.pictures import PictureGone
-from app.prompt_cache.single_flight import WRITER
-from app.storage.prompt_index import FailedBefore, Following, Leading
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.flight.flights import WRITER
+from app.prompt_cache.flight.leases import Lease
+from app.prompt_cache.flight.remembered_failures import is_outage
+from app.prompt_cache.painting.pictures import PictureGone
+from app.storage.ports.prompt_index import FailedBefore, Following, Leading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.prompt_cache.commit import Landed
-    from app.prompt_cache.ledger import Ledger
-    from app.prompt_cache.painter import Painter
-    from app.prompt_cache.pictures import Pictures
-    from app.prompt_cache.prompt_key import PromptKey
-    from app.prompt_cache.single_flight import Flight, SingleFlight
+    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.entry.prompt_key import PromptKey
+    from app.prompt_cache.flight.flights import Flight, Flights
+    from app.prompt_cache.painting.commit import FlightResult
+    from app.prompt_cache.painting.painter import Painter
+    from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics
-    from app.storage.object_store import ByteRange
-    from app.storage.prompt_index import Landings, PromptIndex
+    from app.storage.ports.object_store import ByteRange
+    from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
     from app.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
@@ -73,11 +73,11 @@ class PromptCache:
     """What prompts became, across replicas."""
 
     index: PromptIndex
-    landings: Landings
+    completions: CompletionEvents
     ledger: Ledger
     pictures: Pictures
     painter: Painter
-    flights: SingleFlight[Landed]
+    flights: Flights[FlightResult]
     statistics: Statistics
     metrics: Metrics
     lease_for: timedelta
@@ -90,7 +90,7 @@ class PromptCache:
         painting ended, `QueueFull`, `CacheUnavailable`, `StorageUnavailable`.
         """
         deadline = time.monotonic() + wait_seconds
-        landed: Landed | None = None
+        landed: FlightResult | None = None
         has_waited = False
         for _ in range(ROUNDS):
             # Have we painted it?
@@ -171,7 +171,7 @@ class PromptCache:
     async def _look_up(
         self,
         key: PromptKey,
-        landed: Landed | None = None,
+        landed: FlightResult | None = None,
         *,
         has_waited: bool = False,
     ) -> Answer | None:
@@ -220,8 +220,8 @@ class PromptCache:
 
     async def _join(
         self, key: PromptKey, wait_seconds: float
-    ) -> tuple[Flight[Landed], Landed | None]:
-        async def lead(flight: Flight[Landed], lease: Lease) -> Landed:
+    ) -> tuple[Flight[FlightResult], FlightResult | None]:
+        async def lead(flight: Flight[FlightResult], lease: Lease) -> FlightResult:
             return await self.painter.restore_or_paint(key, flight, lease)
 
         async def acquire(token: str) -> object:
@@ -254,7 +254,7 @@ class PromptCache:
         """
         lease = Lease(self.index, key.hash, f"{WRITER}{uuid4()}", self.lease_for)
         deadline = time.monotonic() + RESTORING_AT_MOST_SECONDS
-        with self.landings.expect(key.hash) as landing:
+        with self.completions.expect(key.hash) as completion:
             while True:
                 manifest = await self.ledger.read(key.project, key.hash)
                 if manifest is None:
@@ -264,7 +264,7 @@ class PromptCache:
                         return await self._restore_under(lease, key)
                     case Following() if time.monotonic() < deadline:
                         # A painting or a restoration: it writes the entry.
-                        await landing.wait(RESTORING_AT_MOST_SECONDS / ROUNDS)
+                        await completion.wait(RESTORING_AT_MOST_SECONDS / ROUNDS)
                 if await self._is_known(key):
                     return True
                 if time.monotonic() > deadline:

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.lease import Lease
-from app.prompt_cache.single_flight import WRITER
-from app.storage.prompt_index import Leading
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.flight.flights import WRITER
+from app.prompt_cache.flight.leases import Lease
+from app.storage.ports.prompt_index import Leading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from app.prompt_cache.ledger import Ledger
-    from app.prompt_cache.painter import Painter
-    from app.storage.prompt_index import PromptIndex
+    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.painting.painter import Painter
+    from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project
 
 

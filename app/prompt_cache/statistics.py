@@ -21,7 +21,7 @@ from app.errors import CacheUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.prompt_cache.entry import PromptEntry
+    from app.prompt_cache.entry.entry import PromptEntry
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from app.telemetry.tallies import Durations, Tally
+from app.telemetry.counters import Durations, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ OTHER = "other"
 LOOKUP_RESULTS = ("hit", "miss", "coalesced", "restored")
 CALL_OUTCOMES = ("ok", "rejected", "rate_limited", "failed", "timeout", "bad_image")
 CUT_REASONS = ("short", "stalled")
-DEPENDENCIES = ("redis", "object_store")
+DEPENDENCY_MONITOR = ("redis", "object_store")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FIRST_STATUSES = (200, 500, 503)
@@ -182,7 +182,7 @@ class Metrics:
             ("dependency",),
             registry=self._registry,
         )
-        for dependency in DEPENDENCIES:
+        for dependency in DEPENDENCY_MONITOR:
             self._dependency_up.labels(dependency)
         cut = Counter(
             "paintonce_cut_bodies_total",

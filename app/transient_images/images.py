@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import NotFound
-from app.storage.object_store import ByteRange
+from app.storage.ports.object_store import ByteRange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime, timedelta
 
-    from app.storage.transient_shelf import TransientShelf
+    from app.storage.ports.transient_store import TransientStore
 
 # What a reader holds of a picture at a time, however slow it is.
 SLICE_BYTES = 128 * 1024
@@ -59,7 +59,7 @@ class OpenImage:
     content_type: str
     size: int
     _id: str
-    _shelf: TransientShelf
+    _shelf: TransientStore
 
     async def chunks(self, byte_range: ByteRange | None = None) -> AsyncIterator[bytes]:
         """Yield the picture, or a range of it, in slices.

@@ -10,7 +10,7 @@ import socket
 from ipaddress import IPv4Address
 from urllib.parse import unquote, urlsplit
 
-from app.generation.global_addresses import is_global
+from app.generation.transport.global_addresses import is_global
 
 # Special-use names that no public resolver answers: RFC 6761 (localhost),
 # 6762 (local), 8375 (home.arpa), ICANN's choice for private use (internal),

@@ -14,8 +14,8 @@ from app.errors import (
     UnsupportedImage,
 )
 from app.image import EXTENSIONS, Image, sniff
+from app.storage.ports.transient_store import NoRoom, Room
 from app.storage.storage_key import is_image_id
-from app.storage.transient_shelf import NoRoom, Room
 from app.transient_images.images import (
     ListedImage,
     OpenImage,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from app.storage.ports.transient_store import TransientStore
     from app.storage.storage_key import Project
-    from app.storage.transient_shelf import TransientShelf
 
 # Bounds the list, which is read in one step, and what the books weigh: the
 # byte quota alone would let millions of tiny pictures in.
@@ -53,7 +53,7 @@ class TransientImages:
 
     def __init__(
         self,
-        shelf: TransientShelf,
+        shelf: TransientStore,
         *,
         base_url: str,
         max_image_bytes: int,

@@ -18,7 +18,7 @@ from app.errors import CacheUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.storage.transient_shelf import TransientShelf
+    from app.storage.ports.transient_store import TransientStore
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ EVERY = timedelta(seconds=1)
 
 @asynccontextmanager
 async def sweeping(
-    shelf: TransientShelf, *, every: timedelta = EVERY
+    shelf: TransientStore, *, every: timedelta = EVERY
 ) -> AsyncIterator[None]:
     """Sweep *shelf* as long as the context is open; any number of replicas may."""
     async with running(_sweep(shelf, every), name="transient-sweeper"):
         yield
 
 
-async def _sweep(shelf: TransientShelf, every: timedelta) -> None:
+async def _sweep(shelf: TransientStore, every: timedelta) -> None:
     while True:
         try:
             while await shelf.sweep():

@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 
 from app.api import health
-from app.api.dependencies import DEPENDENCIES, Dependencies
-from app.api.lifecycle import Lifecycle
-from app.api.listener import bind, listening
-from app.api.middlewares import install
+from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
+from app.server.frame import install
+from app.server.lifecycle import Lifecycle
+from app.server.listener import bind, listening
 from app.telemetry import Metrics
-from tests.api.frame import Answer, Frame, eventually, get, wire
+from tests.server.frame import Answer, Frame, eventually, get, wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,14 +52,14 @@ class Dependency:
 async def watched(redis: Dependency, store: Dependency) -> AsyncIterator[Frame]:
     """Run an application that watches two dependencies, a hundred times a second."""
     metrics, lifecycle = Metrics(), Lifecycle()
-    dependencies = Dependencies(
+    dependencies = DependencyMonitor(
         {"redis": redis.ping, "object_store": store.ping},
         metrics=metrics,
         interval_seconds=QUICK_SECONDS,
         timeout_seconds=0.05,
     )
     app = web.Application()
-    app[DEPENDENCIES] = dependencies
+    app[DEPENDENCY_MONITOR] = dependencies
     install(app, metrics=metrics, lifecycle=lifecycle)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)

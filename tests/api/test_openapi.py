@@ -12,27 +12,28 @@ import pytest
 from aiohttp import ClientSession, web
 
 from app import errors
-from app.api import entries, page, parameters, transient_images
-from app.api.auth import Authenticator
-from app.api.bodies import PICTURE_HEADERS
-from app.api.lifecycle import LIFECYCLE, Lifecycle
-from app.api.listener import bind, listening
+from app.access.caller import Authenticator
+from app.api import entries, parameters, transient_images
 from app.api.live import SIGNATURE_PARAMETERS
-from app.api.middlewares import install
 from app.api.picture_answers import OF_OUTCOME, live_headers
-from app.api.problems import INTERNAL, TABLE, problem_response
 from app.api.routes import NO_PERMALINK, ROUTES
 from app.api.services import SERVICES, Services
+from app.generation_jobs.record import GenerationRecord
+from app.http.problems import INTERNAL, TABLE, problem_response
 from app.image import EXTENSIONS
+from app.prompt_cache.administration import SeenEntry
 from app.prompt_cache.cache import Answer, Outcome
-from app.prompt_cache.entries import SeenEntry
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.generations import GenerationRecord
-from app.prompt_cache.prompt_key import DEFAULT_MODEL, Parameters
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
 from app.prompt_cache.statistics import Statistics
+from app.server.bodies import PICTURE_HEADERS
+from app.server.frame import install
+from app.server.lifecycle import LIFECYCLE, Lifecycle
+from app.server.listener import bind, listening
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
-from tests.api.frame import framed, get, wire
+from app.web import page
+from tests.server.frame import framed, get, wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -337,7 +338,7 @@ def locked_up() -> web.Application:
     app[SERVICES] = Services(
         authenticator=Authenticator("an admin key of a lighthouse keeper"),
         models=(),
-        prompt_keys=nothing,
+        query_cache=nothing,
         cache=nothing,
         entries=nothing,
         ledger=nothing,

@@ -18,7 +18,7 @@ from app.api.parameters import (
     from_query,
 )
 from app.errors import InvalidParameter
-from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.storage_key import Project
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from app.errors import StorageUnavailable
 from app.telemetry import REQUEST_ID, Metrics, configure_logging
+from app.telemetry.counters import Durations
 from app.telemetry.logs import JsonFormatter, TextFormatter
 from app.telemetry.metrics import CALL_OUTCOMES, LOOKUP_RESULTS
-from app.telemetry.tallies import Durations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

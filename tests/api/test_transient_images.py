@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import PIL.Image
 import pytest
 
-from tests.api.frame import wire
+from tests.server.frame import wire
 from tests.transient_images.service import KEY, SHOP, STUDIO, Paintonce, running
 from tests.transient_images.shelves import fill, keys_left, picture
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import StorageUnavailable
-from app.storage.filesystem import FilesystemObjectStore
-from app.storage.object_store import ByteRange, Listed
+from app.storage.filesystem.store import FilesystemObjectStore
+from app.storage.ports.object_store import ByteRange, Listed
 from app.storage.s3 import open_s3_object_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from app.storage.object_store import ObjectStore
+    from app.storage.ports.object_store import ObjectStore
 
     OpenStore = Callable[[], AbstractAsyncContextManager[ObjectStore]]
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from app.errors import CacheUnavailable
-from app.storage.prompt_index import (
+from app.storage.ports.prompt_index import (
     CountedRecord,
     FailedBefore,
     Following,
@@ -22,17 +22,17 @@ from app.storage.prompt_index import (
     SeenRecord,
 )
 from app.storage.redis import keys
-from app.storage.redis.connection import open_redis
-from app.storage.redis.landings import open_landings
+from app.storage.redis.client.connection import open_redis
+from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.prompts import RedisPromptIndex
-from tests.fakes import InMemoryLandings, InMemoryPromptIndex
+from tests.fakes import InMemoryCompletionEvents, InMemoryPromptIndex
 from tests.servers import redis_server as run_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from app.storage.prompt_index import Landing, Landings, PromptIndex
+    from app.storage.ports.prompt_index import Completion, CompletionEvents, PromptIndex
 
 LIGHTHOUSE = sha256(b"a lighthouse in a storm").hexdigest()
 FOX = sha256(b"a red fox").hexdigest()
@@ -51,7 +51,7 @@ class Place:
     """An index, the news from it, and what only its keeper can do to it."""
 
     index: PromptIndex
-    landings: Landings
+    completions: CompletionEvents
     expire_lease: Callable[[str], object]
     fill: Callable[[], object]
     cut_news: Callable[[], object]
@@ -60,14 +60,14 @@ class Place:
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[Place]:
     """Give the fake."""
-    landings = InMemoryLandings()
-    index = InMemoryPromptIndex(landings)
+    completions = InMemoryCompletionEvents()
+    index = InMemoryPromptIndex(completions)
 
     def fill() -> None:
         """Refuse what needs memory."""
         index.is_full = True
 
-    yield Place(index, landings, index.expire_lease, fill, lambda: None)
+    yield Place(index, completions, index.expire_lease, fill, lambda: None)
 
 
 @asynccontextmanager
@@ -78,13 +78,13 @@ async def in_redis(url: str) -> AsyncIterator[Place]:
         client.config_set("maxmemory", 0)
         async with (
             open_redis(url) as connections,
-            open_landings(connections.subscriber) as landings,
+            open_completion_events(connections.subscriber) as completions,
         ):
             yield Place(
                 RedisPromptIndex(
                     commands=connections.commands, leases=connections.leases
                 ),
-                landings,
+                completions,
                 lambda prompt_hash: client.delete(keys.lease(prompt_hash)),
                 lambda: client.config_set("maxmemory", 1),
                 lambda: client.client_kill_filter(_type="pubsub"),
@@ -132,22 +132,22 @@ async def leads_at_last(index: PromptIndex, token: str) -> None:
             await asyncio.sleep(0.005)
 
 
-async def heard(landing: Landing, within_seconds: float) -> bool:
+async def heard(completion: Completion, within_seconds: float) -> bool:
     """Say whether there was news before the time was up."""
     loop = asyncio.get_running_loop()
     started = loop.time()
-    await landing.wait(within_seconds)
+    await completion.wait(within_seconds)
     return loop.time() - started < within_seconds
 
 
 async def listening(place: Place) -> None:
     """Return when news arrives: the subscription is made in the background."""
-    with place.landings.expect(NOTHING) as landing:
+    with place.completions.expect(NOTHING) as completion:
         async with asyncio.timeout(SOON_SECONDS):
             while True:
                 await place.index.hold(NOTHING, "nobody", TWENTY_SECONDS)
                 await place.index.release(NOTHING, "nobody")
-                if await heard(landing, 0.1):
+                if await heard(completion, 0.1):
                     return
 
 
@@ -389,8 +389,8 @@ async def test_whoever_expects_a_prompt_hears_of_its_end(
     index = place.index
     await listening(place)
     with (
-        place.landings.expect(LIGHTHOUSE) as landing,
-        place.landings.expect(FOX) as other,
+        place.completions.expect(LIGHTHOUSE) as completion,
+        place.completions.expect(FOX) as other,
     ):
         await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
         match how:
@@ -401,7 +401,7 @@ async def test_whoever_expects_a_prompt_hears_of_its_end(
             case _:
                 await index.release(LIGHTHOUSE, "leader")
 
-        assert await heard(landing, SOON_SECONDS)
+        assert await heard(completion, SOON_SECONDS)
         assert not await heard(other, 0.0)
 
 
@@ -409,15 +409,15 @@ async def test_news_from_before_the_wait_is_not_lost(place: Place) -> None:
     """Whoever expects a prompt before it asks for the lease misses nothing."""
     await listening(place)
     with (
-        place.landings.expect(LIGHTHOUSE) as landing,
-        place.landings.expect(LIGHTHOUSE) as other,
+        place.completions.expect(LIGHTHOUSE) as completion,
+        place.completions.expect(LIGHTHOUSE) as other,
     ):
         await place.index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
         await place.index.release(LIGHTHOUSE, "leader")
 
-        assert await heard(landing, SOON_SECONDS)
+        assert await heard(completion, SOON_SECONDS)
         assert await heard(other, SOON_SECONDS)
-        assert not await heard(landing, 0.0)
+        assert not await heard(completion, 0.0)
 
 
 async def test_news_comes_again_after_the_connection_was_cut(place: Place) -> None:

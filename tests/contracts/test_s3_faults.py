@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import StorageUnavailable
-from app.storage.object_store import ByteRange
+from app.storage.ports.object_store import ByteRange
 from app.storage.s3 import open_s3_object_store
 from tests.contracts.scripted_s3 import Request, head, refusal, scripted_s3, whole
 from tests.servers import S3Server, TcpProxy, free_port

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import StorageUnavailable
-from app.storage.object_store import ByteRange
-from app.storage.s3.windows import WINDOW_BYTES
+from app.storage.ports.object_store import ByteRange
+from app.storage.s3.streaming.windows import WINDOW_BYTES
 from tests.contracts.scripted_s3 import ranged, refusal, scripted_s3, whole
 from tests.contracts.test_s3_faults import LIGHTHOUSE, read, store_at
 
 if TYPE_CHECKING:
-    from app.storage.object_store import ObjectBody
+    from app.storage.ports.object_store import ObjectBody
     from tests.contracts.scripted_s3 import Script, ScriptedS3
 
 # More than the kernel takes of an answer that nobody reads.

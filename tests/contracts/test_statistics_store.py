@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.prompt_cache.statistics import Batch
-from app.storage.redis.connection import open_redis
+from app.storage.redis.client.connection import open_redis
 from app.storage.redis.generations import RedisGenerations
 from app.storage.redis.statistics import RedisStatistics
 from tests.fakes import InMemoryGenerations, InMemoryStatistics
@@ -17,7 +17,7 @@ from tests.fakes import InMemoryGenerations, InMemoryStatistics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.prompt_cache.generations import GenerationStore
+    from app.generation_jobs.record import GenerationStore
     from app.prompt_cache.statistics import StatisticsStore
 
 SHOP = "acme/shop"

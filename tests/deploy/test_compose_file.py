@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.credentials import EnvProvider
 
-from app.generation.models_file import load_models
-from app.generation.vendors import VENDORS
+from app.generation.config.models_file import load_models
+from app.generation.config.vendors import VENDORS
 from app.settings import Settings
 from tests.deploy.shipped_files import ROOT, compose, replicas, resolved, seconds
 

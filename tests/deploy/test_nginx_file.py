@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.api.problems import TABLE
+from app.http.problems import TABLE
 from tests.deploy.shipped_files import (
     MIB,
     compose,

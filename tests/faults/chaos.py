@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from tqdm import tqdm
 
-from app.prompt_cache.entry import PromptEntry
+from app.prompt_cache.entry.entry import PromptEntry
 from app.storage.redis.prompts import ACCESS_BYTES
 from tests.faults.breakages import Breakages
 from tests.faults.history import Call, History, Op

@@ -141,7 +141,7 @@ async def test_row_28_a_stall_shorter_than_the_lease_costs_nothing(
 
 def test_row_24_no_wall_clock_decides_about_a_lease() -> None:
     """A clock that jumps can't take a lease away: Redis counts it down, loops wait."""
-    modules = ("lease.py", "single_flight.py", "painter.py")
+    modules = ("flight/leases.py", "flight/flights.py", "painting/painter.py")
     for name in modules:
         tree = ast.parse((ROOT / "app" / "prompt_cache" / name).read_text())
         asked = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.storage_key import Project
 from tests.fake_provider.pictures import mark_of
 from tests.faults.clients import LIVE, RudeClient

@@ -23,9 +23,9 @@ from app.errors import (
     QueueFull,
 )
 from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.concurrency_limit import ConcurrencyLimit
+from app.generation.config.models_file import ModelConfig, load_models
 from app.generation.models import Model, Models, Painting, Progress, build_models
-from app.generation.models_file import ModelConfig, load_models
-from app.generation.places import Places
 from app.generation.provider import PaintRequest
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ async def test_a_turn_that_meets_its_cancellation_goes_on(
     1. The first gives its place up. 2. In the same turn of the event loop the
     second, whose turn it is, is cancelled. 3. The third must get the place.
     """
-    places = Places(concurrency=1, queue=2)
+    places = ConcurrencyLimit(concurrency=1, queue=2)
     release = await places.acquire("first")
     second = asyncio.create_task(places.acquire("second"))
     third = asyncio.create_task(places.acquire("third"))

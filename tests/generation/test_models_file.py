@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.generation.models_file import InvalidModelsFile, ModelConfig, load_models
+from app.generation.config.models_file import (
+    InvalidModelsFile,
+    ModelConfig,
+    load_models,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

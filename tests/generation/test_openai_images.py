@@ -23,10 +23,10 @@ from app.errors import (
     ProviderFailed,
     ProviderRateLimited,
 )
-from app.generation.openai_images import OpenAIImages, check_options
-from app.generation.openai_sizes import choose_size
-from app.generation.outbound import open_outbound_session
 from app.generation.provider import ImageProvider, PaintRequest
+from app.generation.providers.openai.images import OpenAIImages, check_options
+from app.generation.providers.openai.sizes import choose_size
+from app.generation.transport.outbound import open_outbound_session
 from app.image import Image
 from tests.fake_provider import FakeProvider, pictures, serve
 

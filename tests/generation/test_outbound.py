@@ -14,14 +14,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from app.errors import BadImage, ProviderFailed
-from app.generation.outbound import (
+from app.generation.transport.outbound import (
     decode_base64,
     open_outbound_session,
     parse_json,
     pick,
     post,
 )
-from app.generation.retry_hints import retry_hint
+from app.generation.transport.retry_hints import retry_hint
 
 if TYPE_CHECKING:
     from pytest_aiohttp import AiohttpServer

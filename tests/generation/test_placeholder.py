@@ -21,9 +21,9 @@ from app.errors import (
     ProviderRateLimited,
     UnsupportedImage,
 )
-from app.generation.caption import drawable
-from app.generation.placeholder import Placeholder, check_options
 from app.generation.provider import ImageProvider, PaintRequest
+from app.generation.providers.placeholder.caption import drawable
+from app.generation.providers.placeholder.placeholder import Placeholder, check_options
 from app.image import Image, sniff
 
 PROMPTS = Path(__file__).parents[1] / "data" / "prompts.tsv"

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.errors import BadImage, ProviderFailed
-from app.generation.global_addresses import GlobalResolver, is_global
-from app.generation.outbound import open_outbound_session
-from app.generation.result_urls import ResultUrls, is_host_pattern
+from app.generation.transport.global_addresses import GlobalResolver, is_global
+from app.generation.transport.outbound import open_outbound_session
+from app.generation.transport.result_urls import ResultUrls, is_host_pattern
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

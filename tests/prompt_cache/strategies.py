@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from app.image import EXTENSIONS
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.storage_key import Project
 
 _SEGMENTS = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)

@@ -21,9 +21,9 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.prompt_cache.cache import Answer, Outcome
-from app.prompt_cache.lease import Lease
-from app.prompt_cache.pictures import PictureGone
-from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.flight.leases import Lease
+from app.prompt_cache.painting.pictures import PictureGone
 from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, a_picture, a_prompt_cache
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ async def test_followers_find_the_picture_without_the_news(
     world: World, replica: Replica, another: Replica
 ) -> None:
     """News that is lost costs a moment, not an answer."""
-    world.landings.is_deaf = True
+    world.completions.is_deaf = True
     gate = world.provider.before("paint")
     asked = asking(replica)
     await gate.reached()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.image import MEDIA_TYPES
-from app.prompt_cache.entry import _MEDIA_TYPES, PromptEntry, UnreadableManifest
-from app.prompt_cache.prompt_key import Parameters
+from app.prompt_cache.entry.entry import _MEDIA_TYPES, PromptEntry, UnreadableManifest
+from app.prompt_cache.entry.prompt_key import Parameters
 from app.storage.storage_key import Project
 from tests.prompt_cache.strategies import ENTRIES
 

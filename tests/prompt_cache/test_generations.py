@@ -10,15 +10,15 @@ import orjson
 import pytest
 
 from app.errors import PromptRejected, ShuttingDown
-from app.prompt_cache import generations as module
+from app.generation_jobs import record as module
 from app.storage.storage_key import Project
 from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, a_prompt_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.generation_jobs.record import GenerationRecord
     from app.prompt_cache.cache import Answer
-    from app.prompt_cache.generations import GenerationRecord
     from tests.fakes import Replica, World
 
 

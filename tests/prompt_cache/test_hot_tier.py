@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prompt_cache.hot_tier import LARGEST_SHARE, HotTier
+from app.prompt_cache.painting.hot_tier import LARGEST_SHARE, HotTier
 
 
 def test_a_kept_picture_is_at_hand() -> None:

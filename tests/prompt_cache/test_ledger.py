@@ -9,8 +9,8 @@ import pytest
 
 from app.errors import StorageUnavailable
 from app.image import Image
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.ledger import Ledger, Manifest
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.ledger import Ledger, Manifest
 from app.storage.storage_key import StorageKey
 from tests.fakes import LIGHTHOUSE, SHOP, a_picture
 

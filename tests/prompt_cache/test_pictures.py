@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import StorageUnavailable
-from app.prompt_cache.hot_tier import HotTier
-from app.prompt_cache.pictures import SMALL_BYTES, PictureGone, Pictures
-from app.storage.object_store import ByteRange
+from app.prompt_cache.painting.hot_tier import HotTier
+from app.prompt_cache.painting.pictures import SMALL_BYTES, PictureGone, Pictures
+from app.storage.ports.object_store import ByteRange
 from tests.fakes import LIGHTHOUSE, a_picture, a_prompt_cache
 
 if TYPE_CHECKING:
-    from app.prompt_cache.entry import PromptEntry
+    from app.prompt_cache.entry.entry import PromptEntry
     from tests.fakes import World
 
 

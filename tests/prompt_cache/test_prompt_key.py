@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prompt_cache.prompt_key import Parameters, PromptKey, is_prompt_hash
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey, is_prompt_hash
 from app.storage.storage_key import Project
 from tests.prompt_cache.strategies import KEYS, PARAMETERS
 

@@ -8,9 +8,9 @@ import pytest
 
 from app.errors import CacheUnavailable
 from app.prompt_cache.cache import Outcome
-from app.prompt_cache.entry import PromptEntry
-from app.prompt_cache.lease import Lease
-from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.flight.leases import Lease
 from app.prompt_cache.rebuild import Rebuild, Tally
 from tests.fakes import SHOP
 

@@ -16,7 +16,7 @@ from tests.fakes import LIGHTHOUSE, SOON_SECONDS, InMemoryStatistics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.prompt_cache.entry import PromptEntry
+    from app.prompt_cache.entry.entry import PromptEntry
     from tests.fakes import Replica
 
 SHOP = "acme/shop"

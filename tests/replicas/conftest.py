@@ -9,14 +9,14 @@ import pytest
 import pytest_asyncio
 import redis
 
-from tests.api.frame import wire
 from tests.replica import environment_of, replica
+from tests.server.frame import wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.api.frame import Wire
     from tests.replica import Replica
+    from tests.server.frame import Wire
     from tests.servers import RedisServer, S3Server
 
 MODELS = """

@@ -12,11 +12,11 @@ from urllib.parse import quote
 import PIL.Image
 import pytest
 
-from tests.api.frame import Answer, get, wire
+from tests.server.frame import Answer, get, wire
 
 if TYPE_CHECKING:
-    from tests.api.frame import Wire
     from tests.replica import Replica
+    from tests.server.frame import Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

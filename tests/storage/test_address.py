@@ -10,8 +10,8 @@ from redis.crc import key_slot
 from app.application import load_configuration
 from app.settings import InvalidSettings
 from app.storage.redis import keys
-from app.storage.redis.address import RedisAddress, Topology, parse_address
-from app.storage.redis.clients import ClusterClient, open_client
+from app.storage.redis.client.address import RedisAddress, Topology, parse_address
+from app.storage.redis.client.clients import ClusterClient, open_client
 
 PASSWORD = "p@ss/w:rd?#%"
 ENCODED = "p%40ss%2Fw%3Ard%3F%23%25"

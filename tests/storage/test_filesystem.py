@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from app.errors import StorageUnavailable
-from app.storage.filesystem import FilesystemObjectStore
+from app.storage.filesystem.store import FilesystemObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ ROUNDS = 200
 COUNTER = """
 import asyncio, sys
 from pathlib import Path
-from app.storage.filesystem import FilesystemObjectStore
+from app.storage.filesystem.store import FilesystemObjectStore
 
 async def count(root, rounds):
     store = FilesystemObjectStore(Path(root))
@@ -47,7 +47,7 @@ FULL_DISK = """
 import asyncio, resource, sys
 from pathlib import Path
 from app.errors import StorageUnavailable
-from app.storage.filesystem import FilesystemObjectStore
+from app.storage.filesystem.store import FilesystemObjectStore
 
 async def fill(root):
     store = FilesystemObjectStore(Path(root))

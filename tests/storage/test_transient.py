@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 
 from app.errors import CacheUnavailable
+from app.storage.ports.transient_store import NoRoom, Room, Shelved
 from app.storage.redis import keys
-from app.storage.redis.connection import open_redis
-from app.storage.redis.transient import RedisTransientImages
-from app.storage.transient_shelf import NoRoom, Room, Shelved
+from app.storage.redis.client.connection import open_redis
+from app.storage.redis.transient import RedisTransientStore
 from app.transient_images.sweeper import sweeping
 from tests.servers import RedisServer, free_port, redis_server
 from tests.transient_images.shelves import fill, keys_left, picture, shelf_on, until
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from app.storage.redis.connection import RedisConnection, RedisConnections
+    from app.storage.redis.client.connection import RedisConnection, RedisConnections
 
 SHOP, STUDIO = "acme/shop", "acme/studio"
 PLENTY = Room(in_project=1_000_000, in_all=None, pictures=1000)
@@ -82,9 +82,9 @@ class Meddled:
 
 def meddled_shelf(
     redis: RedisConnections, meddler: Meddler, **options: Any
-) -> RedisTransientImages:
+) -> RedisTransientStore:
     """Return the shelf of a replica with trouble."""
-    return RedisTransientImages(
+    return RedisTransientStore(
         commands=meddler.on(redis.commands),
         slices=meddler.on(redis.slices),
         blobs=meddler.on(redis.blobs),
@@ -116,7 +116,7 @@ async def full_redis(own_server: RedisServer) -> AsyncIterator[RedisConnections]
 
 
 async def put(
-    shelf: RedisTransientImages,
+    shelf: RedisTransientStore,
     data: bytes | None = None,
     *,
     project: str = SHOP,
@@ -134,14 +134,14 @@ async def put(
     )
 
 
-async def placed(shelf: RedisTransientImages, **options: Any) -> Shelved:
+async def placed(shelf: RedisTransientStore, **options: Any) -> Shelved:
     """Put a picture on the shelf; there is room."""
     shelved = await put(shelf, **options)
     assert isinstance(shelved, Shelved)
     return shelved
 
 
-async def taken(shelf: RedisTransientImages, project: str = SHOP) -> int:
+async def taken(shelf: RedisTransientStore, project: str = SHOP) -> int:
     """Return the count of a project, which always is the sum of its list."""
     inventory = await shelf.inventory(project)
     assert inventory.taken_bytes == sum(image.size for image in inventory.images)
@@ -275,7 +275,7 @@ async def test_room_comes_back_in_the_moment_of_expiry(
     assert isinstance(await put(shelf, room=room), Shelved)
 
 
-async def _is_gone(shelf: RedisTransientImages, image: Shelved) -> bool:
+async def _is_gone(shelf: RedisTransientStore, image: Shelved) -> bool:
     return await shelf.describe(image.image_id) is None
 
 

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.storage.redis.connection import open_redis
-from app.storage.transient_shelf import NoRoom, Room, Shelved
+from app.storage.ports.transient_store import NoRoom, Room, Shelved
+from app.storage.redis.client.connection import open_redis
 from tests.transient_images.shelves import keys_left, picture, shelf_on
 
 if TYPE_CHECKING:

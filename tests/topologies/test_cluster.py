@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.prompt_cache.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.redis import keys
 from app.storage.storage_key import Project
 from tests.faults.installation import installation

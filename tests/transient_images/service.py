@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 from aiohttp import web
 
-from app.api.auth import Authenticator
-from app.api.lifecycle import LIFECYCLE, Lifecycle
-from app.api.listener import bind, listening
-from app.api.middlewares import install
+from app.access.caller import Authenticator
 from app.api.routes import ROUTES
 from app.api.services import SERVICES, Services
 from app.api.uploads import DEADLINE_SECONDS
-from app.storage.redis.connection import RedisConnections, open_redis
+from app.server.frame import install
+from app.server.lifecycle import LIFECYCLE, Lifecycle
+from app.server.listener import bind, listening
+from app.storage.redis.client.connection import RedisConnections, open_redis
 from app.telemetry import Metrics
 from app.transient_images import TransientImages
 from tests.transient_images.shelves import shelf_on
@@ -87,7 +87,7 @@ async def running(
         app[SERVICES] = Services(
             authenticator=Authenticator(KEY if auth else None),
             models=(),
-            prompt_keys=unused,
+            query_cache=unused,
             cache=unused,
             entries=unused,
             ledger=unused,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from app.storage.redis.transient import RedisTransientImages
+from app.storage.redis.transient import RedisTransientStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from app.storage.redis.connection import RedisConnections
+    from app.storage.redis.client.connection import RedisConnections
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
@@ -20,9 +20,9 @@ def picture(size: int = 100, fill: bytes = b".") -> bytes:
     return (PNG_HEAD + fill * (size // len(fill) + 1))[:size]
 
 
-def shelf_on(connections: RedisConnections, **options: Any) -> RedisTransientImages:
+def shelf_on(connections: RedisConnections, **options: Any) -> RedisTransientStore:
     """Return the adapter, as a replica has it."""
-    return RedisTransientImages(
+    return RedisTransientStore(
         commands=connections.commands,
         slices=connections.slices,
         blobs=connections.blobs,

@@ -17,7 +17,7 @@ from app.errors import (
     ReferencesGone,
     UnsupportedImage,
 )
-from app.storage.redis.connection import open_redis
+from app.storage.redis.client.connection import open_redis
 from app.storage.storage_key import Project
 from app.transient_images import TransientImages
 from tests.transient_images.shelves import picture, shelf_on
@@ -25,7 +25,7 @@ from tests.transient_images.shelves import picture, shelf_on
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.storage.redis.connection import RedisConnections
+    from app.storage.redis.client.connection import RedisConnections
 
 SHOP, STUDIO = Project("acme", "shop"), Project("acme", "studio")
 

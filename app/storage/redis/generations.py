@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 from app.errors import CacheUnavailable
 from app.storage.redis import keys
-from app.storage.redis.connection import CacheFull
+from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from app.storage.redis.connection import RedisConnection
+    from app.storage.redis.client.connection import RedisConnection
 
 
 class RedisGenerations:

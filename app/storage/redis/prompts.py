@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from app.errors import CacheUnavailable
-from app.storage.prompt_index import (
+from app.storage.ports.prompt_index import (
     CountedRecord,
     FailedBefore,
     Following,
@@ -16,7 +16,7 @@ from app.storage.prompt_index import (
     SeenRecord,
 )
 from app.storage.redis import keys, scripts
-from app.storage.redis.connection import CacheFull, RedisConnection, Script
+from app.storage.redis.client.connection import CacheFull, RedisConnection, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

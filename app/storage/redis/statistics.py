@@ -7,12 +7,12 @@ from uuid import uuid4
 
 from app.errors import CacheUnavailable
 from app.storage.redis import keys, scripts
-from app.storage.redis.connection import CacheFull
+from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.storage.redis.connection import RedisConnection
+    from app.storage.redis.client.connection import RedisConnection
 
 
 class RedisStatistics:

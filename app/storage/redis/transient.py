@@ -27,15 +27,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from app.errors import CacheUnavailable
+from app.storage.ports.transient_store import Described, Inventory, NoRoom, Shelved
 from app.storage.redis import keys, transient_scripts
-from app.storage.redis.connection import CacheFull
-from app.storage.transient_shelf import Described, Inventory, NoRoom, Shelved
+from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.storage.redis.connection import RedisConnection, Script
-    from app.storage.transient_shelf import Room
+    from app.storage.ports.transient_store import Room
+    from app.storage.redis.client.connection import RedisConnection, Script
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ UNLINKED_AT_ONCE = 8
 SLICE_AT_MOST_BYTES = 262_144
 
 
-class RedisTransientImages:
+class RedisTransientStore:
     """The shelf; an upload that is not done after *finish_within* is undone."""
 
     def __init__(

@@ -15,7 +15,7 @@ is due, so that none of them ever sees an expired picture counted.
 
 from __future__ import annotations
 
-from app.storage.redis.connection import Script
+from app.storage.redis.client.connection import Script
 
 # A key is expired from the millisecond after its time on, and so is an id.
 _BOOKS = """\

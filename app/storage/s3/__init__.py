@@ -1,8 +1,9 @@
 """S3 and whatever speaks its protocol: the ledger's store in production.
 
 `client` says how botocore is set up, `reads` holds both ways to get an
-object, `windows` shares them among the readers of large ones, `waiting` and
-`outages` bound every call and give its failure one name; `store` is the adapter.
+object, `streaming` shares them among the readers of large ones, `timeouts` and
+`translated_errors` bound every call and give its failure one name; `store` is
+the adapter.
 """
 
 from app.storage.s3.store import S3ObjectStore, open_s3_object_store

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from app.storage.s3.client import DEFAULT_REGION
-from app.storage.s3.outages import code_of
+from app.storage.s3.translated_errors import code_of
 
 
 async def ensure_bucket(client: Any, bucket: str) -> None:

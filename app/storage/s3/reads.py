@@ -14,14 +14,14 @@ from botocore.exceptions import ClientError
 from cachetools import TTLCache
 from yarl import URL
 
-from app.storage.s3.outages import Refused, code_of
+from app.storage.s3.translated_errors import Refused, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     import aiohttp
 
-    from app.storage.object_store import ByteRange
+    from app.storage.ports.object_store import ByteRange
 
 # Temporary credentials are renewed ten minutes before their end at the latest,
 # so a URL that is dropped after ten minutes never outlives the ones it has.

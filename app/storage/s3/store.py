@@ -9,26 +9,31 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from app.errors import StorageUnavailable
-from app.storage.object_keys import require_plain_key, require_plain_prefix
-from app.storage.object_store import ByteRange, Listed, StoredObject
-from app.storage.s3 import outages
-from app.storage.s3.body import READ_TIMEOUT_SECONDS, RangeBeyondEnd, begin, start
+from app.storage.ports.object_keys import require_plain_key, require_plain_prefix
+from app.storage.ports.object_store import ByteRange, Listed, StoredObject
+from app.storage.s3 import translated_errors
 from app.storage.s3.bucket import ensure_bucket
 from app.storage.s3.client import (
     goes_through_a_proxy,
     open_client,
     open_http,
 )
-from app.storage.s3.outages import code_of
 from app.storage.s3.reads import PlainReads, SignedReads
-from app.storage.s3.waiting import Places, within
-from app.storage.s3.windows import Windows
+from app.storage.s3.streaming.body import (
+    READ_TIMEOUT_SECONDS,
+    RangeBeyondEnd,
+    begin,
+    start,
+)
+from app.storage.s3.streaming.windows import Windows
+from app.storage.s3.timeouts import ConcurrencyLimit, within
+from app.storage.s3.translated_errors import code_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from app.storage.s3.reads import Reads
-    from app.storage.s3.windows import WindowedBody
+    from app.storage.s3.streaming.windows import WindowedBody
 
 WRITE_TIMEOUT_SECONDS = 10.0
 
@@ -63,7 +68,7 @@ async def open_s3_object_store(
         if signed_urls and not goes_through_a_proxy(client):
             http = await stack.enter_async_context(open_http())
             reads = SignedReads(client, bucket, http)
-        windows = Windows(reads, Places(_STREAMS_AT_ONCE))
+        windows = Windows(reads, ConcurrencyLimit(_STREAMS_AT_ONCE))
         stack.callback(windows.close)
         yield S3ObjectStore(client, bucket, reads, windows, write_timeout_seconds)
 
@@ -84,7 +89,7 @@ class S3ObjectStore:
         self._reads = reads
         self._write_timeout_seconds = write_timeout_seconds
         self._windows = windows
-        self._calls = Places(_CALLS_AT_ONCE)
+        self._calls = ConcurrencyLimit(_CALLS_AT_ONCE)
 
     async def put(
         self,
@@ -96,7 +101,7 @@ class S3ObjectStore:
     ) -> str:
         """Keep *data* under *key*, replacing what was there; return its ETag."""
         require_plain_key(key)
-        with outages.named():
+        with translated_errors.translated():
             answer = await self._call(
                 self._client.put_object,
                 Key=key,
@@ -127,7 +132,7 @@ class S3ObjectStore:
     ) -> str | None:
         require_plain_key(key)
         put = {"Key": key, "Body": data, "ContentType": media_type, **condition}
-        with outages.named():
+        with translated_errors.translated():
             for _ in range(_CONFLICT_ATTEMPTS):
                 try:
                     answer = await self._call(self._client.put_object, **put)
@@ -143,7 +148,7 @@ class S3ObjectStore:
 
     async def get(self, key: str) -> StoredObject | None:
         """Return a whole small object, or None if there is none."""
-        with outages.named():
+        with translated_errors.translated():
             async with within(READ_TIMEOUT_SECONDS), self._calls:
                 body = await start(self._reads, key)
                 if body is None:
@@ -183,7 +188,7 @@ class S3ObjectStore:
     async def delete(self, key: str) -> None:
         """Remove *key*; removing what is not there is a no-op."""
         require_plain_key(key)
-        with outages.named():
+        with translated_errors.translated():
             await self._call(self._client.delete_object, Key=key)
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
@@ -192,7 +197,7 @@ class S3ObjectStore:
         more = True
         while more:
             start = {"StartAfter": after} if after else {}
-            with outages.named():
+            with translated_errors.translated():
                 page = await self._call(
                     self._client.list_objects_v2, Prefix=prefix, **start
                 )
@@ -206,7 +211,7 @@ class S3ObjectStore:
 
         It stands in no line: a busy store is not one that is away.
         """
-        with outages.named():
+        with translated_errors.translated():
             async with within(READ_TIMEOUT_SECONDS):
                 await ensure_bucket(self._client, self._bucket)
 

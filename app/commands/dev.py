@@ -1,0 +1,69 @@
+"""`dev`: embedded mode, everything on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.application import Configuration, environment, load_configuration
+from app.commands.embedded_redis import CannotEmbed, claimed, embedded_redis
+from app.commands.failed import Failed
+from app.commands.serve import bound, serve_on
+from app.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# No balancer has to notice that a developer's Ctrl-C ends the service.
+DEV_DEFAULTS = {
+    "host": "127.0.0.1",
+    "log_format": "text",
+    "shutdown_grace_seconds": 2.0,
+}
+
+
+async def dev(port: int | None, data: Path) -> int:
+    """Run everything on this machine: embedded Redis, a folder, no keys."""
+    said = environment()
+    overrides: dict[str, object] = {
+        name: value for name, value in DEV_DEFAULTS.items() if name.upper() not in said
+    }
+    overrides |= {"auth": "off", "redis_url": "unix:///embedded"}
+    if port is not None:
+        overrides["port"] = port
+    configuration = load_configuration(image_folder=data / "images", **overrides)
+    settings = configuration.settings
+    configure_logging(settings.log_level, settings.log_format)
+    # A taken port is said before anything is started.
+    sockets = bound(settings.host, settings.port)
+    overrides["port"] = sockets[0].getsockname()[1]
+    try:
+        with claimed(data):
+            async with embedded_redis(data) as redis:
+                overrides["redis_url"] = redis.url
+                configuration = load_configuration(
+                    image_folder=data / "images", **overrides
+                )
+                _introduce(configuration, redis.program, data)
+                return await serve_on(configuration, sockets)
+    except CannotEmbed as error:
+        raise Failed(str(error)) from error
+    finally:
+        for taken in sockets:
+            taken.close()
+
+
+def _introduce(configuration: Configuration, program: str, data: Path) -> None:
+    painters = ", ".join(
+        f"{alias} ({model.provider})" for alias, model in configuration.models.items()
+    )
+    print(
+        f"Paintonce in embedded mode, for development:\n"
+        f"  cache    {program}, append-only file in {data}/redis\n"
+        f"  store    a folder, {data}/images\n"
+        f"  models   {painters}\n"
+        f"  keys     none are asked for: AUTH is off\n"
+        f"  address  {configuration.settings.base_url}\n"
+        f"Try: curl -sD- -o fox.png "
+        f"'{configuration.settings.base_url}/api/v1/live/generate?prompt=a+red+fox'",
+        flush=True,
+    )

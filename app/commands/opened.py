@@ -1,0 +1,21 @@
+"""The services of a replica, for a command that serves nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.application import Configuration, open_services
+from app.server.lifecycle import Lifecycle
+from app.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from app.application import Opened
+
+
+def opened_services(
+    configuration: Configuration,
+) -> AbstractAsyncContextManager[Opened]:
+    """Open what a replica works with, without a listener."""
+    return open_services(configuration, Metrics(), Lifecycle())

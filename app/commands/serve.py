@@ -1,0 +1,53 @@
+"""`serve`: run a replica until it is told to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.application import Configuration, create_app, load_configuration
+from app.commands.failed import Failed
+from app.server.serving import CannotListen, EndedNow, bind
+from app.server.serving import serve as serve_app
+from app.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+async def serve() -> int:
+    """Run a replica until it is told to stop."""
+    settings = load_configuration().settings
+    configure_logging(settings.log_level, settings.log_format)
+    sockets = bound(settings.host, settings.port)
+    # Port 0 took a free one, which the service's own address has to name.
+    configuration = load_configuration(port=sockets[0].getsockname()[1])
+    return await serve_on(configuration, sockets)
+
+
+def bound(host: str, port: int) -> Sequence[socket.socket]:
+    """Return sockets on an address; raises `Failed` where it is taken."""
+    try:
+        return bind(host, port)
+    except CannotListen as error:
+        raise Failed(str(error)) from error
+
+
+async def serve_on(
+    configuration: Configuration, sockets: Sequence[socket.socket]
+) -> int:
+    """Serve on *sockets* until a signal comes; return the exit status."""
+    settings = configuration.settings
+    try:
+        await serve_app(
+            create_app(configuration),
+            host=settings.host,
+            port=settings.port,
+            sockets=sockets,
+            grace_seconds=settings.shutdown_grace_seconds,
+        )
+    except EndedNow:
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,1 @@
+"""The models file, checked as a whole."""

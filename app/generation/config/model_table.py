@@ -1,0 +1,105 @@
+"""ModelTable: the keys of one table of the models file, with their bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from app.generation.config.vendors import VENDORS, Vendor
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# ASCII without blanks and controls: what an address and a key are made of.
+_GRAPHIC = re.compile(r"[!-~]+")
+
+
+class ModelTable(BaseModel):
+    """A table as it stands in the file; validate it with the environment as context.
+
+    *base_url* and *api_key_env* default to the vendor's own.
+    """
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+    )
+
+    # Validated first, because the others ask which vendor it is.
+    provider: str
+    model: Annotated[str, Field(max_length=200)] = ""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    price: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
+    queue: Annotated[int, Field(ge=0, le=100_000)] = 64
+    deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    fallbacks: list[str] = []
+    options: dict[str, object] = {}
+
+    @field_validator("provider")
+    @classmethod
+    def _provider_is_built(cls, provider: str) -> str:
+        if provider not in VENDORS:
+            raise ValueError(f"must be one of {', '.join(VENDORS)}")
+        if VENDORS[provider] is None:
+            raise ValueError(f"{provider} is not built into this version")
+        return provider
+
+    @field_validator("model")
+    @classmethod
+    def _vendor_knows_the_model(cls, model: str, info: ValidationInfo) -> str:
+        vendor = _vendor(info)
+        if vendor and vendor.needs_model and not model.strip():
+            raise ValueError("is missing or empty; it is the provider's own id")
+        return model.strip()
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_absolute(cls, url: str | None, info: ValidationInfo) -> str:
+        vendor = _vendor(info)
+        if url is None:
+            return vendor.base_url if vendor else ""
+        parts = urlsplit(url)
+        # Reading the port raises ValueError where it is none.
+        is_address = parts.hostname and parts.port != 0 and _GRAPHIC.fullmatch(url)
+        if parts.scheme not in {"http", "https"} or not is_address:
+            raise ValueError("must be an http:// or https:// address")
+        if "?" in url or "#" in url or "@" in parts.netloc:
+            raise ValueError("must have no query, fragment or user")
+        return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _variable_holds_a_key(cls, variable: str | None, info: ValidationInfo) -> str:
+        vendor = _vendor(info)
+        if variable is None:
+            variable = vendor.key_variable if vendor else ""
+        # Neither sentence repeats what may be a key that was pasted here.
+        if variable and not _VARIABLE.fullmatch(variable):
+            raise ValueError("must be the name of an environment variable, or empty")
+        environ = info.context or {}
+        shown = variable if variable.isupper() else "that it names"
+        if variable and not environ.get(variable):
+            raise ValueError(
+                f"the environment variable {shown} is not set; "
+                'api_key_env = "" is for a server that wants no key'
+            )
+        if variable and not _GRAPHIC.fullmatch(environ[variable]):
+            raise ValueError(
+                f"the environment variable {shown} has blanks, line ends or "
+                "characters that no key has"
+            )
+        return variable
+
+
+def _vendor(info: ValidationInfo) -> Vendor | None:
+    """Return the table's vendor, None where that key is wrong itself."""
+    return VENDORS.get(info.data.get("provider", ""))

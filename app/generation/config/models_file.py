@@ -1,0 +1,196 @@
+"""The models file: who paints under which alias, checked as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from app.generation.config.model_table import ModelTable
+from app.generation.config.vendors import VENDORS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# An alias is a query value, a header value and a label of metrics.
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+class InvalidModelsFile(ValueError):
+    """Every problem of the models file, one sentence each, named by its key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Who paints under *alias*, and on what terms.
+
+    *model* is the provider's own id. *price* is per picture, in the operator's
+    currency; *concurrency* and *queue* count paintings of this replica;
+    *deadline_seconds* is for one call.
+    """
+
+    alias: str
+    provider: str
+    model: str = ""
+    base_url: str = ""
+    api_key: str | None = field(default=None, repr=False)
+    price: float = 0.0
+    concurrency: int = 8
+    queue: int = 64
+    deadline_seconds: float = 120.0
+    fallbacks: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+def load_models(
+    path: Path | None, environ: Mapping[str, str]
+) -> dict[str, ModelConfig]:
+    """Return the models of the file at *path* by alias, with keys from *environ*.
+
+    Without a path there is one, `default`, and it is the placeholder. Raises
+    `InvalidModelsFile` with everything that is wrong.
+    """
+    if path is None:
+        return {"default": ModelConfig(alias="default", provider="placeholder")}
+    tables = _read(path)
+    problems: list[str] = []
+    models = {}
+    for alias, table in tables.items():
+        problems += _option_problems(alias, table)
+        try:
+            models[alias] = _parse(alias, table, environ)
+        except InvalidModelsFile as error:
+            problems += error.problems
+    problems += _fallback_problems(tables)
+    if problems:
+        raise InvalidModelsFile(problems)
+    return models
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what stands under `models`."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = f"PROVIDERS_FILE: can't be read: {error.strerror}"
+        raise InvalidModelsFile([problem]) from error
+    except UnicodeDecodeError as error:
+        raise InvalidModelsFile(["PROVIDERS_FILE: is no UTF-8 text"]) from error
+    # Beside syntax errors these are numbers of thousands of digits and tables
+    # nested by the hundred.
+    except (ValueError, RecursionError) as error:
+        raise InvalidModelsFile([f"PROVIDERS_FILE: is no TOML: {error}"]) from error
+    tables: Any = document.pop("models", None)
+    problems = [f"{_quoted(name)}: unknown key" for name in document]
+    if not isinstance(tables, dict) or not tables:
+        problems.append("models: must have a table for each alias")
+    if problems:
+        raise InvalidModelsFile(problems)
+    return dict(tables)
+
+
+def _parse(alias: str, table: object, environ: Mapping[str, str]) -> ModelConfig:
+    where = f"models.{_quoted(alias)}"
+    problems = []
+    if not _ALIAS.fullmatch(alias):
+        problems.append(
+            f"{where}: an alias has 1 to 63 letters, digits, dots, hyphens and "
+            "underscores, and starts with a letter or a digit"
+        )
+    try:
+        parsed = ModelTable.model_validate(table, context=environ)
+    except ValidationError as error:
+        problems += [
+            ".".join((where, *map(_quoted, map(str, item["loc"]))))
+            + f": {_sentence(item['type'], item['msg'])}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+    if problems:
+        raise InvalidModelsFile(problems)
+    terms = parsed.model_dump(exclude={"api_key_env", "fallbacks"})
+    return ModelConfig(
+        alias=alias,
+        api_key=environ.get(parsed.api_key_env or ""),
+        fallbacks=tuple(parsed.fallbacks),
+        **terms,
+    )
+
+
+def _sentence(kind: str, message: str) -> str:
+    known = ", ".join(ModelTable.model_fields)
+    match kind:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return f"unknown key; known are {known}"
+        case "model_type":
+            return "must be a table"
+    message = message.removeprefix("Value error, ")
+    return message.replace("Input should", "must")
+
+
+def _option_problems(alias: str, table: object) -> list[str]:
+    provider = table.get("provider") if isinstance(table, dict) else None
+    vendor = VENDORS.get(provider) if isinstance(provider, str) else None
+    options = table.get("options", {}) if isinstance(table, dict) else None
+    if vendor is None or not isinstance(options, dict):
+        return []
+    where = f"models.{_quoted(alias)}.options"
+    return [f"{where}.{problem}" for problem in vendor.check_options(options)]
+
+
+def _fallback_problems(tables: Mapping[str, object]) -> list[str]:
+    fallbacks = {alias: _fallbacks(table) for alias, table in tables.items()}
+    problems = []
+    for alias, names in fallbacks.items():
+        where = f"models.{_quoted(alias)}.fallbacks"
+        if alias in names:
+            problems.append(f"{where}: names itself")
+        if len(set(names)) < len(names):
+            problems.append(f"{where}: names a model twice")
+        problems += [
+            f"{where}: no model {_quoted(name)} is in this file"
+            for name in dict.fromkeys(names)
+            if name not in tables
+        ]
+        if circle := _circle(alias, fallbacks):
+            problems.append(f"{where}: circular: {' -> '.join(circle)}")
+    return problems
+
+
+def _fallbacks(table: object) -> list[str]:
+    names = table.get("fallbacks") if isinstance(table, dict) else None
+    if not isinstance(names, list):
+        return []
+    return [name for name in names if isinstance(name, str)]
+
+
+def _circle(alias: str, fallbacks: Mapping[str, list[str]]) -> list[str] | None:
+    """Return the shortest way from *alias* over others back to itself."""
+    ways = deque([[alias]])
+    seen = {alias}
+    while ways:
+        way = ways.popleft()
+        for name in fallbacks.get(way[-1], ()):
+            if name == alias and len(way) > 1:
+                return [*way, alias]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return None
+
+
+def _quoted(key: str) -> str:
+    """Return *key* as TOML writes it, shortened where it is endless."""
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key[:80])

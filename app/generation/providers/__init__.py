@@ -1,0 +1,1 @@
+"""Whoever paints, one folder a vendor."""

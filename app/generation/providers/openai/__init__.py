@@ -1,0 +1,1 @@
+"""OpenAI images, and every server that speaks its dialect."""

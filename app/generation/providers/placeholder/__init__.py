@@ -1,0 +1,1 @@
+"""The provider that needs no key, no network and no money."""

@@ -1,0 +1,139 @@
+"""Placeholder: the provider that needs no key, no network and no money.
+
+It paints for the quick start, for demonstrations and for load tests, the
+same bytes for the same request on any replica, and can be told to fail in
+each way in which a provider fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import logging
+import math
+import random
+from typing import TYPE_CHECKING
+
+from app.errors import PromptRejected, ProviderFailed, ProviderRateLimited
+from app.generation.providers.placeholder.caption import write_caption, write_mark
+from app.generation.providers.placeholder.landscape import paint_landscape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.generation.provider import PaintRequest
+
+FAILURES = ("none", "rejected", "failed", "rate_limited", "timeout", "broken_image")
+
+_MAX_DELAY_SECONDS = 600
+_PIXELS = 1024 * 1024
+
+# The quality keeps a picture of a megapixel at 50 to 150 KB and encodes it in
+# a fraction of the time of painting it.
+_ENCODERS: dict[str, tuple[str, dict[str, int]]] = {
+    "png": ("PNG", {"compress_level": 3}),
+    "jpeg": ("JPEG", {"quality": 88}),
+    "webp": ("WEBP", {"quality": 85, "method": 1}),
+}
+_MAGIC_NUMBERS = {
+    "png": b"\x89PNG\r\n\x1a\n",
+    "jpeg": b"\xff\xd8\xff\xe0",
+    "webp": b"RIFF\x1a\x00\x00\x00WEBPVP8 ",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+def check_options(options: Mapping[str, object]) -> list[str]:
+    """Return what is wrong with a models file's *options*, each by its name."""
+    problems = [
+        f"{name}: unknown option; known are delay_seconds, failure and format"
+        for name in options
+        if name not in {"delay_seconds", "failure", "format"}
+    ]
+    delay = options.get("delay_seconds", 0)
+    # A boolean is an int to Python; NaN fails the comparison.
+    if (
+        isinstance(delay, bool)
+        or not isinstance(delay, int | float)
+        or not 0 <= delay <= _MAX_DELAY_SECONDS
+    ):
+        problems.append(
+            f"delay_seconds: must be a number from 0 to {_MAX_DELAY_SECONDS}"
+        )
+    if options.get("failure", "none") not in FAILURES:
+        problems.append(f"failure: must be one of {', '.join(FAILURES)}")
+    if options.get("format", "png") not in tuple(_ENCODERS):
+        problems.append(f"format: must be one of {', '.join(_ENCODERS)}")
+    return problems
+
+
+class Placeholder:
+    """An `ImageProvider` that paints hills under a sun and the prompt over them.
+
+    *options* have passed `check_options`.
+    """
+
+    vendor = "placeholder"
+    is_placeholder = True
+
+    def __init__(self, options: Mapping[str, object] | None = None) -> None:
+        options = options or {}
+        self._delay_seconds = float(str(options.get("delay_seconds", 0)))
+        self._failure = str(options.get("failure", "none"))
+        self._format = str(options.get("format", "png"))
+        _logger.warning("placeholder in use", extra={"failure": self._failure})
+
+    async def paint(self, request: PaintRequest) -> bytes:
+        """Return a picture that is a function of *request*, or fail as told."""
+        await asyncio.sleep(self._delay_seconds)
+        match self._failure:
+            case "rejected":
+                raise PromptRejected("The placeholder was told to refuse prompts.")
+            case "failed":
+                raise ProviderFailed("The placeholder was told to fail.")
+            case "rate_limited":
+                raise ProviderRateLimited("The placeholder was told to be busy.")
+            case "timeout":
+                await asyncio.get_running_loop().create_future()
+            case "broken_image":
+                return _MAGIC_NUMBERS[self._format] + bytes(64)
+        data = await asyncio.to_thread(_paint, request, self._format)
+        _logger.info(
+            "placeholder painted", extra={"format": self._format, "bytes": len(data)}
+        )
+        return data
+
+
+def _paint(request: PaintRequest, image_format: str) -> bytes:
+    width, height = _size(request)
+    # No secret hangs on it: the same numbers for the same request are wanted.
+    dice = random.Random(_digest(request))  # noqa: S311 - reproducible on purpose
+    picture = paint_landscape(width, height, dice)
+    write_caption(picture, request.prompt)
+    write_mark(picture, "placeholder")
+    encoder, parameters = _ENCODERS[image_format]
+    encoded = io.BytesIO()
+    picture.save(encoded, encoder, **parameters)
+    return encoded.getvalue()
+
+
+def _digest(request: PaintRequest) -> bytes:
+    """Return what tells *request* from every other one."""
+    fields = [
+        *(request.prompt, request.aspect_ratio, request.width, request.height),
+        *(request.seed, request.variant),
+        *(reference.digest for reference in request.references),
+    ]
+    return hashlib.sha256(json.dumps(fields).encode()).digest()
+
+
+def _size(request: PaintRequest) -> tuple[int, int]:
+    """Return the size asked for, or a megapixel in the ratio asked for."""
+    if request.width and request.height:
+        return request.width, request.height
+    across, down = map(int, (request.aspect_ratio or "1:1").split(":"))
+    unit = round(math.sqrt(_PIXELS / (across * down)))
+    return across * unit, down * unit

@@ -1,0 +1,1 @@
+"""Outbound HTTP as every vendor's adapter needs it."""

@@ -1,0 +1,143 @@
+"""Result addresses: pictures that a provider's answer only points to.
+
+Whoever answers for the provider chooses the address, so it is trusted with
+nothing: not with our key, not with our network, not with our memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from app.errors import BadImage, ProviderFailed
+from app.generation.transport.global_addresses import GlobalResolver
+from app.generation.transport.outbound import (
+    AnswerTooLarge,
+    open_outbound_session,
+    read_capped,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+# What is left of a URL when white space, controls and non-ASCII are refused;
+# signed addresses of object stores have about 2000 characters.
+_SPELLING = re.compile(r"[!-~]{1,8192}")
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
+
+_HTTPS_PORT = 443
+
+# The picture is paid for and a GET starts no work, so it is tried again.
+_PAUSES_SECONDS = (0.2, 0.8)
+
+
+def is_host_pattern(text: object) -> bool:
+    """Say whether *text* is a host name, or `*.` and one: what may be allowed."""
+    return isinstance(text, str) and bool(_HOST.fullmatch(text.removeprefix("*.")))
+
+
+def open_guarded_session() -> aiohttp.ClientSession:
+    """Return a session that reaches hosts on the open internet only."""
+    return open_outbound_session(resolver=GlobalResolver())
+
+
+class ResultUrls:
+    """Fetches pictures from the provider's own origin and from allowed hosts.
+
+    The origin of *base_url* is the operator's choice and may be private and
+    plain http; it is reached through *session*. Any other address must be
+    https on port 443 at one of *hosts* (names, or `*.` and a name), and is
+    reached through a guarded session.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        hosts: Collection[str],
+        limit_bytes: int,
+        open_session: Callable[[], aiohttp.ClientSession] = open_guarded_session,
+    ) -> None:
+        self._session = session
+        self._base = URL(base_url.rstrip("/") + "/")
+        self._hosts = hosts
+        self._limit_bytes = limit_bytes
+        self._open_session = open_session
+
+    async def fetch(self, address: str, *, headers: Mapping[str, str]) -> bytes:
+        """Return what lies at *address*, absolute or relative to the base.
+
+        *headers* (the key) go to the base's own origin only; redirects are not
+        followed. Raises `BadImage`, or `ProviderFailed` when the host is away;
+        the painting behind it may have been billed.
+        """
+        url = self._check(address)
+        if url.origin() == self._base.origin():
+            return await self._get(self._session, url, headers)
+        async with self._open_session() as guarded:
+            return await self._get(guarded, url, {})
+
+    def _check(self, address: str) -> URL:
+        if not _SPELLING.fullmatch(address):
+            raise BadImage("The image provider's result address is broken.")
+        try:
+            # Already encoded: requoting would break a signed address.
+            url = self._base.join(URL(address, encoded=True))
+            origin = url.origin()
+        except ValueError as error:
+            raise BadImage("The image provider's result address is broken.") from error
+        if url.raw_user is None and url.raw_password is None:
+            if origin == self._base.origin():
+                return url
+            if origin.scheme == "https" and origin.port == _HTTPS_PORT:
+                host = (origin.raw_host or "").lower()
+                if self._is_allowed(host):
+                    return url
+        raise BadImage(
+            "The image provider's result lies at a host that is not allowed."
+        )
+
+    def _is_allowed(self, host: str) -> bool:
+        # A literal address is no host name, whatever the operator allowed.
+        return bool(_HOST.fullmatch(host)) and any(
+            host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
+            for pattern in self._hosts
+        )
+
+    async def _get(
+        self, session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str]
+    ) -> bytes:
+        for pause_seconds in _PAUSES_SECONDS:
+            try:
+                return await self._get_once(session, url, headers)
+            except BadImage:
+                raise
+            except ProviderFailed:
+                await asyncio.sleep(pause_seconds)
+        return await self._get_once(session, url, headers)
+
+    async def _get_once(
+        self, session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str]
+    ) -> bytes:
+        try:
+            async with session.get(
+                url, headers=headers, allow_redirects=False
+            ) as response:
+                if response.status >= 500:  # noqa: PLR2004 - RFC 9110 15.6
+                    raise ProviderFailed(
+                        "The image provider's result is away.", maybe_billed=True
+                    )
+                if response.status != 200:  # noqa: PLR2004 - RFC 9110 15.3.1
+                    raise BadImage("The image provider's result is not there.")
+                return await read_capped(response, self._limit_bytes)
+        except AnswerTooLarge as error:
+            raise BadImage("The image provider's picture is too large.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ProviderFailed(
+                "The image provider's result could not be fetched.", maybe_billed=True
+            ) from error

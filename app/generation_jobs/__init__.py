@@ -1,0 +1,1 @@
+"""How generations go, for whoever would rather ask than wait."""

@@ -1,0 +1,1 @@
+"""What HTTP itself says, for any resource: queries, bodies, conditions, problems."""

@@ -1,0 +1,71 @@
+"""JSON in requests: one object, of a known length, read within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from app.http.http_errors import (
+    LengthRequired,
+    MalformedRequest,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+MOST_JSON_BYTES = 1024 * 1024
+BODY_DEADLINE_SECONDS = 15.0
+
+
+async def read_json_object(request: web.Request) -> dict[str, Any]:
+    """Return the body's object.
+
+    415 unless it is `application/json` without an encoding, 411 without a
+    length, 413 above 1 MiB, 408 where it is not complete after 15 s, 400 for
+    anything but one object without repeated keys.
+    """
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType("The body must be application/json.")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.")
+    if request.content_length is None:
+        raise LengthRequired("The body needs a Content-Length.")
+    if request.content_length > MOST_JSON_BYTES:
+        raise PayloadTooLarge(f"The body must have at most {MOST_JSON_BYTES} bytes.")
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_SECONDS):
+            body = await request.content.read()
+    except TimeoutError:
+        raise RequestTimeout("The body was not complete in time.") from None
+    return parse_object(body)
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the one JSON object that *body* is; raises `MalformedRequest`."""
+    try:
+        document = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_without_repetition,
+            parse_constant=_refuse_constant,
+        )
+    # Python refuses integers of thousands of digits, and deep nesting.
+    except (ValueError, RecursionError):
+        raise MalformedRequest("The body is not JSON, or has a key twice.") from None
+    if not isinstance(document, dict):
+        raise MalformedRequest("The body must be a JSON object.")
+    return document
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key is repeated")
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,173 @@
+"""The ledger: pictures and manifests in the object store.
+
+The image first, then the manifest by a conditional create, so that a manifest
+always points at a picture that was there; the first manifest wins.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import StorageUnavailable
+from app.prompt_cache.entry.entry import PromptEntry, UnreadableManifest
+from app.prompt_cache.entry.prompt_key import is_prompt_hash
+from app.storage.storage_key import (
+    GENERATED,
+    PROMPTS,
+    Project,
+    StorageKey,
+    manifest_key,
+    manifest_prefix,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from app.image import Image
+    from app.storage.ports.object_store import ByteRange, ObjectBody, ObjectStore
+
+logger = logging.getLogger(__name__)
+
+JSON = "application/json"
+COMMIT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An entry as the ledger has it, and the tag that replacing it compares."""
+
+    entry: PromptEntry | None
+    etag: str
+
+
+class Ledger:
+    """What was paid for. Raises `StorageUnavailable` when the store is away."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def read(self, project: Project, prompt_hash: str) -> Manifest | None:
+        """Return the manifest of a prompt, or None if there is none.
+
+        One that can't be read has no entry: it counts as a picture that is
+        gone, and is replaced by its tag.
+        """
+        stored = await self._store.get(manifest_key(project, prompt_hash))
+        if stored is None:
+            return None
+        reason = "it is about another prompt"
+        try:
+            entry = PromptEntry.from_manifest(stored.data)
+            if (entry.project, entry.prompt_hash) == (project, prompt_hash):
+                return Manifest(entry, stored.etag)
+        except UnreadableManifest as error:
+            reason = str(error)
+        logger.warning(
+            "manifest is unreadable",
+            extra={"prompt_hash": prompt_hash, "reason": reason},
+        )
+        return Manifest(None, stored.etag)
+
+    async def keep_image(self, entry: PromptEntry, image: Image) -> None:
+        """Store the picture of *entry*, before anything points at it."""
+        await self._store.put(
+            str(entry.storage_key),
+            image.data,
+            media_type=image.media_type,
+            metadata={
+                "sha256": image.digest,
+                "prompt-hash": entry.prompt_hash,
+                "created-at": entry.created_at.isoformat(),
+            },
+        )
+
+    async def commit(
+        self, entry: PromptEntry, replacing: Manifest | None
+    ) -> PromptEntry:
+        """Write the manifest of *entry* if it is the first; return who won.
+
+        *replacing* is the manifest that a refresh, or a painting for a lost
+        picture, read before it began. The winner is *entry*, also where our
+        own write got through and only its reply was lost, or else the entry
+        of another generation, to be adopted.
+        """
+        key = manifest_key(entry.project, entry.prompt_hash)
+        data = entry.to_manifest()
+        for _ in range(COMMIT_ATTEMPTS):
+            if replacing is None:
+                written = await self._store.create(key, data, media_type=JSON)
+            else:
+                written = await self._store.replace(
+                    key, data, etag=replacing.etag, media_type=JSON
+                )
+            if written is not None:
+                return entry
+            replacing = await self.read(entry.project, entry.prompt_hash)
+            if replacing is not None and replacing.entry is not None:
+                return replacing.entry
+        raise StorageUnavailable("The ledger does not settle.")
+
+    async def forget_manifest(self, project: Project, prompt_hash: str) -> None:
+        """Remove the manifest of a prompt."""
+        await self._store.delete(manifest_key(project, prompt_hash))
+
+    async def forget_image(self, key: StorageKey) -> None:
+        """Remove a picture."""
+        await self._store.delete(str(key))
+
+    async def has_image(self, entry: PromptEntry) -> bool:
+        """Say whether the picture of *entry* is there."""
+        return await self._store.exists(str(entry.storage_key))
+
+    async def find_image(self, project: Project, image_id: str) -> StorageKey | None:
+        """Return where the picture *image_id* of *project* lies, if it is there."""
+        async for listed in self._store.list(f"{project}/{GENERATED}/{image_id}."):
+            return StorageKey.parse(listed.key)
+        return None
+
+    async def manifests(
+        self, project: Project, *, after: str = ""
+    ) -> AsyncIterator[str]:
+        """Yield the prompt hashes of *project* in order, after *after*.
+
+        What else lies among its manifests is passed over.
+        """
+        prefix = manifest_prefix(project)
+        start = manifest_key(project, after) if after else ""
+        async for listed in self._store.list(prefix, after=start):
+            prompt_hash = listed.key.removeprefix(prefix).removesuffix(".json")
+            if is_prompt_hash(prompt_hash):
+                yield prompt_hash
+
+    async def projects(self) -> AsyncIterator[Project]:
+        """Yield every project that has a manifest, in order.
+
+        Jumps from project to project, past the keys of each.
+        """
+        after = ""
+        while found := await self._first(after):
+            org, name, category, *_ = [*found.split("/"), "", ""]
+            # `0` is the character after the slash: past all that lies below.
+            after = f"{org}/{name}/{category}0"
+            if category == PROMPTS:
+                yield Project(org, name)
+                after = f"{org}/{name}0"
+
+    async def _first(self, after: str) -> str | None:
+        async for listed in self._store.list("", after=after):
+            return listed.key
+        return None
+
+    async def read_image(self, key: StorageKey) -> bytes | None:
+        """Return the bytes of a small picture; None if it is gone."""
+        stored = await self._store.get(str(key))
+        return None if stored is None else stored.data
+
+    def open_image(
+        self, key: StorageKey, byte_range: ByteRange | None = None
+    ) -> AbstractAsyncContextManager[ObjectBody | None]:
+        """Open a picture for streaming; None if it is gone."""
+        return self._store.open(str(key), byte_range)

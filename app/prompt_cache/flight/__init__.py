@@ -1,0 +1,1 @@
+"""One generation per prompt: flights, leases and remembered failures."""

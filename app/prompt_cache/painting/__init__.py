@@ -1,0 +1,1 @@
+"""From a provider's bytes to everyone's answer."""

@@ -1,0 +1,178 @@
+"""What a leader does: look in the ledger, paint, commit, or remember a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from app.errors import CacheUnavailable, GenerationError, StorageUnavailable
+from app.generation.painting import Progress
+from app.generation.provider import PaintRequest
+from app.generation_jobs.record import GenerationRecord
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.flight.remembered_failures import remember_for, to_note
+from app.prompt_cache.painting.commit import FlightResult
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import timedelta
+
+    from app.generation.models import Models, Painting
+    from app.generation_jobs.record import Generations
+    from app.image import Image
+    from app.prompt_cache.entry.ledger import Ledger, Manifest
+    from app.prompt_cache.entry.prompt_key import PromptKey
+    from app.prompt_cache.flight.flights import Flight
+    from app.prompt_cache.flight.leases import Lease
+    from app.prompt_cache.painting.commit import Committer
+    from app.prompt_cache.statistics import Statistics
+    from app.storage.ports.prompt_index import PromptIndex
+    from app.storage.storage_key import Project
+
+    References = Callable[[Project, tuple[str, ...]], Awaitable[tuple[Image, ...]]]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Painter:
+    """The leader's work, for one prompt at a time, under its lease."""
+
+    index: PromptIndex
+    ledger: Ledger
+    models: Models
+    committer: Committer
+    generations: Generations
+    statistics: Statistics
+    references: References
+    generation_timeout: timedelta
+
+    async def restore_or_paint(
+        self, key: PromptKey, flight: Flight[FlightResult], lease: Lease
+    ) -> FlightResult:
+        """Did we paint it and forget? Else paint it."""
+        try:
+            manifest = await self.ledger.read(key.project, key.hash)
+            if manifest is not None and await self.restore(manifest.entry, lease):
+                return FlightResult(manifest.entry)  # type: ignore[arg-type]
+        except StorageUnavailable as outage:
+            # Else whoever follows would lead, and run into the same time-out
+            # while those who wait have waited for ours.
+            await self._remember(key, lease, outage)
+            raise
+        # A manifest whose picture is gone does not count: it is replaced.
+        return await self.paint(key, flight, lease, manifest)
+
+    async def restore(self, entry: PromptEntry | None, lease: Lease) -> bool:
+        """Write the entry of a manifest whose picture is there; say if it is."""
+        if entry is None or not await self.ledger.has_image(entry):
+            return False
+        await self.committer.publish(entry, lease)
+        return True
+
+    async def paint(
+        self,
+        key: PromptKey,
+        flight: Flight[FlightResult],
+        lease: Lease,
+        replacing: Manifest | None,
+        *,
+        is_served: bool = False,
+    ) -> FlightResult:
+        """Ask the provider, commit what it gave, or remember why it did not.
+
+        *is_served* says that the picture of *replacing* is there, and that its
+        entry goes on until the new one is committed.
+        """
+        progress = Progress()
+        record = GenerationRecord(
+            generation_id=flight.generation_id,
+            project=str(key.project),
+            prompt_hash=key.hash,
+            created_at=datetime.now(UTC),
+        )
+        try:
+            async with self.generations.recorded(record, progress):
+                flight.announce()
+                async with lease.kept():
+                    painting = await self._ask(key, lease, progress)
+                    entry = _entry_of(key, painting, flight.generation_id)
+                    await self.committer.keep(entry, painting.image)
+                landed = await self.committer.commit(
+                    entry, painting.image, lease, replacing, is_served=is_served
+                )
+        except BaseException as failure:
+            kind = type(failure).__name__
+            await self.generations.end(record, error={"kind": kind})
+            raise
+        entry = landed.entry
+        await self.generations.end(record, image=(entry.image_id, entry.storage_key))
+        return landed
+
+    async def _ask(self, key: PromptKey, lease: Lease, progress: Progress) -> Painting:
+        project, wanted = str(key.project), key.parameters
+        deadline = (
+            asyncio.get_running_loop().time() + self.generation_timeout.total_seconds()
+        )
+        request = PaintRequest(
+            prompt=wanted.prompt,
+            aspect_ratio=wanted.aspect_ratio,
+            width=wanted.width,
+            height=wanted.height,
+            seed=wanted.seed,
+            variant=wanted.variant,
+            references=await self.references(key.project, wanted.references),
+        )
+        try:
+            painting = await self.models.paint(
+                wanted.model, request, deadline=deadline, progress=progress
+            )
+        except GenerationError as failure:
+            self.statistics.failed(project)
+            await self._remember(key, lease, failure)
+            raise
+        finally:
+            self.statistics.spent(project, progress.spent)
+        self.statistics.generated(project, painting.seconds)
+        return painting
+
+    async def _remember(
+        self,
+        key: PromptKey,
+        lease: Lease,
+        failure: GenerationError | StorageUnavailable,
+    ) -> None:
+        try:
+            await self.index.fail(
+                key.hash,
+                lease.token,
+                to_note(key.project, failure),
+                remember_for(failure),
+            )
+        except CacheUnavailable:
+            logger.warning("failure is not remembered")
+
+
+def _entry_of(key: PromptKey, painting: Painting, generation_id: str) -> PromptEntry:
+    image = painting.image
+    return PromptEntry(
+        prompt_hash=key.hash,
+        project=key.project,
+        parameters=key.parameters,
+        image_id=str(uuid4()),
+        media_type=image.media_type,
+        size=len(image.data),
+        digest=image.digest,
+        width=image.width,
+        height=image.height,
+        model=painting.model,
+        price=painting.price,
+        is_placeholder=painting.is_placeholder,
+        # HTTP dates have whole seconds; the milliseconds order lists.
+        created_ms=round(datetime.now(UTC).timestamp() * 1000),
+        generation_id=generation_id,
+    )

@@ -1,0 +1,148 @@
+"""The bytes of a picture, from the hot tier or from the ledger, always whole.
+
+What comes from the ledger is compared with the digest of its entry: a damaged
+picture is never a whole answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from app.errors import StorageUnavailable
+from app.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from app.prompt_cache.entry.entry import PromptEntry
+    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.painting.hot_tier import HotTier
+    from app.storage.ports.object_store import ByteRange, ObjectBody
+
+logger = logging.getLogger(__name__)
+
+# Up to here a picture is read before its first byte is sent: one write, and
+# a damaged one is a clear error. Larger ones start before they have arrived.
+SMALL_BYTES = 262_144
+
+
+class PictureGone(Exception):
+    """An entry points at a picture that the ledger does not have."""
+
+
+class Pictures:
+    """Reads the pictures that entries point at."""
+
+    def __init__(self, *, ledger: Ledger, hot_tier: HotTier) -> None:
+        self._ledger = ledger
+        self._hot_tier = hot_tier
+        self._collecting: dict[str, int] = {}
+        self._readings: SingleFlight[str, bytes] = SingleFlight()
+
+    def keep(self, entry: PromptEntry, data: bytes) -> None:
+        """Keep a picture's bytes at hand."""
+        self._hot_tier.keep(entry.image_id, data)
+
+    def forget(self, entry: PromptEntry) -> None:
+        """Let go of a picture's bytes."""
+        self._hot_tier.forget(entry.image_id)
+
+    def at_hand(self, entry: PromptEntry) -> bytes | None:
+        """Return a picture's bytes if this replica holds them."""
+        return self._hot_tier.get(entry.image_id)
+
+    async def read(self, entry: PromptEntry) -> bytes | None:
+        """Return the bytes of a picture that is at hand or small, else None.
+
+        Raises `PictureGone` and `StorageUnavailable`.
+        """
+        data = self.at_hand(entry)
+        if data is not None or entry.size > SMALL_BYTES:
+            return data
+        return await self._readings.share(
+            # After a painting the waiters of another replica all ask at once.
+            entry.image_id,
+            partial(self._read_now, entry),
+        )
+
+    async def _read_now(self, entry: PromptEntry) -> bytes:
+        # Not as a stream: it stands in no line with those of large pictures.
+        data = await self._ledger.read_image(entry.storage_key)
+        if data is None:
+            raise PictureGone
+        if len(data) != entry.size or sha256(data).hexdigest() != entry.digest:
+            raise _damaged(entry)
+        self._hot_tier.keep(entry.image_id, data)
+        return data
+
+    @asynccontextmanager
+    async def open(
+        self, entry: PromptEntry, byte_range: ByteRange | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a picture in the ledger, or a range of it, for streaming.
+
+        Raises `PictureGone` before anything is yielded; a picture that breaks
+        off, or is not what its entry says, raises `StorageUnavailable` after
+        its last chunk: hold that one back until the iteration has ended.
+        """
+        async with AsyncExitStack() as stack:
+            opening = self._ledger.open_image(entry.storage_key, byte_range)
+            try:
+                body = await stack.enter_async_context(opening)
+            except ValueError as error:
+                # The range lies within the entry's size, beyond the picture's.
+                raise _damaged(entry) from error
+            if body is None:
+                raise PictureGone
+            if byte_range is not None:
+                yield body.chunks()
+            elif body.size == entry.size:
+                yield self._checked(entry, body)
+            else:
+                raise _damaged(entry)
+
+    async def _checked(
+        self, entry: PromptEntry, body: ObjectBody
+    ) -> AsyncIterator[bytes]:
+        digest, size = sha256(), 0
+        with self._collecting_place(entry) as collected:
+            async for chunk in body.chunks():
+                digest.update(chunk)
+                size += len(chunk)
+                if collected is not None:
+                    collected.append(chunk)
+                yield chunk
+            if size != entry.size or digest.hexdigest() != entry.digest:
+                raise _damaged(entry)
+            if collected is not None:
+                self._hot_tier.keep(entry.image_id, b"".join(collected))
+
+    @contextmanager
+    def _collecting_place(self, entry: PromptEntry) -> Iterator[list[bytes] | None]:
+        """Yield a list to collect the bytes of a picture in, or None.
+
+        One reader collects a picture, and all of them together no more than
+        the tier holds: hundreds of slow readers must not hold hundreds of copies.
+        """
+        held = sum(self._collecting.values())
+        if (
+            not self._hot_tier.accepts(entry.size)
+            or entry.image_id in self._collecting
+            or held + entry.size > self._hot_tier.max_bytes
+        ):
+            yield None
+            return
+        self._collecting[entry.image_id] = entry.size
+        try:
+            yield []
+        finally:
+            del self._collecting[entry.image_id]
+
+
+def _damaged(entry: PromptEntry) -> StorageUnavailable:
+    logger.error("picture is damaged", extra={"image_id": entry.image_id})
+    return StorageUnavailable("The stored picture is damaged.")

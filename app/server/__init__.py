@@ -1,0 +1,1 @@
+"""Listening, answering and going: all that touches aiohttp's private parts."""

@@ -1,0 +1,187 @@
+"""Around every handler: the request id, the problem document, the count.
+
+`install` is all that an application calls; `listening` puts `framed` around
+its router. What the HTTP parser refuses never comes here: `connection`
+answers it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from itertools import count
+from time import perf_counter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import hdrs, web
+from multidict import istr
+
+from app.http.problems import (
+    INTERNAL,
+    SERVER,
+    as_service_error,
+    problem_response,
+    row_for,
+)
+from app.server.bodies import BodyCut, cut
+from app.server.lifecycle import LIFECYCLE, Lifecycle
+from app.telemetry import REQUEST_ID, Metrics
+from app.telemetry.metrics import UNMATCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    # Of a `web.Request`; aiohttp says less of what its server hands on.
+    _Handler = Callable[[Any], Awaitable[web.StreamResponse]]
+
+logger = logging.getLogger(__name__)
+
+METRICS = web.AppKey("metrics", Metrics)
+
+# A handler's own headers that are to stand on an error of its request, too.
+ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
+
+LIVE_PATH = "/api/v1/live/generate"
+LIVE_VARY = "X-API-Key, Authorization, X-Project"
+
+# What nginx notes for a client that went away before its answer.
+CLIENT_GONE = 499
+_FIRST_SERVER_ERROR = 500
+
+_X_REQUEST_ID = istr("X-Request-Id")
+_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+_LIVE_ERRORS: Mapping[str, str] = MappingProxyType({"Vary": LIVE_VARY})
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+# Unique without asking the kernel for entropy at every request.
+_process = secrets.token_hex(8)
+_numbers = count(1)
+
+
+def install(app: web.Application, *, metrics: Metrics, lifecycle: Lifecycle) -> None:
+    """Give *app* what the frame needs, and the headers that all answers have."""
+    app[METRICS] = metrics
+    app[LIFECYCLE] = lifecycle
+    app.on_response_prepare.append(_last_headers(lifecycle))
+
+
+def new_request_id() -> str:
+    """Return an id that no other request of any replica has."""
+    return f"{_process}-{next(_numbers):x}"
+
+
+def request_id_of(request: web.BaseRequest) -> str:
+    """Return the request's own id where it is well-formed, else a new one."""
+    own = request.headers.get(_X_REQUEST_ID)
+    if own is not None and _REQUEST_ID_FORM.fullmatch(own):
+        return own
+    return new_request_id()
+
+
+def framed(app: web.Application, handler: _Handler) -> _Handler:
+    """Return *handler*, the whole of *app* with its router, inside the frame.
+
+    aiohttp's own middlewares stand between the router and a route, and each
+    adds two calls to every request.
+    """
+    metrics, lifecycle = app[METRICS], app[LIFECYCLE]
+
+    async def frame(request: web.Request) -> web.StreamResponse:
+        began = perf_counter()
+        # Every request has a task and with it a context of its own.
+        REQUEST_ID.set(request_id_of(request))
+        lifecycle.request_began()
+        status = CLIENT_GONE
+        try:
+            try:
+                response = await handler(request)
+            except BodyCut:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
+                response = _problem(request, error)
+            else:
+                if response.status >= _FIRST_SERVER_ERROR:
+                    _log_failure(request, response.status)
+            status = response.status
+        except BodyCut as error:
+            metrics.cut_body("short")
+            status = error.status
+            raise
+        finally:
+            lifecycle.request_ended()
+            seconds = perf_counter() - began
+            metrics.request(route_of(request), request.method, status, seconds)
+        return response
+
+    return frame
+
+
+def route_of(request: web.Request) -> str:
+    """Return the template of the route that matched, else `unmatched`."""
+    resource = request.match_info.route.resource
+    return UNMATCHED if resource is None else resource.canonical
+
+
+def _problem(request: web.Request, error: Exception) -> web.Response:
+    """Return the problem that *error* is; raise where nobody could read it."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise error
+    if request.writer.output_size > 0:
+        _log_failure(request, INTERNAL.status, error)
+        raise cut(request) from error
+    refusal = as_service_error(error)
+    row = row_for(refusal)
+    if row.status >= _FIRST_SERVER_ERROR:
+        _log_failure(request, row.status, refusal)
+    live = _LIVE_ERRORS if request.path == LIVE_PATH else _NONE
+    response = problem_response(
+        refusal,
+        REQUEST_ID.get() or new_request_id(),
+        headers=request.get(ERROR_HEADERS, live),
+    )
+    if isinstance(error, web.RequestPayloadError):
+        # What follows on this connection can't be told from the body.
+        response.force_close()
+    return response
+
+
+def _log_failure(
+    request: web.Request, status: int, error: BaseException | None = None
+) -> None:
+    fields: dict[str, object] = {
+        "status": status,
+        "method": request.method,
+        "route": route_of(request),
+    }
+    if error is None:
+        logger.warning("request failed", extra=fields)
+        return
+    row = row_for(error)
+    fields["code"] = row.code
+    if row is INTERNAL:
+        logger.error("request failed", extra=fields, exc_info=error)
+        return
+    if error.__cause__ is not None:
+        fields["cause"] = type(error.__cause__).__qualname__
+    logger.warning("request failed", extra=fields)
+
+
+def _last_headers(
+    lifecycle: Lifecycle,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def last_headers(request: web.Request, response: web.StreamResponse) -> None:
+        headers = response.headers
+        headers[hdrs.SERVER] = SERVER
+        if _X_REQUEST_ID not in headers:
+            headers[_X_REQUEST_ID] = REQUEST_ID.get() or request_id_of(request)
+        if lifecycle.draining:
+            # A balancer's idle connections move to other replicas one by one,
+            # each after an answer, so that none is cut under a request.
+            response.force_close()
+            headers[hdrs.CONNECTION] = "close"
+
+    return last_headers

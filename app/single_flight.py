@@ -1,0 +1,50 @@
+"""Calls that are made once for everybody who asks meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+_K = TypeVar("_K", bound="Hashable")
+_T = TypeVar("_T")
+
+
+class SingleFlight(Generic[_K, _T]):
+    """At most one call for each key at a time; it lasts no longer than its callers."""
+
+    def __init__(self) -> None:
+        self._ongoing: dict[_K, asyncio.Future[_T]] = {}
+
+    async def share(self, key: _K, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Return what *call* returns, or what an ongoing one for *key* comes to.
+
+        All who share a call get its error as well. A caller that is cancelled
+        takes nobody with it.
+        """
+        while (ongoing := self._ongoing.get(key)) is not None:
+            await asyncio.wait([ongoing])
+            if not ongoing.cancelled():
+                return ongoing.result()
+            # Whoever was calling has gone away: it is somebody else's turn.
+        return await self._call(key, call)
+
+    async def _call(self, key: _K, call: Callable[[], Awaitable[_T]]) -> _T:
+        ongoing = asyncio.get_running_loop().create_future()
+        self._ongoing[key] = ongoing
+        try:
+            result = await call()
+        except asyncio.CancelledError:
+            ongoing.cancel()
+            raise
+        except Exception as error:
+            ongoing.set_exception(error)
+            # Retrieved: perhaps nobody else was waiting.
+            ongoing.exception()
+            raise
+        finally:
+            del self._ongoing[key]
+        ongoing.set_result(result)
+        return result

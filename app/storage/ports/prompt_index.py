@@ -1,0 +1,131 @@
+"""The port to what the replicas share about prompts: entries and leases.
+
+Records and failures are opaque bytes here. Every method raises
+`CacheUnavailable` when the cache is away; "nothing there" is an answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+
+
+class CountedRecord(NamedTuple):
+    """A record, and its hits with this one; None where it could not be counted."""
+
+    record: bytes
+    hits: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRecord:
+    """A record that was looked at without counting."""
+
+    record: bytes
+    hits: int
+    last_accessed_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """The lease is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Somebody else holds the lease, under this token."""
+
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """An entry is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBefore:
+    """A failure is remembered for this much longer."""
+
+    failure: bytes
+    remaining: timedelta
+
+
+class PromptIndex(Protocol):
+    """Entries by prompt hash, and who may write about them."""
+
+    async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
+        """Return the record of a prompt and count the hit, in one step."""
+        ...
+
+    async def peek(self, prompt_hashes: Sequence[str]) -> list[SeenRecord | None]:
+        """Return records in order, without counting."""
+        ...
+
+    async def acquire(
+        self, prompt_hash: str, token: str, lease_for: timedelta
+    ) -> Leading | Following | Painted | FailedBefore:
+        """Take the lease for a painting, unless there is nothing to paint.
+
+        The same *token* may acquire again: a lost reply locks nobody out.
+        """
+        ...
+
+    async def hold(
+        self, prompt_hash: str, token: str, lease_for: timedelta
+    ) -> Leading | Following:
+        """Take or renew the lease, whatever is known of the prompt."""
+        ...
+
+    async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
+        """Write the entry, tell the followers, release; False if the lease is lost."""
+        ...
+
+    async def fail(
+        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+    ) -> bool:
+        """Remember a failure, tell the followers, release.
+
+        False where the lease is lost.
+        """
+        ...
+
+    async def release(self, prompt_hash: str, token: str) -> None:
+        """Tell the followers and release the lease if it is still ours."""
+        ...
+
+    async def remembered(self, prompt_hash: str) -> FailedBefore | None:
+        """Return the failure that is remembered for a prompt, or None."""
+        ...
+
+    async def forget(self, prompt_hash: str, token: str) -> bool | None:
+        """Remove entry, hits and failure.
+
+        Says if any of them was there; None where the lease is lost.
+        """
+        ...
+
+    async def drop(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry if it still is *record*; its hits stay."""
+        ...
+
+
+class Completion(Protocol):
+    """News of one prompt. A hint: it may be lost."""
+
+    async def wait(self, at_most_seconds: float) -> None:
+        """Return when there is news since the last call, or the time is up."""
+        ...
+
+
+class CompletionEvents(Protocol):
+    """News of flights that ended, on any replica."""
+
+    def expect(self, prompt_hash: str) -> AbstractContextManager[Completion]:
+        """Collect the news of a prompt as long as the context is open."""
+        ...

@@ -1,0 +1,111 @@
+"""The port to what the replicas share about transient images: bytes and books.
+
+Every method raises `CacheUnavailable` when the cache is away; "nothing there"
+and "no room" are answers. Ids are canonical UUIDs; times are the cache's own,
+in milliseconds since 1970, so that replicas' clocks decide nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+
+class NoRoom(Enum):
+    """Why a picture was not put on the shelf."""
+
+    IN_PROJECT = b"project"
+    IN_ALL = b"total"
+    IN_COUNT = b"count"
+    IN_CACHE = b"cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may lie there: bytes and pictures of a project, bytes in all.
+
+    *in_all* is None where there is no such bound.
+    """
+
+    in_project: int
+    in_all: int | None
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """A picture on the shelf; *expires_ms* is None where it stays."""
+
+    image_id: str
+    size: int
+    media_type: str
+    created_ms: int
+    expires_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a project has on the shelf at *now_ms*, and the count of its bytes."""
+
+    images: tuple[Shelved, ...]
+    taken_bytes: int
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The size of a picture and its first bytes, enough for its magic number."""
+
+    size: int
+    head: bytes
+
+
+class TransientStore(Protocol):
+    """Pictures that lie there until they are taken away or their time is up."""
+
+    async def put(
+        self,
+        image_id: str,
+        data: bytes,
+        *,
+        project: str,
+        media_type: str,
+        ttl: timedelta | None,
+        room: Room,
+    ) -> Shelved | NoRoom:
+        """Put *data* there and count it, or neither."""
+        ...
+
+    async def describe(self, image_id: str) -> Described | None:
+        """Return what a reader must know first, or None if nothing is there."""
+        ...
+
+    async def read(self, image_id: str, first: int, last: int) -> bytes:
+        """Return the bytes from *first* to *last*; fewer where they are gone."""
+        ...
+
+    async def forget(
+        self, project: str, image_ids: Sequence[str], *, media_type: str | None = None
+    ) -> int:
+        """Take away what *project* has of *image_ids*, and tell how many those were.
+
+        With *media_type* only pictures of that type are meant.
+        """
+        ...
+
+    async def inventory(self, project: str) -> Inventory:
+        """Return what a project has, and its count, at one moment."""
+        ...
+
+    async def owned(self, project: str, image_ids: Sequence[str]) -> bool:
+        """Say whether all of *image_ids* are there and belong to *project*."""
+        ...
+
+    async def sweep(self) -> int:
+        """Discard bytes whose time is up, whoever left them; tell how many."""
+        ...

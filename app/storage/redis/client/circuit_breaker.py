@@ -1,0 +1,66 @@
+"""Who need not be asked, because it is known to be away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from app.background import ended
+from app.errors import CacheUnavailable
+from app.storage.redis.client.clients import FAILURES, SLACK_SECONDS
+
+if TYPE_CHECKING:
+    from app.storage.redis.client.clients import Client
+
+logger = logging.getLogger(__name__)
+
+PROBE_EVERY_SECONDS = 0.1
+PROBE_TIMEOUT_SECONDS = 1.0
+
+
+class CircuitBreaker:
+    """What of Redis is known to be away.
+
+    A server is one part, and so is each primary of a Cluster: the slots of the
+    others go on. The first failure opens the breaker for a part, so that
+    nobody else waits for a time-out; a probe on a client of its own closes it.
+    """
+
+    def __init__(self, probe: Client) -> None:
+        self._probe = probe
+        self._probing: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any part is known to be away."""
+        return bool(self._probing)
+
+    def check(self, part: str) -> None:
+        """Raise `CacheUnavailable` at once while *part* is away."""
+        if part in self._probing:
+            raise CacheUnavailable("The cache is away.")
+
+    def trip(self, part: str = "", key: str = "") -> None:
+        """Note a failure; from now on `check` raises, until *key* can be read."""
+        if part not in self._probing:
+            logger.warning("redis is away", extra={"node": part})
+            self._probing[part] = asyncio.create_task(
+                self._wait(part, key), name=f"redis-probe {part}"
+            )
+
+    async def _wait(self, part: str, key: str) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_TIMEOUT_SECONDS + SLACK_SECONDS):
+                    # Not PING: a node may answer whose slots nobody serves.
+                    await self._probe.execute_command("EXISTS", key)  # type: ignore[no-untyped-call]
+                    break
+            except FAILURES:
+                await asyncio.sleep(PROBE_EVERY_SECONDS)
+        del self._probing[part]
+        logger.info("redis is back", extra={"node": part})
+
+    async def aclose(self) -> None:
+        """Stop probing."""
+        await asyncio.gather(*map(ended, self._probing.values()))

@@ -1,0 +1,331 @@
+"""How Redis is reached, and how its absence is noticed.
+
+Several clients over one address, so that large pictures never stand before a
+lease renewal or a look-up. Every wait is bounded, and
+whatever goes wrong is one `CacheUnavailable`; only `CacheFull` is told apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+from redis.exceptions import (
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import TimeoutError as RedisTimedOut
+
+from app.errors import CacheUnavailable
+from app.storage.redis.client.address import parse_address
+from app.storage.redis.client.circuit_breaker import (
+    PROBE_TIMEOUT_SECONDS,
+    CircuitBreaker,
+)
+from app.storage.redis.client.clients import (
+    FAILURES,
+    SLACK_SECONDS,
+    Client,
+    ClusterClient,
+    open_client,
+)
+from app.storage.redis.client.pipeline import CommandPipeline
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Sequence
+
+# A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
+# that under a cold herd does not read as an outage.
+COMMAND_TIMEOUT_SECONDS = 1.0
+BLOB_TIMEOUT_SECONDS = 5.0
+MAX_WAITING_SECONDS = 0.5
+
+
+class CacheFull(Exception):
+    """Redis refuses writes for lack of memory; reads and deletions still work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script and the digest that EVALSHA names it by."""
+
+    source: str
+    sha: str
+
+    @classmethod
+    def of(cls, source: str) -> Script:
+        """Prepare *source*, whose first line is its shebang."""
+        source = source.strip() + "\n"
+        digest = hashlib.sha1(source.encode(), usedforsecurity=False)
+        return cls(source, digest.hexdigest())
+
+
+class RedisConnection:
+    """One kind of traffic to Redis, bounded in number and time.
+
+    With *pipeline* commands share them; without, each takes a connection of
+    the pool, at most *at_once*.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        breaker: CircuitBreaker | None,
+        at_once: int,
+        timeout_seconds: float,
+        pipeline: CommandPipeline | None = None,
+    ) -> None:
+        self.client = client
+        # Once: to a class that is a protocol, `isinstance` takes microseconds.
+        self._cluster = client if isinstance(client, ClusterClient) else None
+        self._pipeline = pipeline
+        self._breaker = breaker
+        self._places = asyncio.Semaphore(at_once)
+        self._timeout_seconds = timeout_seconds
+
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | int | float] = (),
+        *,
+        retry: bool = True,
+    ) -> Coroutine[Any, Any, Any]:
+        """Run *script*; *retry* says that running it twice does no harm.
+
+        Raises `CacheUnavailable` or `CacheFull`.
+        """
+        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        return self._send(command, keys[0], retry=retry, script=script)
+
+    def execute(self, *command: Any, retry: bool = True) -> Coroutine[Any, Any, Any]:
+        """Send one command, whose first argument is its key, if it has any.
+
+        *retry* says that sending it twice does no harm. Raises like `run`.
+        """
+        key = str(command[1]) if len(command) > 1 else ""
+        return self._send(command, key, retry=retry)
+
+    async def _send(
+        self,
+        command: Sequence[Any],
+        key: str,
+        *,
+        retry: bool,
+        script: Script | None = None,
+    ) -> Any:
+        while True:
+            if self._breaker is not None:
+                self._breaker.check(self._part(key))
+            try:
+                if self._pipeline is None:
+                    return await self._over_the_pool(command, key)
+                if self._pipeline.is_full:
+                    raise CacheUnavailable("The cache is overloaded.")
+                return await self._pipeline.execute(command)
+            except NoScriptError:
+                if script is None:
+                    raise
+                # A Redis that has started anew knows no digest.
+                command = ("EVAL", script.source, *command[2:])
+                script = None
+            except (RedisAway, RedisError, OSError) as error:
+                away = _meaning_of(error)
+                if isinstance(error, ReadOnlyError):
+                    # A demoted primary: its connections lead nowhere any more.
+                    await self._forget_connections()
+                if not (retry and away.is_worth_a_retry):
+                    await self._give_up(key)
+                    raise CacheUnavailable("The cache is away.") from away
+                retry = False
+
+    async def _give_up(self, key: str) -> None:
+        if self._breaker is not None:
+            self._breaker.trip(self._part(key), key)
+        # A primary that hung may be replaced by now: what is connected to it
+        # would cost a time-out each.
+        await self._forget_connections()
+
+    def _part(self, key: str) -> str:
+        return "" if self._cluster is None else self._cluster.owner(key)
+
+    async def _over_the_pool(self, command: Sequence[Any], key: str) -> Any:
+        await self._take_place(key)
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        started = loop.time()
+        cancelled_before = task.cancelling() if task else 0
+        try:
+            async with asyncio.timeout(self._timeout_seconds + SLACK_SECONDS):
+                reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except (TimeoutError, RedisTimedOut) as error:
+            late = loop.time() - started - self._timeout_seconds
+            # Our own loop stalled: the reply may lie unread in the socket.
+            raise RedisAway(
+                error, is_worth_a_retry=late > self._timeout_seconds / 4
+            ) from None
+        finally:
+            self._places.release()
+        if task and task.cancelling() > cancelled_before:
+            # redis-py sends under `asyncio.wait_for`, which can lose a
+            # cancellation before Python 3.12 (python/cpython#86296).
+            raise asyncio.CancelledError
+        return reply
+
+    async def _take_place(self, key: str) -> None:
+        try:
+            async with asyncio.timeout(MAX_WAITING_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise CacheUnavailable("The cache is overloaded.") from None
+        try:
+            if self._breaker is not None:
+                # Redis may have gone away while this command stood in line.
+                self._breaker.check(self._part(key))
+        except CacheUnavailable:
+            self._places.release()
+            raise
+
+    async def _forget_connections(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.retire()
+        # A Cluster's client does so by itself, node by node.
+        if isinstance(self.client, Redis):
+            with suppress(*FAILURES):
+                await self.client.connection_pool.disconnect(inuse_connections=False)
+
+
+class RedisAway(Exception):
+    """A command got no usable answer; what it did is unknown."""
+
+    def __init__(self, cause: Exception, *, is_worth_a_retry: bool) -> None:
+        super().__init__()
+        self.__cause__ = cause
+        self.is_worth_a_retry = is_worth_a_retry
+
+
+def _meaning_of(error: Exception) -> RedisAway:
+    """Return what *error* says of Redis; raise what it says of the command."""
+    match error:
+        case RedisAway():
+            return error
+        case OutOfMemoryError():
+            raise CacheFull from error
+        case ReadOnlyError():
+            return RedisAway(error, is_worth_a_retry=True)
+        case RedisTimedOut():
+            return RedisAway(error, is_worth_a_retry=False)
+        case ResponseError():
+            text = str(error)
+            # Scripts report the refusal inside a sentence of their own.
+            if "OOM" in text:
+                raise CacheFull from error
+            if any(sign in text for sign in _AWAY_SIGNS):
+                return RedisAway(error, is_worth_a_retry=False)
+            raise error
+    return RedisAway(error, is_worth_a_retry=True)
+
+
+_AWAY_SIGNS = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",
+    "MISCONF",
+    "BUSY",
+    "UNBLOCKED",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisConnections:
+    """The kinds of traffic; all but the leases share a breaker.
+
+    *commands* and *slices*, which are small parts of pictures, share round
+    trips; *blobs* are whole pictures.
+    """
+
+    commands: RedisConnection
+    slices: RedisConnection
+    blobs: RedisConnection
+    leases: RedisConnection
+    subscriber: Client
+    breaker: CircuitBreaker
+
+    async def ping(self) -> None:
+        """Return when Redis answers; raises `CacheUnavailable`."""
+        await self.leases.execute("PING")
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncIterator[RedisConnections]:
+    """Prepare the connections to *url*; none is made before it is used.
+
+    Raises `ValueError` for an address that is none.
+    """
+    address = parse_address(url)
+    async with AsyncExitStack() as stack:
+
+        async def client(name: str, timeout_seconds: float, **options: Any) -> Client:
+            return await stack.enter_async_context(
+                open_client(
+                    address, name=name, timeout_seconds=timeout_seconds, **options
+                )
+            )
+
+        breaker = CircuitBreaker(
+            await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=2)
+        )
+        stack.push_async_callback(breaker.aclose)
+
+        async def sharing(name: str) -> RedisConnection:
+            own = await client(name, COMMAND_TIMEOUT_SECONDS, max_connections=80)
+            pipeline: CommandPipeline | None = None
+            if isinstance(own, Redis):
+                # A Cluster's slots lie behind many connections: it goes without.
+                pipeline = CommandPipeline(
+                    own.connection_pool, timeout_seconds=COMMAND_TIMEOUT_SECONDS
+                )
+                stack.push_async_callback(pipeline.aclose)
+            return RedisConnection(
+                own,
+                pipeline=pipeline,
+                breaker=breaker,
+                at_once=64,
+                timeout_seconds=COMMAND_TIMEOUT_SECONDS,
+            )
+
+        yield RedisConnections(
+            commands=await sharing("commands"),
+            slices=await sharing("slices"),
+            blobs=RedisConnection(
+                await client(
+                    "blobs",
+                    BLOB_TIMEOUT_SECONDS,
+                    max_connections=40,
+                    read_size=262_144,
+                ),
+                breaker=breaker,
+                at_once=32,
+                timeout_seconds=BLOB_TIMEOUT_SECONDS,
+            ),
+            leases=RedisConnection(
+                await client("leases", COMMAND_TIMEOUT_SECONDS, max_connections=40),
+                breaker=None,
+                at_once=32,
+                timeout_seconds=COMMAND_TIMEOUT_SECONDS,
+            ),
+            subscriber=await client(
+                "completions", COMMAND_TIMEOUT_SECONDS, max_connections=4
+            ),
+            breaker=breaker,
+        )

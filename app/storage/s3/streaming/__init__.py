@@ -1,0 +1,1 @@
+"""Objects on their way from S3 to their readers."""

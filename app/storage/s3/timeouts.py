@@ -1,0 +1,79 @@
+"""How long a call to the store may take, and how many there may be at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+# A frozen store holds its places for as long as a read may take; whoever
+# stands in line behind them is told sooner.
+MAX_WAITING_SECONDS = 0.5
+
+# A timer that fires this late says that our own loop stood still.
+_STALL_SECONDS = 0.1
+_GRACE_SECONDS = 0.25
+
+
+class within:  # noqa: N801 - it is read as a preposition
+    """Raises `TimeoutError` if the body of the context takes longer than *seconds*.
+
+    A stall of our own loop must not read as an outage: after one the answer
+    may lie unread in the socket, so there is a quarter of a second to read it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + seconds
+        self._deadline = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self._deadline.__aenter__()
+        self._timer = self._loop.call_at(self._due, self._decide)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        await self._deadline.__aexit__(kind, error, traceback)
+
+    def _decide(self) -> None:
+        now = self._loop.time()
+        stalled = now - self._due > _STALL_SECONDS
+        self._deadline.reschedule(now + _GRACE_SECONDS if stalled else now)
+
+
+class ConcurrencyLimit:
+    """A bounded number of calls at once; as a context it is one of them."""
+
+    def __init__(self, at_once: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
+
+    async def __aenter__(self) -> None:
+        await self.take()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.give_back()
+
+    async def take(self) -> None:
+        """Take a place; raises `StorageUnavailable` if none is free in time."""
+        if not self._free.locked():
+            # It waits for nobody, and needs no timer.
+            await self._free.acquire()
+            return
+        try:
+            async with within(MAX_WAITING_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise StorageUnavailable("The object store is overloaded.") from None
+
+    def give_back(self) -> None:
+        """Give a place back."""
+        self._free.release()

@@ -1,0 +1,205 @@
+"""Who asks, and for which project."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from app.access.caller import Authenticator
+from app.errors import InvalidParameter, NotAuthenticated
+from app.storage.storage_key import Project
+from tests.server.frame import framed, wire
+
+KEY = "a-key-of-at-least-thirty-two-characters"
+SHOP = Project("acme", "shop")
+
+
+def asked(*headers: tuple[str, str]) -> web.Request:
+    """Return a request with these headers."""
+    return make_mocked_request("GET", "/", headers=CIMultiDict(headers))
+
+
+@pytest.fixture
+def required() -> Authenticator:
+    """Give what `AUTH=required` is."""
+    return Authenticator(KEY)
+
+
+@pytest.fixture
+def off() -> Authenticator:
+    """Give what `AUTH=off` is."""
+    return Authenticator(None)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("X-API-Key", KEY),
+        ("x-api-key", KEY),
+        ("Authorization", f"Bearer {KEY}"),
+        ("Authorization", f"bearer {KEY}"),
+        ("Authorization", f"BEARER  {KEY} "),
+    ],
+)
+def test_the_admin_key_names_its_project(
+    required: Authenticator, header: tuple[str, str]
+) -> None:
+    """A known key, in either header, asks for the project that X-Project names."""
+    caller = required.authenticate(asked(header, ("X-Project", "acme/shop")))
+
+    assert (caller.project, caller.role) == (SHOP, "admin")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("X-API-Key", "")],
+        [("X-API-Key", KEY[:-1])],
+        [("X-API-Key", KEY + "x")],
+        [("X-API-Key", KEY.upper())],
+        [("X-API-Key", "ключ")],
+        [("Authorization", KEY)],
+        [("Authorization", "Bearer")],
+        [("Authorization", "Bearer ")],
+        [("Authorization", f"Basic {KEY}")],
+        [("Authorization", f"Bearer{KEY}")],
+        [("Authorization", f"Token Bearer {KEY}")],
+    ],
+)
+def test_without_a_known_key_nobody_is_let_in(
+    required: Authenticator, headers: list[tuple[str, str]]
+) -> None:
+    """No key, an unknown one and another scheme are all refused, before all else."""
+    with pytest.raises(NotAuthenticated):
+        required.authenticate(asked(*headers, ("X-Project", "not a project")))
+    with pytest.raises(NotAuthenticated):
+        required.check_key(asked(*headers))
+
+
+def test_the_api_key_header_outranks_the_other(required: Authenticator) -> None:
+    """Where both are there, `X-API-Key` alone counts."""
+    good, bad = ("X-API-Key", KEY), ("X-API-Key", "wrong")
+    project = ("X-Project", "acme/shop")
+
+    let_in = required.authenticate(
+        asked(good, ("Authorization", "Bearer wrong"), project)
+    )
+    assert let_in.project == SHOP
+    with pytest.raises(NotAuthenticated):
+        required.authenticate(asked(bad, ("Authorization", f"Bearer {KEY}"), project))
+
+
+PROJECTS = [
+    *("", "acme", "acme/", "/shop", "acme/shop/fox", "Acme/shop", "acme/Shop"),
+    *("acme shop", "-acme/shop", "_acme/shop", "acme//shop", "../shop", "acme/.."),
+    *(
+        "acme/shop ",
+        "ümlaut/shop",
+        f"{'a' * 64}/shop",
+        f"acme/{'a' * 64}",
+        "acme/shop\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_malformed_project_is_named_by_its_header(
+    required: Authenticator, off: Authenticator, project: str
+) -> None:
+    """A project is two names of lower-case letters, digits, hyphens, underscores."""
+    for authenticator in (required, off):
+        with pytest.raises(InvalidParameter) as refused:
+            authenticator.authenticate(
+                asked(("X-API-Key", KEY), ("X-Project", project))
+            )
+        assert refused.value.parameter == "X-Project"
+    with pytest.raises(InvalidParameter) as refused:
+        off.authenticate(asked(), named_in_query=project)
+    assert refused.value.parameter == "project"
+
+
+@pytest.mark.parametrize(
+    "project", ["a/b", "0/9", "acme/shop", "a_b-c/d-e_f", f"{'a' * 63}/{'9' * 63}"]
+)
+def test_a_well_formed_project(required: Authenticator, project: str) -> None:
+    """Each part has 1 to 63 characters and starts with a letter or a digit."""
+    caller = required.authenticate(asked(("X-API-Key", KEY), ("X-Project", project)))
+
+    assert str(caller.project) == project
+
+
+def test_an_admin_key_without_a_project_is_told_what_it_lacks(
+    required: Authenticator,
+) -> None:
+    """The query's `project` is no substitute where keys are required."""
+    with pytest.raises(InvalidParameter) as refused:
+        required.authenticate(asked(("X-API-Key", KEY)), named_in_query="acme/shop")
+
+    assert refused.value.parameter == "X-Project"
+
+
+def test_two_projects_are_one_too_many(
+    required: Authenticator, off: Authenticator
+) -> None:
+    """A repeated header is refused, even where both say the same."""
+    twice = [("X-API-Key", KEY), ("X-Project", "acme/shop"), ("x-project", "acme/shop")]
+
+    for authenticator in (required, off):
+        with pytest.raises(InvalidParameter) as refused:
+            authenticator.authenticate(asked(*twice))
+        assert refused.value.parameter == "X-Project"
+
+
+def test_without_authentication_keys_are_not_looked_at(off: Authenticator) -> None:
+    """With AUTH=off the header names the project, else the query, else the default."""
+    header = ("X-Project", "acme/shop")
+    wrong = ("X-API-Key", "wrong")
+
+    assert off.is_off
+    assert off.query_parameters == {"project"}
+    named_twice = off.authenticate(asked(wrong, header), named_in_query="acme/zoo")
+    assert named_twice.project == SHOP
+    in_query = off.authenticate(asked(wrong), named_in_query="acme/zoo")
+    assert in_query.project == Project("acme", "zoo")
+    assert off.authenticate(asked()).project == Project("default", "main")
+
+
+def test_where_keys_are_required_no_query_parameter_is_taken(
+    required: Authenticator,
+) -> None:
+    """`project` in a query is an unknown parameter there."""
+    assert not required.is_off
+    assert required.query_parameters == frozenset()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@settings(deadline=None)
+def test_no_other_key_is_let_in(key: str) -> None:
+    """Whatever is presented as a key, it is the key or it is refused."""
+    if key.strip() == KEY:
+        return
+    for header in (("X-API-Key", key), ("Authorization", f"Bearer {key}")):
+        with pytest.raises(NotAuthenticated):
+            Authenticator(KEY).check_key(asked(header))
+
+
+@pytest.mark.parametrize("name", [b"X-API-Key: ", b"Authorization: Bearer "])
+async def test_a_key_that_is_no_text_is_not_let_in(
+    required: Authenticator, name: bytes
+) -> None:
+    """Bytes that are not UTF-8 are an unknown key, not a crash."""
+
+    async def enter(request: web.Request) -> web.Response:
+        required.check_key(request)
+        return web.Response()
+
+    async with framed(web.get("/", enter)) as frame, wire(frame.port) as line:
+        head = b"GET / HTTP/1.1\r\nHost: a\r\n"
+        answer = await line.ask(head + name + b"\xff\xfe\r\n\r\n")
+
+    assert answer.status == 401

@@ -1,0 +1,223 @@
+"""The query, read strictly: what is ambiguous elsewhere is an error here."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, quote_plus, urlencode
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.errors import InvalidParameter
+from app.http.query import decode, read_query, whole_number
+from tests.server.frame import framed, wire
+
+NAMES = frozenset({"prompt", "seed", "model"})
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+def asked(target: str) -> web.Request:
+    """Return a request for *target* as the parser hands it over."""
+    request = make_mocked_request("GET", "/")
+    request._message = request._message._replace(path=target)
+    return request
+
+
+def read(query: str) -> dict[str, str]:
+    """Read a query."""
+    return read_query(asked(f"/api/v1/live/generate?{query}"), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ("prompt=fox", {"prompt": "fox"}),
+        ("prompt=a+red+fox", {"prompt": "a red fox"}),
+        ("prompt=a%20red%20fox", {"prompt": "a red fox"}),
+        ("prompt=1%2B1%3D2", {"prompt": "1+1=2"}),
+        ("prompt=1=1", {"prompt": "1=1"}),
+        ("prompt=Z%C3%BCrich", {"prompt": "Zürich"}),
+        ("prompt=Z\udcc3\udcbcrich", {"prompt": "Zürich"}),
+        ("prompt=Zürich", {"prompt": "Zürich"}),
+        ("prompt=%2541", {"prompt": "%41"}),
+        ("prompt=50%25", {"prompt": "50%"}),
+        ("prompt=a%26b%3Bc", {"prompt": "a&b;c"}),
+        ("prompt=a;b", {"prompt": "a;b"}),
+        ("prompt=what?", {"prompt": "what?"}),
+        ("prompt=%00", {"prompt": "\0"}),
+        ("prompt=+", {"prompt": " "}),
+        ("p%72ompt=fox", {"prompt": "fox"}),
+        ("&&prompt=fox&&seed=1&", {"prompt": "fox", "seed": "1"}),
+        ("", {}),
+        ("&", {}),
+    ],
+)
+def test_what_is_well_formed_is_decoded_once(
+    query: str, parameters: dict[str, str]
+) -> None:
+    """Plus is a space, an empty segment nothing, and everything is decoded once."""
+    assert read(query) == parameters
+
+
+def test_a_target_without_a_query_has_no_parameters() -> None:
+    """A path alone asks for nothing."""
+    assert read_query(asked("/api/v1/live/generate"), NAMES) == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("prompt", "prompt"),
+        ("prompt=", "prompt"),
+        ("prompt=fox&prompt=fox", "prompt"),
+        ("prompt=fox&p%72ompt=fox", "prompt"),
+        ("prompt=fox&prompt", "prompt"),
+        ("prompt=%", "prompt"),
+        ("prompt=%2", "prompt"),
+        ("prompt=%zz", "prompt"),
+        ("prompt=100%&seed=1", "prompt"),
+        ("prompt=%+41", "prompt"),
+        ("prompt=%ff", "prompt"),
+        ("prompt=%C3", "prompt"),
+        ("prompt=%C0%AF", "prompt"),
+        ("prompt=%ED%A0%80", "prompt"),
+        ("prompt=%F4%90%80%80", "prompt"),
+        ("prompt=\udcff", "prompt"),
+        ("prompt=half \ud800", "prompt"),
+        ("seed=1&seed=2", "seed"),
+        ("promt=fox", "promt"),
+        ("Prompt=fox", "Prompt"),
+        ("prompt=fox&size=1", "size"),
+        ("prompt[]=fox", "query"),
+        ("=fox", "query"),
+        ("%=fox", "query"),
+        ("%ff=fox", "query"),
+        ("%3Cscript%3E=fox", "query"),
+        ("a%0d%0ab=fox", "query"),
+        ("x" * 65 + "=fox", "query"),
+    ],
+)
+def test_what_is_not_well_formed_is_named(query: str, parameter: str) -> None:
+    """A faulty parameter is named, where its name is harmless to repeat."""
+    with pytest.raises(InvalidParameter) as refused:
+        read(query)
+
+    assert refused.value.parameter == parameter
+
+
+@given(st.dictionaries(st.sampled_from(sorted(NAMES)), TEXTS))
+@settings(deadline=None)
+def test_every_usual_encoding_means_the_same(parameters: dict[str, str]) -> None:
+    """However a client escapes a text, it is the same text."""
+    assert read(urlencode(parameters)) == parameters
+    assert read(urlencode(parameters, quote_via=quote)) == parameters
+    escaped = "&".join(
+        f"{name}=" + "".join(f"%{octet:02x}" for octet in value.encode())
+        for name, value in parameters.items()
+    )
+    assert read(escaped) == parameters
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(NAMES)), TEXTS), unique_by=lambda p: p[0])
+)
+@settings(deadline=None)
+def test_order_does_not_matter(pairs: list[tuple[str, str]]) -> None:
+    """The same parameters in another order are the same request."""
+    forwards = "&".join(f"{name}={quote_plus(value)}" for name, value in pairs)
+    backwards = "&".join(f"{name}={quote_plus(value)}" for name, value in pairs[::-1])
+
+    assert read(forwards) == read(backwards) == dict(pairs)
+
+
+@given(st.text() | st.text(alphabet="%&=+promtsed0123456789abcdefABCDEF\udcff\ud800"))
+@settings(deadline=None)
+def test_no_query_is_anything_but_read_or_refused(query: str) -> None:
+    """Whatever a client sends, it gets its parameters or one clear error."""
+    parameters: dict[str, str] = {}
+    named = "prompt"
+    try:
+        parameters = read(query)
+    except InvalidParameter as refused:
+        named = refused.parameter
+
+    assert set(parameters) <= NAMES
+    assert all(parameters.values())
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", named)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"), [("a%2Fb", "a/b"), ("a+b", "a+b"), ("%E9%9B%AA", "雪")]
+)
+def test_a_path_segment_is_decoded_without_plus(raw: str, text: str) -> None:
+    """In a path a plus is a plus."""
+    assert decode(raw, parameter="key") == text
+
+
+@pytest.mark.parametrize("text", ["0", "1", "15", "4294967295", "999"])
+def test_whole_numbers(text: str) -> None:
+    """Digits without a leading zero are a number."""
+    number = whole_number({"seed": text}, "seed", least=0, most=4_294_967_295)
+
+    assert number == int(text)
+
+
+def test_a_number_that_is_not_given() -> None:
+    """What is not said is None, which is not 0."""
+    assert whole_number({}, "seed", least=0, most=9) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "00",
+            "01",
+            "-1",
+            "-0",
+            "+1",
+            "1.0",
+            "1e3",
+            "0x1",
+            "1_000",
+            " 1",
+            "1 ",
+            "1\n",
+        ),
+        *("", "abc", "\uff11", "\u0661", "4294967296", "9" * 19, "9" * 20),
+        "9" * 5000,
+    ],
+)
+def test_what_is_no_whole_number(text: str) -> None:
+    """Signs, zeros in front, other digits and what is out of bounds are refused."""
+    with pytest.raises(InvalidParameter) as refused:
+        whole_number({"seed": text}, "seed", least=0, most=4_294_967_295)
+
+    assert refused.value.parameter == "seed"
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "said"),
+    [
+        (b"/?prompt=Z%C3%BCrich", 200, {"prompt": "Zürich"}),
+        (b"/?prompt=%FF", 400, "prompt"),
+        (b"/?prompt=a&prompt=b", 400, "prompt"),
+        (b"/?prompt=a%0D%0ASet-Cookie:+a", 200, {"prompt": "a\r\nSet-Cookie: a"}),
+    ],
+)
+async def test_what_comes_off_the_wire(
+    target: bytes, status: int, said: object
+) -> None:
+    """Bytes that the parser lets through are read as strictly as any."""
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.json_response(read_query(request, NAMES))
+
+    async with framed(web.get("/", echo)) as frame, wire(frame.port) as line:
+        answer = await line.ask(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+
+    assert answer.status == status
+    assert (answer.problem if status == 200 else answer.problem["parameter"]) == said

@@ -1,0 +1,493 @@
+"""What owners do with their entries: look, list, purge, refresh."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import (
+    CacheUnavailable,
+    NotFound,
+    ProviderFailed,
+    StillGenerating,
+    StorageUnavailable,
+)
+from app.prompt_cache.cache import Outcome
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.flight.leases import Lease
+from app.storage.storage_key import Project
+from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, a_picture, a_prompt_cache
+
+if TYPE_CHECKING:
+    from app.prompt_cache.administration import SeenEntry
+    from app.prompt_cache.cache import Answer
+    from tests.fakes import Replica, World
+
+ZOO = Project("acme", "zoo")
+FOX = PromptKey(SHOP, Parameters("a red fox"))
+
+
+async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
+    """Ask for a prompt as a patient client does."""
+    return await replica.cache.get_or_generate(key, wait_seconds=30)
+
+
+async def refresh(replica: Replica) -> SeenEntry:
+    """Refresh the lighthouse as a patient client does."""
+    return await replica.entries.refresh(SHOP, LIGHTHOUSE.hash, wait_seconds=30)
+
+
+async def listed(replica: Replica, *, by_hits: bool = False) -> list[str]:
+    """Return the prompts of the shop's list."""
+    seen, _ = await replica.entries.page(SHOP, by_hits=by_hits, after=None, limit=50)
+    return [entry.entry.parameters.prompt for entry in seen]
+
+
+async def test_an_entry_tells_what_became_of_a_prompt(replica: Replica) -> None:
+    """An entry has the names of the contract, and counts without being counted."""
+    painted = (await ask(replica)).entry
+    unseen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
+    await ask(replica)
+    seen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
+
+    assert unseen.last_accessed_at is None
+    assert seen.last_accessed_at is not None
+    assert datetime.now(UTC) - seen.last_accessed_at < timedelta(minutes=1)
+    assert seen.as_json() == {
+        "prompt_hash": LIGHTHOUSE.hash,
+        "prompt": "a lighthouse in a storm",
+        "model": "default",
+        "parameters": LIGHTHOUSE.parameters.as_json(),
+        "hits": 1,
+        "last_accessed_at": seen.last_accessed_at,
+        "created_at": painted.created_at,
+        "image_id": painted.image_id,
+        "storage_key": f"acme/shop/generated/{painted.image_id}.png",
+        "content_type": "image/png",
+        "size": len(a_picture(1)),
+        "width": 16,
+        "height": 16,
+    }
+
+
+async def test_an_entry_that_only_the_ledger_knows_is_shown(
+    world: World, replica: Replica
+) -> None:
+    """After the loss of Redis an entry is there, without its count."""
+    painted = await ask(replica)
+    world.index.lose_everything()
+
+    seen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
+
+    assert (seen.entry.image_id, seen.hits) == (painted.entry.image_id, 0)
+
+
+async def test_an_entry_that_cannot_be_read_is_managed_by_its_manifest(
+    world: World, replica: Replica
+) -> None:
+    """A damaged entry breaks no list, is shown as the ledger has it, and can go."""
+    painted = await ask(replica)
+    await ask(replica, FOX)
+    world.index.entries[LIGHTHOUSE.hash] = b"another version's"
+
+    listed, _ = await replica.entries.page(SHOP, by_hits=True, after=None, limit=9)
+    seen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert [entry.entry.prompt_hash for entry in listed] == [FOX.hash]
+    assert seen.entry.image_id == painted.entry.image_id
+    assert LIGHTHOUSE.hash not in world.index.entries
+    assert len(world.images) == 1
+
+
+async def test_entries_of_another_project_are_not_there(replica: Replica) -> None:
+    """Another project can't see, refresh or purge an entry, nor learn of it."""
+    await ask(replica)
+
+    with pytest.raises(NotFound):
+        await replica.entries.get(ZOO, LIGHTHOUSE.hash)
+    with pytest.raises(NotFound):
+        await replica.entries.refresh(ZOO, LIGHTHOUSE.hash, wait_seconds=30)
+    with pytest.raises(NotFound):
+        await replica.entries.purge(ZOO, LIGHTHOUSE.hash)
+
+    assert (await ask(replica)).outcome == Outcome.HIT
+
+
+async def test_lists_go_page_by_page(replica: Replica) -> None:
+    """A page says where the next one begins, and the last one that it is the last."""
+    for number in range(5):
+        await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
+        await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
+
+    first, place = await replica.entries.page(SHOP, by_hits=True, after=None, limit=3)
+    second, end = await replica.entries.page(SHOP, by_hits=True, after=place, limit=3)
+
+    seen = {entry.entry.parameters.prompt for entry in (*first, *second)}
+    assert seen == {f"a red fox, {number}" for number in range(5)}
+    assert (len(first), len(second), end) == (3, 2, None)
+
+
+async def test_a_purge_leaves_nothing_behind(world: World, replica: Replica) -> None:
+    """Entry, count, manifest, picture and hot bytes go; the next request pays."""
+    first = await ask(replica)
+    await ask(replica)
+
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert world.store.objects == {}
+    assert await world.index.peek([LIGHTHOUSE.hash]) == [None]
+    assert replica.pictures.at_hand(first.entry) is None
+    assert world.index.holder(LIGHTHOUSE.hash) is None
+    assert await listed(replica) == []
+    assert (await replica.statistics.read("acme/shop"))["bytes_stored"] == 0
+    with pytest.raises(NotFound):
+        await replica.entries.get(SHOP, LIGHTHOUSE.hash)
+    again = await ask(replica)
+    assert again.outcome == Outcome.MISS
+    assert (await ask(replica)).hits == 1
+    assert await listed(replica) == ["a lighthouse in a storm"]
+
+
+async def test_a_purge_on_one_replica_and_a_painting_on_another_are_listed_in_order(
+    replica: Replica, another: Replica
+) -> None:
+    """Whoever writes last about a prompt has the last word in the list, too."""
+    await ask(replica)
+    await another.entries.purge(SHOP, LIGHTHOUSE.hash)
+    emptied = await listed(replica)
+    await ask(another)
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await ask(another)
+
+    assert emptied == []
+    assert await listed(replica) == ["a lighthouse in a storm"]
+    statistics = await another.statistics.read("acme/shop")
+    assert statistics["entries"] == 1
+    assert statistics["bytes_stored"] == len(a_picture(3))
+
+
+async def test_a_purge_of_what_only_the_ledger_knows(
+    world: World, replica: Replica
+) -> None:
+    """A prompt that Redis has lost can be purged all the same."""
+    await ask(replica)
+    world.index.lose_everything()
+
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert world.store.objects == {}
+
+
+async def test_a_purge_of_a_failure_lets_it_be_tried_again(
+    world: World, replica: Replica
+) -> None:
+    """A remembered failure counts as something that was there, and goes."""
+    world.provider.script.append(ProviderFailed("It broke down."))
+    with pytest.raises(ProviderFailed):
+        await ask(replica)
+    with pytest.raises(NotFound):
+        await replica.entries.purge(ZOO, LIGHTHOUSE.hash)
+
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert (await ask(replica)).outcome == Outcome.MISS
+
+
+async def test_a_purge_of_nothing_says_so(world: World, replica: Replica) -> None:
+    """What was never painted can't be purged, and leaves no lease behind."""
+    with pytest.raises(NotFound):
+        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert world.index.holder(LIGHTHOUSE.hash) is None
+
+
+async def test_a_purge_during_a_painting_ends_at_its_bound(world: World) -> None:
+    """A painting is not interrupted: the purge is told to come back."""
+    replica = a_prompt_cache(world, purge_waits_seconds=0.02)
+    gate = world.provider.before("paint")
+    asked = asyncio.create_task(ask(replica))
+    await gate.reached()
+
+    with pytest.raises(StillGenerating):
+        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    gate.open()
+    assert (await asked).outcome == Outcome.MISS
+
+
+async def test_a_purge_waits_for_a_painting_that_ends_soon(
+    world: World, replica: Replica
+) -> None:
+    """A purge that meets a painting in time removes what it brought."""
+    gate = world.provider.before("paint")
+    asked = asyncio.create_task(ask(replica))
+    await gate.reached()
+    refused = world.index.after("hold")
+    purging = asyncio.create_task(replica.entries.purge(SHOP, LIGHTHOUSE.hash))
+    await refused.reached()
+    gate.open()
+    await asked
+    refused.open()
+
+    await purging
+
+    assert world.store.objects == {}
+
+
+async def test_a_purge_that_stalled_past_its_lease_is_told_to_be_repeated(
+    world: World, replica: Replica
+) -> None:
+    """A purge without its lease leaves a picture that is there and can be purged."""
+    painted = await ask(replica)
+    stalled = world.index.before("forget")
+    purging = asyncio.create_task(replica.entries.purge(SHOP, LIGHTHOUSE.hash))
+    await stalled.reached()
+    world.index.expire_lease(LIGHTHOUSE.hash)
+    stalled.open()
+    with pytest.raises(StillGenerating):
+        await purging
+
+    assert (await ask(replica)).entry.image_id == painted.entry.image_id
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    assert world.store.objects == {}
+
+
+async def test_a_purge_without_its_dependencies_removes_nothing(
+    world: World, replica: Replica
+) -> None:
+    """A purge that can't be whole is an outage."""
+    await ask(replica)
+    before = set(world.store.objects)
+    world.index.is_away = True
+    with pytest.raises(CacheUnavailable):
+        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    world.index.is_away, world.store.is_away = False, True
+    with pytest.raises(StorageUnavailable):
+        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    world.store.is_away = False
+    assert set(world.store.objects) == before
+    assert (await ask(replica)).outcome == Outcome.HIT
+
+
+async def test_a_refresh_replaces_the_picture_and_keeps_the_hits(
+    world: World, replica: Replica
+) -> None:
+    """The new picture is served under the same hash, and the old one is removed."""
+    old = await ask(replica)
+    await ask(replica)
+
+    seen = await refresh(replica)
+
+    assert seen.entry.image_id != old.entry.image_id
+    assert seen.hits == 1
+    assert world.images == [str(seen.entry.storage_key)]
+    assert len(world.manifests) == 1
+    answer = await ask(replica)
+    assert (answer.outcome, answer.hits) == (Outcome.HIT, 2)
+    assert await replica.cache.read(answer) == a_picture(2)
+    statistics = await replica.statistics.read("acme/shop")
+    assert (statistics["misses"], statistics["entries"]) == (2, 1)
+    assert statistics["bytes_stored"] == len(a_picture(2))
+
+
+async def test_the_old_picture_is_served_until_the_new_one_is_committed(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Nobody loses a picture to a refresh; in its last step readers wait for it."""
+    old = await ask(replica)
+    painting = world.provider.before("paint")
+    committing = world.index.before("commit")
+    refreshing = asyncio.create_task(refresh(replica))
+    await painting.reached()
+    for reader in (replica, another):
+        reader.hot_tier._pictures.clear()
+        answer = await ask(reader)
+        assert answer.entry.image_id == old.entry.image_id
+        assert await reader.cache.read(answer) == a_picture(1)
+    painting.open()
+    await committing.reached()
+    readers = [asyncio.create_task(ask(reader)) for reader in (replica, another)]
+    committing.open()
+
+    new = (await refreshing).entry
+    answers = await asyncio.gather(*readers)
+    assert {answer.entry.image_id for answer in answers} == {new.image_id}
+
+
+async def test_refreshes_that_overlap_are_one_payment(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Whoever asks for a refresh while one runs, anywhere, gets its picture."""
+    await ask(replica)
+    gate = world.provider.before("paint")
+    refreshing = [asyncio.create_task(refresh(replica)) for _ in range(3)]
+    await gate.reached()
+    followed = world.index.after("hold")
+    refreshing += [asyncio.create_task(refresh(another)) for _ in range(3)]
+    await followed.reached()
+    followed.open()
+    gate.open()
+
+    seen = await asyncio.gather(*refreshing)
+
+    assert len({entry.entry.image_id for entry in seen}) == 1
+    assert world.provider.count == 2
+    assert len(world.images) == 1
+    statistics = await replica.statistics.read("acme/shop")
+    assert statistics["bytes_stored"] == len(a_picture(2))
+
+
+async def test_a_refresh_that_fails_keeps_the_old_picture(
+    world: World, replica: Replica
+) -> None:
+    """A failed refresh is an error for its caller, and a HIT for all others."""
+    old = await ask(replica)
+    world.provider.script.append(ProviderFailed("It broke down."))
+
+    for _ in range(2):
+        with pytest.raises(ProviderFailed):
+            await refresh(replica)
+
+    assert (await ask(replica)).entry.image_id == old.entry.image_id
+    assert world.images == [str(old.entry.storage_key)]
+    assert world.provider.count == 2
+
+
+async def test_a_refresh_that_takes_too_long_goes_on(
+    world: World, replica: Replica
+) -> None:
+    """A refresh outlives its caller, who is told which generation to ask for."""
+    old = await ask(replica)
+    gate = world.provider.before("paint")
+    with pytest.raises(StillGenerating) as still:
+        await replica.entries.refresh(SHOP, LIGHTHOUSE.hash, wait_seconds=0)
+    await gate.reached()
+    gate.open()
+    await replica.entries.refreshes.drain()
+
+    seen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
+    assert seen.entry.image_id != old.entry.image_id
+    assert still.value.generation_id is not None
+
+
+async def test_a_refresh_of_nothing_says_so(world: World, replica: Replica) -> None:
+    """What was never painted can't be refreshed."""
+    with pytest.raises(NotFound):
+        await refresh(replica)
+
+    assert world.provider.count == 0
+
+
+async def test_a_refresh_of_what_is_purged_meanwhile_says_so(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """A purge that comes first wins, and nothing is painted."""
+    await ask(replica)
+    late = world.index.before("hold")
+    refreshing = asyncio.create_task(refresh(replica))
+    await late.reached()
+    await another.entries.purge(SHOP, LIGHTHOUSE.hash)
+    late.open()
+
+    with pytest.raises(NotFound):
+        await refreshing
+    assert world.provider.count == 1
+
+
+async def test_a_refresh_whose_entry_is_not_written_is_restored_from_the_ledger(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Redis goes away between manifest and entry: afterwards all see the new one.
+
+    The old entry went before the manifest was replaced, so that whoever asks
+    next restores what the ledger has, and pays nothing.
+    """
+    old = await ask(replica)
+    away = world.index.before("commit")
+    refreshing = asyncio.create_task(refresh(replica))
+    await away.reached()
+    world.index.is_away = True
+    away.open()
+    with pytest.raises(CacheUnavailable):
+        await refreshing
+    world.index.is_away = False
+    world.index.expire_lease(LIGHTHOUSE.hash)
+
+    answer = await ask(another)
+
+    assert answer.entry.image_id != old.entry.image_id
+    assert await another.cache.read(answer) == a_picture(2)
+    assert (await ask(replica)).entry.image_id == answer.entry.image_id
+    assert world.provider.count == 2
+    assert len(world.images) == 1
+
+
+async def test_a_refresh_replaces_nothing_while_redis_is_away(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Everybody sees the old picture until Redis is back, and then the new one."""
+    old = await ask(replica)
+    painting = world.provider.before("paint")
+    refreshing = asyncio.create_task(refresh(replica))
+    await painting.reached()
+    world.index.is_away = True
+    painting.open()
+    during = await ask(another)
+    world.index.is_away = False
+    seen = await refreshing
+
+    assert during.entry.image_id == old.entry.image_id
+    assert seen.entry.image_id != old.entry.image_id
+    assert (await ask(another)).entry.image_id == seen.entry.image_id
+    assert world.provider.count == 2
+
+
+async def test_a_refresh_gives_up_where_redis_stays_away(world: World) -> None:
+    """Nothing is replaced, the new picture is removed, and the error is told."""
+    replica = a_prompt_cache(world, storing_at_most=timedelta(0))
+    old = await ask(replica)
+    painting = world.provider.before("paint")
+    refreshing = asyncio.create_task(refresh(replica))
+    await painting.reached()
+    world.index.is_away = True
+    painting.open()
+    with pytest.raises(CacheUnavailable):
+        await refreshing
+    world.index.is_away = False
+
+    assert (await ask(replica)).entry.image_id == old.entry.image_id
+    assert len(world.images) == 1
+
+
+async def test_a_purge_after_an_unfinished_refresh_leaves_nothing(
+    world: World, replica: Replica
+) -> None:
+    """A purge knows the picture of the manifest, whatever became of its entry."""
+    await ask(replica)
+    world.index.fail_next("commit")
+    await refresh(replica)
+
+    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert world.store.objects == {}
+
+
+async def test_a_purge_waits_for_its_lease_without_the_news(
+    world: World, replica: Replica
+) -> None:
+    """A purge finds a lease that ran out, although nobody tells of that."""
+    await ask(replica)
+    gone = Lease(
+        world.index, LIGHTHOUSE.hash, "a replica that died", timedelta(seconds=0.05)
+    )
+    await gone.hold()
+
+    async with asyncio.timeout(SOON_SECONDS):
+        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+
+    assert world.store.objects == {}

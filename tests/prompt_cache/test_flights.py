@@ -1,0 +1,320 @@
+"""Flights and leases: who leads, who follows, and how a flight ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import ProviderFailed, ShuttingDown, StillGenerating
+from app.prompt_cache.flight.flights import Flight, Flights
+from tests.fakes import SOON_SECONDS, Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.prompt_cache.flight.leases import Lease
+    from tests.fakes import World
+
+LIGHTHOUSE = "11" * 32
+LEASE_FOR = timedelta(seconds=20)
+
+StrFlights = Flights[str]
+
+
+@pytest.fixture
+def flights(world: World) -> StrFlights:
+    """Give one replica's flights."""
+    return StrFlights(
+        index=world.index, completions=world.completions, lease_for=LEASE_FOR
+    )
+
+
+@pytest.fixture
+def others(world: World) -> StrFlights:
+    """Give another replica's."""
+    return StrFlights(
+        index=world.index, completions=world.completions, lease_for=LEASE_FOR
+    )
+
+
+class Work:
+    """A leader's work: counts, waits at its gate, and commits."""
+
+    def __init__(self, world: World, comes_to: str | Exception = "a picture") -> None:
+        self.gate = Gate()
+        self.count = 0
+        self._world = world
+        self._comes_to = comes_to
+
+    async def __call__(self, flight: Flight[str], lease: Lease) -> str:
+        """Paint."""
+        self.count += 1
+        flight.announce()
+        await self.gate.passed()
+        if isinstance(self._comes_to, Exception):
+            raise self._comes_to
+        await self._world.index.commit(LIGHTHOUSE, lease.token, b"{}")
+        return self._comes_to
+
+
+async def join(
+    world: World, flights: StrFlights, work: Work, wait_seconds: float = 30
+) -> tuple[Flight[str], str | None]:
+    """Join the flight of the lighthouse."""
+
+    async def acquire(token: str) -> object:
+        return await world.index.acquire(LIGHTHOUSE, token, LEASE_FOR)
+
+    return await flights.join(LIGHTHOUSE, work, acquire, wait_seconds=wait_seconds)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop turn until *condition* holds."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while not condition():  # noqa: ASYNC110 - flights have no event for tests
+            await asyncio.sleep(0)
+
+
+async def test_all_who_join_share_one_flight(world: World, flights: StrFlights) -> None:
+    """The work runs once, and everyone gets what it came to."""
+    work = Work(world)
+    joined = [asyncio.create_task(join(world, flights, work)) for _ in range(20)]
+    await work.gate.reached()
+    assert flights.in_flight == 1
+    work.gate.open()
+
+    landed = await asyncio.gather(*joined)
+
+    assert {result for _, result in landed} == {"a picture"}
+    assert len({flight.generation_id for flight, _ in landed}) == 1
+    assert (work.count, flights.in_flight) == (1, 0)
+
+
+async def test_a_flight_that_has_landed_is_not_joined(
+    world: World, flights: StrFlights
+) -> None:
+    """Whoever asks when the result is there starts anew, and finds it painted.
+
+    The interleaving of `Flights._land`: the key is forgotten in the step
+    of the loop that sets the result, before any waiter of A has woken.
+    """
+    work = Work(world)
+    first = asyncio.create_task(join(world, flights, work))
+    await work.gate.reached()
+    landed = flights._flights[LIGHTHOUSE].landed
+    seen: list[int] = []
+    landed.add_done_callback(lambda _: seen.append(flights.in_flight))
+    work.gate.open()
+    flight, result = await first
+    another, nothing = await join(world, flights, work)
+
+    assert seen == [0]
+    assert result == "a picture"
+    assert nothing is None
+    assert another is not flight
+    assert work.count == 1
+
+
+async def test_errors_are_shared_and_the_next_flight_is_free(
+    world: World, flights: StrFlights
+) -> None:
+    """Everyone who waits gets the error; the lease is free for the next one."""
+    work = Work(world, ProviderFailed("It broke down."))
+    joined = [asyncio.create_task(join(world, flights, work)) for _ in range(3)]
+    await work.gate.reached()
+    work.gate.open()
+
+    ended = await asyncio.gather(*joined, return_exceptions=True)
+
+    assert [type(error) for error in ended] == [ProviderFailed] * 3
+    assert world.index.holder(LIGHTHOUSE) is None
+    assert flights.in_flight == 0
+
+
+async def test_a_crash_in_the_work_leaves_no_key_stuck(
+    world: World, flights: StrFlights, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong in a flight, its waiters hear of it and it is over."""
+    work = Work(world, ZeroDivisionError())
+    work.gate.open()
+
+    with pytest.raises(ZeroDivisionError):
+        await join(world, flights, work)
+
+    assert flights.in_flight == 0
+    assert world.index.holder(LIGHTHOUSE) is None
+    assert "flight crashed" in caplog.messages
+
+
+async def test_a_flight_that_leads_outlives_its_waiters(
+    world: World, flights: StrFlights
+) -> None:
+    """Work that has begun is finished, whoever still wants it."""
+    work = Work(world)
+    joined = asyncio.create_task(join(world, flights, work))
+    await work.gate.reached()
+    joined.cancel()
+    await asyncio.wait([joined])
+    work.gate.open()
+    await flights.drain()
+
+    assert LIGHTHOUSE in world.index.entries
+
+
+async def test_a_flight_that_follows_ends_with_its_last_waiter(
+    world: World, flights: StrFlights, others: StrFlights
+) -> None:
+    """Nobody takes over for nobody: without waiters a follower lets the prompt be."""
+    work, taken_over = Work(world, ProviderFailed("It broke down.")), Work(world)
+    leading = asyncio.create_task(join(world, flights, work))
+    await work.gate.reached()
+    following = asyncio.create_task(join(world, others, taken_over))
+    await until(lambda: others.in_flight == 1)
+    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    following.cancel()
+    await asyncio.wait([following])
+    work.gate.open()
+    with pytest.raises(ProviderFailed):
+        await leading
+    await others.drain()
+
+    assert taken_over.count == 0
+    assert world.index.holder(LIGHTHOUSE) is None
+
+
+async def test_a_follower_whose_last_waiter_leaves_as_it_gets_the_lease(
+    world: World, flights: StrFlights, others: StrFlights
+) -> None:
+    """The lease that a follower gets for nobody is given back at once."""
+    work, taken_over = Work(world, ProviderFailed("It broke down.")), Work(world)
+    leading = asyncio.create_task(join(world, flights, work))
+    await work.gate.reached()
+    following = asyncio.create_task(join(world, others, taken_over))
+    await until(lambda: others.in_flight == 1)
+    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    granted = world.index.after("acquire")
+    work.gate.open()
+    with pytest.raises(ProviderFailed):
+        await leading
+    await granted.reached()
+    assert world.index.holder(LIGHTHOUSE) is not None
+    following.cancel()
+    await asyncio.wait([following])
+    granted.open()
+    await others.drain()
+
+    assert taken_over.count == 0
+    assert world.index.holder(LIGHTHOUSE) is None
+
+
+async def test_a_follower_takes_over_from_a_leader_that_gave_up(
+    world: World, flights: StrFlights, others: StrFlights
+) -> None:
+    """Callers of a replica that is shut down are told; others' are served."""
+    work, taken_over = Work(world), Work(world)
+    leading = asyncio.create_task(join(world, flights, work))
+    await work.gate.reached()
+    following = asyncio.create_task(join(world, others, taken_over))
+    await until(lambda: others.in_flight == 1)
+    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    await flights.give_up()
+    taken_over.gate.open()
+
+    with pytest.raises(ShuttingDown):
+        await leading
+    assert (await following)[1] == "a picture"
+    assert taken_over.count == 1
+
+
+async def test_a_leader_that_died_is_followed_by_the_next(
+    world: World, flights: StrFlights, others: StrFlights
+) -> None:
+    """A lease that ran out is taken by a follower, which tells its own id then."""
+    work, taken_over = Work(world), Work(world)
+    leading = asyncio.create_task(join(world, flights, work))
+    await work.gate.reached()
+    following = asyncio.create_task(join(world, others, taken_over))
+    await until(lambda: others.in_flight == 1)
+    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    flight = others._flights[LIGHTHOUSE]
+    followed = flight.leader_id
+    world.index.expire_lease(LIGHTHOUSE)
+    await taken_over.gate.reached()
+
+    assert followed == flights._flights[LIGHTHOUSE].generation_id
+    assert flight.leader_id == flight.generation_id
+    taken_over.gate.open()
+    assert (await following)[1] == "a picture"
+    work.gate.open()
+    await leading
+
+
+async def test_a_wait_is_bounded(world: World, flights: StrFlights) -> None:
+    """Whoever waits too long is told the generation, and the flight goes on."""
+    work = Work(world)
+
+    with pytest.raises(StillGenerating) as still:
+        await join(world, flights, work, wait_seconds=0.01)
+
+    (flight,) = flights._flights.values()
+    assert still.value.generation_id == flight.generation_id
+    work.gate.open()
+    await flights.drain()
+
+
+async def test_giving_up_in_the_first_step_of_a_flight(
+    world: World, flights: StrFlights
+) -> None:
+    """A flight that has not begun when the replica gives up ends like any other."""
+    joined = asyncio.create_task(join(world, flights, Work(world)))
+    await until(lambda: flights.in_flight == 1)
+
+    await flights.give_up()
+
+    with pytest.raises(ShuttingDown):
+        await joined
+    assert flights.in_flight == 0
+
+
+async def test_giving_up_while_the_lease_is_asked_for(
+    world: World, flights: StrFlights
+) -> None:
+    """A lease whose reply was still on its way is released, too."""
+    granted = world.index.after("acquire")
+    joined = asyncio.create_task(join(world, flights, Work(world)))
+    await granted.reached()
+    assert world.index.holder(LIGHTHOUSE) is not None
+
+    await flights.give_up()
+
+    with pytest.raises(ShuttingDown):
+        await joined
+    assert world.index.holder(LIGHTHOUSE) is None
+
+
+async def test_giving_up_twice(world: World, flights: StrFlights) -> None:
+    """A flight that is cut off while it releases its lease lands all the same."""
+    granted, releasing = world.index.after("acquire"), world.index.before("release")
+    joined = asyncio.create_task(join(world, flights, Work(world)))
+    await granted.reached()
+    giving_up = asyncio.create_task(flights.give_up())
+    await releasing.reached()
+
+    await flights.give_up()
+
+    with pytest.raises(ShuttingDown):
+        await joined
+    assert flights.in_flight == 0
+    releasing.open()
+    await giving_up
+
+
+async def test_giving_up_with_nothing_in_flight(flights: StrFlights) -> None:
+    """A replica without flights ends at once, and stays closed."""
+    await flights.give_up()
+    await flights.drain()
+
+    assert flights.in_flight == 0

@@ -1,0 +1,157 @@
+"""A lease that is held: renewed while a painting runs, regained after a stall."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.prompt_cache.flight.leases import Lease
+from app.storage.ports.prompt_index import Following, Leading
+from tests.fakes import SOON_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fakes import World
+
+LIGHTHOUSE = "11" * 32
+OURS, THEIRS = "ours", "theirs"
+
+# Renewed after 3 ms, so that nothing has to be waited for in a test.
+SHORT = timedelta(milliseconds=9)
+LONG = timedelta(seconds=20)
+
+
+def a_lease(world: World, token: str = OURS, lease_for: timedelta = LONG) -> Lease:
+    """Return a lease of the lighthouse."""
+    return Lease(world.index, LIGHTHOUSE, token, lease_for)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Look every now and then until *condition* holds: renewals take their time."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while not condition():  # noqa: ASYNC110 - a renewal tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def test_a_lease_is_renewed_while_it_is_kept(world: World) -> None:
+    """A painting that takes longer than its lease keeps it."""
+    lease = a_lease(world, lease_for=SHORT)
+    await lease.hold()
+    async with lease.kept():
+        await until(lambda: world.index.calls["hold"] >= 6)
+
+        assert world.index.holder(LIGHTHOUSE) == OURS
+
+
+async def test_nothing_is_renewed_after_it_was_kept(world: World) -> None:
+    """A lease that is not kept any more runs out."""
+    lease = a_lease(world, lease_for=SHORT)
+    async with lease.kept():
+        await until(lambda: world.index.calls["hold"] >= 1)
+    count = world.index.calls["hold"]
+
+    await until(lambda: world.index.holder(LIGHTHOUSE) is None)
+
+    assert world.index.calls["hold"] == count
+
+
+async def test_a_failed_renewal_is_repeated(world: World) -> None:
+    """A moment without Redis costs no lease."""
+    lease = a_lease(world, lease_for=SHORT)
+    world.index.fail_next("hold", 2)
+    async with lease.kept():
+        await until(lambda: world.index.holder(LIGHTHOUSE) == OURS)
+
+    assert world.index.calls["hold"] >= 3
+
+
+async def test_another_holder_is_left_alone(world: World) -> None:
+    """A renewal takes nobody's lease away, and takes a vacant one again."""
+    theirs = a_lease(world, THEIRS)
+    await theirs.hold()
+    async with a_lease(world, lease_for=SHORT).kept():
+        await until(lambda: world.index.calls["hold"] >= 4)
+        assert world.index.holder(LIGHTHOUSE) == THEIRS
+        await theirs.release()
+
+        await until(lambda: world.index.holder(LIGHTHOUSE) == OURS)
+
+
+async def test_a_renewal_is_not_overtaken_by_the_release(world: World) -> None:
+    """The interleaving of `Lease.kept`: a renewal on its way ends before the release.
+
+    Otherwise it would find the lease vacant, and take it for nobody.
+    """
+    lease = a_lease(world, lease_for=SHORT)
+
+    async def work() -> None:
+        """Keep the lease until a renewal is on its way, then release it."""
+        async with lease.kept():
+            await renewal.reached()
+        await lease.release()
+
+    renewal = world.index.before("hold")
+    working = asyncio.create_task(work())
+    await renewal.reached()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not working.done()
+    renewal.open()
+    await working
+
+    assert world.index.holder(LIGHTHOUSE) is None
+
+
+async def test_a_vacant_lease_is_regained(world: World) -> None:
+    """A leader that stalled takes its lease again where nobody else did."""
+    lease = a_lease(world)
+    await lease.hold()
+    world.index.expire_lease(LIGHTHOUSE)
+
+    assert await lease.regain(world.completions, 30)
+    assert world.index.holder(LIGHTHOUSE) == OURS
+
+
+async def test_a_lease_is_regained_when_its_holder_lets_go(world: World) -> None:
+    """A late leader waits for its turn and hears when it comes."""
+    theirs = a_lease(world, THEIRS)
+    await theirs.hold()
+    refused = world.index.after("hold")
+    regaining = asyncio.create_task(a_lease(world).regain(world.completions, 30))
+    await refused.reached()
+    await theirs.release()
+    refused.open()
+
+    assert await regaining
+
+
+async def test_waiting_for_a_lease_has_an_end(world: World) -> None:
+    """A lease that stays another's is not waited for without end."""
+    await a_lease(world, THEIRS).hold()
+
+    assert not await a_lease(world).regain(world.completions, -1)
+
+
+async def test_without_redis_the_ledger_alone_decides(world: World) -> None:
+    """Nobody can say who holds a lease while Redis is away: it counts as ours."""
+    world.index.is_away = True
+
+    assert await a_lease(world).regain(world.completions, 30)
+
+
+async def test_releasing_without_redis_is_no_error(world: World) -> None:
+    """A lease that can't be released runs out by itself."""
+    lease = a_lease(world)
+    await lease.hold()
+    world.index.is_away = True
+    await lease.release()
+
+    assert world.index.holder(LIGHTHOUSE) == OURS
+
+
+async def test_holding_says_whose_it_is(world: World) -> None:
+    """Whoever can't have the lease learns who has it."""
+    assert await a_lease(world).hold() == Leading()
+    assert await a_lease(world, THEIRS).hold() == Following(OURS)

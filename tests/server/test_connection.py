@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from aiohttp import web
+
+from app.server import listener
+from app.server.connection import MAX_FIELDS, MAX_TARGET_BYTES
+from tests.server.frame import Answer, framed, get, wire
+
+
+async def hello(request: web.Request) -> web.Response:
+    """Answer with the length of the target."""
+    return web.json_response(len(request.raw_path))
+
+
+async def upload(request: web.Request) -> web.Response:
+    """Answer with the length of the body."""
+    return web.json_response(len(await request.read()))
+
+
+ROUTES = (web.get("/{name}", hello), web.post("/{name}", upload))
+
+SECRET = "a-lighthouse-in-a-storm"
+
+MALFORMED = {
+    "no HTTP at all": f"{SECRET}\r\n\r\n".encode(),
+    "an unknown method": f"PAINT /{SECRET} HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+    "a TLS greeting": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "a space in the target": f"GET /{SECRET} x HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+    "another version": f"GET /{SECRET} HTTP/9.9\r\nHost: a\r\n\r\n".encode(),
+    "a header without a colon": get("/a", SECRET),
+    "a space before the colon": get("/a", f"X-Y : {SECRET}"),
+    "a control character": get("/a", f"X-Y: {SECRET}\x01"),
+    "no host": b"GET /a HTTP/1.1\r\n\r\n",
+    "two hosts": get("/a", "Host: b"),
+    "two lengths": get("/a", "Content-Length: 1", "Content-Length: 2"),
+    "a length that is no number": get("/a", "Content-Length: x", method="POST"),
+    "length and chunks": get(
+        "/a", "Content-Length: 5", "Transfer-Encoding: chunked", method="POST"
+    ),
+    "an unknown coding": get("/a", "Transfer-Encoding: storm", method="POST"),
+    "a huge header": get("/a", f"X-Y: {SECRET * 1000}"),
+    "many headers": get("/a", *[f"X-{n}: {n}" for n in range(MAX_FIELDS + 1)]),
+    "a target of another scheme": f"GET {SECRET} HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+}
+
+
+def assert_is_refusal(answer: Answer, status: int, code: str) -> None:
+    """Check what every refusal of the parser has."""
+    assert (answer.status, answer.problem["code"]) == (status, code)
+    assert answer.problem["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["server"] == "paintonce"
+    assert answer.headers["x-request-id"] == answer.problem["request_id"]
+    assert answer.headers["connection"] == "close"
+    assert SECRET.encode() not in answer.body
+
+
+@pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED.keys())
+async def test_what_is_not_http_is_a_problem(
+    request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refused request gets a whole answer, quoted nowhere, and is counted."""
+    caplog.set_level("DEBUG")
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        assert_is_refusal(await line.ask(request_bytes), 400, "malformed_request")
+        assert await line.is_closed()
+        labels = {"route": "unmatched", "method": "other", "status": "400"}
+        assert frame.count("paintonce_requests_total", **labels) == 1
+    assert SECRET not in caplog.text
+
+
+async def test_a_target_may_be_as_long_as_promised() -> None:
+    """65,536 bytes of prompt and address are read, in one piece or in many."""
+    target = "/" + "a" * (MAX_TARGET_BYTES - 1)
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        assert (await line.ask(get(target))).problem == MAX_TARGET_BYTES
+
+        request = get(target)
+        for at in range(0, len(request), 10_000):
+            await line.send(request[at : at + 10_000])
+        assert (await line.answer()).problem == MAX_TARGET_BYTES
+
+
+@pytest.mark.parametrize("beyond", [1, 2_000_000])
+async def test_a_longer_target_is_refused(beyond: int) -> None:
+    """The refusal arrives although the client is still sending."""
+    target = "/" + "a" * (MAX_TARGET_BYTES - 1 + beyond)
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        answer = await line.ask(get(target))
+
+        assert_is_refusal(answer, 414, "uri_too_long")
+        assert await line.is_closed()
+
+
+async def test_a_body_that_breaks_off_in_nonsense_is_refused_at_once() -> None:
+    """Nobody waits for the rest of a body that can't have one."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(get("/a", "Transfer-Encoding: chunked", method="POST"))
+        await line.send(b"5\r\nstorm\r\n")
+        # The handler reads before the nonsense comes: it has answered a probe
+        # on another connection by then.
+        async with wire(frame.port) as other:
+            await other.ask(get("/a"))
+        await line.send(b"nonsense\r\n")
+        async with asyncio.timeout(5):
+            answer = await line.answer()
+
+        assert_is_refusal(answer, 400, "malformed_request")
+        assert await line.is_closed()
+
+
+async def test_a_connection_lives_on_after_ordinary_errors() -> None:
+    """Pipelined requests are answered in order, errors among them."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(
+            get("/a") + get("/no/where") + get("/bcd") + get("/e", method="PUT")
+        )
+        answers = [await line.answer() for _ in range(4)]
+
+        assert [answer.status for answer in answers] == [200, 404, 200, 405]
+        assert [answers[0].body, answers[2].body] == [b"2", b"4"]
+        assert (await line.ask(get("/f"))).status == 200
+
+
+async def test_nonsense_after_a_request_does_not_touch_its_answer() -> None:
+    """What was asked properly is answered; what follows is refused."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        first = await line.ask(get("/a"))
+        refused = await line.ask(b"storm\r\n\r\n")
+
+        assert first.status == 200
+        assert_is_refusal(refused, 400, "malformed_request")
+
+
+async def test_a_compressed_body_is_not_inflated() -> None:
+    """A small request never becomes a large one in memory."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        request = get(
+            "/a", "Content-Encoding: gzip", "Content-Length: 5", method="POST"
+        )
+
+        assert (await line.ask(request + b"storm")).body == b"5"
+
+
+async def test_row_19_a_head_that_drips_is_cut_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A byte now and then does not buy a connection more time."""
+    monkeypatch.setattr(listener, "KEEPALIVE_SECONDS", 0.5)
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(b"GET /a HTTP/1.1\r\nX-Slow: ")
+
+        async def drip() -> None:
+            with suppress(ConnectionError):
+                while True:
+                    await line.send(b"a")
+                    await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        try:
+            async with asyncio.timeout(5):
+                assert await line.reader.read(1) in {b"", b"H"}
+        finally:
+            dripping.cancel()
+            await asyncio.wait([dripping])

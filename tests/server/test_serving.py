@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.server.serving import CannotListen, PortInUse, bind
+from tests.server.frame import get, wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ROOT = Path(__file__).parents[2]
+PICTURE = b"a lighthouse in a storm" * 1000
+
+# A quarter of it is how long the listener stays.
+GRACE_SECONDS = 2.0
+
+
+class Child:
+    """A serving process and what it has logged."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.port = 0
+        self.events: list[str] = []
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def logged(self, event: str) -> None:
+        """Return when the process has logged *event*."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            while event not in self.events:
+                line = await self.process.stderr.readline()
+                assert line, f"ended before {event}: {self.events}"
+                record = json.loads(line)
+                self.events.append(record["event"])
+                self.port = record.get("port", self.port)
+
+    async def ended(self) -> int:
+        """Return the exit status, with all events read."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            rest = await self.process.stderr.read()
+            self.events += [json.loads(line)["event"] for line in rest.splitlines()]
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def child(
+    grace_seconds: float = GRACE_SECONDS, mode: str = "willing", port: int = 0
+) -> AsyncIterator[Child]:
+    """Start a process that serves, and see that it ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.server.drained_app",
+        str(port),
+        str(grace_seconds),
+        mode,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Child(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def now() -> float:
+    """Return the time of the event loop."""
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_replica_goes_after_the_notice(number: int) -> None:
+    """Nothing is waited for but the time that balancers need; exit status 0."""
+    async with child() as replica:
+        await replica.logged("listening")
+        began = now()
+        replica.signal(number)
+
+        assert await replica.ended() == 0
+        assert GRACE_SECONDS / 4 <= now() - began < GRACE_SECONDS
+    events = ["draining", "told", "listener closed", "closed", "stopped"]
+    assert [event for event in replica.events if event in events] == events
+
+
+async def test_the_listener_serves_everything_during_the_notice() -> None:
+    """New connections are answered until the balancer has noticed, then refused."""
+    async with child(grace_seconds=4) as replica:
+        await replica.logged("listening")
+        async with wire(replica.port) as idle:
+            assert "connection" not in (await idle.ask(get("/"))).headers
+            replica.signal(signal.SIGTERM)
+            await replica.logged("told")
+
+            async with wire(replica.port) as new:
+                answer = await new.ask(get("/"))
+                assert (answer.status, answer.headers["connection"]) == (200, "close")
+                assert await new.is_closed()
+            answer = await idle.ask(get("/"))
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+        await replica.logged("listener closed")
+        with pytest.raises(ConnectionRefusedError):
+            async with wire(replica.port):
+                pass
+        assert await replica.ended() == 0
+
+
+async def test_requests_in_flight_finish() -> None:
+    """A request that was accepted is answered whole, also one on a held connection."""
+    async with child(grace_seconds=8) as replica:
+        await replica.logged("listening")
+        async with (
+            wire(replica.port) as held,
+            wire(replica.port) as upload,
+            wire(replica.port) as other,
+        ):
+            await held.send(get("/held"))
+            await replica.logged("held")
+            await upload.send(get("/upload", "Content-Length: 10", method="POST"))
+            await replica.logged("uploading")
+            replica.signal(signal.SIGTERM)
+            await replica.logged("listener closed")
+
+            await upload.send(b"0123456789")
+            uploaded = await upload.answer()
+            released = await other.ask(get("/release", method="POST"))
+            painted = await held.answer()
+
+        assert (uploaded.body, released.status) == (b"10", 200)
+        assert painted.body == PICTURE
+        assert await replica.ended() == 0
+        assert "giving up" not in replica.events
+
+
+async def test_a_running_generation_has_the_rest_of_the_grace() -> None:
+    """A painting that nobody waits for any more is finished and kept."""
+    async with child(grace_seconds=8) as replica:
+        await replica.logged("listening")
+        async with wire(replica.port) as line, wire(replica.port) as held:
+            await line.ask(get("/paint", method="POST"))
+            await held.send(get("/held"))
+            await replica.logged("held")
+            replica.signal(signal.SIGTERM)
+            await replica.logged("listener closed")
+            await line.ask(get("/release", method="POST"))
+            await held.answer()
+
+        assert await replica.ended() == 0
+    assert replica.events.index("painted") < replica.events.index("closed")
+    assert "giving up" not in replica.events
+
+
+@pytest.mark.parametrize("mode", ["willing", "stubborn"])
+async def test_what_is_left_at_the_end_is_given_up(mode: str) -> None:
+    """Waiters are told so, and the process ends in time whatever hangs."""
+    async with child(mode=mode) as replica:
+        await replica.logged("listening")
+        async with wire(replica.port) as held:
+            await held.send(get("/held"))
+            await replica.logged("held")
+            began = now()
+            replica.signal(signal.SIGTERM)
+            answer = await held.answer()
+            assert now() - began >= GRACE_SECONDS
+
+        assert (answer.status, answer.problem["code"]) == (503, "shutting_down")
+        assert answer.headers["retry-after"] == "1"
+        assert await replica.ended() == 0
+        assert now() - began < GRACE_SECONDS + 1
+        assert "work given up" in replica.events
+
+
+async def test_a_grace_of_nothing_ends_at_once() -> None:
+    """Whoever gives no time gets an orderly end without any."""
+    async with child(grace_seconds=0) as replica:
+        await replica.logged("listening")
+        began = now()
+        replica.signal(signal.SIGTERM)
+
+        assert await replica.ended() == 0
+        assert now() - began < 1
+
+
+async def test_a_second_sigterm_changes_nothing() -> None:
+    """A supervisor that repeats itself does not shorten the drain."""
+    async with child(grace_seconds=8) as replica:
+        await replica.logged("listening")
+        async with wire(replica.port) as held, wire(replica.port) as other:
+            await held.send(get("/held"))
+            await replica.logged("held")
+            for event in ("told", "listener closed"):
+                replica.signal(signal.SIGTERM)
+                await replica.logged(event)
+            replica.signal(signal.SIGTERM)
+            await other.ask(get("/release", method="POST"))
+            painted = await held.answer()
+
+        assert painted.body == PICTURE
+        assert await replica.ended() == 0
+        assert replica.events.count("told") == 1
+
+
+async def test_a_second_sigint_ends_it_now() -> None:
+    """Whoever presses Ctrl-C twice does not wait for the grace."""
+    async with child(grace_seconds=60) as replica:
+        await replica.logged("listening")
+        async with wire(replica.port) as held:
+            await held.send(get("/held"))
+            await replica.logged("held")
+            replica.signal(signal.SIGINT)
+            await replica.logged("told")
+            began = now()
+            replica.signal(signal.SIGINT)
+
+            assert await replica.ended() == 130
+            assert now() - began < 2
+    assert "closed" in replica.events
+
+
+async def test_a_signal_before_the_start_is_over_ends_it() -> None:
+    """A replica that is still opening its services goes when it is told to."""
+    async with child(grace_seconds=60, mode="starting") as replica:
+        await replica.logged("opening")
+        replica.signal(signal.SIGTERM)
+
+        assert await replica.ended() == 0
+    assert "listening" not in replica.events
+
+
+async def test_a_port_in_use_is_one_line_and_nothing_is_started() -> None:
+    """The operator reads which port it is, before any service is opened."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with child(port=port) as replica:
+            assert replica.process.stderr is not None
+            said = (await replica.process.stderr.read()).decode()
+            assert await replica.process.wait() == 1
+
+    assert said == f"Port {port} on 127.0.0.1 is in use.\n"
+
+
+def test_a_port_is_taken_on_every_address_of_a_host() -> None:
+    """A free port is chosen once, and is refused to the next who asks."""
+    sockets = bind("localhost", 0)
+    try:
+        ports = {one.getsockname()[1] for one in sockets}
+        assert len(ports) == 1
+        for one in sockets:
+            one.listen()
+        with pytest.raises(PortInUse):
+            bind("localhost", ports.pop())
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "storm" * 20])
+def test_an_address_that_is_not_ours_is_said_plainly(host: str) -> None:
+    """A wrong HOST is a sentence and not a trace."""
+    with pytest.raises(CannotListen, match=host) as told:
+        bind(host, 0)
+
+    assert not isinstance(told.value, PortInUse)

@@ -1,0 +1,101 @@
+"""Who asks for the same thing at the same time is served by one call."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.errors import StorageUnavailable
+from app.single_flight import SingleFlight
+from tests.fakes import Gate
+
+
+class Calls:
+    """A call that waits at a gate, counts, and comes to what a test says."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.shared: SingleFlight[str, int] = SingleFlight()
+        self.gates: list[Gate] = []
+        self._error = error
+
+    async def ask(self, key: str = "lighthouse") -> int:
+        """Ask for *key*, together with whoever else does."""
+        return await self.shared.share(key, self._call)
+
+    async def _call(self) -> int:
+        gate = Gate()
+        self.gates.append(gate)
+        number = len(self.gates)
+        await gate.passed()
+        if self._error is not None:
+            raise self._error
+        return number
+
+    async def callers(self, count: int) -> list[asyncio.Task[int]]:
+        """Start so many callers, and return when they all wait."""
+        tasks = [asyncio.create_task(self.ask()) for _ in range(count)]
+        await asyncio.sleep(0)
+        await self.gates[0].reached()
+        return tasks
+
+
+async def test_all_who_ask_meanwhile_get_one_result() -> None:
+    """Ten callers are one call; who asks after it has ended makes another."""
+    calls = Calls()
+    asking = await calls.callers(10)
+    calls.gates[0].open()
+    assert await asyncio.gather(*asking) == [1] * 10
+
+    again = asyncio.create_task(calls.ask())
+    await asyncio.sleep(0)
+    calls.gates[1].open()
+    assert await again == 2
+
+
+async def test_other_keys_are_other_calls() -> None:
+    """Nobody is answered with what somebody else asked for."""
+    calls = Calls()
+    lighthouse, gull = (asyncio.create_task(calls.ask(key)) for key in ("a", "b"))
+    await asyncio.sleep(0)
+    for gate in calls.gates:
+        gate.open()
+
+    assert (await lighthouse, await gull) == (1, 2)
+
+
+async def test_all_who_share_a_call_share_its_error() -> None:
+    """A store that is away is asked once, and not by each in turn."""
+    calls = Calls(StorageUnavailable("It is away, says the test."))
+    asking = await calls.callers(3)
+    calls.gates[0].open()
+
+    ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(end) for end in ends] == [StorageUnavailable] * 3
+    assert len(calls.gates) == 1
+
+
+async def test_a_caller_that_goes_away_takes_nobody_with_it() -> None:
+    """Where the one who was calling leaves, one of the others calls for the rest."""
+    calls = Calls()
+    first, *others = await calls.callers(3)
+    first.cancel()
+    await asyncio.wait([first])
+    await asyncio.sleep(0)
+    await calls.gates[1].reached()
+    calls.gates[1].open()
+
+    assert first.cancelled()
+    assert await asyncio.gather(*others) == [2, 2]
+
+
+async def test_one_who_waits_may_leave() -> None:
+    """Cancelling one who only waits changes nothing for the others."""
+    calls = Calls()
+    first, second, third = await calls.callers(3)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    calls.gates[0].open()
+
+    assert (await first, await third) == (1, 1)
