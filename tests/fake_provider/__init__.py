@@ -1,18 +1,23 @@
-"""A provider in the OpenAI dialect that tests tell how to behave.
+"""A provider that speaks five vendors' dialects and does as tests tell it.
 
 It runs on a test's own loop (`FakeProvider` and `serve`) or as a process of
 its own (`python -m tests.fake_provider --port 0`), steered over HTTP:
 
-- `POST /_behaviour` `{"mode": ..., "prompt"?: ..., more fields of Behaviour}`
+- `POST /_behaviour` `{"mode": ..., "prompt"?, "dialect"?, more of Behaviour}`
 - `GET /_calls` `{"prompts": {prompt: n}, "calls": [...]}` in the order of arrival
-- `GET /_held?n=1`, `GET /_aborted?n=1`: answers once n calls stand at the
-  barrier, or have been cut by their client; 408 after `timeout` seconds (10)
+- `GET /_jobs`: the jobs of vendors that paint in the background
+- `GET /_held?n=1`, `/_aborted?n=1`, `/_cancelled?n=1`: answers once n calls or
+  jobs stand at the barrier, or have been cut by their client, or cancelled; 408
+  after `timeout` seconds (10)
 - `POST /_release` `{"prompt"?: ...}`: lets what stands at the barrier go on
 - `POST /_reset`: forgets everything
+
+A model whose id has a mode in it (`fake/moderation`) is answered in that mode.
 """
 
 from tests.fake_provider.behaviour import Behaviour
-from tests.fake_provider.provider import Call, FakeProvider
+from tests.fake_provider.provider import FakeProvider
+from tests.fake_provider.records import Call, Job
 from tests.fake_provider.server import serve
 
-__all__ = ["Behaviour", "Call", "FakeProvider", "serve"]
+__all__ = ["Behaviour", "Call", "FakeProvider", "Job", "serve"]

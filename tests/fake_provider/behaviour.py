@@ -8,12 +8,17 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """One way to answer, from `DOCUMENTS` or `FAULTS`.
+    """One way to answer: *mode* is a name in a dialect's `modes`.
 
     *delay_seconds* pass first, then *hold* waits for a release (mode `hold`
-    is `ok` with it). After *times* calls the provider is `ok` again; None
-    means for ever. *headers* are added to an error's answer; *status* is that
-    of mode `error`. *picture_bytes* pads the file.
+    is `ok` with it); a job is submitted at once, and held afterwards. After
+    *times* calls the provider is `ok` again; None means for ever. *headers*
+    are added to an error's answer; *status* and *body* are those of mode
+    `error`. *picture_bytes* pads the file.
+
+    A job is done after *polls* polls. The first ones are spoiled by the modes
+    in *faults*, one each. Results that are pointed to lie at *results_at*, an
+    origin; None is the provider's own.
     """
 
     mode: str = "ok"
@@ -26,6 +31,9 @@ class Behaviour:
     media_type: str = "image/png"
     picture_bytes: int = 0
     picture_size: tuple[int, int] = (96, 64)
+    polls: int = 1
+    faults: tuple[str, ...] = ()
+    results_at: str | None = None
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> Self:

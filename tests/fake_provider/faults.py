@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from tests.fake_provider.answers import Mode
     from tests.fake_provider.behaviour import Behaviour
-    from tests.fake_provider.documents import Mode
-    from tests.fake_provider.provider import Call
+    from tests.fake_provider.records import Call
 
 _ENDLESS_BYTES = 1 << 31
 

@@ -7,86 +7,74 @@ import dataclasses
 import itertools
 import json
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from aiohttp import web
 
 from tests.fake_provider.behaviour import Behaviour
-from tests.fake_provider.documents import DOCUMENTS
-from tests.fake_provider.faults import FAULTS
+from tests.fake_provider.dialects import DIALECTS
+from tests.fake_provider.records import Call, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODES = DOCUMENTS | FAULTS
+    from tests.fake_provider.dialects.dialect import Dialect
 
-
-@dataclass(slots=True)
-class Call:
-    """One request, as it came in; times are of the wall clock."""
-
-    number: int
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: dict[str, Any] = field(default_factory=dict)
-    files: list[dict[str, Any]] = field(default_factory=list)
-    mode: str = "ok"
-    started_at: float = field(default_factory=time.time)
-    ended_at: float | None = None
-    aborted: bool = False
-    picture: bytes = b""
-
-    @property
-    def prompt(self) -> str:
-        """The prompt, empty for requests that have none."""
-        return str(self.body.get("prompt", ""))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what `GET /_calls` tells about it."""
-        document = dataclasses.asdict(self)
-        document.pop("picture")
-        for file in document["files"]:
-            file["size"] = len(file.pop("data"))
-        return document | {"prompt": self.prompt}
+MODES = {mode for dialect in DIALECTS.values() for mode in dialect.modes}
 
 
 class FakeProvider:
     """Paints by order, and remembers who asked for what.
 
-    *calls* are the requests to paint, *fetches* those for result addresses.
+    *calls* are the requests to paint; *polls* and *cancels* those about a job;
+    *fetches* those for result addresses.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.polls: list[Call] = []
+        self.cancels: list[Call] = []
         self.fetches: list[Call] = []
-        self._behaviours: dict[str | None, Behaviour] = {}
+        self.jobs: dict[str, Job] = {}
+        self._behaviours: dict[tuple[str | None, str | None], Behaviour] = {}
         # Outlives a reset, so that no two pictures are ever the same.
         self._numbers = itertools.count(1)
         self._barrier: list[tuple[str, asyncio.Event]] = []
         self._changed = asyncio.Condition()
 
     def behave(
-        self, mode: str = "ok", *, prompt: str | None = None, **more: Any
+        self,
+        mode: str = "ok",
+        *,
+        prompt: str | None = None,
+        dialect: str | None = None,
+        **more: Any,
     ) -> None:
-        """Answer in *mode* from now on, all prompts or only *prompt*."""
+        """Answer in *mode* from now on: to all, or only *prompt*, or only *dialect*."""
         behaviour = Behaviour.parse({"mode": mode, **more})
-        if behaviour.mode not in MODES:
+        known = MODES if dialect is None else DIALECTS[dialect].modes
+        if behaviour.mode not in known:
             raise KeyError(behaviour.mode)
-        self._behaviours[prompt] = behaviour
+        self._behaviours[prompt, dialect] = behaviour
 
     def count(self, prompt: str) -> int:
         """Return how often *prompt* was asked for."""
         return sum(call.prompt == prompt for call in self.calls)
 
     async def until_held(self, count: int = 1) -> None:
-        """Return once *count* calls stand at the barrier."""
+        """Return once *count* calls or jobs stand at the barrier."""
         await self._until(lambda: len(self._barrier) >= count)
 
     async def until_aborted(self, count: int = 1) -> None:
         """Return once the clients of *count* calls have gone away."""
         await self._until(lambda: sum(call.aborted for call in self.calls) >= count)
+
+    async def until_cancelled(self, count: int = 1) -> None:
+        """Return once *count* jobs have been cancelled."""
+        await self._until(
+            lambda: sum(job.is_cancelled for job in self.jobs.values()) >= count
+        )
 
     def release(self, prompt: str | None = None) -> None:
         """Let what stands at the barrier go on, or only what asked for *prompt*."""
@@ -98,25 +86,26 @@ class FakeProvider:
     def reset(self) -> None:
         """Forget all calls and behaviours; whoever is held goes on."""
         self.release()
-        self.calls.clear()
-        self.fetches.clear()
+        for records in (self.calls, self.polls, self.cancels, self.fetches):
+            records.clear()
+        self.jobs.clear()
         self._behaviours.clear()
 
-    async def paint(self, request: web.Request) -> web.StreamResponse:
+    async def paint(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
         """Record the call, wait as told, answer by mode."""
-        call = Call(
-            next(self._numbers), request.method, request.path, dict(request.headers)
-        )
-        # Entered before the body is read: numbers are in the order of arrival.
-        self.calls.append(call)
+        call = self._record(self.calls, request)
+        call.dialect = dialect.name
         try:
             await _read_body(request, call)
-            behaviour = self._take(call.prompt)
+            dialect.read(call)
+            behaviour = self._take(call)
             call.mode = behaviour.mode
             await asyncio.sleep(behaviour.delay_seconds)
-            if behaviour.hold:
+            if behaviour.hold and not dialect.has_jobs:
                 await self._stand_at_barrier(call.prompt)
-            return await MODES[behaviour.mode](request, call, behaviour)
+            if behaviour.mode not in dialect.modes:
+                raise web.HTTPNotImplemented(text=behaviour.mode)
+            return await dialect.modes[behaviour.mode](request, call, behaviour)
         except (asyncio.CancelledError, ConnectionError):
             call.aborted = True
             raise
@@ -124,10 +113,51 @@ class FakeProvider:
             call.ended_at = time.time()
             await self._notify()
 
-    def _take(self, prompt: str) -> Behaviour:
-        """Return the behaviour for a call, and use up one of its times."""
-        key = prompt if prompt in self._behaviours else None
-        behaviour = self._behaviours.get(key, Behaviour())
+    async def take_on(
+        self, call: Call, behaviour: Behaviour, outcome: Callable[[Job], Any]
+    ) -> Job:
+        """Begin a job that ends with *outcome*, held if that was ordered."""
+        job = Job(uuid4().hex, call, behaviour, outcome, list(behaviour.faults))
+        self.jobs[job.id] = job
+        if behaviour.hold:
+            self._barrier.append((call.prompt, job.released))
+            await self._notify()
+        else:
+            job.released.set()
+        return job
+
+    def record_poll(self, request: web.Request) -> None:
+        """Remember a question after a job."""
+        self._record(self.polls, request)
+
+    async def cancel(self, job: Job, request: web.Request) -> None:
+        """End *job*, if it has not ended."""
+        self._record(self.cancels, request)
+        job.is_cancelled = job.is_cancelled or not job.is_done
+        self._barrier = [held for held in self._barrier if held[1] is not job.released]
+        await self._notify()
+
+    def _record(self, records: list[Call], request: web.Request) -> Call:
+        # Entered before the body is read: numbers are in the order of arrival.
+        number = next(self._numbers) if records is self.calls else len(records) + 1
+        call = Call(number, request.method, request.path, dict(request.headers))
+        records.append(call)
+        return call
+
+    def _take(self, call: Call) -> Behaviour:
+        """Return the behaviour for a call, and use up one of its times.
+
+        What was ordered for its prompt goes before what was for its dialect;
+        then a path whose last word is a mode asks for it, as models can.
+        """
+        keys = [
+            *((call.prompt, call.dialect), (call.prompt, None)),
+            *((None, call.dialect), (None, None)),
+        ]
+        key = next((key for key in keys if key in self._behaviours), None)
+        if key is None:
+            return _behaviour_in(call)
+        behaviour = self._behaviours[key]
         if behaviour.times is None:
             return behaviour
         if behaviour.times <= 0:
@@ -161,7 +191,7 @@ class FakeProvider:
 
     async def result(self, request: web.Request) -> web.Response:
         """Serve the picture of a call whose answer only pointed to it."""
-        self._record_fetch(request)
+        self._record(self.fetches, request)
         for call in self.calls:
             if str(call.number) == request.match_info["number"]:
                 return web.Response(body=call.picture, content_type="image/png")
@@ -169,15 +199,21 @@ class FakeProvider:
 
     async def redirect(self, request: web.Request) -> web.Response:
         """Point on to the picture, as an attacker would to an inner address."""
-        self._record_fetch(request)
+        self._record(self.fetches, request)
         raise web.HTTPFound(f"/results/{request.match_info['number']}.png")
 
-    def _record_fetch(self, request: web.Request) -> None:
-        """Remember a request for a result."""
-        number = len(self.fetches) + 1
-        self.fetches.append(
-            Call(number, request.method, request.path, dict(request.headers))
-        )
+    async def expired(self, request: web.Request) -> web.Response:
+        """Refuse a picture that was there for an hour."""
+        self._record(self.fetches, request)
+        raise web.HTTPForbidden
+
+
+def _behaviour_in(call: Call) -> Behaviour:
+    """Return the behaviour that a model's id asks for: `fake/moderation`."""
+    model = str(call.body.get("model") or call.body.get("version") or call.path)
+    words = model.replace(":", "/").removesuffix("/predictions").split("/")
+    asked = [word for word in words if word in MODES - {"text", "array", "null"}]
+    return Behaviour(asked[-1]) if asked else Behaviour()
 
 
 async def _read_body(request: web.Request, call: Call) -> None:

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from tests.fake_provider.dialects import DIALECTS
+from tests.fake_provider.dialects.dialect import PROVIDER
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from ssl import SSLContext
 
+    from tests.fake_provider.dialects.dialect import Dialect
     from tests.fake_provider.provider import FakeProvider
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,15 +24,22 @@ if TYPE_CHECKING:
 def create_app(provider: FakeProvider) -> web.Application:
     """Return the application, to be served with `handler_cancellation`."""
     app = web.Application(client_max_size=1 << 30)
+    app[PROVIDER] = provider
+    for dialect in DIALECTS.values():
+        # Before the paths to paint: fal's takes whatever is posted below it.
+        app.add_routes(dialect.others)
+        for path in dialect.paths:
+            app.router.add_post(path, _painting(provider, dialect))
     app.add_routes(
         [
-            web.post("/v1/images/generations", provider.paint),
-            web.post("/v1/images/edits", provider.paint),
             web.get("/results/{number}.png", provider.result),
             web.get("/redirects/{number}.png", provider.redirect),
+            web.get("/expired/{number}.png", provider.expired),
+            web.get("/_jobs", _jobs(provider)),
             web.get("/_calls", _calls(provider)),
             web.get("/_held", _long_poll(provider.until_held)),
             web.get("/_aborted", _long_poll(provider.until_aborted)),
+            web.get("/_cancelled", _long_poll(provider.until_cancelled)),
             web.post("/_behaviour", _order(provider.behave)),
             web.post("/_release", _order(provider.release)),
             web.post("/_reset", _order(provider.reset)),
@@ -65,6 +76,24 @@ def _calls(provider: FakeProvider) -> Handler:
         prompts = {call.prompt: provider.count(call.prompt) for call in provider.calls}
         calls = [call.as_json() for call in provider.calls]
         return web.json_response({"prompts": prompts, "calls": calls})
+
+    return handler
+
+
+def _painting(provider: FakeProvider, dialect: Dialect) -> Handler:
+    """Paint, in one dialect."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await provider.paint(dialect, request)
+
+    return handler
+
+
+def _jobs(provider: FakeProvider) -> Handler:
+    """Tell of all jobs, in the order in which they were taken on."""
+
+    async def handler(_request: web.Request) -> web.Response:
+        return web.json_response([job.as_json() for job in provider.jobs.values()])
 
     return handler
 

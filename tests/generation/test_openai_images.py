@@ -395,7 +395,7 @@ async def test_any_other_address_gives_no_picture(
 
 
 @pytest.mark.parametrize(
-    "mode", ["base64_html", "base64_svg", "base64_broken_png", "base64_enormous_png"]
+    "mode", ["picture_html", "picture_svg", "picture_broken_png", "picture_enormous_png"]
 )
 async def test_what_the_bytes_are_is_not_the_adapters_business(
     openai: MakeOpenAI, provider: FakeProvider, mode: str
@@ -533,7 +533,7 @@ async def test_errors_say_whether_they_may_have_been_billed(
         "empty_data",
         "null_picture",
         "base64_garbage",
-        "base64_empty",
+        "picture_empty",
     ],
 )
 async def test_nonsense_with_status_200_may_have_been_billed(

@@ -1,0 +1,84 @@
+"""What the fake provider remembers: calls as they came in, and jobs under way."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fake_provider.behaviour import Behaviour
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, as it came in; times are of the wall clock.
+
+    *prompt* is empty for requests that have none. *files* are the pictures
+    that came along inside the body; each has `data` and `content_type`.
+    """
+
+    number: int
+    method: str
+    path: str
+    headers: dict[str, str]
+    dialect: str = ""
+    prompt: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    mode: str = "ok"
+    started_at: float = field(default_factory=time.time)
+    ended_at: float | None = None
+    aborted: bool = False
+    picture: bytes = b""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `GET /_calls` tells about it."""
+        document = dataclasses.asdict(self)
+        document.pop("picture")
+        for file in document["files"]:
+            file["size"] = len(file.pop("data"))
+        return document
+
+
+@dataclass(slots=True)
+class Job:
+    """A painting that its vendor does in the background.
+
+    *outcome* makes the document with which it ends. *faults* are modes, each
+    of which spoils one poll.
+    """
+
+    id: str
+    call: Call
+    behaviour: Behaviour
+    outcome: Callable[[Job], Any]
+    faults: list[str]
+    polls: int = 0
+    is_cancelled: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has been polled often enough, and is not held."""
+        return self.released.is_set() and self.polls > self.behaviour.polls
+
+    @property
+    def fraction(self) -> float:
+        """How much of it is done, as its vendor would tell."""
+        return min(1.0, self.polls / (self.behaviour.polls + 1))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `GET /_jobs` tells about it."""
+        return {
+            "id": self.id,
+            "dialect": self.call.dialect,
+            "prompt": self.call.prompt,
+            "polls": self.polls,
+            "is_done": self.is_done,
+            "is_cancelled": self.is_cancelled,
+        }
