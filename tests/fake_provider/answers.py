@@ -22,14 +22,15 @@ _SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 
 def paint(call: Call, behaviour: Behaviour) -> bytes:
-    """Return the picture that belongs to *call*."""
-    return pictures.paint(
+    """Make the picture that belongs to *call*."""
+    call.picture = pictures.paint(
         number=call.number,
         prompt=call.prompt,
         media_type=behaviour.media_type,
         size=behaviour.picture_size,
         at_least_bytes=behaviour.picture_bytes,
     )
+    return call.picture
 
 
 def _paint_jpeg(call: Call, behaviour: Behaviour) -> bytes:

@@ -395,7 +395,8 @@ async def test_any_other_address_gives_no_picture(
 
 
 @pytest.mark.parametrize(
-    "mode", ["picture_html", "picture_svg", "picture_broken_png", "picture_enormous_png"]
+    "mode",
+    ["picture_html", "picture_svg", "picture_broken_png", "picture_enormous_png"],
 )
 async def test_what_the_bytes_are_is_not_the_adapters_business(
     openai: MakeOpenAI, provider: FakeProvider, mode: str

@@ -1,0 +1,1 @@
+"""The vendors' own clients, which have to feel at home with the fake provider."""
