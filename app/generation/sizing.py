@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import Any
 
 import PIL.Image
-from PIL.Image import Resampling, Transpose
+from PIL import ImageOps
+from PIL.ExifTags import Base
+from PIL.Image import Resampling
+from PIL.PngImagePlugin import PngInfo
 
 from app.errors import BadImage
 from app.image import Image
@@ -18,21 +22,13 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "image/webp": ("WEBP", {"quality": 92}),
 }
 _PNG: tuple[str, dict[str, Any]] = ("PNG", {})
+_XMP_KEYWORD = "XML:com.adobe.xmp"
+# What a JPEG segment holds of a packet, behind its length and its name.
+_LONGEST_JPEG_PACKET = 65_504
 
 _DECODERS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
 
-# Exif 2.32, 4.6.4: what sets a picture upright that is stored so oriented.
-# From 5 on it lies on its side.
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
+# Exif 2.32, 4.6.4: from 5 on the picture lies on its side.
 _FIRST_SIDEWAYS = 5
 
 
@@ -40,63 +36,65 @@ def fit(image: Image, width: int, height: int) -> Image:
     """Return *image* cropped around its middle to exactly that many pixels.
 
     It stands upright as its Exif orientation says, keeps its format (GIF and
-    AVIF become PNG, an animation its first frame), its colour profile and its
-    transparency; one that has the size already is returned untouched. Raises
-    `BadImage` if it can't be decoded. Takes up to seconds: call it off the
-    event loop.
+    AVIF become PNG, an animation its first frame), its colour profile, its XMP
+    and its transparency; one that has the size already is returned untouched.
+    Raises `BadImage` if it can't be decoded. Takes up to seconds, and up to
+    nine bytes a pixel: call it off the event loop, and few at once.
     """
     try:
         with PIL.Image.open(io.BytesIO(image.data), formats=_DECODERS) as source:
-            orientation = _orientation(source)
             if source.size == (width, height) and (
-                width == height or orientation < _FIRST_SIDEWAYS
+                width == height or not _is_sideways(source)
             ):
                 return image
-            picture = _plain(source)
+            picture = _decoded(source, 2 * max(width, height))
     # As in app/image.py: Pillow's decoders raise whatever their parsing meets.
     except Exception as error:
         raise BadImage("The provider's picture can't be decoded.") from error
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
-    return Image.inspect(_encode(_cover(picture, width, height), image.media_type))
+    fitted = ImageOps.fit(picture, (width, height), Resampling.LANCZOS)
+    return Image.inspect(_encoded(fitted, image.media_type))
 
 
-def _orientation(source: PIL.Image.Image) -> int:
-    """Return the Exif orientation; 1, upright, where none can be read."""
+def _is_sideways(source: PIL.Image.Image) -> bool:
+    """Tell by the Exif data in front of the pixels, which stay as they are."""
     exif = PIL.Image.Exif()
-    try:
+    # A broken note must not cost a paid picture.
+    with suppress(Exception):
         exif.load(source.info.get("exif", b""))
-        return int(exif.get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - a broken note must not cost a paid picture
-        return 1
+        return int(exif.get(Base.Orientation, 1)) >= _FIRST_SIDEWAYS
+    return False
 
 
-def _plain(source: PIL.Image.Image) -> PIL.Image.Image:
-    """Return *source* decoded, in a mode that can be resized and encoded."""
+def _decoded(source: PIL.Image.Image, enough: int) -> PIL.Image.Image:
+    """Return *source* upright, in a mode that can be resized and encoded.
+
+    A JPEG whose sides are many times *enough* is decoded in a part of its size.
+    """
+    source.draft(None, (enough, enough))
     source.load()
+    with suppress(Exception):  # as above
+        ImageOps.exif_transpose(source, in_place=True)
     if source.mode in {"I", "I;16"}:
         # Sixteen bits of grey; Pillow's own conversion clips instead.
         return source.convert("I").point(lambda grey: grey / 256).convert("L")
-    if source.mode in {"RGBA", "LA"}:
-        return source.copy()
+    if source.mode in {"RGB", "RGBA", "L", "LA"} and "transparency" not in source.info:
+        return source
     if source.has_transparency_data:
         return source.convert("RGBA")
-    return source.convert("L" if source.mode in {"1", "L"} else "RGB")
+    return source.convert("L" if source.mode == "1" else "RGB")
 
 
-def _cover(source: PIL.Image.Image, width: int, height: int) -> PIL.Image.Image:
-    """Return the largest middle part of that ratio, resized."""
-    scale = min(source.width / width, source.height / height)
-    across, down = width * scale, height * scale
-    left, upper = (source.width - across) / 2, (source.height - down) / 2
-    box = (left, upper, left + across, upper + down)
-    return source.resize((width, height), Resampling.LANCZOS, box)
-
-
-def _encode(picture: PIL.Image.Image, media_type: str) -> bytes:
+def _encoded(picture: PIL.Image.Image, media_type: str) -> bytes:
     encoder, parameters = _ENCODERS.get(media_type, _PNG)
+    notes: dict[str, Any] = {}
+    packet: bytes = picture.info.get("xmp", b"")
+    if packet and encoder == "PNG":
+        notes["pnginfo"] = PngInfo()
+        notes["pnginfo"].add_itxt(_XMP_KEYWORD, packet.decode(errors="replace"))
+    elif packet and (encoder != "JPEG" or len(packet) <= _LONGEST_JPEG_PACKET):
+        notes["xmp"] = packet
     encoded = io.BytesIO()
-    picture.save(encoded, encoder, icc_profile=_profile(picture), **parameters)
+    picture.save(encoded, encoder, icc_profile=_profile(picture), **notes, **parameters)
     return encoded.getvalue()
 
 

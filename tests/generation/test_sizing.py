@@ -8,6 +8,7 @@ from typing import Any
 import PIL.Image
 import pytest
 from PIL import ImageCms, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from app.errors import BadImage
 from app.generation.sizing import fit
@@ -15,8 +16,10 @@ from app.image import Image
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (30, 60, 200)
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "AVIF"]
-SIDEWAYS = PIL.Image.Exif()
-SIDEWAYS[0x0112] = 6
+ORIENTATION = PIL.Image.Exif()
+ORIENTATION[0x0112] = 6
+# As bytes: the encoder of AVIF takes it out of an object.
+SIDEWAYS = ORIENTATION.tobytes()
 
 
 def encoded(picture: PIL.Image.Image, image_format: str, **parameters: Any) -> Image:
@@ -203,3 +206,33 @@ def test_an_undecodable_picture_is_a_bad_image(image_format: str) -> None:
         fit(cut, 60, 60)
 
     assert caught.value.maybe_billed
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "AVIF"])
+def test_what_the_provider_says_of_its_picture_is_kept(image_format: str) -> None:
+    """Its XMP packet goes on, but for an orientation that is no more."""
+    packet = b'<r xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6" />'
+    if image_format == "PNG":
+        notes = PngInfo()
+        notes.add_itxt("XML:com.adobe.xmp", packet.decode())
+        image = encoded(flag(), "PNG", pnginfo=notes, exif=SIDEWAYS)
+    else:
+        image = encoded(flag(), image_format, xmp=packet, exif=SIDEWAYS)
+
+    sized = fit(image, 60, 60)
+
+    assert opened(sized).info["xmp"] == packet.replace(b'tiff:Orientation="6"', b"")
+
+
+def test_a_packet_that_no_jpeg_holds_is_not_kept() -> None:
+    """A segment has 64 KB; what came in one fits into one, with any ending."""
+    image = encoded(flag(), "JPEG", xmp=b"x" * 65_504)
+
+    assert opened(fit(image, 60, 60)).info["xmp"] == b"x" * 65_504
+
+
+def test_a_jpeg_that_is_decoded_in_a_part_of_its_size_keeps_its_middle() -> None:
+    """A picture many times too large is not decoded whole, and looks the same."""
+    sized = fit(encoded(flag(900, 300), "JPEG"), 30, 10)
+
+    assert [colour_at(sized, x, 5) for x in (3, 15, 26)] == [RED, GREEN, BLUE]
