@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import PIL.Image
 
@@ -86,3 +86,7 @@ class Image:
         if not 0 < width * height <= MAX_PIXELS:
             raise UnsupportedImage(f"The picture must have 1 to {MAX_PIXELS} pixels.")
         return cls(data, media_type, hashlib.sha256(data).hexdigest(), width, height)
+
+    def rewrapped(self, data: bytes) -> Image:
+        """Return the same pixels in *data*, to which metadata was added."""
+        return replace(self, data=data, digest=hashlib.sha256(data).hexdigest())

@@ -16,7 +16,6 @@ import aiohttp
 from yarl import URL
 
 from app.errors import BadImage, InvalidParameter, PromptRejected
-from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.openai.answers import error_code, failure_of, is_refusal
 from app.generation.providers.openai.options import OpenAIOptions, check_options
 from app.generation.providers.openai.sizes import choose_size
@@ -33,7 +32,7 @@ from app.image import EXTENSIONS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.generation.provider import Job, PaintRequest
+    from app.generation.provider import PaintRequest
 
 __all__ = ["OpenAIImages", "check_options"]
 
@@ -59,7 +58,7 @@ class OpenAIImages:
     """
 
     vendor = "openai"
-    takes_addresses = False
+    is_placeholder = False
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class OpenAIImages:
             limit_bytes=max_image_bytes,
         )
 
-    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:  # noqa: ARG002 - the dialect has no jobs
+    async def paint(self, request: PaintRequest) -> bytes:
         """Return the picture as the server encoded it.
 
         Raises `InvalidParameter` for references where the server takes none,
@@ -98,21 +97,10 @@ class OpenAIImages:
         picture = pick(document, "data", 0)
         encoded, address = pick(picture, "b64_json"), pick(picture, "url")
         if not encoded and address:
-            data = await self._fetch(address)
-        elif not encoded and is_refusal(document):
+            return await self._fetch(address)
+        if not encoded and is_refusal(document):
             raise PromptRejected("The image provider refused the prompt.")
-        else:
-            data = await decode_base64(encoded, limit_bytes=self._max_image_bytes)
-        return ProviderPicture(
-            data, Origin(self.vendor, self._model, request_id(answer))
-        )
-
-    async def cancel(self, job_id: str) -> None:
-        """Do nothing: a call ends with its connection."""
-
-    async def probe(self) -> bool:
-        """Ask for the model's description, which costs nothing."""
-        return False
+        return await decode_base64(encoded, limit_bytes=self._max_image_bytes)
 
     async def _ask(self, request: PaintRequest) -> Answer:
         body = self._body(request)
@@ -177,6 +165,7 @@ class OpenAIImages:
         return await self._results.fetch(address, headers=self._headers)
 
     def _log(self, answer: Answer, document: object) -> None:
+        request_id = answer.headers.get("x-request-id", "")
         logger.log(
             logging.INFO if answer.status < 400 else logging.WARNING,  # noqa: PLR2004 - RFC 9110 15.5
             "provider answered",
@@ -185,12 +174,8 @@ class OpenAIImages:
                 "provider_model": self._model,
                 "provider_status": answer.status,
                 "provider_error_code": error_code(document),
-                "provider_request_id": request_id(answer),
+                "provider_request_id": request_id
+                if _REQUEST_ID.fullmatch(request_id)
+                else None,
             },
         )
-
-
-def request_id(answer: Answer) -> str | None:
-    """Return what the vendor's support asks for, if it can be nothing else."""
-    told = answer.headers.get("x-request-id", "")
-    return told if _REQUEST_ID.fullmatch(told) else None

@@ -1,0 +1,109 @@
+"""Marking: looks into a picture, and writes into it what it does not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from app.generation.provenance import jpeg, png, scanned, webp, xmp
+from app.generation.provenance.container import Contents, Unmarkable
+from app.generation.provenance.statement import Provenance
+
+if TYPE_CHECKING:
+    from app.image import Image
+
+_CONTAINERS = {
+    "image/png": png,
+    "image/jpeg": jpeg,
+    "image/webp": webp,
+    "image/gif": scanned,
+    "image/avif": scanned,
+}
+
+# https://cv.iptc.org/newscodes/digitalsourcetype/
+_VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+BY_A_MODEL = f"{_VOCABULARY}trainedAlgorithmicMedia"
+BY_A_PROGRAM = f"{_VOCABULARY}algorithmicMedia"
+
+# An entry tells a source type of the vocabulary, not whatever stands there.
+_LONGEST_TOLD = 256
+
+
+class Mark(NamedTuple):
+    """What is written into a picture: IPTC's name for how it came to be, and who."""
+
+    source_type: str
+    system: str
+
+    @classmethod
+    def of(cls, provider: str, model: str, *, is_placeholder: bool) -> Mark:
+        """Return what pictures by *model* of *provider* are marked with."""
+        source_type = BY_A_PROGRAM if is_placeholder else BY_A_MODEL
+        return cls(source_type, f"{provider} {model}".strip())
+
+
+class _Look(NamedTuple):
+    """What was seen in a picture; None where it could not be read."""
+
+    contents: Contents | None
+    packet: xmp.Packet | None
+
+    @property
+    def c2pa(self) -> bool:
+        """Whether a manifest vouches for the picture, in it or elsewhere."""
+        is_inside = self.contents is not None and self.contents.c2pa
+        return is_inside or (self.packet is not None and self.packet.is_bound)
+
+    @property
+    def source_type(self) -> str | None:
+        text = ((self.packet and self.packet.source_type) or "").strip()
+        is_told = 0 < len(text) <= _LONGEST_TOLD and text.isprintable()
+        return text if is_told else None
+
+
+def attest(
+    image: Image, mark: Mark | None, *, painted: Image
+) -> tuple[Image, Provenance]:
+    """Return *image* with *mark*, and what can be said of its origin.
+
+    *painted* is the provider's picture: *image* itself, or what it was cropped
+    or resized from. Without a mark, with a C2PA manifest, or where the
+    container can't take one, *image* is returned as it is. What an XMP packet
+    says stays and what it lacks is added; a packet that can't be read says
+    nothing to anybody, and is replaced. Takes milliseconds for a large
+    picture, and its memory a second time.
+    """
+    look = _look(image)
+    is_painted = image is painted
+    provenance = Provenance(
+        c2pa=is_painted and look.c2pa,
+        c2pa_lost=not is_painted and _look(painted).c2pa,
+        digital_source_type=look.source_type,
+    )
+    if mark is None or provenance.c2pa or look.contents is None:
+        return image, provenance
+    packet = _packet(look, mark)
+    if packet == look.contents.packet:
+        return image, provenance
+    try:
+        container = _CONTAINERS[image.media_type]
+        data = container.embed(image.data, look.contents, packet)
+    except Unmarkable:
+        return image, provenance
+    if look.packet is None or look.packet.source_type is None:
+        provenance = provenance._replace(digital_source_type=mark.source_type)
+    return image.rewrapped(data), provenance._replace(marked=True)
+
+
+def _look(image: Image) -> _Look:
+    try:
+        contents = _CONTAINERS[image.media_type].find(image.data)
+    except Unmarkable:
+        return _Look(None, None)
+    packet = None if contents.packet is None else xmp.read(contents.packet)
+    return _Look(contents, packet)
+
+
+def _packet(look: _Look, mark: Mark) -> bytes:
+    if look.contents is None or look.contents.packet is None or look.packet is None:
+        return xmp.made(*mark)
+    return xmp.add(look.contents.packet, look.packet, *mark)

@@ -1,0 +1,175 @@
+"""What is read from an XMP packet, and how little of it is changed."""
+
+from __future__ import annotations
+
+import time
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.generation.provenance import xmp
+from tests.generation.provenance.samples import COMPOSITE, MARK, PACKET
+
+IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+
+
+def packet(description: str) -> bytes:
+    """Return a packet with that description."""
+    return (
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}" '
+        f'xmlns:e="{IPTC}">{description}</rdf:RDF></x:xmpmeta>'
+    ).encode()
+
+
+def described(properties: str) -> str:
+    """Return a description with these elements."""
+    return f"<rdf:Description>{properties}</rdf:Description>"
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        f'<rdf:Description rdf:about="" e:DigitalSourceType="{COMPOSITE}"/>',
+        described(f"<e:DigitalSourceType>{COMPOSITE}</e:DigitalSourceType>"),
+        described(f'<e:DigitalSourceType rdf:resource="{COMPOSITE}"/>'),
+        "<rdf:Description/>"
+        + described(
+            f"<e:DigitalSourceType><![CDATA[{COMPOSITE}]]></e:DigitalSourceType>"
+        ),
+        f'<rdf:Description xmlns:z="{IPTC}" z:DigitalSourceType="{COMPOSITE}"/>',
+    ],
+)
+def test_every_spelling_of_a_property_is_read(description: str) -> None:
+    """RDF has attributes, elements and resources for one and the same thing."""
+    what = xmp.read(packet(description))
+
+    assert what is not None
+    assert (what.source_type, what.system) == (COMPOSITE, None)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        '<rdf:Description e:DigitalSourceFileType="x"/>',
+        f'<rdf:Description xmlns:e="urn:other" e:DigitalSourceType="{COMPOSITE}"/>',
+        # Of a picture within the picture.
+        described(
+            f'<e:ArtworkOrObject><rdf:Bag><rdf:li e:DigitalSourceType="{COMPOSITE}">'
+            f"<e:DigitalSourceType>{COMPOSITE}</e:DigitalSourceType>"
+            "</rdf:li></rdf:Bag></e:ArtworkOrObject>"
+        ),
+    ],
+)
+def test_other_properties_are_not_taken_for_it(description: str) -> None:
+    """What is said of something else is not said of the picture."""
+    what = xmp.read(packet(description))
+
+    assert what is not None
+    assert what.source_type is None
+
+
+@pytest.mark.parametrize("padding", [b"\0\0", b"\n", b""])
+@pytest.mark.parametrize("bom", [b"\xef\xbb\xbf", b""])
+def test_what_writers_put_around_a_packet_is_no_harm(
+    bom: bytes, padding: bytes
+) -> None:
+    """Byte order marks and filling bytes are met in the wild."""
+    wrapped = bom + PACKET + padding
+    what = xmp.read(wrapped)
+
+    assert what is not None
+    assert what.about == "uuid:1"
+    added = xmp.add(wrapped, what, *MARK)
+    assert xmp.read(added) is not None
+    assert (added[: what.end], added[-len(padding) - 9 :]) == (
+        wrapped[: what.end],
+        wrapped[-len(padding) - 9 :],
+    )
+
+
+def test_a_description_is_added_of_the_same_picture() -> None:
+    """All descriptions of a packet are about one thing, and no byte is lost."""
+    what = xmp.read(PACKET)
+    assert what is not None
+
+    added = xmp.add(PACKET, what, *MARK)
+
+    again = xmp.read(added)
+    assert again is not None
+    assert (again.source_type, again.system) == MARK
+    abouts = [each.get(f"{{{RDF}}}about") for each in ET.fromstring(added)[0]]
+    assert abouts == ["uuid:1", "uuid:1"]
+    grown = len(added) - len(PACKET)
+    assert added[: what.end] + added[what.end + grown :] == PACKET
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        PACKET.decode().encode("utf-16"),
+        PACKET.replace(b"S\xc3\xb8n", b"S\xf8n"),
+        b"<!DOCTYPE lol [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]>" + packet("&b;"),
+        b'<!DOCTYPE x SYSTEM "file:///etc/passwd">' + packet(""),
+        packet("</rdf:RDF>"),
+        packet("").replace(b"></rdf:RDF>", b"/>"),
+        b'<?xml version="1.0" encoding="utf-7"?>' + b"+ADw-",
+    ],
+)
+def test_what_no_writer_of_packets_makes_is_not_read(wrong: bytes) -> None:
+    """Entities, document types and other encodings are refused, unexpanded."""
+    assert xmp.read(wrong) is None
+
+
+def test_an_excess_of_markup_is_refused_at_once() -> None:
+    """Reading is bounded, whatever the length of the packet."""
+    hostile = packet("<rdf:Description a='b' c='d'>" * 500_000)
+    started = time.process_time()
+
+    assert xmp.read(hostile) is None
+    assert time.process_time() - started < 0.5
+
+
+def test_a_deep_packet_brings_nothing_down() -> None:
+    """Neither does one that nests as deep as the bound lets it."""
+    depth = 90_000
+    what = xmp.read(packet("<a>" * depth + "</a>" * depth))
+
+    assert what is not None
+
+
+def test_a_value_is_kept_to_its_bound() -> None:
+    """A source type of a megabyte is no source type."""
+    long = packet(f'<rdf:Description e:DigitalSourceType="{"x" * 1_000_000}"/>')
+    what = xmp.read(long)
+
+    assert what is not None
+    assert len(what.source_type or "") < 4096
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, len(PACKET)), st.integers(0, 30))
+def test_no_packet_brings_another_error(noise: bytes, place: int, length: int) -> None:
+    """A damaged packet is read or it is not, and what is added can be read."""
+    damaged = PACKET[:place] + noise + PACKET[place + length :]
+    what = xmp.read(damaged)
+
+    if what is not None:
+        again = xmp.read(xmp.add(damaged, what, *MARK))
+        assert again is not None
+        assert again.system is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80))
+def test_any_name_of_a_model_is_written(system: str) -> None:
+    """What an operator calls a model never breaks the packet."""
+    what = xmp.read(xmp.made(MARK.source_type, system))
+
+    assert what is not None
+    assert what.system is not None
+    if system.isprintable():
+        assert what.system == system
