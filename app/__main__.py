@@ -1,4 +1,4 @@
-"""The command line: serve, dev, rebuild, check."""
+"""The command line: serve, dev, warm, rebuild, check."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.commands.dev import dev
 from app.commands.failed import Failed
 from app.commands.rebuild import rebuild
 from app.commands.serve import serve
+from app.commands.warm import warm
 from app.settings import InvalidSettings
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def _command(chosen: argparse.Namespace) -> Coroutine[None, None, int]:
             return serve()
         case "dev":
             return dev(chosen.port, chosen.data)
+        case "warm":
+            return warm(chosen.file, chosen.project, chosen.url, chosen.concurrency)
         case "rebuild":
             return rebuild(chosen.project, chosen.rate)
         case _:
@@ -77,6 +80,26 @@ def _parser() -> argparse.ArgumentParser:
     developing.add_argument(
         "--data", type=Path, default=Path("var"), help="where it is kept (./var)"
     )
+    warming = parsers.add_parser(
+        "warm", help="paint the prompts of a file through a running service"
+    )
+    warming.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a prompt a line, or a JSON object of parameters a line",
+    )
+    warming.add_argument("--project", metavar="ORG/PROJECT", help="of an admin key")
+    warming.add_argument(
+        "--url", default="http://127.0.0.1:8080", help="the service (%(default)s)"
+    )
+    warming.add_argument(
+        "--concurrency",
+        type=_concurrency,
+        default=4,
+        metavar="N",
+        help="pictures at once (%(default)s)",
+    )
     rebuilding = parsers.add_parser(
         "rebuild", help="restore the entries in Redis from the object store"
     )
@@ -100,6 +123,13 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
+
+
+def _concurrency(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 100:  # noqa: PLR2004 - as many as aiohttp connects
+        raise argparse.ArgumentTypeError("a concurrency is from 1 to 100")
+    return number
 
 
 def _rate(text: str) -> float:

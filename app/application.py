@@ -150,6 +150,7 @@ async def open_services(
             max_image_bytes=settings.max_image_bytes,
             observer=metrics,
         )
+        stack.push_async_callback(models.aclose)
 
         # A picture with an address.
         transient_images = TransientImages(

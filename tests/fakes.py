@@ -23,6 +23,7 @@ from app.errors import CacheUnavailable, ServiceError, StorageUnavailable
 from app.generation.config.models_file import ModelConfig
 from app.generation.model import Model
 from app.generation.models import Models
+from app.generation.provider import Origin, ProviderPicture
 from app.generation_jobs.record import Generations
 from app.prompt_cache.administration import PromptEntries
 from app.prompt_cache.cache import PromptCache
@@ -49,7 +50,7 @@ from app.telemetry import Metrics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from app.generation.provider import PaintRequest
+    from app.generation.provider import Job, PaintRequest
     from app.image import Image
 
 SOON_SECONDS = 10.0
@@ -567,7 +568,7 @@ class ScriptedProvider(Gated):
     """
 
     vendor = "scripted"
-    is_placeholder = False
+    takes_addresses = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -579,14 +580,21 @@ class ScriptedProvider(Gated):
         """How many calls there were in all."""
         return self.calls["paint"]
 
-    async def paint(self, request: PaintRequest) -> bytes:
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
         """Return the next picture of the script, or one that nobody has seen."""
         self.calls_by_prompt[request.prompt] += 1
         async with self._call("paint"):
             comes = self.script.popleft() if self.script else a_picture(self.count)
         if isinstance(comes, Exception):
             raise comes
-        return comes
+        return ProviderPicture(comes, Origin(self.vendor, "scripted-1"))
+
+    async def cancel(self, job_id: str) -> None:
+        """Do nothing: there are no jobs."""
+
+    async def probe(self) -> bool:
+        """Return False: nothing is free."""
+        return False
 
 
 @dataclass

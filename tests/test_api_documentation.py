@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -28,9 +23,7 @@ from app.prompt_cache.entry.prompt_key import Parameters
 from app.server.connection import MAX_TARGET_BYTES
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.dev_service import served
 
 ROOT = Path(__file__).parents[1]
 API = (ROOT / "docs" / "reference" / "api.md").read_text()
@@ -155,41 +148,6 @@ def test_every_live_header_is_documented() -> None:
     embedding = {name for name in sent if name.startswith(("Access", "Cross"))}
     embedding |= {"X-Content-Type-Options", "Content-Security-Policy"}
     assert documented == sent.keys() - embedding | {"Content-Length"}
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Run `python -m app dev` in *folder* on a free port; yield its address."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "SHUTDOWN_GRACE_SECONDS": "1",
-    }
-    with subprocess.Popen(
-        [sys.executable, "-m", "app", "dev", "--port", "0"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            said = "".join(_first_lines(process.stdout))
-            found = re.search(r"address +(\S+)", said)
-            assert found is not None, said
-            yield found[1]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-
-
-def _first_lines(output: IO[str]) -> Iterator[str]:
-    """Yield what the service says until it is listening."""
-    for line in output:
-        yield line
-        if "listening port=" in line:
-            return
 
 
 def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:

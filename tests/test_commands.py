@@ -84,7 +84,7 @@ def test_help_tells_the_commands(tmp_path: Path) -> None:
     ended = run("--help", folder=tmp_path)
 
     assert ended.returncode == 0
-    for command in ("serve", "dev", "rebuild", "check"):
+    for command in ("serve", "dev", "warm", "rebuild", "check"):
         assert command in ended.stdout
     assert run(folder=tmp_path).returncode == 2
     assert run("paint", folder=tmp_path).returncode == 2

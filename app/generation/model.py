@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from app.errors import (
@@ -26,10 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.generation.config.models_file import ModelConfig
-    from app.generation.painting import PaintObserver, Progress
-    from app.generation.provider import ImageProvider, PaintRequest
+    from app.generation.jobs import JobHandle
+    from app.generation.painting import PaintObserver, Progress, ReferenceLoader
+    from app.generation.provider import ImageProvider, PaintRequest, ProviderPicture
 
 _logger = logging.getLogger(__name__)
+
+# A job that was left may be done long since: one look costs nothing.
+_LAST_LOOK_SECONDS = 5.0
+_CANCEL_WITHIN_SECONDS = 5.0
 
 
 class Model:
@@ -53,19 +60,63 @@ class Model:
         self._max_image_bytes = max_image_bytes
         self._observer = observer
         self._breaker = breaker or CircuitBreaker()
+        self._cancelling: set[asyncio.Task[None]] = set()
 
     async def paint(
-        self, request: PaintRequest, *, deadline: float, progress: Progress
+        self,
+        request: PaintRequest,
+        *,
+        deadline: float,
+        progress: Progress,
+        job: JobHandle,
+        references: ReferenceLoader | None = None,
     ) -> Painting:
-        """Paint once a place is free, with one call; see `Models.paint`."""
-        self._breaker.check()
+        """Paint once a place is free, with one call; see `Models.paint`.
+
+        A job that was left is waited for even where the breaker is open: to
+        submit another would cost money, and to ask after this one does not.
+        """
+        if job.left is None:
+            self._breaker.check()
         release = await self._place(deadline, progress)
         progress.is_running = True
         try:
-            return await self._call(request, deadline, progress)
+            if references is not None and job.left is None:
+                request = await self._with(references, request, deadline)
+            return await self._call(request, deadline, progress, job)
         finally:
             progress.is_running = False
             release()
+
+    async def cancel(self, job_id: str) -> None:
+        """End a job that nobody waits for; a failure is logged, and waited for 5 s."""
+        try:
+            async with asyncio.timeout(_CANCEL_WITHIN_SECONDS):
+                await self._provider.cancel(job_id)
+        except Exception as error:  # noqa: BLE001 - nobody is left who could act on it
+            _logger.warning(
+                "job is not cancelled",
+                extra={"model": self.alias, "error": type(error).__name__},
+            )
+
+    async def probe(self) -> bool:
+        """Ask the provider for what costs nothing; see `ImageProvider.probe`."""
+        return await self._provider.probe()
+
+    async def aclose(self) -> None:
+        """Wait for what is still to be told to the provider, 5 s at the most."""
+        if self._cancelling:
+            await asyncio.wait(self._cancelling)
+
+    async def _with(
+        self, references: ReferenceLoader, request: PaintRequest, deadline: float
+    ) -> PaintRequest:
+        try:
+            async with asyncio.timeout_at(deadline):
+                loaded = await references(by_address=self._provider.takes_addresses)
+        except TimeoutError as error:
+            raise _never_asked() from error
+        return replace(request, references=loaded)
 
     async def _place(self, deadline: float, progress: Progress) -> Callable[[], None]:
         progress.places = self._places
@@ -76,40 +127,55 @@ class Model:
             raise _never_asked() from error
 
     async def _call(
-        self, request: PaintRequest, deadline: float, progress: Progress
+        self, request: PaintRequest, deadline: float, progress: Progress, job: JobHandle
     ) -> Painting:
         clock = asyncio.get_running_loop().time
         started = clock()
         if started >= deadline:
             raise _never_asked()
-        admission = self._breaker.admit()
+        admission = None if job.left else self._breaker.admit()
         seconds: float | None = None
         failure: BaseException | None = None
         try:
-            data = await self._ask(
-                request, min(deadline, started + self._deadline_seconds)
+            painted = await self._ask(
+                request, job, min(deadline, started + self._seconds_for(job))
             )
             seconds = clock() - started
-            image = await asyncio.to_thread(self._check, data, request)
+            image = await asyncio.to_thread(self._check, painted.data, request)
         except BaseException as error:
             failure = error
             raise
         finally:
-            self._breaker.report(admission, healthy=_is_healthy(failure))
-            # A request that the adapter itself turned down reached nobody.
-            if not isinstance(failure, InvalidRequest):
+            if admission is not None:
+                self._breaker.report(admission, healthy=_is_healthy(failure))
+            # A request that the adapter itself turned down reached nobody, and
+            # a job that goes on without us is counted by who waits for its end.
+            if not isinstance(failure, InvalidRequest) and not _goes_on(job, failure):
                 self._note(failure, seconds or clock() - started, progress)
-        return Painting(
-            image, self.alias, self.price, seconds, self._provider.is_placeholder
-        )
+        return Painting(image, self.alias, self.price, seconds, painted.origin)
 
-    async def _ask(self, request: PaintRequest, until: float) -> bytes:
+    def _seconds_for(self, job: JobHandle) -> float:
+        """Return how long a call may take; a job's time began with its submission."""
+        if job.left is None:
+            return self._deadline_seconds
+        age = (datetime.now(UTC) - job.left.begun_at).total_seconds()
+        return max(self._deadline_seconds - max(age, 0.0), _LAST_LOOK_SECONDS)
+
+    async def _ask(
+        self, request: PaintRequest, job: JobHandle, until: float
+    ) -> ProviderPicture:
         try:
             async with asyncio.timeout_at(until) as limit:
-                return await self._provider.paint(request)
+                return await self._provider.paint(request, job)
         except (GenerationError, InvalidRequest):
             raise
+        except asyncio.CancelledError:
+            if job.id is not None and not job.is_kept:
+                self._give_up(job.id)
+            raise
         except Exception as error:
+            if job.id is not None:
+                self._give_up(job.id)
             if isinstance(error, TimeoutError) and limit.expired():
                 raise GenerationTimedOut(
                     "The image provider was not done in time."
@@ -122,6 +188,12 @@ class Model:
             raise ProviderFailed(
                 "The call to the image provider broke down.", maybe_billed=True
             ) from error
+
+    def _give_up(self, job_id: str) -> None:
+        """Cancel a job beside the way: whoever waits hears at once how it ended."""
+        task = asyncio.create_task(self.cancel(job_id), name="job-cancellation")
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
 
     def _check(self, data: bytes, request: PaintRequest) -> Image:
         """Vouch for the provider's bytes, and bring them to the size asked for."""
@@ -170,6 +242,11 @@ def _is_healthy(failure: BaseException | None) -> bool | None:
     if isinstance(failure, asyncio.CancelledError | InvalidRequest):
         return None
     return _outcome(failure) not in {Outcome.FAILED, Outcome.TIMEOUT}
+
+
+def _goes_on(job: JobHandle, failure: BaseException | None) -> bool:
+    """Tell whether the painting is only left, for another leader to finish."""
+    return isinstance(failure, asyncio.CancelledError) and job.is_kept
 
 
 def _never_asked() -> GenerationTimedOut:

@@ -7,8 +7,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from app.errors import GenerationError, InvalidRequest, PromptRejected
+from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob, Unkept
 from app.generation.model import Model
-from app.generation.painting import Outcome, Painting, PaintObserver, Progress
+from app.generation.painting import (
+    Outcome,
+    Painting,
+    PaintObserver,
+    Progress,
+    ReferenceLoader,
+)
 from app.generation.providers.openai.images import OpenAIImages
 from app.generation.providers.placeholder.placeholder import Placeholder
 
@@ -21,12 +28,15 @@ if TYPE_CHECKING:
     from app.generation.provider import ImageProvider, PaintRequest
 
 __all__ = [
+    "JobKeeper",
     "Model",
     "Models",
     "Outcome",
     "PaintObserver",
     "Painting",
     "Progress",
+    "ReferenceLoader",
+    "SubmittedJob",
     "build_models",
 ]
 
@@ -68,21 +78,42 @@ class Models:
         *,
         deadline: float,
         progress: Progress | None = None,
+        references: ReferenceLoader | None = None,
+        keeper: JobKeeper | None = None,
     ) -> Painting:
         """Have *alias*, or after a failure one of its fall-backs, paint.
 
         *deadline* is a time of the event loop's clock and bounds everything.
-        Fall-backs are asked in order, each followed by its own. Raises
+        Fall-backs are asked in order, each followed by its own. A job that
+        *keeper* has left is waited for, and the models in front of its own are
+        not asked again. *references* are read by whoever has a place. Raises
         `QueueFull` at once where no place is left to wait, `PromptRejected`
         from whoever refused, and otherwise the last model's failure:
         `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
         `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
         """
-        progress = progress or Progress()
-        *others, last = self._chains[alias]
+        progress, keeper = progress or Progress(), keeper or Unkept()
+        left = keeper.left
+        *others, last = self._since(left, self._chains[alias])
+
+        async def ask(model: Model) -> Painting:
+            is_its_own = left is not None and left.model == model.alias
+            return await model.paint(
+                request,
+                deadline=deadline,
+                progress=progress,
+                references=references,
+                job=JobHandle(
+                    model.alias,
+                    progress=progress,
+                    keeper=keeper,
+                    left=left if is_its_own else None,
+                ),
+            )
+
         for model in others:
             try:
-                return await model.paint(request, deadline=deadline, progress=progress)
+                return await ask(model)
             except PromptRejected:
                 raise
             except (GenerationError, InvalidRequest) as failure:
@@ -92,7 +123,31 @@ class Models:
                     "falling back",
                     extra={"model": model.alias, "error": type(failure).__name__},
                 )
-        return await last.paint(request, deadline=deadline, progress=progress)
+        return await ask(last)
+
+    async def cancel(self, job: SubmittedJob) -> None:
+        """End a job that nobody will wait for: its prompt was purged.
+
+        Never fails; a provider that can't be told within 5 s is logged.
+        """
+        if model := self._models.get(job.model):
+            await model.cancel(job.id)
+
+    async def probe(self, alias: str) -> bool:
+        """Ask *alias* for what costs nothing; False where there is no such thing."""
+        return await self._models[alias].probe()
+
+    async def aclose(self) -> None:
+        """Wait for cancellations that are on their way, 5 s at the most."""
+        await asyncio.gather(*(model.aclose() for model in self._models.values()))
+
+    @staticmethod
+    def _since(left: SubmittedJob | None, chain: list[Model]) -> list[Model]:
+        """Return *chain* from the model on whose job was left, if it has one."""
+        aliases = [model.alias for model in chain]
+        if left is None or left.model not in aliases:
+            return chain
+        return chain[aliases.index(left.model) :]
 
     def _chain(self, alias: str) -> list[Model]:
         """Return the models to ask for *alias*, in order, each of them once."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from app.generation.concurrency_limit import ConcurrencyLimit
+    from app.generation.provider import Origin, Reference
     from app.image import Image
 
 
@@ -20,6 +21,19 @@ class Outcome(StrEnum):
     FAILED = "failed"
     TIMEOUT = "timeout"
     BAD_IMAGE = "bad_image"
+
+
+class ReferenceLoader(Protocol):
+    """Reads the reference pictures of one painting, when they are needed."""
+
+    async def __call__(self, *, by_address: bool) -> tuple[Reference, ...]:
+        """Return them in order, each distinct one read once.
+
+        With *by_address* the provider can fetch what is lent: those that are
+        better fetched than sent have a `url`. It is called by each model in
+        turn, once it has a place to paint.
+        """
+        ...
 
 
 class PaintObserver(Protocol):
@@ -40,26 +54,28 @@ class Painting:
     """A picture that has passed every check, and who painted it.
 
     *model* is the alias that did, with its own *price*; *seconds* are those of
-    its call, without queueing.
+    its call, without queueing. *origin* is what its adapter knows.
     """
 
     image: Image
     model: str
     price: float
     seconds: float
-    is_placeholder: bool
+    origin: Origin
 
 
 class Progress:
     """How one painting gets on, for whoever watches it from outside.
 
     *spent* is what all its calls so far may have cost, also where they failed
-    or were cancelled; *is_running* says that a provider is at work.
+    or were cancelled; *is_running* says that a provider is at work, *fraction*
+    how much of it is done, 0 to 1, where the provider tells.
     """
 
     def __init__(self) -> None:
         self.spent = 0.0
         self.is_running = False
+        self.fraction: float | None = None
         self.places: ConcurrencyLimit | None = None
 
     @property

@@ -1,4 +1,9 @@
-"""The port to whoever paints: one request in, the bytes of one picture out."""
+"""The port to whoever paints: one request in, one picture and its origin out.
+
+Some vendors answer with the picture, others with a job that is asked after
+until it is done. To the caller both are one call of `paint`; a job is told to
+its `Job` handle first, so that whoever leads next can wait for the same one.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A picture to go by.
+
+    *url* is an address under which the provider can fetch it, lent for this
+    painting alone; None sends the picture itself along. *digest* is SHA-256.
+    """
+
+    data: bytes = field(repr=False)
+    media_type: str
+    digest: str
+    url: str | None = None
+
+    @classmethod
+    def of(cls, image: Image, *, url: str | None = None) -> Reference:
+        """Return *image* as a reference, lent at *url* or else sent along."""
+        return cls(image.data, image.media_type, image.digest, url)
+
+
+@dataclass(frozen=True, slots=True)
 class PaintRequest:
     """What is to be painted.
 
     *width* and *height* come together or not at all, and exclude
-    *aspect_ratio* (`"16:9"`). *variant* tells pictures of one prompt apart;
-    a provider without a seed may ignore it. *references* are in order.
+    *aspect_ratio* (`"16:9"`). *seed* has 32 bits. *variant* tells pictures of
+    one prompt apart; a provider without a seed may ignore it. *references*
+    are in the caller's order; one that is named twice is there twice, and is
+    the same object.
     """
 
     prompt: str
@@ -24,15 +50,63 @@ class PaintRequest:
     height: int | None = None
     seed: int | None = None
     variant: int = 0
-    references: tuple[Image, ...] = field(default=())
+    references: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a picture comes from, as far as its adapter can tell.
+
+    *vendor* and *model* are the provider's name in the models file and its own
+    id of the model: what IPTC calls the AI system used. *request_id* is what
+    the vendor's support asks for.
+    """
+
+    vendor: str
+    model: str
+    request_id: str | None = None
+    is_placeholder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPicture:
+    """The encoded picture as the provider gave it, unchecked, and its origin."""
+
+    data: bytes = field(repr=False)
+    origin: Origin
+
+
+class Job(Protocol):
+    """A painting that may outlive its leader, as its adapter sees it."""
+
+    @property
+    def resumed(self) -> str | None:
+        """What a former leader gave to `begun`: wait for that, submit nothing."""
+        ...
+
+    async def begun(self, job_id: str) -> None:
+        """Keep *job_id* where the next leader finds it; returns once it is kept.
+
+        Called once, after the vendor has taken the job on and before it is
+        asked after for the first time. *job_id* is the adapter's own text, of
+        at most 4096 characters, without a key in it; `paint` and `cancel`
+        understand it on any replica. It never fails: a job that can't be kept
+        goes on with its present leader.
+        """
+        ...
+
+    async def progressed(self, fraction: float) -> None:
+        """Tell how much is done, 0 to 1, where the vendor does."""
+        ...
 
 
 class ImageProvider(Protocol):
     """One model of one vendor.
 
     An adapter asks once: a request that may have started work is never sent
-    again. It keeps no time (its caller cancels it at the deadline) and checks
-    no picture (its caller does), but bounds what it reads.
+    again, while asking after a job may be repeated. It keeps no time (its
+    caller cancels it at the deadline) and checks no picture (its caller
+    does), but bounds what it reads.
     """
 
     @property
@@ -41,15 +115,35 @@ class ImageProvider(Protocol):
         ...
 
     @property
-    def is_placeholder(self) -> bool:
-        """Whether the pictures are stand-ins that nobody painted."""
+    def takes_addresses(self) -> bool:
+        """Whether references may be lent to it: it fetches them from their `url`."""
         ...
 
-    async def paint(self, request: PaintRequest) -> bytes:
-        """Return the encoded picture as the provider gave it.
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
+        """Return the picture, once it is there.
 
-        Raises `PromptRejected`, `ProviderRateLimited`, `ProviderFailed` or
-        `BadImage`, or `InvalidParameter` for what it can't paint at all;
-        cancelling it closes the connection.
+        A vendor without jobs leaves *job* alone. With `job.resumed` nothing is
+        submitted and *request* only says what was asked for.
+
+        Raises `PromptRejected`, `ProviderRateLimited`, `ProviderFailed`,
+        `GenerationTimedOut` where the vendor itself gave up, `BadImage`, or
+        `InvalidParameter` for what it can't paint at all. Cancelling it closes
+        the connection and lets the job go on: whether anybody will wait for
+        it is the caller's to know.
+        """
+        ...
+
+    async def cancel(self, job_id: str) -> None:
+        """End a job that nobody waits for any more; one that has ended is a no-op.
+
+        Raises `ProviderFailed` where the vendor can't be told. Nothing happens
+        where the vendor has no jobs.
+        """
+        ...
+
+    async def probe(self) -> bool:
+        """Ask for something that costs nothing; False where there is no such thing.
+
+        Raises what `paint` raises where address, key or model are wrong.
         """
         ...

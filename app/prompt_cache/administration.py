@@ -47,6 +47,7 @@ class SeenEntry:
             "prompt_hash": entry.prompt_hash,
             "prompt": entry.parameters.prompt,
             "model": entry.model,
+            "price": entry.price,
             "parameters": entry.parameters.as_json(),
             "hits": self.hits,
             "last_accessed_at": self.last_accessed_at,

@@ -26,10 +26,12 @@ from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.config.models_file import ModelConfig, load_models
 from app.generation.models import Model, Models, Painting, Progress, build_models
-from app.generation.provider import PaintRequest
+from app.generation.provider import Origin, PaintRequest, ProviderPicture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from app.generation.provider import Job
 
 LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
 MAX_IMAGE_BYTES = 100_000
@@ -72,7 +74,7 @@ class ScriptedProvider:
 
     answer: bytes | BaseException = field(default_factory=picture)
     vendor: str = "scripted"
-    is_placeholder: bool = False
+    takes_addresses: bool = False
     calls: int = 0
     running: int = 0
     most_running: int = 0
@@ -82,7 +84,7 @@ class ScriptedProvider:
     def __post_init__(self) -> None:
         self.open.set()
 
-    async def paint(self, request: PaintRequest) -> bytes:
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
         """Answer once the gate is open."""
         self.calls += 1
         self.running += 1
@@ -94,7 +96,14 @@ class ScriptedProvider:
             self.running -= 1
         if isinstance(self.answer, BaseException):
             raise self.answer
-        return self.answer
+        return ProviderPicture(self.answer, Origin(self.vendor, "scripted-1"))
+
+    async def cancel(self, job_id: str) -> None:
+        """Do nothing: there are no jobs."""
+
+    async def probe(self) -> bool:
+        """Return False: nothing is free."""
+        return False
 
 
 @pytest.fixture
@@ -162,7 +171,7 @@ async def test_a_painting_says_who_painted_it(
 
     assert painting.image.data == picture(40, 20)
     assert (painting.model, painting.price) == ("default", 0.04)
-    assert not painting.is_placeholder
+    assert painting.origin == Origin("scripted", "scripted-1")
     assert [painting.seconds] == observer.seconds
     assert observer.calls == [Call("scripted", "default", "ok", 0.04)]
 
@@ -703,7 +712,7 @@ async def test_without_a_file_the_placeholder_paints(
         painting = await paint(models)
 
     assert models.knows_default
-    assert painting.is_placeholder
+    assert painting.origin.is_placeholder
     assert observer.calls == [Call("placeholder", "default", "ok", 0.0)]
 
 

@@ -23,12 +23,13 @@ from app.errors import (
     ProviderFailed,
     ProviderRateLimited,
 )
-from app.generation.provider import ImageProvider, PaintRequest
+from app.generation.provider import ImageProvider, PaintRequest, Reference
 from app.generation.providers.openai.images import OpenAIImages, check_options
 from app.generation.providers.openai.sizes import choose_size
 from app.generation.transport.outbound import open_outbound_session
 from app.image import Image
 from tests.fake_provider import FakeProvider, pictures, serve
+from tests.generation.handles import picture_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -88,22 +89,18 @@ def openai(session: aiohttp.ClientSession, origin: str) -> MakeOpenAI:
     return make
 
 
-def reference(number: int, media_type: str = "image/png", size: int = 0) -> Image:
+def reference(number: int, media_type: str = "image/png", size: int = 0) -> Reference:
     """Return a picture that a caller might lend as a reference."""
-    return Image.inspect(
-        pictures.paint(
-            number=number,
-            prompt="reference",
-            media_type=media_type,
-            at_least_bytes=size,
-        )
+    data = pictures.paint(
+        number=number, prompt="reference", media_type=media_type, at_least_bytes=size
     )
+    return Reference.of(Image.inspect(data))
 
 
 async def failure_of(openai: OpenAIImages) -> GenerationError:
     """Return the error that painting the lighthouse ends with."""
     with pytest.raises(GenerationError) as failure:
-        await openai.paint(LIGHTHOUSE)
+        await picture_by(openai, LIGHTHOUSE)
     return failure.value
 
 
@@ -116,7 +113,7 @@ async def test_a_plain_prompt_is_asked_for_in_as_few_words_as_possible(
     """Unset parameters are left to the model; the bytes come back untouched."""
     adapter: ImageProvider = openai()
     provider.behave("url_relative")
-    picture = await adapter.paint(LIGHTHOUSE)
+    picture = await picture_by(adapter, LIGHTHOUSE)
 
     (call,) = provider.calls
     assert picture == call.picture
@@ -124,7 +121,7 @@ async def test_a_plain_prompt_is_asked_for_in_as_few_words_as_possible(
     assert call.headers["Authorization"] == f"Bearer {KEY}"
     assert call.headers["Content-Type"] == "application/json"
     assert call.body == {"model": "gpt-image-2", "prompt": PROMPT, "n": 1}
-    assert (adapter.vendor, adapter.is_placeholder) == ("openai", False)
+    assert (adapter.vendor, adapter.takes_addresses) == ("openai", False)
 
 
 @pytest.mark.parametrize("api_key", [None, ""])
@@ -132,7 +129,7 @@ async def test_a_server_that_wants_no_key_gets_none(
     openai: MakeOpenAI, provider: FakeProvider, api_key: str | None
 ) -> None:
     """Without a key there is no Authorization header, not an empty one."""
-    await openai(api_key=api_key).paint(LIGHTHOUSE)
+    await picture_by(openai(api_key=api_key), LIGHTHOUSE)
 
     assert "Authorization" not in provider.calls[0].headers
 
@@ -149,7 +146,7 @@ async def test_options_are_passed_on_as_the_provider_documents_them(
         extra_body={"quality": "max", "steps": 4, "edits": {"strength": 0.5}},
         result_hosts=["*.example.com"],
     )
-    await adapter.paint(PaintRequest(prompt=PROMPT, seed=7))
+    await picture_by(adapter, PaintRequest(prompt=PROMPT, seed=7))
 
     assert provider.calls[0].body == {
         "model": "x/z-image-turbo",
@@ -169,8 +166,8 @@ async def test_a_seed_is_sent_where_the_server_knows_seeds(
     """Variant 0 is the caller's seed, every other variant a seed of its own."""
     adapter = openai(model="flux", send_seed=True)
     for variant in range(16):
-        await adapter.paint(PaintRequest(prompt=PROMPT, seed=0, variant=variant))
-    await adapter.paint(LIGHTHOUSE)
+        await picture_by(adapter, PaintRequest(prompt=PROMPT, seed=0, variant=variant))
+    await picture_by(adapter, LIGHTHOUSE)
 
     seeds = [call.body.get("seed") for call in provider.calls]
     assert seeds[0] == 0
@@ -211,7 +208,7 @@ async def test_a_size_is_asked_for_that_the_model_takes(
 ) -> None:
     """GPT image models get their own sizes, other models exactly the wish."""
     adapter = openai(model=model, size_policy=policy)
-    await adapter.paint(PaintRequest(prompt=PROMPT, **wish))
+    await picture_by(adapter, PaintRequest(prompt=PROMPT, **wish))
 
     assert provider.calls[0].body.get("size") == size
 
@@ -241,7 +238,9 @@ async def test_references_go_out_as_files_in_order(
         height=1024,
         references=(first, second),
     )
-    await openai(quality="high", extra_body={"steps": 4, "hires": True}).paint(request)
+    await picture_by(
+        openai(quality="high", extra_body={"steps": 4, "hires": True}), request
+    )
 
     (call,) = provider.calls
     assert call.path == "/v1/images/edits"
@@ -275,7 +274,7 @@ async def test_servers_that_call_the_field_image_get_it_so(
 ) -> None:
     """vLLM-Omni wants the files under `image`."""
     request = PaintRequest(prompt=PROMPT, references=(reference(1), reference(2)))
-    await openai(image_field="image").paint(request)
+    await picture_by(openai(image_field="image"), request)
 
     assert [file["name"] for file in provider.calls[0].files] == ["image", "image"]
 
@@ -286,7 +285,7 @@ async def test_references_for_a_server_that_takes_none_are_the_callers_mistake(
     """Nothing is painted, and nothing paid, as if the references were not there."""
     request = PaintRequest(prompt=PROMPT, references=(reference(1),))
     with pytest.raises(InvalidParameter) as failure:
-        await openai(edits=False).paint(request)
+        await picture_by(openai(edits=False), request)
 
     assert failure.value.parameter == "references"
     assert provider.calls == []
@@ -341,8 +340,8 @@ async def test_base64_comes_back_as_bytes(
     openai: MakeOpenAI, provider: FakeProvider
 ) -> None:
     """The picture is the one that was painted for this very call."""
-    first = await openai().paint(LIGHTHOUSE)
-    second = await openai().paint(LIGHTHOUSE)
+    first = await picture_by(openai(), LIGHTHOUSE)
+    second = await picture_by(openai(), LIGHTHOUSE)
 
     assert [pictures.mark_of(picture)[0] for picture in (first, second)] == [1, 2]
     assert Image.inspect(first).media_type == "image/png"
@@ -363,7 +362,7 @@ async def test_base64_in_other_wrappings_is_understood(
     }[form]
     provider.behave("given", body={"data": [item]})
 
-    assert await openai().paint(LIGHTHOUSE) == data
+    assert await picture_by(openai(), LIGHTHOUSE) == data
 
 
 @pytest.mark.parametrize("mode", ["url_absolute", "url_relative"])
@@ -372,7 +371,7 @@ async def test_an_address_at_the_provider_is_fetched_with_the_key(
 ) -> None:
     """A self-hosted server may serve its results itself, over plain http."""
     provider.behave(mode)
-    picture = await openai().paint(LIGHTHOUSE)
+    picture = await picture_by(openai(), LIGHTHOUSE)
 
     assert picture == provider.calls[0].picture
     assert provider.fetches[0].headers["Authorization"] == f"Bearer {KEY}"
@@ -404,7 +403,7 @@ async def test_what_the_bytes_are_is_not_the_adapters_business(
     """Bytes that are no picture are handed on to who checks them, not decoded."""
     provider.behave(mode)
 
-    assert await openai().paint(LIGHTHOUSE)
+    assert await picture_by(openai(), LIGHTHOUSE)
 
 
 # Refusals and errors.
@@ -586,7 +585,7 @@ async def test_a_post_after_others_is_not_repeated_either(
     openai: MakeOpenAI, provider: FakeProvider
 ) -> None:
     """A connection that dies once the session is warm causes no second payment."""
-    await openai().paint(LIGHTHOUSE)
+    await picture_by(openai(), LIGHTHOUSE)
     provider.behave("reset_before_headers")
     await failure_of(openai())
 
@@ -604,7 +603,7 @@ async def test_cancelling_closes_the_connection(
     provider.behave(behaviour)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await openai().paint(LIGHTHOUSE)
+            await picture_by(openai(), LIGHTHOUSE)
 
     async with asyncio.timeout(5):
         await provider.until_aborted()
@@ -619,7 +618,7 @@ async def test_twenty_paintings_go_on_at_once(
     adapter = openai()
     prompts = [f"{PROMPT}, take {number}" for number in range(20)]
     paintings = [
-        asyncio.create_task(adapter.paint(PaintRequest(prompt=prompt)))
+        asyncio.create_task(picture_by(adapter, PaintRequest(prompt=prompt)))
         for prompt in prompts
     ]
     await provider.until_held(20)
@@ -709,7 +708,7 @@ async def test_neither_key_nor_prompt_is_said_aloud(
     caplog.set_level(logging.INFO, logger="app")
     provider.behave(**behaviour)
     try:
-        await openai().paint(LIGHTHOUSE)
+        await picture_by(openai(), LIGHTHOUSE)
     except GenerationError as failure:
         said = f"{failure!r} {failure.detail} {failure.__dict__}"
     else:
@@ -728,7 +727,7 @@ async def test_a_failure_can_be_traced_at_the_provider(
     caplog.set_level(logging.INFO, logger="app")
     provider.behave("server_error", times=1)
     await failure_of(openai())
-    await openai().paint(LIGHTHOUSE)
+    await picture_by(openai(), LIGHTHOUSE)
 
     fields = [
         (

@@ -21,10 +21,11 @@ from app.errors import (
     ProviderRateLimited,
     UnsupportedImage,
 )
-from app.generation.provider import ImageProvider, PaintRequest
+from app.generation.provider import ImageProvider, PaintRequest, Reference
 from app.generation.providers.placeholder.caption import drawable
 from app.generation.providers.placeholder.placeholder import Placeholder, check_options
 from app.image import Image, sniff
+from tests.generation.handles import picture_by
 
 PROMPTS = Path(__file__).parents[1] / "data" / "prompts.tsv"
 LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
@@ -42,11 +43,11 @@ def small(prompt: str) -> PaintRequest:
     return PaintRequest(prompt, width=96, height=64)
 
 
-def reference() -> Image:
+def reference() -> Reference:
     """Return a picture that a request can refer to."""
     data = io.BytesIO()
     PIL.Image.new("RGB", (8, 8), "teal").save(data, "PNG")
-    return Image.inspect(data.getvalue())
+    return Reference.of(Image.inspect(data.getvalue()))
 
 
 def test_it_is_an_image_provider() -> None:
@@ -54,13 +55,13 @@ def test_it_is_an_image_provider() -> None:
     provider: ImageProvider = Placeholder()
 
     assert provider.vendor == "placeholder"
-    assert provider.is_placeholder
+    assert not provider.takes_addresses
 
 
 async def test_a_request_has_one_picture() -> None:
     """Every replica paints the same bytes for the same request."""
-    first = await Placeholder().paint(LIGHTHOUSE)
-    second = await Placeholder().paint(replace(LIGHTHOUSE))
+    first = await picture_by(Placeholder(), LIGHTHOUSE)
+    second = await picture_by(Placeholder(), replace(LIGHTHOUSE))
 
     assert first == second
 
@@ -81,7 +82,7 @@ async def test_every_parameter_changes_the_picture() -> None:
         replace(fox, references=(reference(),)),
     ]
 
-    pictures = {await Placeholder().paint(request) for request in requests}
+    pictures = {await picture_by(Placeholder(), request) for request in requests}
 
     assert len(pictures) == len(requests)
 
@@ -92,7 +93,9 @@ async def test_every_parameter_changes_the_picture() -> None:
 )
 async def test_any_size_is_met_exactly(width: int, height: int) -> None:
     """The picture has the width and height that were asked for."""
-    data = await Placeholder().paint(replace(LIGHTHOUSE, width=width, height=height))
+    data = await picture_by(
+        Placeholder(), replace(LIGHTHOUSE, width=width, height=height)
+    )
 
     image = Image.inspect(data)
     assert (image.width, image.height) == (width, height)
@@ -123,7 +126,7 @@ async def test_any_size_is_met_exactly(width: int, height: int) -> None:
 async def test_a_ratio_is_met_around_a_megapixel(ratio: str) -> None:
     """The picture has the very ratio that was asked for."""
     image = Image.inspect(
-        await Placeholder().paint(replace(LIGHTHOUSE, aspect_ratio=ratio))
+        await picture_by(Placeholder(), replace(LIGHTHOUSE, aspect_ratio=ratio))
     )
 
     across, down = map(int, ratio.split(":"))
@@ -139,7 +142,7 @@ async def test_the_format_is_that_of_the_options(
     image_format: str, media_type: str
 ) -> None:
     """An operator chooses the format; a megapixel stays below 200 KB in each."""
-    data = await Placeholder({"format": image_format}).paint(LIGHTHOUSE)
+    data = await picture_by(Placeholder({"format": image_format}), LIGHTHOUSE)
 
     with PIL.Image.open(io.BytesIO(data)) as picture:
         picture.load()
@@ -151,12 +154,12 @@ async def test_the_format_is_that_of_the_options(
 async def test_a_megapixel_takes_a_fraction_of_a_second() -> None:
     """A demonstration or load test is not held up by its pictures."""
     provider = Placeholder()
-    await provider.paint(LIGHTHOUSE)
+    await picture_by(provider, LIGHTHOUSE)
 
     seconds = []
     for variant in range(5):
         started = time.process_time()
-        await provider.paint(replace(LIGHTHOUSE, variant=variant))
+        await picture_by(provider, replace(LIGHTHOUSE, variant=variant))
         seconds.append(time.process_time() - started)
 
     # About 0.05 s; the bound leaves room for a busy machine.
@@ -166,7 +169,7 @@ async def test_a_megapixel_takes_a_fraction_of_a_second() -> None:
 async def test_the_event_loop_goes_on_while_it_paints() -> None:
     """Painting a large picture keeps no other request waiting."""
     painting = asyncio.create_task(
-        Placeholder().paint(replace(LIGHTHOUSE, width=2048, height=2048))
+        picture_by(Placeholder(), replace(LIGHTHOUSE, width=2048, height=2048))
     )
 
     turns = 0
@@ -181,7 +184,7 @@ async def test_the_event_loop_goes_on_while_it_paints() -> None:
 @pytest.mark.parametrize("prompt", prompts())
 async def test_real_prompts_are_painted(prompt: str) -> None:
     """What people really ask for becomes a picture."""
-    image = Image.inspect(await Placeholder().paint(small(prompt)))
+    image = Image.inspect(await picture_by(Placeholder(), small(prompt)))
 
     assert (image.width, image.height) == (96, 64)
 
@@ -190,7 +193,7 @@ async def test_real_prompts_are_painted(prompt: str) -> None:
 @given(st.text(st.characters(), max_size=120))
 def test_any_unicode_is_painted(prompt: str) -> None:
     """No text whatever, lone surrogates included, brings the typesetter down."""
-    assert asyncio.run(Placeholder().paint(small(prompt)))
+    assert asyncio.run(picture_by(Placeholder(), small(prompt)))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,7 @@ def test_any_unicode_is_painted(prompt: str) -> None:
 )
 async def test_awkward_prompts_are_painted(prompt: str) -> None:
     """Scripts from right to left, emoji, one endless word, and 4000 characters."""
-    image = Image.inspect(await Placeholder().paint(PaintRequest(prompt[:4000])))
+    image = Image.inspect(await picture_by(Placeholder(), PaintRequest(prompt[:4000])))
 
     assert (image.width, image.height) == (1024, 1024)
 
@@ -223,8 +226,8 @@ def test_a_prompt_is_written_in_letters_that_the_font_has() -> None:
 
 async def test_a_long_prompt_leaves_the_sky_free() -> None:
     """A caption of 4000 characters is cut and keeps to the lower half."""
-    short = await Placeholder().paint(PaintRequest("x"))
-    long = await Placeholder().paint(PaintRequest("x " * 2000))
+    short = await picture_by(Placeholder(), PaintRequest("x"))
+    long = await picture_by(Placeholder(), PaintRequest("x " * 2000))
 
     def white_above(data: bytes) -> int:
         with PIL.Image.open(io.BytesIO(data)) as picture:
@@ -246,13 +249,13 @@ async def test_a_long_prompt_leaves_the_sky_free() -> None:
 async def test_it_fails_as_told(failure: str, error: type[Exception]) -> None:
     """An operator can rehearse each way in which a provider fails."""
     with pytest.raises(error):
-        await Placeholder({"failure": failure}).paint(LIGHTHOUSE)
+        await picture_by(Placeholder({"failure": failure}), LIGHTHOUSE)
 
 
 async def test_a_time_out_never_answers() -> None:
     """A provider that hangs can be rehearsed, and can be cancelled."""
     painting = asyncio.create_task(
-        Placeholder({"failure": "timeout"}).paint(LIGHTHOUSE)
+        picture_by(Placeholder({"failure": "timeout"}), LIGHTHOUSE)
     )
 
     done, _ = await asyncio.wait({painting}, timeout=0.05)
@@ -266,7 +269,7 @@ async def test_a_time_out_never_answers() -> None:
 async def test_a_broken_image_has_the_right_magic_number(image_format: str) -> None:
     """A picture that only looks like one can be rehearsed."""
     options = {"failure": "broken_image", "format": image_format}
-    data = await Placeholder(options).paint(LIGHTHOUSE)
+    data = await picture_by(Placeholder(options), LIGHTHOUSE)
 
     assert sniff(data) == f"image/{image_format}"
     with pytest.raises(UnsupportedImage):
@@ -279,8 +282,8 @@ async def test_the_delay_passes_before_the_failure() -> None:
     started = loop.time()
 
     with pytest.raises(ProviderFailed):
-        await Placeholder({"delay_seconds": 0.05, "failure": "failed"}).paint(
-            LIGHTHOUSE
+        await picture_by(
+            Placeholder({"delay_seconds": 0.05, "failure": "failed"}), LIGHTHOUSE
         )
 
     assert loop.time() - started >= 0.05
@@ -289,7 +292,7 @@ async def test_the_delay_passes_before_the_failure() -> None:
 async def test_it_says_that_nobody_painted(caplog: pytest.LogCaptureFixture) -> None:
     """The log warns of the placeholder, notes its pictures, and has no prompt."""
     caplog.set_level(logging.INFO)
-    await Placeholder().paint(LIGHTHOUSE)
+    await picture_by(Placeholder(), LIGHTHOUSE)
 
     said = [(record.levelname, record.message) for record in caplog.records]
     assert said == [

@@ -60,6 +60,7 @@ async def test_an_entry_tells_what_became_of_a_prompt(replica: Replica) -> None:
         "prompt_hash": LIGHTHOUSE.hash,
         "prompt": "a lighthouse in a storm",
         "model": "default",
+        "price": painted.price,
         "parameters": LIGHTHOUSE.parameters.as_json(),
         "hits": 1,
         "last_accessed_at": seen.last_accessed_at,

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from app.errors import CacheUnavailable, GenerationError, StorageUnavailable
 from app.generation.painting import Progress
-from app.generation.provider import PaintRequest
+from app.generation.provider import PaintRequest, Reference
 from app.generation_jobs.record import GenerationRecord
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import remember_for, to_note
@@ -125,11 +126,14 @@ class Painter:
             height=wanted.height,
             seed=wanted.seed,
             variant=wanted.variant,
-            references=await self.references(key.project, wanted.references),
         )
         try:
             painting = await self.models.paint(
-                wanted.model, request, deadline=deadline, progress=progress
+                wanted.model,
+                request,
+                deadline=deadline,
+                progress=progress,
+                references=partial(self._load, key) if wanted.references else None,
             )
         except GenerationError as failure:
             self.statistics.failed(project)
@@ -139,6 +143,15 @@ class Painter:
             self.statistics.spent(project, progress.spent)
         self.statistics.generated(project, painting.seconds)
         return painting
+
+    async def _load(
+        self,
+        key: PromptKey,
+        *,
+        by_address: bool,  # noqa: ARG002 - all are sent along
+    ) -> tuple[Reference, ...]:
+        images = await self.references(key.project, key.parameters.references)
+        return tuple(map(Reference.of, images))
 
     async def _remember(
         self,
@@ -171,7 +184,7 @@ def _entry_of(key: PromptKey, painting: Painting, generation_id: str) -> PromptE
         height=image.height,
         model=painting.model,
         price=painting.price,
-        is_placeholder=painting.is_placeholder,
+        is_placeholder=painting.origin.is_placeholder,
         # HTTP dates have whole seconds; the milliseconds order lists.
         created_ms=round(datetime.now(UTC).timestamp() * 1000),
         generation_id=generation_id,

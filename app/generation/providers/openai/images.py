@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from app.errors import BadImage, InvalidParameter, PromptRejected
+from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.openai.answers import error_code, failure_of, is_refusal
 from app.generation.providers.openai.options import OpenAIOptions, check_options
 from app.generation.providers.openai.sizes import choose_size
@@ -32,7 +33,7 @@ from app.image import EXTENSIONS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.generation.provider import PaintRequest
+    from app.generation.provider import Job, PaintRequest
 
 __all__ = ["OpenAIImages", "check_options"]
 
@@ -58,7 +59,7 @@ class OpenAIImages:
     """
 
     vendor = "openai"
-    is_placeholder = False
+    takes_addresses = False
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class OpenAIImages:
             limit_bytes=max_image_bytes,
         )
 
-    async def paint(self, request: PaintRequest) -> bytes:
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:  # noqa: ARG002 - the dialect has no jobs
         """Return the picture as the server encoded it.
 
         Raises `InvalidParameter` for references where the server takes none,
@@ -97,10 +98,21 @@ class OpenAIImages:
         picture = pick(document, "data", 0)
         encoded, address = pick(picture, "b64_json"), pick(picture, "url")
         if not encoded and address:
-            return await self._fetch(address)
-        if not encoded and is_refusal(document):
+            data = await self._fetch(address)
+        elif not encoded and is_refusal(document):
             raise PromptRejected("The image provider refused the prompt.")
-        return await decode_base64(encoded, limit_bytes=self._max_image_bytes)
+        else:
+            data = await decode_base64(encoded, limit_bytes=self._max_image_bytes)
+        return ProviderPicture(
+            data, Origin(self.vendor, self._model, request_id(answer))
+        )
+
+    async def cancel(self, job_id: str) -> None:
+        """Do nothing: a call ends with its connection."""
+
+    async def probe(self) -> bool:
+        """Ask for the model's description, which costs nothing."""
+        return False
 
     async def _ask(self, request: PaintRequest) -> Answer:
         body = self._body(request)
@@ -165,7 +177,6 @@ class OpenAIImages:
         return await self._results.fetch(address, headers=self._headers)
 
     def _log(self, answer: Answer, document: object) -> None:
-        request_id = answer.headers.get("x-request-id", "")
         logger.log(
             logging.INFO if answer.status < 400 else logging.WARNING,  # noqa: PLR2004 - RFC 9110 15.5
             "provider answered",
@@ -174,8 +185,12 @@ class OpenAIImages:
                 "provider_model": self._model,
                 "provider_status": answer.status,
                 "provider_error_code": error_code(document),
-                "provider_request_id": request_id
-                if _REQUEST_ID.fullmatch(request_id)
-                else None,
+                "provider_request_id": request_id(answer),
             },
         )
+
+
+def request_id(answer: Answer) -> str | None:
+    """Return what the vendor's support asks for, if it can be nothing else."""
+    told = answer.headers.get("x-request-id", "")
+    return told if _REQUEST_ID.fullmatch(told) else None

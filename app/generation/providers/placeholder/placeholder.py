@@ -17,13 +17,14 @@ import random
 from typing import TYPE_CHECKING
 
 from app.errors import PromptRejected, ProviderFailed, ProviderRateLimited
+from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.placeholder.caption import write_caption, write_mark
 from app.generation.providers.placeholder.landscape import paint_landscape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.generation.provider import PaintRequest
+    from app.generation.provider import Job, PaintRequest
 
 FAILURES = ("none", "rejected", "failed", "rate_limited", "timeout", "broken_image")
 
@@ -77,7 +78,7 @@ class Placeholder:
     """
 
     vendor = "placeholder"
-    is_placeholder = True
+    takes_addresses = False
 
     def __init__(self, options: Mapping[str, object] | None = None) -> None:
         options = options or {}
@@ -86,7 +87,7 @@ class Placeholder:
         self._format = str(options.get("format", "png"))
         _logger.warning("placeholder in use", extra={"failure": self._failure})
 
-    async def paint(self, request: PaintRequest) -> bytes:
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:  # noqa: ARG002 - it paints at once
         """Return a picture that is a function of *request*, or fail as told."""
         await asyncio.sleep(self._delay_seconds)
         match self._failure:
@@ -99,12 +100,25 @@ class Placeholder:
             case "timeout":
                 await asyncio.get_running_loop().create_future()
             case "broken_image":
-                return _MAGIC_NUMBERS[self._format] + bytes(64)
+                return _painted(_MAGIC_NUMBERS[self._format] + bytes(64))
         data = await asyncio.to_thread(_paint, request, self._format)
         _logger.info(
             "placeholder painted", extra={"format": self._format, "bytes": len(data)}
         )
-        return data
+        return _painted(data)
+
+    async def cancel(self, job_id: str) -> None:
+        """Do nothing: there are no jobs."""
+
+    async def probe(self) -> bool:
+        """Return True: it is always there."""
+        return True
+
+
+def _painted(data: bytes) -> ProviderPicture:
+    return ProviderPicture(
+        data, Origin("placeholder", "landscape", is_placeholder=True)
+    )
 
 
 def _paint(request: PaintRequest, image_format: str) -> bytes:

@@ -1,0 +1,72 @@
+"""One replica for the tests of the client and of what is built on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from app.client import Paintonce
+from tests.replica import environment_of, replica
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.replica import Replica
+    from tests.servers import RedisServer, S3Server
+
+MODELS = """
+[models.default]
+provider = "placeholder"
+price = 0.1
+[models.dear]
+provider = "placeholder"
+price = 2.5
+[models.refuses]
+provider = "placeholder"
+[models.refuses.options]
+failure = "rejected"
+[models.slow]
+provider = "placeholder"
+[models.slow.options]
+delay_seconds = 1.0
+[models.slower]
+provider = "placeholder"
+[models.slower.options]
+delay_seconds = 30.0
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(
+    redis_server: RedisServer,
+    s3_server: S3Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Replica]:
+    """Run a replica without keys, whose pictures have prices."""
+    folder = tmp_path_factory.mktemp("replica")
+    (folder / "models.toml").write_text(MODELS)
+    environment = environment_of(
+        redis_url=redis_server.url,
+        bucket=f"client-{uuid4().hex}",
+        object_store=s3_server.environment(),
+        PROVIDERS_FILE=str(folder / "models.toml"),
+        SHUTDOWN_GRACE_SECONDS="1",
+    )
+    async with replica(environment, folder=folder) as running:
+        yield running
+
+
+@pytest.fixture
+def project() -> str:
+    """Give a project that nobody has used."""
+    return f"acme/{uuid4().hex[:12]}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def paintonce(service: Replica, project: str) -> AsyncIterator[Paintonce]:
+    """Open a client of a project of its own."""
+    async with Paintonce(service.url, project=project) as client:
+        yield client

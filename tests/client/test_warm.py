@@ -1,0 +1,265 @@
+"""`python -m app warm` against a real replica, as whoever typed it sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.client import Paintonce, Picture
+from app.commands.failed import Failed
+from app.commands.warm import warm
+from tests.client.scripted_service import cut, refusal, scripted
+from tests.replica import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.client.scripted_service import Step
+    from tests.replica import Replica
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended, and what it said."""
+
+    status: int
+    out: str
+    error: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The one line on standard output."""
+        (line,) = self.out.splitlines()
+        summary: dict[str, Any] = json.loads(line)
+        assert summary.pop("seconds") > 0
+        return summary
+
+
+async def started(file: Path, url: str, *arguments: str) -> asyncio.subprocess.Process:
+    """Start `warm` of *file*."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "warm", str(file), "--url", url, *arguments),
+        cwd=file.parent,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def ended(process: asyncio.subprocess.Process) -> Ended:
+    """Wait for its end."""
+    async with asyncio.timeout(60):
+        out, error = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), error.decode())
+
+
+async def within(
+    capsys: pytest.CaptureFixture[str],
+    file: Path,
+    url: str,
+    project: str | None = None,
+    concurrency: int = 4,
+) -> Ended:
+    """Run `warm` within this process, to its end."""
+    status = await warm(file, project, url, concurrency)
+    said = capsys.readouterr()
+    return Ended(status, said.out, said.err)
+
+
+async def test_a_second_run_finds_what_the_first_one_painted(
+    service: Replica, project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines are prompts or objects; the first run pays, the second one nothing."""
+    file = tmp_path / "prompts.txt"
+    file.write_text(
+        "a red fox\n"
+        "\n"
+        '{"prompt": "a red fox", "seed": 0}\r\n'
+        "  Zürich & 雪 \n"
+        '{"prompt": "an oyster", "model": "dear", "width": 320, "height": 200}'
+    )
+
+    first = await ended(await started(file, service.url, "--project", project))
+    second = await within(capsys, file, service.url, project, concurrency=1)
+
+    assert first.status == 0, first.error
+    assert first.summary == {"hits": 0, "misses": 4, "failures": 0, "spend": 2.8}
+    assert "warm: 100%" in first.error
+    assert (second.status, second.summary) == (
+        0,
+        {"hits": 4, "misses": 0, "failures": 0, "spend": 0.0},
+    )
+    async with Paintonce(service.url, project=project) as client:
+        assert {entry["prompt"] async for entry in client.entries()} == {
+            *("a red fox", "Zürich & 雪", "an oyster")
+        }
+
+
+async def test_the_spend_is_this_runs_own(
+    service: Replica,
+    paintonce: Paintonce,
+    project: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What others paint in the same project meanwhile is theirs."""
+    file = tmp_path / "prompts.txt"
+    prompts = [f"owl {number}" for number in range(12)]
+    file.write_text("\n".join(prompts))
+
+    async def others() -> int:
+        outcomes = [o async for o in paintonce.generate_many(reversed(prompts))]
+        assert all(isinstance(outcome, Picture) for outcome in outcomes)
+        return sum(o.status == "MISS" for o in outcomes if isinstance(o, Picture))
+
+    ours, theirs = await asyncio.gather(
+        within(capsys, file, service.url, project), others()
+    )
+
+    summary = ours.summary
+    assert summary["misses"] + theirs == len(prompts)
+    assert summary["hits"] == theirs
+    assert summary["spend"] == pytest.approx(0.1 * summary["misses"], abs=1e-12)
+
+
+async def test_bad_lines_are_told_before_anything_is_painted(
+    service: Replica, project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have their numbers and codes, and the good ones are painted."""
+    file = tmp_path / "prompts.txt"
+    file.write_bytes(
+        b"\xef\xbb\xbfa hare\n"
+        b'{"prompt": "a hare", "seed": -1}\n'
+        b'{"prompt": "a hare"\n'
+        b'{"aspect_ratio": "16:9"}\n'
+        b'{"prompt": "a hare", "colour": "blue"}\n'
+        b"z\xfcrich\n"
+        b"a bell \x07\n"
+        b'{"prompt": "a hare", "variant": 1}\n'
+    )
+
+    run = await within(capsys, file, service.url, project)
+
+    assert run.status == 1
+    assert run.summary == {"hits": 0, "misses": 2, "failures": 6, "spend": 0.2}
+    told, _, _ = run.error.partition("warm:   0%")
+    assert [line.split(": ")[:2] for line in told.strip().splitlines()] == [
+        ["line 2", "invalid_parameter"],
+        ["line 3", "malformed_request"],
+        ["line 4", "invalid_parameter"],
+        ["line 5", "invalid_parameter"],
+        ["line 6", "invalid_parameter"],
+        ["line 7", "invalid_parameter"],
+    ]
+
+
+async def test_a_line_that_fails_is_named_and_the_others_are_painted(
+    service: Replica, project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refusal, or a model that the service has not, is status 1."""
+    file = tmp_path / "prompts.txt"
+    file.write_text(
+        '{"prompt": "a storm", "model": "refuses"}\n'
+        "a calm\n"
+        '{"prompt": "a storm", "model": "nobody"}\n'
+    )
+
+    run = await within(capsys, file, service.url, project)
+
+    assert run.status == 1
+    assert run.summary == {"hits": 0, "misses": 1, "failures": 2, "spend": 0.1}
+    assert "line 1: prompt_rejected: " in run.error
+    assert "line 3: invalid_parameter: " in run.error
+
+
+async def test_ctrl_c_prints_what_was_done(
+    service: Replica, project: str, tmp_path: Path
+) -> None:
+    """Status 130 and the summary so far; the next run goes on there."""
+    file = tmp_path / "prompts.txt"
+    file.write_text('a finch\n{"prompt": "a snail", "model": "slower"}\na heron\n')
+    process = await started(
+        file, service.url, "--project", project, "--concurrency", "1"
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        seen = ""
+        while "1/3" not in seen:
+            seen += (await process.stderr.read(1024)).decode()
+    process.send_signal(signal.SIGINT)
+
+    run = await ended(process)
+
+    assert run.status == 130
+    assert run.summary == {"hits": 0, "misses": 1, "failures": 0, "spend": 0.1}
+    assert "Traceback" not in run.error
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(cut, "unreachable"), (refusal(401, "unauthenticated"), "unauthenticated")],
+)
+async def test_what_befalls_every_line_ends_the_run(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Step,
+    code: str,
+) -> None:
+    """Nobody waits for ten thousand lines to fail one by one."""
+    monkeypatch.setattr("app.client.FIRST_PAUSE_SECONDS", 0.001)
+    file = tmp_path / "prompts.txt"
+    file.write_text("\n".join(f"fox {number}" for number in range(100)))
+
+    async with scripted(fault) as service:
+        run = await within(capsys, file, service.url, concurrency=2)
+
+    assert run.status == 1
+    assert run.summary == {"hits": 0, "misses": 0, "failures": 2, "spend": 0.0}
+    assert f"line 1: {code}" in run.error
+    assert "98 lines were not tried" in run.error
+
+
+async def test_the_key_is_taken_from_the_environment(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`PAINTONCE_API_KEY` is sent, and the project beside it."""
+    monkeypatch.setenv("PAINTONCE_API_KEY", "a-key")
+    file = tmp_path / "prompts.txt"
+    file.write_text("a red fox")
+
+    async with scripted(refusal(401)) as service:
+        await within(capsys, file, service.url, "acme/shop")
+
+    assert service.headers[0]["X-API-Key"] == "a-key"
+    assert service.headers[0]["X-Project"] == "acme/shop"
+
+
+@pytest.mark.parametrize(
+    ("file", "project", "url", "said"),
+    [
+        ("missing.txt", None, "http://127.0.0.1:1", "missing.txt: No such file"),
+        ("prompts.txt", "Shop", "http://127.0.0.1:1", "org/project"),
+        ("prompts.txt", None, "pictures.example", "--url"),
+    ],
+)
+async def test_what_can_not_be_run_is_said(
+    tmp_path: Path, file: str, project: str | None, url: str, said: str
+) -> None:
+    """One sentence, and nothing is asked of any service."""
+    (tmp_path / "prompts.txt").write_text("a red fox")
+
+    with pytest.raises(Failed, match=said):
+        await warm(tmp_path / file, project, url, 4)

@@ -1,0 +1,47 @@
+"""Job handles for tests of adapters, and a keeper that remembers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from app.generation.jobs import JobHandle, SubmittedJob
+from app.generation.painting import Progress
+
+if TYPE_CHECKING:
+    from app.generation.provider import ImageProvider, PaintRequest
+
+
+class RecordingKeeper:
+    """A `JobKeeper` that remembers; one that is *lost* can keep nothing."""
+
+    def __init__(self, left: SubmittedJob | None = None, *, lost: bool = False) -> None:
+        self.left = left
+        self.kept: list[SubmittedJob] = []
+        self.lost = lost
+
+    async def keep(self, job: SubmittedJob) -> bool:
+        """Remember *job*."""
+        self.kept.append(job)
+        return not self.lost
+
+
+def a_job(
+    keeper: RecordingKeeper | None = None, progress: Progress | None = None
+) -> JobHandle:
+    """Return the handle of a call to the model `default`."""
+    keeper = keeper or RecordingKeeper()
+    return JobHandle(
+        "default", progress=progress or Progress(), keeper=keeper, left=keeper.left
+    )
+
+
+def left_behind(job_id: str, *, seconds_ago: float = 1.0) -> SubmittedJob:
+    """Return a job that a former leader of the model `default` submitted."""
+    begun_at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    return SubmittedJob("default", job_id, begun_at)
+
+
+async def picture_by(provider: ImageProvider, request: PaintRequest) -> bytes:
+    """Return the bytes that *provider* paints, in a call of its own."""
+    return (await provider.paint(request, a_job())).data

@@ -1,0 +1,273 @@
+"""Jobs of a vendor, which outlive the leader that had them submitted."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.errors import GenerationTimedOut, ProviderFailed
+from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.config.models_file import ModelConfig
+from app.generation.models import Model, Models, Progress
+from app.generation.provider import Origin, PaintRequest, ProviderPicture, Reference
+from tests.fakes import a_picture
+from tests.generation.handles import RecordingKeeper, left_behind
+
+if TYPE_CHECKING:
+    from app.generation.models import Painting
+    from app.generation.provider import Job
+
+LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
+DEFAULT = ModelConfig("default", "scripted", price=0.04)
+SPARE = replace(DEFAULT, alias="spare")
+REFERENCE = Reference(a_picture(), "image/png", "0" * 64)
+
+
+@dataclass
+class Vendor:
+    """An `ImageProvider` with jobs; each waits for the gate to open."""
+
+    vendor: str = "scripted"
+    takes_addresses: bool = True
+    submitted: list[PaintRequest] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    polled: asyncio.Event = field(default_factory=asyncio.Event)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: Exception | None = None
+    cancel_failure: Exception | None = None
+
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
+        """Submit or go on, and wait for the gate."""
+        if job.resumed is None:
+            self.submitted.append(request)
+            await job.begun(f"job-{len(self.submitted)}")
+        else:
+            self.resumed.append(job.resumed)
+        await job.progressed(0.5)
+        await job.progressed(0.25)
+        self.polled.set()
+        await self.open.wait()
+        if self.failure is not None:
+            raise self.failure
+        return ProviderPicture(a_picture(), Origin("scripted", "job-1"))
+
+    async def cancel(self, job_id: str) -> None:
+        """Remember it."""
+        self.cancelled.append(job_id)
+        if self.cancel_failure is not None:
+            raise self.cancel_failure
+
+    async def probe(self) -> bool:
+        """Return False: nothing is free."""
+        return False
+
+
+@dataclass
+class Counts:
+    """A `PaintObserver` that remembers."""
+
+    calls: list[tuple[str, str, float]] = field(default_factory=list)
+
+    def provider_call(
+        self, provider: str, model: str, outcome: str, seconds: float, price: float
+    ) -> None:
+        """Remember one call."""
+        self.calls.append((model, str(outcome), price))
+
+
+def models_of(
+    *pairs: tuple[ModelConfig, Vendor],
+    counts: Counts | None = None,
+    breaker: CircuitBreaker | None = None,
+) -> Models:
+    """Return the catalogue of these models."""
+    return Models(
+        {
+            config.alias: Model(
+                config,
+                vendor,
+                max_image_bytes=100_000,
+                observer=counts or Counts(),
+                breaker=breaker,
+            )
+            for config, vendor in pairs
+        }
+    )
+
+
+async def paint(models: Models, keeper: RecordingKeeper, **more: Any) -> Painting:
+    """Have the lighthouse painted by `default`."""
+    deadline = asyncio.get_running_loop().time() + 30
+    return await models.paint(
+        "default", LIGHTHOUSE, deadline=deadline, keeper=keeper, **more
+    )
+
+
+async def killed(models: Models, vendor: Vendor, keeper: RecordingKeeper) -> None:
+    """Begin a painting, and end its leader once the job is polled."""
+    leader = asyncio.create_task(paint(models, keeper))
+    await vendor.polled.wait()
+    leader.cancel()
+    await asyncio.wait([leader])
+    await models.aclose()
+
+
+async def test_a_job_is_kept_before_it_is_asked_after() -> None:
+    """Whoever leads next finds the alias and the vendor's id; progress only grows."""
+    vendor, keeper, progress = Vendor(), RecordingKeeper(), Progress()
+    painting = asyncio.create_task(
+        paint(models_of((DEFAULT, vendor)), keeper, progress=progress)
+    )
+    await vendor.polled.wait()
+
+    assert [(job.model, job.id) for job in keeper.kept] == [("default", "job-1")]
+    assert progress.fraction == 0.5
+    vendor.open.set()
+    assert (await painting).origin.model == "job-1"
+
+
+async def test_the_next_leader_goes_on_with_the_job() -> None:
+    """A leader that dies while a job runs costs nothing: one submission, one price."""
+    vendor, keeper, counts = Vendor(), RecordingKeeper(), Counts()
+    await killed(models_of((DEFAULT, vendor), counts=counts), vendor, keeper)
+    assert (vendor.cancelled, counts.calls) == ([], [])
+
+    vendor.open.set()
+    await paint(
+        models_of((DEFAULT, vendor), counts=counts), RecordingKeeper(keeper.kept[0])
+    )
+
+    assert (len(vendor.submitted), vendor.resumed) == (1, ["job-1"])
+    assert counts.calls == [("default", "ok", 0.04)]
+
+
+async def test_a_job_that_is_not_kept_ends_with_its_leader() -> None:
+    """While Redis is away nobody could go on with it, so the vendor is told to stop."""
+    vendor, counts = Vendor(), Counts()
+    await killed(
+        models_of((DEFAULT, vendor), counts=counts),
+        vendor,
+        RecordingKeeper(lost=True),
+    )
+
+    assert vendor.cancelled == ["job-1"]
+    assert counts.calls == [("default", "failed", 0.04)]
+
+
+async def test_a_job_is_cancelled_at_the_deadline() -> None:
+    """Whoever waits hears at once; that the vendor can't be told is only logged."""
+    vendor = Vendor(cancel_failure=ProviderFailed("away"))
+    models = models_of((replace(DEFAULT, deadline_seconds=0.05), vendor))
+
+    with pytest.raises(GenerationTimedOut):
+        await paint(models, RecordingKeeper())
+    await models.aclose()
+
+    assert vendor.cancelled == ["job-1"]
+
+
+async def test_a_job_goes_on_at_the_model_that_has_it() -> None:
+    """Models that were asked before it are not asked, nor paid, again."""
+    first, spare = Vendor(), Vendor()
+    spare.open.set()
+    job = replace(left_behind("job-7"), model="spare")
+    models = models_of((replace(DEFAULT, fallbacks=("spare",)), first), (SPARE, spare))
+
+    painting = await paint(models, RecordingKeeper(job))
+
+    assert painting.model == "spare"
+    assert (first.submitted, spare.resumed) == ([], ["job-7"])
+
+
+async def test_a_job_that_failed_is_followed_by_the_next_model() -> None:
+    """The rest of the chain is asked as it would have been."""
+    first, spare = Vendor(failure=ProviderFailed("no")), Vendor()
+    first.open.set()
+    spare.open.set()
+    models = models_of((replace(DEFAULT, fallbacks=("spare",)), first), (SPARE, spare))
+
+    painting = await paint(models, RecordingKeeper(left_behind("job-7")))
+
+    assert painting.model == "spare"
+    assert (first.resumed, len(spare.submitted)) == (["job-7"], 1)
+
+
+async def test_a_job_of_a_model_that_is_gone_is_not_waited_for() -> None:
+    """After the models file has changed the prompt is painted anew."""
+    vendor = Vendor()
+    vendor.open.set()
+    job = replace(left_behind("job-7"), model="gone")
+
+    await paint(models_of((DEFAULT, vendor)), RecordingKeeper(job))
+
+    assert (len(vendor.submitted), vendor.resumed) == (1, [])
+
+
+async def test_an_open_breaker_stops_nobody_from_asking_after_a_job() -> None:
+    """It is paid for, and to ask after it costs nothing."""
+    vendor, breaker = Vendor(), CircuitBreaker(failures=1)
+    vendor.open.set()
+    breaker.report(breaker.admit(), healthy=False)
+    models = models_of((DEFAULT, vendor), breaker=breaker)
+
+    with pytest.raises(ProviderFailed):
+        await paint(models, RecordingKeeper())
+    await paint(models, RecordingKeeper(left_behind("job-7")))
+
+    assert vendor.resumed == ["job-7"]
+
+
+@pytest.mark.parametrize("seconds_ago", [119.9, 3600.0])
+async def test_a_jobs_time_began_with_its_submission(
+    monkeypatch: pytest.MonkeyPatch, seconds_ago: float
+) -> None:
+    """What is left of the deadline is what the next leader has, but for a last look."""
+    monkeypatch.setattr("app.generation.model._LAST_LOOK_SECONDS", 0.05)
+    vendor = Vendor()
+    models = models_of((DEFAULT, vendor))
+
+    with pytest.raises(GenerationTimedOut):
+        await paint(
+            models, RecordingKeeper(left_behind("job-7", seconds_ago=seconds_ago))
+        )
+    await models.aclose()
+
+    assert vendor.cancelled == ["job-7"]
+
+
+async def test_a_job_whose_prompt_was_purged_can_be_cancelled() -> None:
+    """It is told to its own vendor; a model that is gone has nobody to tell."""
+    vendor = Vendor()
+    models = models_of((DEFAULT, vendor))
+
+    await models.cancel(left_behind("job-7"))
+    await models.cancel(replace(left_behind("job-8"), model="gone"))
+
+    assert vendor.cancelled == ["job-7"]
+
+
+async def test_references_are_read_once_there_is_a_place() -> None:
+    """Who waits holds no pictures in memory, and who resumes a job reads none."""
+    vendor, seen = Vendor(), []
+
+    async def references(*, by_address: bool) -> tuple[Reference, ...]:
+        seen.append(by_address)
+        return (REFERENCE,)
+
+    models = models_of((replace(DEFAULT, concurrency=1), vendor))
+    paintings = [
+        asyncio.create_task(paint(models, RecordingKeeper(), references=references))
+        for _ in range(2)
+    ]
+    await vendor.polled.wait()
+
+    assert seen == [True]
+    vendor.open.set()
+    await asyncio.gather(*paintings)
+    await paint(models, RecordingKeeper(left_behind("job-7")), references=references)
+    assert seen == [True, True]
+    assert [request.references for request in vendor.submitted] == [(REFERENCE,)] * 2
