@@ -12,8 +12,8 @@ from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
 from app.generation_jobs.record import GenerationRecord
 from app.http.json_answers import json_answer
+from app.http.picture_headers import LIVE_VARY
 from app.http.problems import row_of
-from app.server.frame import LIVE_VARY
 from app.storage.storage_key import Project, is_image_id
 
 if TYPE_CHECKING:

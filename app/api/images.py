@@ -9,22 +9,29 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from app.api.picture_answers import A_YEAR, not_modified
+from app.api.picture_answers import not_modified
 from app.api.projects import project_of
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, InvalidStorageKey, NotFound
-from app.http.conditional import decide, format_date
+from app.http.conditional import decide
 from app.http.http_errors import RangeNotSatisfiable
+from app.http.picture_headers import (
+    EMBEDDING,
+    KEPT_BY_ITS_OWNER,
+    KEPT_FOR_EVER,
+    RANGES,
+    Part,
+    identity,
+    merged,
+)
 from app.http.query import decode
 from app.image import MEDIA_TYPES
-from app.server.bodies import PICTURE_HEADERS, send_stream
+from app.server.bodies import send_stream
 from app.server.frame import ERROR_HEADERS
 from app.storage.storage_key import StorageKey, is_image_id
 
 if TYPE_CHECKING:
     from app.storage.ports.object_store import ObjectBody
-
-NOBODY_ELSES = "private, max-age=31536000"
 
 
 async def permalink(request: web.Request) -> web.StreamResponse:
@@ -32,7 +39,7 @@ async def permalink(request: web.Request) -> web.StreamResponse:
     key = _storage_key(request)
     if key.image_id is None:
         raise NotFound("There is no such picture.")
-    return await _send(request, key, f"{A_YEAR}, immutable")
+    return await _send(request, key, KEPT_FOR_EVER)
 
 
 async def by_id(request: web.Request) -> web.StreamResponse:
@@ -44,7 +51,7 @@ async def by_id(request: web.Request) -> web.StreamResponse:
         key = await request.app[SERVICES].ledger.find_image(project, image_id)
     if key is None:
         raise NotFound("There is no such picture.")
-    return await _send(request, key, NOBODY_ELSES)
+    return await _send(request, key, KEPT_BY_ITS_OWNER)
 
 
 def _storage_key(request: web.Request) -> StorageKey:
@@ -65,7 +72,7 @@ class _Stored:
     """What a stored picture says of itself."""
 
     size: int
-    etag: str
+    digest: str
     created_at: datetime
 
     @classmethod
@@ -74,7 +81,7 @@ class _Stored:
         created_at = said.get("created-at")
         return cls(
             size=body.size,
-            etag=f'"{said.get("sha256", "")}"',
+            digest=said.get("sha256", ""),
             created_at=(
                 datetime.fromisoformat(created_at)
                 if created_at
@@ -84,26 +91,27 @@ class _Stored:
 
 
 async def _send(
-    request: web.Request, key: StorageKey, cache_control: str
+    request: web.Request, key: StorageKey, caching: Part
 ) -> web.StreamResponse:
     ledger = request.app[SERVICES].ledger
     async with ledger.open_image(key) as body:
         if body is None:
             raise NotFound("There is no such picture.")
         stored = _Stored.of(body)
+        own = identity(
+            digest=stored.digest,
+            created_at=stored.created_at,
+            image_id=key.image_id or "",
+        )
+        media_type = MEDIA_TYPES[key.filename.rpartition(".")[2]]
         headers = {
-            "Content-Type": MEDIA_TYPES[key.filename.rpartition(".")[2]],
-            "Cache-Control": cache_control,
-            "ETag": stored.etag,
-            "Last-Modified": format_date(stored.created_at),
-            "Accept-Ranges": "bytes",
-            "X-Image-Id": key.image_id or "",
-            **PICTURE_HEADERS,
+            "Content-Type": media_type,
+            **merged(own, caching, RANGES, EMBEDDING),
         }
         decision = decide(
             request.method,
             request.headers,
-            etag=stored.etag,
+            etag=own["ETag"],
             last_modified=stored.created_at,
             size=stored.size,
         )

@@ -22,10 +22,11 @@ from app.errors import (
 from app.http.conditional import WHOLE, decide
 from app.http.http_errors import RangeNotSatisfiable
 from app.http.json_bodies import read_json_object
+from app.http.picture_headers import LIVE_VARY
 from app.prompt_cache.cache import ROUNDS, Answer, Outcome
 from app.prompt_cache.entry.prompt_key import PromptKey
 from app.prompt_cache.painting.pictures import PictureGone
-from app.server.frame import ERROR_HEADERS, LIVE_VARY
+from app.server.frame import ERROR_HEADERS
 
 if TYPE_CHECKING:
     from aiohttp import web

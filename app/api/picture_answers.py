@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from app.http.conditional import format_date
+from app.http.picture_headers import (
+    EMBEDDING,
+    KEPT_BY_ALL,
+    RANGES,
+    Part,
+    identity,
+    lines,
+    merged,
+)
 from app.prompt_cache.cache import Outcome
-from app.server.bodies import AT_ONCE_BYTES, PICTURE_HEADERS, send_bytes, send_stream
-from app.server.frame import LIVE_VARY
-from app.server.raw_answers import RawAnswer, lines, may_be_raw
+from app.server.bodies import AT_ONCE_BYTES, send_bytes, send_stream
+from app.server.raw_answers import RawAnswer, may_be_raw
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
     from app.api.services import Services
@@ -23,16 +30,17 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.entry import PromptEntry
 
 PERMALINKS = "/api/v1/images/"
-A_YEAR = "public, max-age=31536000"
 
 _NOT_MODIFIED = 304
 
 # RFC 9211: what this cache did with the request.
 OF_OUTCOME = {
-    outcome: {
-        "X-Cache-Status": "MISS" if outcome is Outcome.MISS else "HIT",
-        "Cache-Status": cache_status,
-    }
+    outcome: Part.of(
+        {
+            "X-Cache-Status": "MISS" if outcome is Outcome.MISS else "HIT",
+            "Cache-Status": cache_status,
+        }
+    )
     for outcome, cache_status in (
         (Outcome.HIT, "paintonce; hit"),
         (Outcome.RESTORED, "paintonce; hit"),
@@ -40,28 +48,19 @@ OF_OUTCOME = {
         (Outcome.MISS, "paintonce; fwd=miss; stored"),
     )
 }
-_OF_EVERY_PICTURE = {
-    "Cache-Control": A_YEAR,
-    "Accept-Ranges": "bytes",
-    "Vary": LIVE_VARY,
-    **PICTURE_HEADERS,
-}
-_LINES_OF_OUTCOME = {
-    outcome: lines({**_OF_EVERY_PICTURE, **said})
-    for outcome, said in OF_OUTCOME.items()
-}
+_OF_EVERY_ANSWER = Part.of(merged(RANGES, EMBEDDING))
 
 
 class PictureHead(NamedTuple):
-    """What is the same in every live answer with a picture, as lines.
+    """What is the same in every live answer with a picture.
 
-    *own* are in a 304 as well (RFC 9110, 15.4.5), *of_body* in a 200 alone.
+    *own* is in a 304 as well (RFC 9110, 15.4.5), *of_body* in a 200 alone.
     """
 
     etag: str
     last_modified: datetime
-    of_body: bytes
-    own: bytes
+    of_body: Part
+    own: Part
 
 
 def picture_head(entry: PromptEntry) -> PictureHead:
@@ -74,7 +73,7 @@ def picture_head(entry: PromptEntry) -> PictureHead:
     return head
 
 
-# By image id, some 1 KB each. Emptied when full: to tell which was asked for
+# By image id, some 2 KB each. Emptied when full: to tell which was asked for
 # last would take longer than to make one anew.
 HEADS_KEPT = 32_768
 _heads: dict[str, PictureHead] = {}
@@ -82,68 +81,76 @@ _heads: dict[str, PictureHead] = {}
 
 def _picture_head(entry: PromptEntry) -> PictureHead:
     of_body = {"Content-Type": entry.media_type, "Content-Length": str(entry.size)}
-    own = _fields(entry)
-    return PictureHead(own["ETag"], entry.created_at, lines(of_body), lines(own))
-
-
-def _fields(entry: PromptEntry) -> dict[str, str]:
-    fields = {
-        "ETag": f'"{entry.digest}"',
-        "Last-Modified": format_date(entry.created_at),
-        "X-Image-Id": entry.image_id,
+    own = {
+        **identity(
+            digest=entry.digest, created_at=entry.created_at, image_id=entry.image_id
+        ),
         "X-Prompt-Hash": entry.prompt_hash,
         "X-Model": entry.model,
         "Content-Location": f"{PERMALINKS}{entry.storage_key}",
     }
     if entry.is_placeholder:
-        fields["X-Placeholder"] = "true"
+        own["X-Placeholder"] = "true"
+    return PictureHead(own["ETag"], entry.created_at, Part.of(of_body), Part.of(own))
+
+
+def _of_this_answer(answer: Answer) -> Mapping[str, str]:
+    """Return what no other answer says."""
+    fields = {}
+    if answer.hits is not None:
+        fields["X-Cache-Hit-Count"] = str(answer.hits)
+    if answer.generation_id is not None:
+        fields["X-Generation-Id"] = answer.generation_id
     return fields
 
 
-def live_headers(answer: Answer) -> CIMultiDict[str]:
+def _parts(answer: Answer, caching: Part) -> tuple[Part, ...]:
+    """Return what a live answer says, whole or not, apart from its own counts."""
+    own = picture_head(answer.entry).own
+    return own, caching, _OF_EVERY_ANSWER, OF_OUTCOME[answer.outcome]
+
+
+def live_headers(answer: Answer, caching: Part = KEPT_BY_ALL) -> CIMultiDict[str]:
     """Return the headers of a live answer but its length."""
-    entry = answer.entry
-    headers = CIMultiDict(
-        {"Content-Type": entry.media_type, **_fields(entry), **_OF_EVERY_PICTURE}
+    return CIMultiDict(
+        {
+            "Content-Type": answer.entry.media_type,
+            **merged(*_parts(answer, caching), _of_this_answer(answer)),
+        }
     )
-    headers.update(OF_OUTCOME[answer.outcome])
-    if answer.hits is not None:
-        headers["X-Cache-Hit-Count"] = str(answer.hits)
-    if answer.generation_id is not None:
-        headers["X-Generation-Id"] = answer.generation_id
-    return headers
 
 
-def _more_lines(answer: Answer) -> bytes:
-    """Return as lines what `live_headers` says besides a `PictureHead`."""
-    more = _LINES_OF_OUTCOME[answer.outcome]
-    if answer.hits is not None:
-        more = b"%bX-Cache-Hit-Count: %d\r\n" % (more, answer.hits)
-    if answer.generation_id is not None:
-        more += lines({"X-Generation-Id": answer.generation_id})
-    return more
+def live_lines(answer: Answer, caching: Part) -> bytes:
+    """Return what `live_headers` says but the type, as lines."""
+    said = [part.lines for part in _parts(answer, caching)]
+    said.append(lines(_of_this_answer(answer)))
+    return b"".join(said)
 
 
 async def send_picture(
-    request: web.Request, services: Services, answer: Answer, decision: Decision
+    request: web.Request,
+    services: Services,
+    answer: Answer,
+    decision: Decision,
+    caching: Part = KEPT_BY_ALL,
 ) -> web.StreamResponse:
     """Send *answer* as it was decided: whole, a range of it, or unchanged."""
     is_plain = may_be_raw(request) and not services.lifecycle.draining
     if decision.status == _NOT_MODIFIED:
         if is_plain:
-            head = picture_head(answer.entry).own + _more_lines(answer)
-            return RawAnswer(decision.status, head)
-        return not_modified(live_headers(answer))
+            return RawAnswer(decision.status, live_lines(answer, caching))
+        return not_modified(live_headers(answer, caching))
     size, wanted = answer.entry.size, decision.byte_range
     if request.method == hdrs.METH_HEAD:
-        headers = live_headers(answer)
+        headers = live_headers(answer, caching)
         return await send_stream(request, headers, _nothing(), size, decision.status)
-    data = services.cache.at_hand(answer) or await services.cache.read(answer)
+    data = services.cache.at_hand(answer)
+    if data is None:
+        data = await services.cache.read(answer)
     if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
-        known = picture_head(answer.entry)
-        head = known.of_body + known.own + _more_lines(answer)
+        head = picture_head(answer.entry).of_body.lines + live_lines(answer, caching)
         return RawAnswer(decision.status, head, data)
-    headers = live_headers(answer)
+    headers = live_headers(answer, caching)
     length = size
     if wanted is not None:
         headers["Content-Range"] = decision.content_range(size) or ""

@@ -14,9 +14,10 @@ from app.http.conditional import UNSATISFIABLE, parse_range
 from app.http.http_errors import RangeNotSatisfiable
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.http.picture_headers import EMBEDDING, KEPT_BY_NOBODY, RANGES, merged
 from app.http.query import whole_number
 from app.image import EXTENSIONS, MEDIA_TYPES
-from app.server.bodies import PICTURE_HEADERS, send_stream
+from app.server.bodies import send_stream
 
 if TYPE_CHECKING:
     from app.storage.ports.object_store import ByteRange
@@ -68,9 +69,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
         raise NotFound("There is no such picture.")
     headers = {
         "Content-Type": found.content_type,
-        "Cache-Control": "no-store",
-        "Accept-Ranges": "bytes",
-        **PICTURE_HEADERS,
+        **merged(KEPT_BY_NOBODY, RANGES, EMBEDDING),
     }
     wanted = _range_of(request, found.size)
     if wanted is None:

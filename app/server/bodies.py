@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import aclosing
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
@@ -24,22 +23,6 @@ AT_ONCE_BYTES = 256 * 1024
 # Each is with the kernel before the next one is written (`Connection` has the
 # marks set so), and a reader has the write deadline for each.
 SLICE_BYTES = 128 * 1024
-
-# A picture is embedded by pages of any origin and never is a page itself:
-# whatever its bytes claim to be, they run no script and load nothing.
-PICTURE_HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "Cross-Origin-Resource-Policy": "cross-origin",
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": (
-            "X-Cache-Status, X-Cache-Hit-Count, X-Image-Id, X-Generation-Id, "
-            "X-Prompt-Hash, X-Model, X-Placeholder, X-Request-Id, Cache-Status, "
-            "Content-Location, Content-Range, ETag, Retry-After"
-        ),
-    }
-)
 
 
 class BodyCut(ConnectionResetError):

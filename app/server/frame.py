@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import hdrs, web
 from multidict import istr
 
+from app.http.picture_headers import LIVE_VARY
 from app.http.problems import (
     INTERNAL,
     SERVER,
@@ -44,7 +45,6 @@ METRICS = web.AppKey("metrics", Metrics)
 ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
 
 LIVE_PATH = "/api/v1/live/generate"
-LIVE_VARY = "X-API-Key, Authorization, X-Project"
 
 # What nginx notes for a client that went away before its answer.
 CLIENT_GONE = 499

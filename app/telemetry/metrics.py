@@ -29,7 +29,7 @@ OTHER = "other"
 LOOKUP_RESULTS = ("hit", "miss", "coalesced", "restored")
 CALL_OUTCOMES = ("ok", "rejected", "rate_limited", "failed", "timeout", "bad_image")
 CUT_REASONS = ("short", "stalled")
-DEPENDENCY_MONITOR = ("redis", "object_store")
+DEPENDENCIES = ("redis", "object_store")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FIRST_STATUSES = (200, 500, 503)
@@ -182,7 +182,7 @@ class Metrics:
             ("dependency",),
             registry=self._registry,
         )
-        for dependency in DEPENDENCY_MONITOR:
+        for dependency in DEPENDENCIES:
             self._dependency_up.labels(dependency)
         cut = Counter(
             "paintonce_cut_bodies_total",

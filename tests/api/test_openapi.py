@@ -19,6 +19,7 @@ from app.api.picture_answers import OF_OUTCOME, live_headers
 from app.api.routes import NO_PERMALINK, ROUTES
 from app.api.services import SERVICES, Services
 from app.generation_jobs.record import GenerationRecord
+from app.http.picture_headers import EMBEDDING
 from app.http.problems import INTERNAL, TABLE, problem_response
 from app.image import EXTENSIONS
 from app.prompt_cache.administration import SeenEntry
@@ -26,7 +27,6 @@ from app.prompt_cache.cache import Answer, Outcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
 from app.prompt_cache.statistics import Statistics
-from app.server.bodies import PICTURE_HEADERS
 from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
@@ -303,12 +303,12 @@ def test_a_picture_has_the_headers_that_are_described(
     sent = live_headers(answer)
 
     # Those that say how a picture may be embedded are told in docs/reference/api.md.
-    assert sent.keys() - PICTURE_HEADERS.keys() - {"Content-Type"} <= headers
+    assert sent.keys() - EMBEDDING.fields.keys() - {"Content-Type"} <= headers
     assert headers - sent.keys() == {"Content-Length", "X-Request-Id"}
     assert response["content"].keys() == EXTENSIONS.keys()
     schema = described["components"]["headers"]["Cache-Status"]["schema"]
     assert sent["Cache-Status"] in schema["enum"]
-    said = {fields["Cache-Status"] for fields in OF_OUTCOME.values()}
+    said = {part.fields["Cache-Status"] for part in OF_OUTCOME.values()}
     assert said == set(schema["enum"])
 
 

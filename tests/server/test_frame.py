@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from app.errors import CacheUnavailable, InvalidParameter, NotFound, ServiceError
-from app.server.frame import ERROR_HEADERS, LIVE_PATH, LIVE_VARY
+from app.http.picture_headers import LIVE_VARY
+from app.server.frame import ERROR_HEADERS, LIVE_PATH
 from app.telemetry import REQUEST_ID
 from tests.server.frame import framed, get, wire
 

@@ -10,7 +10,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 from aiohttp import web
 
-from app.server.raw_answers import RawAnswer, lines, may_be_raw
+from app.http.picture_headers import lines
+from app.server.raw_answers import RawAnswer, may_be_raw
 from tests.server.frame import eventually, framed, get, wire
 
 PICTURE = b"a lighthouse in a storm " * 2000
