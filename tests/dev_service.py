@@ -7,14 +7,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
+READY_WITHIN_SECONDS = 20.0
 
 
 @contextmanager
@@ -38,10 +42,22 @@ def served(folder: Path) -> Iterator[str]:
             said = "".join(_first_lines(process.stdout))
             found = re.search(r"address +(\S+)", said)
             assert found is not None, said
+            _until_ready(found[1])
             yield found[1]
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
+
+
+def _until_ready(address: str) -> None:
+    deadline = time.monotonic() + READY_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urlopen(f"{address}/readyz"):
+                return
+        except HTTPError:
+            time.sleep(0.05)
+    raise AssertionError("the service did not become ready")
 
 
 def _first_lines(output: IO[str]) -> Iterator[str]:

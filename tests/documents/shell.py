@@ -7,10 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ADDRESS = "http://127.0.0.1:8080"
+_END = "--- end of the block"
 
 
 def blocks(page: str, language: str = "sh") -> list[str]:
@@ -19,26 +24,47 @@ def blocks(page: str, language: str = "sh") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def run(script: str, folder: Path, address: str, **variables: str) -> str:
-    """Run *script* in *folder* against the service at *address*.
+class Shell:
+    """A bash in *folder*, where `python` is this one and finds `app`.
 
-    Returns what it printed. `python` is this one, and it finds `app`.
+    A context manager. What one block of commands sets the next ones see; the
+    first command that fails ends it.
     """
-    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace(ADDRESS, address)],
-        cwd=folder,
-        env={
-            "HOME": str(folder),
-            "PATH": programs,
-            "PYTHONPATH": str(ROOT),
-            **variables,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+
+    def __init__(self, folder: Path) -> None:
+        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self._bash = subprocess.Popen(
+            ["bash", "-euo", "pipefail"],
+            cwd=folder,
+            env={"HOME": str(folder), "PATH": programs, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, commands: str) -> str:
+        """Run *commands* and return what they printed; they must not fail."""
+        assert self._bash.stdin is not None
+        assert self._bash.stdout is not None
+        # What reads standard input must not read the commands that follow.
+        self._bash.stdin.write(f"{{\n{commands}\n}} < /dev/null\necho; echo {_END}\n")
+        self._bash.stdin.flush()
+        lines: list[str] = []
+        for line in self._bash.stdout:
+            if line.strip() == _END:
+                return "".join(lines)
+            lines.append(line)
+        raise AssertionError(f"{commands}\n{''.join(lines)}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bash.kill()
+        self._bash.communicate()

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.dev_service import served
-from tests.documents.shell import ADDRESS, blocks, run
+from tests.documents.shell import Shell, blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,15 +17,19 @@ def test_the_second_run_of_the_page_costs_nothing(tmp_path: Path) -> None:
     first, again = blocks("how-to/warm.md")
     (shown,) = blocks("how-to/warm.md", "json")
 
-    with served(tmp_path) as address:
+    with served(tmp_path) as address, Shell(tmp_path) as shell:
         # The page's service is at the default address, the test's anywhere.
-        here = f"prompts.txt --url {ADDRESS}"
-        painted = run(
-            first.replace("warm prompts.txt", f"warm {here}"), tmp_path, address
-        )
-        found = run(again.replace("prompts.txt", here), tmp_path, address)
+        here = f"warm prompts.txt --url {address}"
+        painted = shell.run(first.replace("warm prompts.txt", here))
+        found = shell.run(again.replace("warm prompts.txt", here))
 
-    sums = json.loads(painted)
+    sums, sums_again = (json.loads(_summary(printed)) for printed in (painted, found))
     assert sums.keys() == json.loads(shown).keys()
     assert (sums["hits"], sums["misses"], sums["failures"]) == (0, 3, 0)
-    assert (json.loads(found)["hits"], json.loads(found)["misses"]) == (3, 0)
+    assert (sums_again["hits"], sums_again["misses"]) == (3, 0)
+
+
+def _summary(printed: str) -> str:
+    """Return the one line that is JSON; the others are the progress bar."""
+    (summary,) = [line for line in printed.splitlines() if line.startswith("{")]
+    return summary
