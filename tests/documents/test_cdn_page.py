@@ -1,0 +1,171 @@
+"""The caches of docs/how-to/behind-a-cdn.md, run in front of a real service."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.deploy.reverse_proxy import configuration, nginx_binary
+from tests.dev_service import served
+from tests.documents.shell import Shell, blocks
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PAGE = "how-to/behind-a-cdn.md"
+LIVE = "/api/v1/live/generate"
+STARTS_WITHIN_SECONDS = 20.0
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def ask(url: str, method: str = "GET", **headers: str) -> Answer:
+    """Ask, and return whatever was answered."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        with urlopen(Request(url, method=method, headers=named), timeout=20) as answer:
+            return Answer(answer.status, dict(answer.headers), answer.read())
+    except HTTPError as error:
+        return Answer(error.code, dict(error.headers), error.read())
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run one service for both caches."""
+    with served(tmp_path_factory.mktemp("service")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=["nginx", "varnish"])
+def cache(request: pytest.FixtureRequest, service: str) -> Iterator[str]:
+    """Run a cache of the page in front of the service."""
+    with ExitStack() as stack:
+        # Not pytest's own folder: a server that drops to another user may not
+        # enter that one.
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="paintonce-"))
+        Path(name).chmod(0o755)
+        start = nginx if request.param == "nginx" else varnish
+        yield stack.enter_context(start(Path(name), urlsplit(service).port or 0))
+
+
+@contextmanager
+def nginx(folder: Path, behind: int) -> Iterator[str]:
+    """Run the shipped nginx.conf with the page's two additions."""
+    port = free_port()
+    zone, location = blocks(PAGE, "nginx")
+    text = configuration(folder, port, behind, behind)
+    zone = zone.replace("/var/cache/nginx", str(folder))
+    text = text.replace("  server {\n", f"{zone}  server {{\n{location}", 1)
+    assert zone in text
+    (folder / "nginx.conf").write_text(text)
+    (folder / "stdout").touch()
+    command = [
+        *(nginx_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf")),
+        *("-e", str(folder / "stderr"), "-g", "daemon off;user root;"),
+    ]
+    with listening(command, folder, port) as address:
+        yield address
+
+
+@contextmanager
+def varnish(folder: Path, behind: int) -> Iterator[str]:
+    """Run Varnish with the page's program and parameters."""
+    if shutil.which("varnishd") is None:
+        pytest.skip("varnish is not installed (Debian: apt-get install varnish)")
+    port = free_port()
+    (program,) = blocks(PAGE, "vcl")
+    (folder / "paintonce.vcl").write_text(program.replace("8080", str(behind)))
+    _, console = blocks(PAGE, "console")[0].split("-f paintonce.vcl ")
+    command = [
+        *("varnishd", "-F", "-n", str(folder / "work"), "-s", "malloc,16m"),
+        *("-a", f"127.0.0.1:{port}", "-f", str(folder / "paintonce.vcl")),
+        *console.split(),
+    ]
+    with listening(command, folder, port) as address:
+        yield address
+
+
+@contextmanager
+def listening(command: list[str], folder: Path, port: int) -> Iterator[str]:
+    """Run *command* until the context ends; yield its address when it listens."""
+    log = (folder / "log").open("w+b")
+    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+            while not answers(address):
+                said = (folder / "log").read_text()
+                assert process.poll() is None, said
+                assert time.monotonic() < deadline, said
+                time.sleep(0.05)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def answers(address: str) -> bool:
+    """Say whether somebody listens there."""
+    try:
+        return ask(f"{address}/healthz").status == 200
+    except URLError:
+        return False
+
+
+def test_permalinks_are_kept_and_live_answers_are_not(
+    cache: str, service: str, tmp_path: Path
+) -> None:
+    """The cache saves the service permalinks; each live hit is seen and counted."""
+    prompt = quote(f"a fox of {urlsplit(cache).port}")
+    first = ask(f"{cache}{LIVE}?prompt={prompt}")
+    again = ask(f"{cache}{LIVE}?prompt={prompt}")
+    path = first.headers["Content-Location"]
+    link = ask(f"{cache}{path}")
+    kept = ask(f"{cache}{path}?utm=1", X_API_Key="somebody", Cookie="a=b")
+    part = ask(f"{cache}{path}", Range="bytes=0-7")
+
+    assert first.headers["X-Cache-Status"] == "MISS"
+    assert again.headers["X-Cache-Hit-Count"] == "1"
+    assert (link.headers["X-Cache"], kept.headers["X-Cache"]) == ("MISS", "HIT")
+    assert link.body == kept.body == first.body
+    assert (part.status, part.body) == (206, first.body[:8])
+    # It is the service's own permalink, which Varnish has not rewritten.
+    assert ask(f"{service}{path}").body == first.body
+
+
+def test_errors_and_long_prompts_pass_through(cache: str) -> None:
+    """What is not there is asked for again; 4,000 characters fit into an address."""
+    gone = (
+        f"{cache}/api/v1/images/a/b/generated/{'0' * 8}-0000-4000-8000-{'0' * 12}.png"
+    )
+    long = ask(f"{cache}{LIVE}?prompt={quote('雪' * 4000)}")
+
+    for _ in range(2):
+        absent = ask(gone)
+        assert (absent.status, absent.headers["X-Cache"]) == (404, "MISS")
+    assert long.status == 200, long.body
+
+
+def test_the_page_finds_a_permalink(service: str, tmp_path: Path) -> None:
+    """What curl prints is the path that a page is made with."""
+    (command,) = blocks(PAGE, "sh")
+
+    with Shell(tmp_path) as shell:
+        path = shell.run(command.replace("http://127.0.0.1:8080", service)).strip()
+
+    assert ask(f"{service}{path}").headers["Content-Type"] == "image/png"
