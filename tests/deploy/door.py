@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,11 +28,13 @@ class Replica:
     """A stand-in for one replica: notes what arrives, answers as it is told."""
 
     name: str
+    host: str = "127.0.0.1"
     port: int = 0
     answer: Answer | None = None
     targets: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     connections: set[object] = field(default_factory=set)
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -40,7 +43,7 @@ class Replica:
         app.router.add_route("*", "/{path:.*}", self._serve)
         self.runner = web.AppRunner(app, max_line_size=LONGEST_TARGET + 64)
         await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self.runner, self.host, self.port, backlog=1024).start()
         self.port = self.runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -53,6 +56,7 @@ class Replica:
         self.targets.append(f"{request.method} {request.raw_path}")
         self.headers.append(dict(request.headers))
         self.connections.add(request.transport)
+        self.was_asked.set()
         if self.answer:
             return await self.answer(request)
         digest = hashlib.sha256(await request.read()).hexdigest()

@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+
+# The `resolve` of an upstream's servers, which was nginx Plus's before.
+RESOLVES_SINCE = (1, 27, 3)
 
 _START_SECONDS = 10.0
 _ATTEMPTS = 5
@@ -31,6 +36,11 @@ class ReverseProxy:
     url: str
     folder: Path
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rpartition(":")[2])
+
     def logs(self) -> str:
         """Everything that nginx has written down, errors included."""
         return "".join(
@@ -42,12 +52,28 @@ class _PortTaken(Exception):
     """Somebody was faster: another port may do."""
 
 
-def nginx_binary() -> str:
-    """Where nginx is; a missing one fails in continuous integration, else skips."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-    binary = shutil.which("nginx", path=path)
-    if binary:
-        return binary
+@dataclass(frozen=True)
+class Nginx:
+    """A program, and whether it looks the names of its servers up again."""
+
+    program: str
+    looks_up_again: bool
+
+
+@cache
+def nginx() -> Nginx:
+    """Find nginx: the one that `.ci/nginx` unpacks, else the machine's own.
+
+    A missing one fails in continuous integration, else skips.
+    """
+    kept = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    places = (str(kept / "paintonce" / "nginx"), os.environ.get("PATH", os.defpath))
+    path = os.pathsep.join((*places, "/usr/sbin", "/usr/local/sbin"))
+    program = shutil.which("nginx", path=path)
+    if program:
+        said = subprocess.run([program, "-v"], capture_output=True, check=True)
+        version = re.findall(rb"\d+", said.stderr)
+        return Nginx(program, tuple(map(int, version)) >= RESOLVES_SINCE)
     reason = "nginx is not installed (Debian: apt-get install nginx)"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -55,19 +81,26 @@ def nginx_binary() -> str:
 
 
 @asynccontextmanager
-async def reverse_proxy(first: int, second: int) -> AsyncIterator[ReverseProxy]:
-    """Start nginx in front of the replicas on these two ports of 127.0.0.1.
+async def reverse_proxy(
+    first: int | str, second: int | str, *, name_server: str | None = None
+) -> AsyncIterator[ReverseProxy]:
+    """Start nginx in front of two replicas: `host:port`, or ports of 127.0.0.1.
 
-    Only addresses and the folder for its files differ from the shipped file.
+    Only addresses and the folder for its files differ from the shipped file;
+    an nginx that is too old for it looks names up once.
     """
-    binary = nginx_binary()
     # Not pytest's own folder: an nginx started by root drops to a user who may
     # not enter that one.
     with tempfile.TemporaryDirectory(prefix="paintonce-nginx-") as name:
         folder = Path(name)
         for _ in range(_ATTEMPTS):
             port = _free_port()
-            process = await _start(binary, folder, port, first, second)
+            text = configuration(folder, port, _address(first), _address(second))
+            if name_server:
+                text = _replaced(text, "127.0.0.11 ", f"{name_server} ")
+            if not nginx().looks_up_again:
+                text = _replaced(text, " resolve ", " ")
+            process = await _start(folder, text)
             try:
                 await _listening(process, folder, port)
                 yield ReverseProxy(f"http://127.0.0.1:{port}", folder)
@@ -81,32 +114,38 @@ async def reverse_proxy(first: int, second: int) -> AsyncIterator[ReverseProxy]:
         pytest.fail("nginx found no free port")
 
 
-def configuration(folder: Path, port: int, first: int, second: int) -> str:
+def configuration(folder: Path, port: int, first: str, second: str) -> str:
     """Give the shipped file other addresses, ports and paths."""
     text = SHIPPED.read_text()
     for shipped, here in (
-        ("paintonce-1:8080", f"127.0.0.1:{first}"),
-        ("paintonce-2:8080", f"127.0.0.1:{second}"),
+        ("paintonce-1:8080", first),
+        ("paintonce-2:8080", second),
         ("listen 8080", f"listen 127.0.0.1:{port}"),
         (" /tmp/", f" {folder}/"),
         # As files, so that nginx opens them before it drops to another user.
         ("/dev/stdout", f"{folder}/stdout"),
         ("/dev/stderr", f"{folder}/stderr"),
     ):
-        assert shipped in text, f"deploy/nginx.conf does not say {shipped!r}"
-        text = text.replace(shipped, here)
-    assert not re.search(r"paintonce-\d", text)
+        text = _replaced(text, shipped, here)
     return text
 
 
-async def _start(
-    binary: str, folder: Path, port: int, first: int, second: int
-) -> asyncio.subprocess.Process:
+def _replaced(text: str, shipped: str, here: str) -> str:
+    assert shipped in text, f"deploy/nginx.conf does not say {shipped!r}"
+    return text.replace(shipped, here)
+
+
+def _address(replica: int | str) -> str:
+    return replica if isinstance(replica, str) else f"127.0.0.1:{replica}"
+
+
+async def _start(folder: Path, configuration: str) -> asyncio.subprocess.Process:
     path = folder / "nginx.conf"
-    path.write_text(configuration(folder, port, first, second))
+    path.write_text(configuration)
     (folder / "stdout").touch()
     return await asyncio.create_subprocess_exec(
-        *(binary, "-p", str(folder), "-c", str(path), "-e", str(folder / "stderr")),
+        *(nginx().program, "-p", str(folder), "-c", str(path)),
+        *("-e", str(folder / "stderr")),
         *("-g", "daemon off;" + ("user root;" if os.geteuid() == 0 else "")),
     )
 

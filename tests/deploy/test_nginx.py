@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
+import json
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.deploy.door import LONGEST_TARGET, MIB
 
 if TYPE_CHECKING:
+    from yarl import URL
+
     from tests.deploy.door import Door
 
 
@@ -69,13 +74,99 @@ async def test_a_body_beyond_every_limit_is_refused_unread(door: Door) -> None:
     assert not door.seen()
 
 
-async def test_what_is_no_http_is_a_problem(door: Door) -> None:
-    """A 400 of nginx itself has the form and the code of the service's."""
-    async with door.client.get(door.url("/api/images/%00")) as response:
-        problem = await response.json(content_type="application/problem+json")
+_HOST = b"HTTP/1.1\r\nHost: a"
 
-    assert response.status == 400
-    assert problem["code"] == "malformed_request"
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET /%00 " + _HOST, 400, "malformed_request"),
+        (b"GET / " + _HOST + b"\r\nHost: b", 400, "malformed_request"),
+        (b"GET / " + _HOST + b"\r\nX: " + b"a" * 70_000, 400, "malformed_request"),
+        (b"GET / HTTP/3.0\r\nHost: a", 400, "malformed_request"),
+        (
+            b"POST / " + _HOST + b"\r\nTransfer-Encoding: gzip",
+            400,
+            "malformed_request",
+        ),
+        (b"TRACE / " + _HOST, 405, "method_not_allowed"),
+    ],
+    ids=["target", "hosts", "headers", "version", "coding", "TRACE"],
+)
+async def test_what_nginx_does_not_pass_on_is_a_problem(
+    door: Door, head: bytes, status: int, code: str
+) -> None:
+    """A refusal of nginx itself has the form and the code of the service's."""
+    answer, _, body = (await _raw(door, head)).partition(b"\r\n\r\n")
+    problem = json.loads(body)
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/problem+json" in answer
+    assert problem["status"] == status
+    assert problem["code"] == code
+    assert problem["type"] == f"urn:paintonce:problem:{code}"
+    assert f"X-Request-Id: {problem['request_id']}".encode() in answer
+    assert (b"Allow: " in answer) == (status == 405)
+    assert not door.seen()
+
+
+async def _raw(door: Door, head: bytes) -> bytes:
+    """Send a head as it is, and return everything that comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.nginx.port)
+    writer.write(head + b"\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_a_refusal_keeps_the_id_that_the_request_has(door: Door) -> None:
+    """What is an id comes back with the answer; anything else gets one of nginx's."""
+    url = door.url("/api/images")
+    for sent, kept in (("storm-7", True), ("no id at all", False)):
+        headers = {"X-Request-Id": sent, "Content-Length": str(100 * MIB)}
+        async with door.client.put(url, headers=headers, data=b"") as response:
+            problem = await response.json(content_type="application/problem+json")
+
+        assert response.headers["X-Request-Id"] == problem["request_id"]
+        assert (problem["request_id"] == sent) is kept
+
+
+async def test_one_address_can_not_take_every_connection(door: Door) -> None:
+    """Beyond 512 requests at once an address gets 429, and others are served."""
+    full, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(request: web.Request) -> web.Response:
+        if len(door.seen()) == 512:
+            full.set()
+        await go_on.wait()
+        return web.Response()
+
+    door.both(hold)
+    url = door.url("/api/v1/live/generate")
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as crowd,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        ) as stranger,
+    ):
+        held = [asyncio.create_task(_status(crowd, url)) for _ in range(512)]
+        async with asyncio.timeout(20):
+            await full.wait()
+        async with crowd.get(url) as refused:
+            problem = await refused.json(content_type="application/problem+json")
+        asked = asyncio.create_task(_status(stranger, url))
+        go_on.set()
+
+        assert (refused.status, problem["code"]) == (429, "rate_limited")
+        assert refused.headers["Retry-After"] == "1"
+        assert await asked == 200
+        assert set(await asyncio.gather(*held)) == {200}
+
+
+async def _status(client: aiohttp.ClientSession, url: URL) -> int:
+    async with client.get(url) as response:
+        return response.status
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from app.http.problems import TABLE
+from app.http.problems import INTERNAL, TABLE
 from tests.deploy.shipped_files import (
     MIB,
     compose,
@@ -76,10 +76,21 @@ def test_nginx_caches_nothing() -> None:
 
 
 def test_a_refusal_of_nginx_reads_like_one_of_the_service() -> None:
-    """Status, code and title are rows of the service's own table."""
+    """Status, code and title are rows of the service's own table, but for one."""
     codes, titles = _map("problem_code"), _map("problem_title")
-    rows = {(row.status, row.code, row.title) for row in TABLE.values()}
+    rows = {(row.status, row.code, row.title) for row in (*TABLE.values(), INTERNAL)}
+    rows.add((503, "no_replica", "No replica answered"))
 
     assert {(status, code, titles[status]) for status, code in codes.items()} <= rows
-    handled = _nginx("error_page").split()
-    assert handled == [*map(str, codes), "/problem"]
+    assert set(_map("problem_detail")) == set(codes)
+
+
+def test_every_refusal_of_nginx_becomes_a_problem() -> None:
+    """Whatever nginx answers by itself arrives with a status that has a code."""
+    pages = re.findall(r"^\s*error_page (.+) /problem;$", nginx_text(), re.MULTILINE)
+    answered: set[str] = set()
+    for page in pages:
+        *caught, last = page.split()
+        answered |= {last[1:]} if last.startswith("=") else {*caught, last}
+
+    assert answered == {str(status) for status in _map("problem_code")}

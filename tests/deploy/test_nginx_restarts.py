@@ -78,6 +78,8 @@ async def test_a_post_is_never_sent_twice(door: Door) -> None:
         problem = await response.json(content_type="application/problem+json")
 
     assert response.status == problem["status"] == 503
+    assert problem["code"] == "no_replica"
+    assert problem["type"] == "urn:paintonce:problem:no_replica"
     assert response.headers["Retry-After"]
     assert len(door.seen()) == 1
 
