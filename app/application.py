@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from dotenv import dotenv_values
 
-from app.access.caller import Authenticator
+from app.access.api_keys import ApiKeys
+from app.access.authenticator import Authenticator
+from app.access.permits import Permits
+from app.access.signed_urls import SignedUrls
 from app.api.query_cache import QueryCache
-from app.api.routes import ROUTES
+from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
 from app.generation.config.models_file import (
     InvalidModelsFile,
@@ -225,6 +228,8 @@ async def open_services(
         yield Opened(
             Services(
                 authenticator=_authenticator(settings),
+                signed_urls=SignedUrls(),
+                permits=Permits(),
                 models=models,
                 query_cache=QueryCache(models),
                 cache=cache,
@@ -256,7 +261,7 @@ def create_app(
     )
     app = web.Application()
     install(app, metrics=metrics, lifecycle=lifecycle)
-    app.router.add_routes(ROUTES)
+    app.router.add_routes(definitions())
 
     async def services(app: web.Application) -> AsyncIterator[None]:
         async with open_services(configuration, metrics, lifecycle) as opened:
@@ -301,4 +306,4 @@ def _authenticator(settings: Settings) -> Authenticator:
     key = settings.admin_api_key
     if settings.auth == "off" or key is None:
         return Authenticator(None)
-    return Authenticator(key.get_secret_value())
+    return Authenticator(ApiKeys(key.get_secret_value()))

@@ -6,7 +6,9 @@ ServiceError
 │   └── InvalidStorageKey
 ├── NotAuthenticated
 ├── Forbidden
-│   └── InvalidSignature
+│   ├── InvalidSignature
+│   └── SignatureExpired
+├── NoSigningKey                  there is no key to sign with
 ├── NotFound
 ├── ReferencesGone                a refresh whose reference pictures are gone
 ├── UnsupportedImage              bytes that are no accepted picture
@@ -18,6 +20,10 @@ ServiceError
 │   │   └── BadImage              the provider answered with no usable picture
 │   └── GenerationTimedOut
 ├── QueueFull                     too many paintings wait on this replica
+├── RateLimited                   too many requests of one key or address
+├── PaymentRefused                nobody pays for this painting
+│   ├── BudgetExhausted           what there was to spend is spent
+│   └── NewPicturesLimited        one address has asked for too many
 └── Unavailable                   try again: nothing was decided
     ├── CacheUnavailable          Redis is away
     ├── StorageUnavailable        the object store is away
@@ -34,6 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from datetime import timedelta
 
 
@@ -76,6 +83,14 @@ class Forbidden(ServiceError):
 
 class InvalidSignature(Forbidden):
     """The signature of a URL is not right, or can't be checked here."""
+
+
+class SignatureExpired(Forbidden):
+    """The signature of a URL is right, and its time is over."""
+
+
+class NoSigningKey(ServiceError):
+    """There is no key to sign with."""
 
 
 class NotFound(ServiceError):
@@ -140,6 +155,35 @@ class GenerationTimedOut(GenerationError):
 
 class QueueFull(ServiceError):
     """Every painting place and every waiting place of a model is taken."""
+
+
+class RateLimited(ServiceError):
+    """Too many requests of one key or address; *retry_after* is when to come back."""
+
+
+class PaymentRefused(ServiceError):
+    """Nobody pays for this painting.
+
+    *payer* names who will not: whoever is paid for by somebody else may try.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        payer: Hashable = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.payer = payer
+
+
+class BudgetExhausted(PaymentRefused):
+    """A budget, or the places of a scope, are used up."""
+
+
+class NewPicturesLimited(PaymentRefused):
+    """One address has had as many new pictures as it may have for now."""
 
 
 class Unavailable(ServiceError):

@@ -24,6 +24,7 @@ from app.generation.config.models_file import ModelConfig
 from app.generation.model import Model
 from app.generation.models import Models
 from app.generation.provider import Origin, ProviderPicture
+from app.generation.spending import UnlimitedPermit
 from app.generation_jobs.record import Generations
 from app.prompt_cache.administration import PromptEntries
 from app.prompt_cache.cache import PromptCache
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 SOON_SECONDS = 10.0
 SHOP = Project("acme", "shop")
+UNLIMITED_PERMIT = UnlimitedPermit()
 LIGHTHOUSE = PromptKey(SHOP, Parameters("a lighthouse in a storm"))
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import parameters
 from app.api.entries import ENTRIES_UNLESS_SAID, MOST_ENTRIES
-from app.api.live import SIGNATURE_PARAMETERS
 from app.api.picture_answers import live_headers
-from app.api.routes import GENERATE, NO_PERMALINK, ROUTES
+from app.api.routes import ROUTES
 from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
 from app.http.problems import INTERNAL, TABLE
 from app.prompt_cache.cache import Answer, Outcome
@@ -23,6 +23,8 @@ from app.prompt_cache.entry.prompt_key import Parameters
 from app.server.connection import MAX_TARGET_BYTES
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
+from app.urls import LIVE as GENERATE
+from app.urls import NO_PERMALINK
 from tests.dev_service import served
 
 ROOT = Path(__file__).parents[1]

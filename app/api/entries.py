@@ -6,11 +6,11 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
+from app.api.admission import CALLER, project_and_query, project_of
 from app.api.generations import accepted
 from app.api.live import preferred_wait
-from app.api.projects import project_and_query, project_of
 from app.api.services import SERVICES
-from app.errors import InvalidParameter, NotFound, StillGenerating
+from app.errors import InvalidParameter, NotFound, ServiceError, StillGenerating
 from app.http.json_answers import json_answer
 from app.http.query import whole_number
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
@@ -67,13 +67,16 @@ async def refresh(request: web.Request) -> web.Response:
     """Paint again and replace the picture under the same hash."""
     project, prompt_hash = project_of(request), _prompt_hash(request)
     services = request.app[SERVICES]
+    permit = services.permits.of(request[CALLER])
+    if isinstance(permit, ServiceError):
+        raise permit
     preferred = preferred_wait(request)
     wait_seconds = services.wait_timeout_seconds
     if preferred is not None:
         wait_seconds = min(wait_seconds, preferred)
     try:
         entry = await services.entries.refresh(
-            project, prompt_hash, wait_seconds=wait_seconds
+            project, prompt_hash, permit=permit, wait_seconds=wait_seconds
         )
     except StillGenerating as error:
         if preferred is None or error.generation_id is None:

@@ -6,8 +6,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app import errors
-from app.api.projects import project_of
+from app import errors, urls
+from app.api.admission import project_of
 from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
 from app.generation_jobs.record import GenerationRecord
@@ -57,7 +57,7 @@ async def accepted(
         _document(record),
         status=202,
         headers={
-            "Location": f"/api/v1/generations/{generation_id}",
+            "Location": urls.generation(generation_id),
             "Retry-After": ASK_AGAIN_SECONDS,
             "Preference-Applied": applied,
             "Vary": LIVE_VARY,

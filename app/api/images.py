@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from app.api.admission import project_of
 from app.api.picture_answers import not_modified
-from app.api.projects import project_of
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, InvalidStorageKey, NotFound
 from app.http.conditional import decide

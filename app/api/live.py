@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from multidict import istr
 
+from app.access.caller import Audience
+from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
+from app.api.admission import CALLER, LIVE_QUERY, query_of
 from app.api.generations import accepted
-from app.api.parameters import QUERY_PARAMETERS, from_json, from_query
+from app.api.parameters import from_json
 from app.api.picture_answers import live_headers, picture_head, send_picture
-from app.api.projects import project_and_query
 from app.api.services import SERVICES
 from app.errors import (
     InvalidParameter,
-    InvalidSignature,
     NotFound,
     ReferencesGone,
     StillGenerating,
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from app.api.services import Services
-    from app.storage.storage_key import Project
-
-SIGNATURE_PARAMETERS = frozenset({"project", "exp", "kid", "sig"})
 
 _PREFER = istr("Prefer")
 _PREFERENCE = re.compile(r"respond-async|wait=([0-9]{1,9})", re.ASCII | re.IGNORECASE)
@@ -49,10 +47,11 @@ async def generate(request: web.Request) -> web.StreamResponse:
 async def generate_from_json(request: web.Request) -> web.StreamResponse:
     """Answer like `generate`, for prompts too long for a URL, and references."""
     services = request.app[SERVICES]
-    project, _ = _project_and_query(request, services, frozenset())
+    query_of(request, SIGNATURE_PARAMETERS if services.authenticator.is_off else ())
     document = await read_json_object(request)
     parameters = from_json(document, services.models)
-    return await _answer(request, services, PromptKey(project, parameters))
+    key = PromptKey(request[CALLER].project, parameters)
+    return await _answer(request, services, key)
 
 
 async def look(request: web.Request) -> web.StreamResponse:
@@ -60,40 +59,25 @@ async def look(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     answer = await services.cache.find(_key_from_query(request, services))
     if answer is None:
-        request[ERROR_HEADERS] = {"Vary": LIVE_VARY, "X-Cache-Status": "MISS"}
+        said = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
+        request[ERROR_HEADERS] = {**said, "X-Cache-Status": "MISS"}
         raise NotFound("Nobody has painted this prompt yet.")
     return await _send(request, services, answer)
 
 
 def _key_from_query(request: web.Request, services: Services) -> PromptKey:
-    query = request.raw_path.partition("?")[2]
-    authenticator = services.authenticator
-    if "sig=" not in query and not (authenticator.is_off and "project=" in query):
-        project = authenticator.authenticate(request).project
-        try:
-            return services.query_cache.of_query(project, query)
-        except InvalidParameter:
-            if not authenticator.is_off:
-                raise
-            # It may say who asks, in another spelling.
-    project, given = _project_and_query(request, services, QUERY_PARAMETERS)
-    return PromptKey(project, from_query(given, services.models))
-
-
-def _project_and_query(
-    request: web.Request, services: Services, allowed: frozenset[str]
-) -> tuple[Project, dict[str, str]]:
-    if services.authenticator.is_off:
-        # A signed URL works here, too: nobody looks at its signature.
-        allowed |= SIGNATURE_PARAMETERS
-    elif "sig=" in request.raw_path.partition("?")[2]:
-        raise InvalidSignature("Signed URLs are not switched on here.")
-    return project_and_query(request, allowed)
+    caller = request[CALLER]
+    # With AUTH=off a signed URL works, too: nobody looks at its signature.
+    takes_claims = (
+        caller.audience is Audience.SIGNATURE or services.authenticator.is_off
+    )
+    return request[LIVE_QUERY].key_of(caller.project, takes_claims=takes_claims)
 
 
 async def _answer(
     request: web.Request, services: Services, key: PromptKey
 ) -> web.StreamResponse:
+    permit = services.permits.of(request[CALLER])
     preferred = preferred_wait(request)
     wait_seconds = services.wait_timeout_seconds
     if preferred is not None:
@@ -101,7 +85,7 @@ async def _answer(
     for _ in range(ROUNDS):
         try:
             answer = await services.cache.get_or_generate(
-                key, wait_seconds=wait_seconds
+                key, permit=permit, wait_seconds=wait_seconds
             )
             return await _send(request, services, answer)
         except PictureGone:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from app import urls
 from app.http.picture_headers import (
     EMBEDDING,
     KEPT_BY_ALL,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from app.prompt_cache.cache import Answer
     from app.prompt_cache.entry.entry import PromptEntry
 
-PERMALINKS = "/api/v1/images/"
 
 _NOT_MODIFIED = 304
 
@@ -87,7 +87,7 @@ def _picture_head(entry: PromptEntry) -> PictureHead:
         ),
         "X-Prompt-Hash": entry.prompt_hash,
         "X-Model": entry.model,
-        "Content-Location": f"{PERMALINKS}{entry.storage_key}",
+        "Content-Location": urls.permalink(entry.storage_key),
     }
     if entry.is_placeholder:
         own["X-Placeholder"] = "true"

@@ -1,7 +1,8 @@
-"""Queries to prompt keys, and the ones that were asked for lately at hand.
+"""Queries of live generation, and those that were asked for lately at hand.
 
 Hot prompts are asked for in the same words again and again. Parsing is pure,
-so what the same text of a query came to is what it comes to.
+so what the same text of a query came to is what it comes to: signed URLs are
+parsed, and put into the form that is signed, once as well.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
+from app.access.signed_urls import Claims, read_claims
 from app.api.parameters import QUERY_PARAMETERS, from_query
-from app.http.query import parse_query
+from app.errors import InvalidParameter
+from app.http.query import has_parameter, parse_query, require_known
 from app.prompt_cache.entry.prompt_key import PromptKey
 
 if TYPE_CHECKING:
@@ -22,20 +26,70 @@ if TYPE_CHECKING:
 KEPT = 32_768
 LONGEST_KEPT = 1024
 
+_ALLOWED = QUERY_PARAMETERS | SIGNATURE_PARAMETERS
+
+
+class LiveQuery:
+    """One query, as far as it means the same whoever asks.
+
+    What is wrong with it is told when it is needed, because whoever has no key
+    is told nothing. *is_signed* says that it has a `sig`, however spelled.
+    """
+
+    __slots__ = ("_claims", "_fault", "_given", "_key", "_models", "is_signed")
+
+    def __init__(self, text: str, models: Container[str]) -> None:
+        self._models = models
+        self._given: dict[str, str] = {}
+        self._fault: tuple[str, str] | None = None
+        self._key: PromptKey | None = None
+        self._claims: Claims | None = None
+        self.is_signed = has_parameter(text, "sig")
+        try:
+            self._given = parse_query(text)
+        except InvalidParameter as fault:
+            self._fault = fault.parameter, fault.detail
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The parameters as they were sent; raises `InvalidParameter`."""
+        if self._fault is not None:
+            raise InvalidParameter(*self._fault)
+        return self._given
+
+    def claims(self, path: str) -> Claims:
+        """Return what the signature says; raises `InvalidParameter`."""
+        claims = self._claims
+        if claims is None or claims.path != path:
+            claims = self._claims = read_claims(path, self.given)
+        return claims
+
+    def key_of(self, project: Project, *, takes_claims: bool) -> PromptKey:
+        """Return what is asked for, of *project*; raises `InvalidParameter`.
+
+        With *takes_claims* the parameters of a signature may be there.
+        """
+        if not takes_claims:
+            for name in SIGNATURE_PARAMETERS & self.given.keys():
+                raise InvalidParameter(name, f"{name} belongs to a signed URL.")
+        key = self._key
+        if key is None or key.project != project:
+            asked = require_known(self.given, _ALLOWED)
+            key = PromptKey(project, from_query(asked, self._models))
+            self._key = key
+        return key
+
 
 class QueryCache:
-    """The prompt keys of queries; *models* are the known aliases."""
+    """The queries of this replica; *models* are the known aliases."""
 
     def __init__(self, models: Container[str]) -> None:
         self._models = models
         self._kept = lru_cache(KEPT)(self._read)
 
-    def of_query(self, project: Project, query: str) -> PromptKey:
-        """Return what *query* asks for; raises `InvalidParameter`, each time."""
-        if len(query) > LONGEST_KEPT:
-            return self._read(project, query)
-        return self._kept(project, query)
+    def read(self, text: str) -> LiveQuery:
+        """Return what the *text* of a query says."""
+        return self._read(text) if len(text) > LONGEST_KEPT else self._kept(text)
 
-    def _read(self, project: Project, query: str) -> PromptKey:
-        given = parse_query(query, QUERY_PARAMETERS)
-        return PromptKey(project, from_query(given, self._models))
+    def _read(self, text: str) -> LiveQuery:
+        return LiveQuery(text, self._models)

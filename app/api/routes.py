@@ -1,4 +1,4 @@
-"""Every route, on one screen.
+"""Every route, on one screen: method, path, who may, handler.
 
 GET never brings HEAD along: a handler that streams must know that a HEAD has
 no body, so each HEAD is said. The order matters where one template matches
@@ -7,57 +7,77 @@ what another does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
+from app import urls
 from app.api import entries, generations, health, images, live, transient_images
+from app.api.admission import Needs, admitted
 from app.web import page
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aiohttp.typedefs import Handler
+    from aiohttp.web_urldispatcher import _ExpectHandler
+
+LIVE, NOTHING, PROJECT, READ = Needs.LIVE, Needs.NOTHING, Needs.PROJECT, Needs.READ
 
 
-def _get(path: str, handler: Handler) -> web.RouteDef:
-    return web.get(path, handler, allow_head=False)
+class Route(NamedTuple):
+    """One method of one path."""
+
+    method: str
+    path: str
+    needs: Needs
+    handler: Handler
+    expect_handler: _ExpectHandler | None = None
 
 
-GENERATE = "/api/v1/live/generate"
-ENTRY = "/api/v1/live/entries/{prompt_hash}"
-IMAGE = "/api/v1/images/{image_id}"
-PERMALINK = "/api/v1/images/{org}/{project}/{category}/{filename}"
-NO_PERMALINK = "/api/v1/images/{storage_key:.*}"
-TRANSIENT = "/api/images/{id}"
+# fmt: off
+ROUTES = (
+    Route("GET", urls.LIVE, LIVE, live.generate),
+    Route("HEAD", urls.LIVE, LIVE, live.look),
+    Route("POST", urls.LIVE, PROJECT, live.generate_from_json),
+    Route("GET", urls.STATISTICS, READ, entries.get_statistics),
+    Route("GET", urls.ENTRIES, READ, entries.list_entries),
+    Route("GET", urls.ENTRY, READ, entries.get_entry),
+    Route("DELETE", urls.ENTRY, PROJECT, entries.purge),
+    Route("POST", urls.REFRESH, PROJECT, entries.refresh),
+    Route("GET", urls.GENERATION, READ, generations.get_generation),
+    Route("GET", urls.IMAGE, READ, images.by_id),
+    Route("HEAD", urls.IMAGE, READ, images.by_id),
+    Route("GET", urls.PERMALINK, NOTHING, images.permalink),
+    Route("HEAD", urls.PERMALINK, NOTHING, images.permalink),
+    Route("GET", urls.NO_PERMALINK, NOTHING, images.permalink),
+    Route("HEAD", urls.NO_PERMALINK, NOTHING, images.permalink),
+    Route("POST", urls.TRANSIENT_IMAGES, PROJECT, transient_images.upload,
+          transient_images.go_ahead_later),
+    Route("GET", urls.TRANSIENT_IMAGES, READ, transient_images.list_images),
+    Route("POST", urls.TRANSIENT_DELETE, PROJECT, transient_images.forget_many),
+    Route("GET", urls.TRANSIENT, NOTHING, transient_images.fetch),
+    Route("HEAD", urls.TRANSIENT, NOTHING, transient_images.fetch),
+    Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget),
+    Route("GET", urls.HEALTH, NOTHING, health.healthz),
+    Route("GET", urls.READY, NOTHING, health.readyz),
+    Route("GET", urls.METRICS, NOTHING, health.metrics),
+    Route("GET", urls.OPENAPI, NOTHING, page.openapi),
+    Route("GET", urls.PAGE, NOTHING, page.page),
+)
+# fmt: on
 
-ROUTES = [
-    _get(GENERATE, live.generate),
-    web.head(GENERATE, live.look),
-    web.post(GENERATE, live.generate_from_json),
-    _get("/api/v1/live/stats", entries.get_statistics),
-    _get("/api/v1/live/entries", entries.list_entries),
-    _get(ENTRY, entries.get_entry),
-    web.delete(ENTRY, entries.purge),
-    web.post(f"{ENTRY}/refresh", entries.refresh),
-    _get("/api/v1/generations/{generation_id}", generations.get_generation),
-    _get(IMAGE, images.by_id),
-    web.head(IMAGE, images.by_id),
-    _get(PERMALINK, images.permalink),
-    web.head(PERMALINK, images.permalink),
-    _get(NO_PERMALINK, images.permalink),
-    web.head(NO_PERMALINK, images.permalink),
-    web.post(
-        "/api/images",
-        transient_images.upload,
-        expect_handler=transient_images.go_ahead_later,
-    ),
-    _get("/api/images", transient_images.list_images),
-    web.post("/api/images/delete", transient_images.forget_many),
-    _get(TRANSIENT, transient_images.fetch),
-    web.head(TRANSIENT, transient_images.fetch),
-    web.delete(TRANSIENT, transient_images.forget),
-    _get("/healthz", health.healthz),
-    _get("/readyz", health.readyz),
-    _get("/metrics", health.metrics),
-    _get("/openapi.json", page.openapi),
-    _get("/", page.page),
-]
+
+def definitions(routes: Iterable[Route] = ROUTES) -> list[web.RouteDef]:
+    """Return *routes* for aiohttp's router, each behind its check."""
+    return [_definition(route) for route in routes]
+
+
+def _definition(route: Route) -> web.RouteDef:
+    options: dict[str, object] = {}
+    if route.method == "GET":
+        options["allow_head"] = False
+    if route.expect_handler is not None:
+        options["expect_handler"] = route.expect_handler
+    handler = admitted(route.needs, route.handler)
+    return web.RouteDef(route.method, route.path, handler, options)

@@ -10,7 +10,9 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from app.access.caller import Authenticator
+    from app.access.authenticator import Authenticator
+    from app.access.permits import Permits
+    from app.access.signed_urls import SignedUrls
     from app.api.query_cache import QueryCache
     from app.generation_jobs.record import Generations
     from app.prompt_cache.administration import PromptEntries
@@ -26,6 +28,8 @@ class Services:
     """Everything that `open_services` built; *models* are the known aliases."""
 
     authenticator: Authenticator
+    signed_urls: SignedUrls
+    permits: Permits
     models: Container[str]
     query_cache: QueryCache
     cache: PromptCache

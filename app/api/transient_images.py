@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from app.api.projects import project_and_query, project_of
+from app import urls
+from app.api.admission import project_and_query, project_of
 from app.api.services import SERVICES
 from app.api.uploads import check_upload, go_ahead_later, read_upload
 from app.errors import InvalidParameter, NotFound
@@ -39,8 +40,7 @@ async def upload(request: web.Request) -> web.Response:
     """Keep the picture of the body and answer with its address."""
     services = request.app[SERVICES]
     images = services.transient_images
-    # The key, then the head, then the parameters: none needs the body.
-    services.authenticator.check_key(request)
+    # The head, then the parameters: neither needs the body.
     form = check_upload(request, images.max_image_bytes)
     project, given = project_and_query(request, {"ttl"})
     ttl = whole_number(given, "ttl", least=1, most=LONGEST_TTL_SECONDS)
@@ -57,7 +57,7 @@ async def upload(request: web.Request) -> web.Response:
             "reachable": kept.reachable,
         },
         status=201,
-        headers={"Location": f"/api/images/{name}"},
+        headers={"Location": urls.transient(name)},
     )
 
 

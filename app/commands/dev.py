@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app import urls
 from app.application import Configuration, environment, load_configuration
 from app.commands.embedded_redis import CannotEmbed, claimed, embedded_redis
 from app.commands.failed import Failed
@@ -64,6 +65,6 @@ def _introduce(configuration: Configuration, program: str, data: Path) -> None:
         f"  keys     none are asked for: AUTH is off\n"
         f"  address  {configuration.settings.base_url}\n"
         f"Try: curl -sD- -o fox.png "
-        f"'{configuration.settings.base_url}/api/v1/live/generate?prompt=a+red+fox'",
+        f"'{configuration.settings.base_url}{urls.LIVE}?prompt=a+red+fox'",
         flush=True,
     )

@@ -16,12 +16,13 @@ class SubmittedJob:
 
     *model* is the alias that it was submitted under, *id* the adapter's own
     text for it, *begun_at* a wall-clock time: the next leader may be another
-    machine.
+    machine. *paid_as* is under what its price is reserved (`PaidCall`).
     """
 
     model: str
     id: str
     begun_at: datetime
+    paid_as: str = ""
 
 
 class JobKeeper(Protocol):
@@ -72,6 +73,7 @@ class JobHandle:
         self._keeper = keeper
         self.left = left
         self.id = left.id if left else None
+        self.paid_as = left.paid_as if left else ""
         self.is_kept = left is not None
 
     @property
@@ -84,7 +86,7 @@ class JobHandle:
         # Known first: cancelled while it is being kept, the job has an owner.
         self.id = job_id
         self.is_kept = await self._keeper.keep(
-            SubmittedJob(self._alias, job_id, datetime.now(UTC))
+            SubmittedJob(self._alias, job_id, datetime.now(UTC), self.paid_as)
         )
 
     async def progressed(self, fraction: float) -> None:

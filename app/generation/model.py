@@ -22,6 +22,7 @@ from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.painting import Outcome, Painting
 from app.generation.sizing import fit
+from app.generation.spending import UNLIMITED
 from app.image import Image
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from app.generation.jobs import JobHandle
     from app.generation.painting import PaintObserver, Progress, ReferenceLoader
     from app.generation.provider import ImageProvider, PaintRequest, ProviderPicture
+    from app.generation.spending import PaidCall, Spending
 
 _logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Model:
         progress: Progress,
         job: JobHandle,
         references: ReferenceLoader | None = None,
+        spending: Spending = UNLIMITED,
     ) -> Painting:
         """Paint once a place is free, with one call; see `Models.paint`.
 
@@ -83,7 +86,7 @@ class Model:
         try:
             if references is not None and job.left is None:
                 request = await self._with(references, request, deadline)
-            return await self._call(request, deadline, progress, job)
+            return await self._call(request, deadline, progress, job, spending)
         finally:
             progress.is_running = False
             release()
@@ -127,7 +130,12 @@ class Model:
             raise _never_asked() from error
 
     async def _call(
-        self, request: PaintRequest, deadline: float, progress: Progress, job: JobHandle
+        self,
+        request: PaintRequest,
+        deadline: float,
+        progress: Progress,
+        job: JobHandle,
+        spending: Spending,
     ) -> Painting:
         clock = asyncio.get_running_loop().time
         started = clock()
@@ -136,7 +144,11 @@ class Model:
         admission = None if job.left else self._breaker.admit()
         seconds: float | None = None
         failure: BaseException | None = None
+        paid: PaidCall | None = None
         try:
+            # Reserved before the provider is asked, and the clock starts after.
+            paid = await self._pay(job, spending)
+            started = clock()
             painted = await self._ask(
                 request, job, min(deadline, started + self._seconds_for(job))
             )
@@ -146,13 +158,27 @@ class Model:
             failure = error
             raise
         finally:
+            asked = paid is not None
             if admission is not None:
-                self._breaker.report(admission, healthy=_is_healthy(failure))
-            # A request that the adapter itself turned down reached nobody, and
-            # a job that goes on without us is counted by who waits for its end.
-            if not isinstance(failure, InvalidRequest) and not _goes_on(job, failure):
-                self._note(failure, seconds or clock() - started, progress)
+                healthy = _is_healthy(failure) if asked else None
+                self._breaker.report(admission, healthy=healthy)
+            # A job that goes on without us is counted by who waits for its end.
+            if paid is not None and not _goes_on(job, failure):
+                price = self._price_of(failure)
+                # A request that the adapter itself turned down reached nobody.
+                if not isinstance(failure, InvalidRequest):
+                    self._note(failure, seconds or clock() - started, progress, price)
+                # Not lost with whoever is cancelled here: the books are kept.
+                await asyncio.shield(paid.settle(_outcome(failure), price))
         return Painting(image, self.alias, self.price, seconds, painted.origin)
+
+    async def _pay(self, job: JobHandle, spending: Spending) -> PaidCall:
+        """Reserve the price of a call; a job that was left is reserved already."""
+        if job.left is not None:
+            return spending.resume(self.alias, self.price, job.left.paid_as)
+        paid = await spending.begin(self.alias, self.price)
+        job.paid_as = paid.reference
+        return paid
 
     def _seconds_for(self, job: JobHandle) -> float:
         """Return how long a call may take; a job's time began with its submission."""
@@ -209,12 +235,20 @@ class Model:
             return fit(image, request.width, request.height)
         return image
 
-    def _note(
-        self, failure: BaseException | None, seconds: float, progress: Progress
-    ) -> None:
+    def _price_of(self, failure: BaseException | None) -> float:
         # A cancelled call is a cut connection, which may be billed as well.
-        is_free = isinstance(failure, GenerationError) and not failure.maybe_billed
-        price = 0.0 if is_free else self.price
+        is_free = isinstance(failure, InvalidRequest) or (
+            isinstance(failure, GenerationError) and not failure.maybe_billed
+        )
+        return 0.0 if is_free else self.price
+
+    def _note(
+        self,
+        failure: BaseException | None,
+        seconds: float,
+        progress: Progress,
+        price: float,
+    ) -> None:
         progress.spent += price
         self._observer.provider_call(
             self._provider.vendor, self.alias, _outcome(failure), seconds, price

@@ -18,6 +18,7 @@ from app.generation.painting import (
 )
 from app.generation.providers.openai.images import OpenAIImages
 from app.generation.providers.placeholder.placeholder import Placeholder
+from app.generation.spending import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from app.generation.config.models_file import ModelConfig
     from app.generation.provider import ImageProvider, PaintRequest
+    from app.generation.spending import Spending
 
 __all__ = [
     "JobKeeper",
@@ -80,6 +82,7 @@ class Models:
         progress: Progress | None = None,
         references: ReferenceLoader | None = None,
         keeper: JobKeeper | None = None,
+        spending: Spending = UNLIMITED,
     ) -> Painting:
         """Have *alias*, or after a failure one of its fall-backs, paint.
 
@@ -91,6 +94,7 @@ class Models:
         from whoever refused, and otherwise the last model's failure:
         `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
         `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
+        *spending* is asked before each call, and what it raises ends the chain.
         """
         progress, keeper = progress or Progress(), keeper or Unkept()
         left = keeper.left
@@ -103,6 +107,7 @@ class Models:
                 deadline=deadline,
                 progress=progress,
                 references=references,
+                spending=spending,
                 job=JobHandle(
                     model.alias,
                     progress=progress,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from app import urls
 from app.errors import CacheUnavailable
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Generations:
         record.error = error
         if image is not None:
             record.image_id, storage_key = image
-            record.image_url = f"/api/v1/images/{storage_key}"
+            record.image_url = urls.permalink(storage_key)
         await self._write(record)
 
     async def _watch(

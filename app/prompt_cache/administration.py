@@ -21,6 +21,7 @@ from app.storage.ports.prompt_index import Leading
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from app.generation.spending import SpendPermit
     from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.flight.flights import Flight, Flights
     from app.prompt_cache.painting.painter import Painter
@@ -129,7 +130,12 @@ class PromptEntries:
                 await self.ledger.forget_image(entry.storage_key)
 
     async def refresh(
-        self, project: Project, prompt_hash: str, *, wait_seconds: float
+        self,
+        project: Project,
+        prompt_hash: str,
+        *,
+        permit: SpendPermit,
+        wait_seconds: float,
     ) -> SeenEntry:
         """Paint again and replace; the old picture is served until then.
 
@@ -158,7 +164,7 @@ class PromptEntries:
             ):
                 return FlightResult(current)
             return await self.painter.paint(
-                seen.entry.key, flight, lease, manifest, is_served=True
+                seen.entry.key, flight, lease, manifest, permit, is_served=True
             )
 
         await self.refreshes.join(prompt_hash, lead, acquire, wait_seconds=wait_seconds)

@@ -12,7 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from app.errors import CacheUnavailable, StillGenerating, StorageUnavailable
+from app.errors import (
+    CacheUnavailable,
+    PaymentRefused,
+    ServiceError,
+    StillGenerating,
+    StorageUnavailable,
+)
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.flights import WRITER
 from app.prompt_cache.flight.leases import Lease
@@ -23,6 +29,7 @@ from app.storage.ports.prompt_index import FailedBefore, Following, Leading
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from app.generation.spending import SpendPermit
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flight, Flights
@@ -82,13 +89,26 @@ class PromptCache:
     metrics: Metrics
     lease_for: timedelta
 
-    async def get_or_generate(self, key: PromptKey, *, wait_seconds: float) -> Answer:
+    async def get_or_generate(
+        self,
+        key: PromptKey,
+        *,
+        permit: SpendPermit | ServiceError,
+        wait_seconds: float,
+    ) -> Answer:
         """Return the picture of a prompt, painting it if nobody has.
 
-        Waits for *wait_seconds* at most and then raises `StillGenerating`; the
-        painting goes on. May cost money. Raises `GenerationError` as the
-        painting ended, `QueueFull`, `CacheUnavailable`, `StorageUnavailable`.
+        Where *permit* is an error the caller can look up and never lead: what
+        is not painted raises it. Waits for *wait_seconds* at most and then
+        raises `StillGenerating`; the painting goes on. May cost money. Raises
+        `GenerationError` as the painting ended, `PaymentRefused`, `QueueFull`,
+        `CacheUnavailable`, `StorageUnavailable`.
         """
+        if isinstance(permit, ServiceError):
+            painted = await self.find(key)
+            if painted is None:
+                raise permit
+            return painted
         deadline = time.monotonic() + wait_seconds
         landed: FlightResult | None = None
         has_waited = False
@@ -99,7 +119,14 @@ class PromptCache:
                 return found
             # Is someone painting it? Did we paint it and forget? Paint it.
             try:
-                flight, landed = await self._join(key, deadline - time.monotonic())
+                flight, landed = await self._join(
+                    key, permit, deadline - time.monotonic()
+                )
+            except PaymentRefused as refusal:
+                # The leader's payer refused; ours may not.
+                if refusal.payer in permit.payers:
+                    raise
+                continue
             except CacheUnavailable:
                 # Redis went away meanwhile, or has no memory left for a lease.
                 return await self._find_in_ledger(key)
@@ -219,10 +246,10 @@ class PromptCache:
         return Answer(manifest.entry, Outcome.HIT)
 
     async def _join(
-        self, key: PromptKey, wait_seconds: float
+        self, key: PromptKey, permit: SpendPermit, wait_seconds: float
     ) -> tuple[Flight[FlightResult], FlightResult | None]:
         async def lead(flight: Flight[FlightResult], lease: Lease) -> FlightResult:
-            return await self.painter.restore_or_paint(key, flight, lease)
+            return await self.painter.restore_or_paint(key, flight, lease, permit)
 
         async def acquire(token: str) -> object:
             verdict = await self.index.acquire(key.hash, token, self.lease_for)

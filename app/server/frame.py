@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import hdrs, web
 from multidict import istr
 
+from app import urls
 from app.http.picture_headers import LIVE_VARY
 from app.http.problems import (
     INTERNAL,
@@ -44,7 +45,6 @@ METRICS = web.AppKey("metrics", Metrics)
 # A handler's own headers that are to stand on an error of its request, too.
 ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
 
-LIVE_PATH = "/api/v1/live/generate"
 
 # What nginx notes for a client that went away before its answer.
 CLIENT_GONE = 499
@@ -137,7 +137,7 @@ def _problem(request: web.Request, error: Exception) -> web.Response:
     row = row_for(refusal)
     if row.status >= _FIRST_SERVER_ERROR:
         _log_failure(request, row.status, refusal)
-    live = _LIVE_ERRORS if request.path == LIVE_PATH else _NONE
+    live = _LIVE_ERRORS if request.path == urls.LIVE else _NONE
     response = problem_response(
         refusal,
         REQUEST_ID.get() or new_request_id(),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from app import urls
 from app.errors import UnsupportedImage
 from app.image import sniff
 from app.transient_images.threshold import bytes_of, is_http_url
@@ -99,7 +100,7 @@ class Upload:
     def __init__(
         self, service: str, data: bytes, headers: dict[str, str], ttl: int | None
     ) -> None:
-        self._address = f"{service}/api/images"
+        self._address = f"{service}{urls.TRANSIENT_IMAGES}"
         self._data = data
         self._headers = headers
         self._query = {} if ttl is None else {"ttl": str(ttl)}

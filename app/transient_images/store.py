@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from app import urls
 from app.errors import (
     InvalidParameter,
     QuotaFull,
@@ -97,7 +98,7 @@ class TransientImages:
         name = f"{shelved.image_id}.{EXTENSIONS[media_type]}"
         return TransientImage(
             id=shelved.image_id,
-            url=f"{self._base_url}/api/images/{name}",
+            url=f"{self._base_url}{urls.transient(name)}",
             content_type=media_type,
             size=shelved.size,
             created_at=_moment(shelved.created_ms),

@@ -12,11 +12,13 @@ import pytest
 from aiohttp import ClientSession, web
 
 from app import errors
-from app.access.caller import Authenticator
+from app.access.api_keys import ApiKeys
+from app.access.authenticator import Authenticator
+from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import entries, parameters, transient_images
-from app.api.live import SIGNATURE_PARAMETERS
 from app.api.picture_answers import OF_OUTCOME, live_headers
-from app.api.routes import NO_PERMALINK, ROUTES
+from app.api.query_cache import QueryCache
+from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
 from app.generation_jobs.record import GenerationRecord
 from app.http.picture_headers import EMBEDDING
@@ -32,6 +34,7 @@ from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
+from app.urls import NO_PERMALINK
 from app.web import page
 from tests.server.frame import framed, get, wire
 
@@ -336,9 +339,11 @@ def locked_up() -> web.Application:
     install(app, metrics=Metrics(), lifecycle=Lifecycle())
     nothing = Mock()
     app[SERVICES] = Services(
-        authenticator=Authenticator("an admin key of a lighthouse keeper"),
+        authenticator=Authenticator(ApiKeys("an admin key of a lighthouse keeper")),
+        signed_urls=nothing,
+        permits=nothing,
         models=(),
-        query_cache=nothing,
+        query_cache=QueryCache(()),
         cache=nothing,
         entries=nothing,
         ledger=nothing,
@@ -348,7 +353,7 @@ def locked_up() -> web.Application:
         lifecycle=app[LIFECYCLE],
         wait_timeout_seconds=1.0,
     )
-    app.add_routes(ROUTES)
+    app.add_routes(definitions())
     return app
 
 

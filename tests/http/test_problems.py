@@ -21,7 +21,7 @@ CONTRACT = {
     404: {"not_found"},
     405: {"method_not_allowed"},
     408: {"request_timeout"},
-    409: {"references_gone"},
+    409: {"references_gone", "no_signing_key"},
     411: {"length_required"},
     413: {"payload_too_large"},
     414: {"uri_too_long"},

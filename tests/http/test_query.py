@@ -7,28 +7,26 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidParameter
-from app.http.query import decode, read_query, whole_number
+from app.http.query import (
+    decode,
+    has_parameter,
+    parse_query,
+    require_known,
+    whole_number,
+)
 from tests.server.frame import framed, wire
 
 NAMES = frozenset({"prompt", "seed", "model"})
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
-def asked(target: str) -> web.Request:
-    """Return a request for *target* as the parser hands it over."""
-    request = make_mocked_request("GET", "/")
-    request._message = request._message._replace(path=target)
-    return request
-
-
 def read(query: str) -> dict[str, str]:
     """Read a query."""
-    return read_query(asked(f"/api/v1/live/generate?{query}"), NAMES)
+    return require_known(parse_query(query), NAMES)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +60,29 @@ def test_what_is_well_formed_is_decoded_once(
     assert read(query) == parameters
 
 
-def test_a_target_without_a_query_has_no_parameters() -> None:
-    """A path alone asks for nothing."""
-    assert read_query(asked("/api/v1/live/generate"), NAMES) == {}
+@pytest.mark.parametrize(
+    ("query", "has_it"),
+    [
+        ("sig=x", True),
+        ("a=1&sig", True),
+        ("s%69g=x", True),
+        ("%73%69%67=%zz", True),
+        ("prompt=my sig=1", False),
+        ("prompt=sig%3D1&sigh=1", False),
+        ("\udcff=1&sig=2", True),
+        ("Sig=1", False),
+        ("", False),
+    ],
+)
+def test_a_name_is_found_however_it_is_spelled(query: str, has_it: bool) -> None:  # noqa: FBT001
+    """What stands in a value is no name, and a broken query still has names."""
+    assert has_parameter(query, "sig") is has_it
+
+
+def test_nobody_needs_a_hundred_parameters() -> None:
+    """A query of tens of thousands of names is refused early."""
+    with pytest.raises(InvalidParameter):
+        parse_query("&".join(f"p{n}=1" for n in range(100)))
 
 
 @pytest.mark.parametrize(
@@ -214,7 +232,7 @@ async def test_what_comes_off_the_wire(
     """Bytes that the parser lets through are read as strictly as any."""
 
     async def echo(request: web.Request) -> web.Response:
-        return web.json_response(read_query(request, NAMES))
+        return web.json_response(parse_query(request.raw_path.partition("?")[2]))
 
     async with framed(web.get("/", echo)) as frame, wire(frame.port) as line:
         answer = await line.ask(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")

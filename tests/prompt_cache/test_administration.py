@@ -19,7 +19,14 @@ from app.prompt_cache.cache import Outcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.flight.leases import Lease
 from app.storage.storage_key import Project
-from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, a_picture, a_prompt_cache
+from tests.fakes import (
+    LIGHTHOUSE,
+    SHOP,
+    SOON_SECONDS,
+    UNLIMITED_PERMIT,
+    a_picture,
+    a_prompt_cache,
+)
 
 if TYPE_CHECKING:
     from app.prompt_cache.administration import SeenEntry
@@ -32,12 +39,16 @@ FOX = PromptKey(SHOP, Parameters("a red fox"))
 
 async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
     """Ask for a prompt as a patient client does."""
-    return await replica.cache.get_or_generate(key, wait_seconds=30)
+    return await replica.cache.get_or_generate(
+        key, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
 
 
 async def refresh(replica: Replica) -> SeenEntry:
     """Refresh the lighthouse as a patient client does."""
-    return await replica.entries.refresh(SHOP, LIGHTHOUSE.hash, wait_seconds=30)
+    return await replica.entries.refresh(
+        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
 
 
 async def listed(replica: Replica, *, by_hits: bool = False) -> list[str]:
@@ -111,7 +122,9 @@ async def test_entries_of_another_project_are_not_there(replica: Replica) -> Non
     with pytest.raises(NotFound):
         await replica.entries.get(ZOO, LIGHTHOUSE.hash)
     with pytest.raises(NotFound):
-        await replica.entries.refresh(ZOO, LIGHTHOUSE.hash, wait_seconds=30)
+        await replica.entries.refresh(
+            ZOO, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+        )
     with pytest.raises(NotFound):
         await replica.entries.purge(ZOO, LIGHTHOUSE.hash)
 
@@ -366,7 +379,9 @@ async def test_a_refresh_that_takes_too_long_goes_on(
     old = await ask(replica)
     gate = world.provider.before("paint")
     with pytest.raises(StillGenerating) as still:
-        await replica.entries.refresh(SHOP, LIGHTHOUSE.hash, wait_seconds=0)
+        await replica.entries.refresh(
+            SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=0
+        )
     await gate.reached()
     gate.open()
     await replica.entries.refreshes.drain()

@@ -24,7 +24,14 @@ from app.prompt_cache.cache import Answer, Outcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.flight.leases import Lease
 from app.prompt_cache.painting.pictures import PictureGone
-from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, a_picture, a_prompt_cache
+from tests.fakes import (
+    LIGHTHOUSE,
+    SHOP,
+    SOON_SECONDS,
+    UNLIMITED_PERMIT,
+    a_picture,
+    a_prompt_cache,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +44,9 @@ FOX = PromptKey(SHOP, Parameters("a red fox"))
 
 async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
     """Ask for a prompt as a patient client does."""
-    return await replica.cache.get_or_generate(key, wait_seconds=30)
+    return await replica.cache.get_or_generate(
+        key, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
 
 
 def asking(
@@ -236,7 +245,9 @@ async def test_whoever_waits_too_long_is_told_which_generation_to_ask_for(
     ids = []
     for patient in (replica, another):
         with pytest.raises(StillGenerating) as still:
-            await patient.cache.get_or_generate(LIGHTHOUSE, wait_seconds=0)
+            await patient.cache.get_or_generate(
+                LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0
+            )
         ids.append(still.value.generation_id)
     gate.open()
     answer = await asked
@@ -250,7 +261,9 @@ async def test_whoever_does_not_wait_at_all_starts_a_painting(
 ) -> None:
     """A caller in a hurry gets the id of a painting that goes on without it."""
     with pytest.raises(StillGenerating) as still:
-        await replica.cache.get_or_generate(LIGHTHOUSE, wait_seconds=0)
+        await replica.cache.get_or_generate(
+            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0
+        )
     await replica.cache.flights.drain()
 
     assert still.value.generation_id is not None
@@ -552,7 +565,9 @@ async def test_a_reader_that_lags_drops_no_newer_entry(
     """A reader of the old picture, gone since, leaves the refreshed entry alone."""
     old = await ask(replica)
     lagging = await ask(another)
-    await replica.entries.refresh(SHOP, LIGHTHOUSE.hash, wait_seconds=30)
+    await replica.entries.refresh(
+        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
 
     with pytest.raises(PictureGone):
         await another.cache.read(lagging)
@@ -651,7 +666,9 @@ async def test_a_picture_outranks_a_remembered_failure(
     painted = await ask(replica)
     world.provider.script.append(PromptRejected("Not any more."))
     with pytest.raises(PromptRejected):
-        await replica.entries.refresh(SHOP, LIGHTHOUSE.hash, wait_seconds=30)
+        await replica.entries.refresh(
+            SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+        )
     known = await ask(replica)
     world.index.entries.clear()
 
@@ -851,7 +868,9 @@ async def test_an_overtaken_writer_is_no_leader(world: World, replica: Replica) 
     await lease.hold()
 
     with pytest.raises(StillGenerating) as still:
-        await replica.cache.get_or_generate(LIGHTHOUSE, wait_seconds=0)
+        await replica.cache.get_or_generate(
+            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0
+        )
 
     assert still.value.generation_id is None
     await lease.release()

@@ -12,7 +12,7 @@ import pytest
 from app.errors import PromptRejected, ShuttingDown
 from app.generation_jobs import record as module
 from app.storage.storage_key import Project
-from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, a_prompt_cache
+from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, UNLIMITED_PERMIT, a_prompt_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def asking(replica: Replica) -> asyncio.Task[Answer]:
     """Ask for the lighthouse in the background."""
     cache = replica.cache
-    return asyncio.create_task(cache.get_or_generate(LIGHTHOUSE, wait_seconds=30))
+    return asyncio.create_task(
+        cache.get_or_generate(LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30)
+    )
 
 
 async def record_of(replica: Replica, world: World) -> GenerationRecord:

@@ -10,7 +10,7 @@ from app.errors import StorageUnavailable
 from app.prompt_cache.painting.hot_tier import HotTier
 from app.prompt_cache.painting.pictures import SMALL_BYTES, PictureGone, Pictures
 from app.storage.ports.object_store import ByteRange
-from tests.fakes import LIGHTHOUSE, a_picture, a_prompt_cache
+from tests.fakes import LIGHTHOUSE, UNLIMITED_PERMIT, a_picture, a_prompt_cache
 
 if TYPE_CHECKING:
     from app.prompt_cache.entry.entry import PromptEntry
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 async def entry(world: World) -> PromptEntry:
     """Paint the lighthouse on a replica that is gone since."""
     replica = a_prompt_cache(world, hot_tier_bytes=0)
-    answer = await replica.cache.get_or_generate(LIGHTHOUSE, wait_seconds=30)
+    answer = await replica.cache.get_or_generate(
+        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
     return answer.entry
 
 

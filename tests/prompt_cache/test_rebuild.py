@@ -12,7 +12,7 @@ from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.flight.leases import Lease
 from app.prompt_cache.rebuild import Rebuild, Tally
-from tests.fakes import SHOP
+from tests.fakes import SHOP, UNLIMITED_PERMIT
 
 if TYPE_CHECKING:
     from tests.fakes import Replica, World
@@ -24,7 +24,9 @@ KEYS = [PromptKey(SHOP, Parameters(f"a red fox, {number}")) for number in range(
 async def rebuild(world: World, replica: Replica) -> Rebuild:
     """Paint four foxes, lose Redis, and give what restores them."""
     for key in KEYS:
-        await replica.cache.get_or_generate(key, wait_seconds=30)
+        await replica.cache.get_or_generate(
+            key, permit=UNLIMITED_PERMIT, wait_seconds=30
+        )
     await replica.statistics.apply()
     world.index.lose_everything()
     world.projects.clear()
@@ -47,7 +49,9 @@ async def test_every_entry_is_restored(
 
     assert tally == Tally(restored=4)
     assert len(seen) == 4
-    answer = await replica.cache.get_or_generate(KEYS[0], wait_seconds=30)
+    answer = await replica.cache.get_or_generate(
+        KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
     assert (answer.outcome, answer.hits) == (Outcome.HIT, 1)
     assert (await replica.statistics.read("acme/shop"))["entries"] == 4
     assert world.provider.count == 4
@@ -63,7 +67,9 @@ async def test_an_entry_that_cannot_be_read_is_restored(
     await world.store.put("acme/shop/prompts/notes.json", b"{}", media_type="text/json")
 
     assert await rebuild.run(SHOP) == Tally(restored=1, known=3)
-    answer = await replica.cache.get_or_generate(KEYS[0], wait_seconds=30)
+    answer = await replica.cache.get_or_generate(
+        KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
     assert answer.outcome == Outcome.HIT
 
 

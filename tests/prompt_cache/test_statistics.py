@@ -11,7 +11,7 @@ import pytest
 from app.errors import CacheUnavailable
 from app.prompt_cache import statistics as module
 from app.prompt_cache.statistics import Place, Statistics
-from tests.fakes import LIGHTHOUSE, SOON_SECONDS, InMemoryStatistics
+from tests.fakes import LIGHTHOUSE, SOON_SECONDS, UNLIMITED_PERMIT, InMemoryStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,9 @@ def statistics(store: InMemoryStatistics) -> Statistics:
 @pytest.fixture
 async def entry(replica: Replica) -> PromptEntry:
     """Paint the lighthouse, for 0.04."""
-    answer = await replica.cache.get_or_generate(LIGHTHOUSE, wait_seconds=30)
+    answer = await replica.cache.get_or_generate(
+        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
     return answer.entry
 
 

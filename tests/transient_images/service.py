@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 from aiohttp import web
 
-from app.access.caller import Authenticator
-from app.api.routes import ROUTES
+from app.access.api_keys import ApiKeys
+from app.access.authenticator import Authenticator
+from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
 from app.api.uploads import DEADLINE_SECONDS
 from app.server.frame import install
@@ -73,7 +74,9 @@ async def running(
 ) -> AsyncIterator[Paintonce]:
     """Run the service on a free port."""
     app = web.Application()
-    app.add_routes([route for route in ROUTES if route.path.startswith("/api/images")])
+    app.add_routes(
+        definitions(route for route in ROUTES if route.path.startswith("/api/images"))
+    )
     install(app, metrics=Metrics(), lifecycle=Lifecycle())
     app[DEADLINE_SECONDS] = deadline_seconds
     async with open_redis(redis_url) as redis:
@@ -85,7 +88,9 @@ async def running(
         )
         unused = cast("Any", None)
         app[SERVICES] = Services(
-            authenticator=Authenticator(KEY if auth else None),
+            authenticator=Authenticator(ApiKeys(KEY) if auth else None),
+            signed_urls=unused,
+            permits=unused,
             models=(),
             query_cache=unused,
             cache=unused,

@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from aiohttp import web
 
-from app.api.routes import GENERATE, ROUTES
+from app.api.routes import ROUTES
+from app.urls import LIVE as GENERATE
 from app.web import page
 from tests.server.frame import Answer, framed, get, wire
 

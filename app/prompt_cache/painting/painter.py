@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from app.generation.models import Models, Painting
+    from app.generation.spending import Spending, SpendPermit
     from app.generation_jobs.record import Generations
     from app.image import Image
     from app.prompt_cache.entry.ledger import Ledger, Manifest
@@ -53,7 +54,11 @@ class Painter:
     generation_timeout: timedelta
 
     async def restore_or_paint(
-        self, key: PromptKey, flight: Flight[FlightResult], lease: Lease
+        self,
+        key: PromptKey,
+        flight: Flight[FlightResult],
+        lease: Lease,
+        permit: SpendPermit,
     ) -> FlightResult:
         """Did we paint it and forget? Else paint it."""
         try:
@@ -66,7 +71,7 @@ class Painter:
             await self._remember(key, lease, outage)
             raise
         # A manifest whose picture is gone does not count: it is replaced.
-        return await self.paint(key, flight, lease, manifest)
+        return await self.paint(key, flight, lease, manifest, permit)
 
     async def restore(self, entry: PromptEntry | None, lease: Lease) -> bool:
         """Write the entry of a manifest whose picture is there; say if it is."""
@@ -81,6 +86,7 @@ class Painter:
         flight: Flight[FlightResult],
         lease: Lease,
         replacing: Manifest | None,
+        permit: SpendPermit,
         *,
         is_served: bool = False,
     ) -> FlightResult:
@@ -99,8 +105,11 @@ class Painter:
         try:
             async with self.generations.recorded(record, progress):
                 flight.announce()
-                async with lease.kept():
-                    painting = await self._ask(key, lease, progress)
+                async with (
+                    lease.kept(),
+                    permit.painting(flight.generation_id) as spending,
+                ):
+                    painting = await self._ask(key, lease, progress, spending)
                     entry = _entry_of(key, painting, flight.generation_id)
                     await self.committer.keep(entry, painting.image)
                 landed = await self.committer.commit(
@@ -114,7 +123,9 @@ class Painter:
         await self.generations.end(record, image=(entry.image_id, entry.storage_key))
         return landed
 
-    async def _ask(self, key: PromptKey, lease: Lease, progress: Progress) -> Painting:
+    async def _ask(
+        self, key: PromptKey, lease: Lease, progress: Progress, spending: Spending
+    ) -> Painting:
         project, wanted = str(key.project), key.parameters
         deadline = (
             asyncio.get_running_loop().time() + self.generation_timeout.total_seconds()
@@ -134,6 +145,7 @@ class Painter:
                 deadline=deadline,
                 progress=progress,
                 references=partial(self._load, key) if wanted.references else None,
+                spending=spending,
             )
         except GenerationError as failure:
             self.statistics.failed(project)

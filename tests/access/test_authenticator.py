@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from app.access.caller import Authenticator
+from app.access.api_keys import ApiKeys
+from app.access.authenticator import Authenticator, Presented
 from app.errors import InvalidParameter, NotAuthenticated
 from app.storage.storage_key import Project
 from tests.server.frame import framed, wire
@@ -18,15 +20,15 @@ KEY = "a-key-of-at-least-thirty-two-characters"
 SHOP = Project("acme", "shop")
 
 
-def asked(*headers: tuple[str, str]) -> web.Request:
-    """Return a request with these headers."""
-    return make_mocked_request("GET", "/", headers=CIMultiDict(headers))
+def asked(*headers: tuple[str, str]) -> Presented:
+    """Return what a request with these headers shows."""
+    return Presented(CIMultiDictProxy(CIMultiDict(headers)), "192.0.2.1")
 
 
 @pytest.fixture
 def required() -> Authenticator:
     """Give what `AUTH=required` is."""
-    return Authenticator(KEY)
+    return Authenticator(ApiKeys(KEY))
 
 
 @pytest.fixture
@@ -45,11 +47,11 @@ def off() -> Authenticator:
         ("Authorization", f"BEARER  {KEY} "),
     ],
 )
-def test_the_admin_key_names_its_project(
+async def test_the_admin_key_names_its_project(
     required: Authenticator, header: tuple[str, str]
 ) -> None:
     """A known key, in either header, asks for the project that X-Project names."""
-    caller = required.authenticate(asked(header, ("X-Project", "acme/shop")))
+    caller = await required.identify(asked(header, ("X-Project", "acme/shop")))
 
     assert (caller.project, caller.role) == (SHOP, "admin")
 
@@ -71,27 +73,25 @@ def test_the_admin_key_names_its_project(
         [("Authorization", f"Token Bearer {KEY}")],
     ],
 )
-def test_without_a_known_key_nobody_is_let_in(
+async def test_without_a_known_key_nobody_is_let_in(
     required: Authenticator, headers: list[tuple[str, str]]
 ) -> None:
     """No key, an unknown one and another scheme are all refused, before all else."""
     with pytest.raises(NotAuthenticated):
-        required.authenticate(asked(*headers, ("X-Project", "not a project")))
-    with pytest.raises(NotAuthenticated):
-        required.check_key(asked(*headers))
+        await required.identify(asked(*headers, ("X-Project", "not a project")))
 
 
-def test_the_api_key_header_outranks_the_other(required: Authenticator) -> None:
+async def test_the_api_key_header_outranks_the_other(required: Authenticator) -> None:
     """Where both are there, `X-API-Key` alone counts."""
     good, bad = ("X-API-Key", KEY), ("X-API-Key", "wrong")
     project = ("X-Project", "acme/shop")
 
-    let_in = required.authenticate(
+    let_in = await required.identify(
         asked(good, ("Authorization", "Bearer wrong"), project)
     )
     assert let_in.project == SHOP
     with pytest.raises(NotAuthenticated):
-        required.authenticate(asked(bad, ("Authorization", f"Bearer {KEY}"), project))
+        await required.identify(asked(bad, ("Authorization", f"Bearer {KEY}"), project))
 
 
 PROJECTS = [
@@ -108,42 +108,42 @@ PROJECTS = [
 
 
 @pytest.mark.parametrize("project", PROJECTS)
-def test_a_malformed_project_is_named_by_its_header(
+async def test_a_malformed_project_is_named_by_its_header(
     required: Authenticator, off: Authenticator, project: str
 ) -> None:
     """A project is two names of lower-case letters, digits, hyphens, underscores."""
     for authenticator in (required, off):
         with pytest.raises(InvalidParameter) as refused:
-            authenticator.authenticate(
+            await authenticator.identify(
                 asked(("X-API-Key", KEY), ("X-Project", project))
             )
         assert refused.value.parameter == "X-Project"
     with pytest.raises(InvalidParameter) as refused:
-        off.authenticate(asked(), named_in_query=project)
+        await off.identify(asked(), named_in_query=project)
     assert refused.value.parameter == "project"
 
 
 @pytest.mark.parametrize(
     "project", ["a/b", "0/9", "acme/shop", "a_b-c/d-e_f", f"{'a' * 63}/{'9' * 63}"]
 )
-def test_a_well_formed_project(required: Authenticator, project: str) -> None:
+async def test_a_well_formed_project(required: Authenticator, project: str) -> None:
     """Each part has 1 to 63 characters and starts with a letter or a digit."""
-    caller = required.authenticate(asked(("X-API-Key", KEY), ("X-Project", project)))
+    caller = await required.identify(asked(("X-API-Key", KEY), ("X-Project", project)))
 
     assert str(caller.project) == project
 
 
-def test_an_admin_key_without_a_project_is_told_what_it_lacks(
+async def test_an_admin_key_without_a_project_is_told_what_it_lacks(
     required: Authenticator,
 ) -> None:
     """The query's `project` is no substitute where keys are required."""
     with pytest.raises(InvalidParameter) as refused:
-        required.authenticate(asked(("X-API-Key", KEY)), named_in_query="acme/shop")
+        await required.identify(asked(("X-API-Key", KEY)), named_in_query="acme/shop")
 
     assert refused.value.parameter == "X-Project"
 
 
-def test_two_projects_are_one_too_many(
+async def test_two_projects_are_one_too_many(
     required: Authenticator, off: Authenticator
 ) -> None:
     """A repeated header is refused, even where both say the same."""
@@ -151,22 +151,24 @@ def test_two_projects_are_one_too_many(
 
     for authenticator in (required, off):
         with pytest.raises(InvalidParameter) as refused:
-            authenticator.authenticate(asked(*twice))
+            await authenticator.identify(asked(*twice))
         assert refused.value.parameter == "X-Project"
 
 
-def test_without_authentication_keys_are_not_looked_at(off: Authenticator) -> None:
+async def test_without_authentication_keys_are_not_looked_at(
+    off: Authenticator,
+) -> None:
     """With AUTH=off the header names the project, else the query, else the default."""
     header = ("X-Project", "acme/shop")
     wrong = ("X-API-Key", "wrong")
 
     assert off.is_off
     assert off.query_parameters == {"project"}
-    named_twice = off.authenticate(asked(wrong, header), named_in_query="acme/zoo")
+    named_twice = await off.identify(asked(wrong, header), named_in_query="acme/zoo")
     assert named_twice.project == SHOP
-    in_query = off.authenticate(asked(wrong), named_in_query="acme/zoo")
+    in_query = await off.identify(asked(wrong), named_in_query="acme/zoo")
     assert in_query.project == Project("acme", "zoo")
-    assert off.authenticate(asked()).project == Project("default", "main")
+    assert (await off.identify(asked())).project == Project("default", "main")
 
 
 def test_where_keys_are_required_no_query_parameter_is_taken(
@@ -185,7 +187,7 @@ def test_no_other_key_is_let_in(key: str) -> None:
         return
     for header in (("X-API-Key", key), ("Authorization", f"Bearer {key}")):
         with pytest.raises(NotAuthenticated):
-            Authenticator(KEY).check_key(asked(header))
+            asyncio.run(Authenticator(ApiKeys(KEY)).identify(asked(header)))
 
 
 @pytest.mark.parametrize("name", [b"X-API-Key: ", b"Authorization: Bearer "])
@@ -195,7 +197,7 @@ async def test_a_key_that_is_no_text_is_not_let_in(
     """Bytes that are not UTF-8 are an unknown key, not a crash."""
 
     async def enter(request: web.Request) -> web.Response:
-        required.check_key(request)
+        await required.identify(Presented(request.headers, ""))
         return web.Response()
 
     async with framed(web.get("/", enter)) as frame, wire(frame.port) as line:

@@ -1,0 +1,123 @@
+"""From the headers of a request to its caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from multidict import istr
+
+from app.access.caller import Audience, Caller, Role
+from app.errors import Forbidden, InvalidParameter, NotAuthenticated
+from app.storage.storage_key import Project
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
+
+    from app.access.api_keys import ApiKeys, Holder
+
+DEFAULT_PROJECT = Project("default", "main")
+
+PROJECT_HEADER = istr("X-Project")
+KEY_HEADER = istr("X-API-Key")
+PROJECT_PARAMETER = "project"
+
+ANYONE = "anyone"
+
+
+class Presented(NamedTuple):
+    """What a request shows of its caller, and the *address* it came from."""
+
+    headers: CIMultiDictProxy[str]
+    address: str
+
+
+class Authenticator:
+    """Keys to callers.
+
+    Without *keys* authentication is off: everyone is trusted, and names the
+    project in a header or in the query.
+    """
+
+    def __init__(self, keys: ApiKeys | None) -> None:
+        self._keys = keys
+
+    @property
+    def is_off(self) -> bool:
+        """Whether anyone may ask for any project."""
+        return self._keys is None
+
+    @property
+    def query_parameters(self) -> frozenset[str]:
+        """The query parameters that belong to the authentication."""
+        return frozenset({PROJECT_PARAMETER}) if self.is_off else frozenset()
+
+    async def identify(
+        self,
+        presented: Presented,
+        *,
+        named_in_query: str | None = None,
+        names_project: bool = True,
+    ) -> Caller:
+        """Return who asks; *named_in_query* is the query's `project`.
+
+        Where a route belongs to no project (*names_project* is false) an admin
+        need not name one. Raises `NotAuthenticated`, `Forbidden` where a
+        project's key names another, `InvalidParameter` where the project is
+        missing, malformed or named twice, and what a look-up of a key raises.
+        """
+        headers = presented.headers
+        if self._keys is None:
+            return _anyone(headers, named_in_query)
+        key = presented_key(headers)
+        if key is None:
+            raise NotAuthenticated("An API key is needed: X-API-Key or Bearer.")
+        # Known keys are at hand: nothing is awaited for them.
+        holder = self._keys.known(key) or await self._keys.find(key, presented.address)
+        return _caller(holder, headers, names_project=names_project)
+
+
+def presented_key(headers: CIMultiDictProxy[str]) -> str | None:
+    """Return the key that a request shows, None where there is none."""
+    key = headers.get(KEY_HEADER)
+    if key is not None:
+        return key
+    scheme, _, credentials = headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" and credentials else None
+
+
+def _anyone(headers: CIMultiDictProxy[str], named_in_query: str | None) -> Caller:
+    named = _named(headers)
+    if named is not None:
+        project = Project.parse(named, parameter=PROJECT_HEADER)
+    elif named_in_query is not None:
+        project = Project.parse(named_in_query, parameter=PROJECT_PARAMETER)
+    else:
+        project = DEFAULT_PROJECT
+    return Caller(project, Role.ADMIN, ANYONE, Audience.ANYONE)
+
+
+def _caller(
+    holder: Holder, headers: CIMultiDictProxy[str], *, names_project: bool
+) -> Caller:
+    named = _named(headers)
+    project = holder.project
+    if holder.role is Role.ADMIN:
+        if named is not None:
+            project = Project.parse(named, parameter=PROJECT_HEADER)
+        elif names_project:
+            raise InvalidParameter(
+                PROJECT_HEADER,
+                "An admin key names its project: X-Project: org/project.",
+            )
+    elif named is not None and named != str(project):
+        raise Forbidden("The key belongs to another project than X-Project names.")
+    return Caller(project, holder.role, holder.name, Audience.KEY)
+
+
+def _named(headers: CIMultiDictProxy[str]) -> str | None:
+    if PROJECT_HEADER not in headers:
+        return None
+    named = headers.getall(PROJECT_HEADER)
+    if len(named) > 1:
+        raise InvalidParameter(PROJECT_HEADER, "X-Project is given more than once.")
+    return named[0]

@@ -1,0 +1,143 @@
+"""The way in: who asks is known before a handler runs, or anything is read.
+
+A route says what it needs; `admitted` puts that before its handler and leaves
+the `Caller` in the request.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from app import urls
+from app.access.authenticator import PROJECT_PARAMETER, Presented
+from app.access.caller import Caller, Role
+from app.api.query_cache import LiveQuery
+from app.api.services import SERVICES
+from app.errors import Forbidden
+from app.http.query import parse_query, require_known
+from app.server.frame import ERROR_HEADERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aiohttp.typedefs import Handler
+
+    from app.access.authenticator import Authenticator
+    from app.storage.storage_key import Project
+
+
+class Needs(StrEnum):
+    """What a route needs of whoever asks.
+
+    Either nothing, or a role. `LIVE` is a role or a signature, `SCOPE` what
+    the scope in the path allows; `KEYS` is a role without a project.
+    """
+
+    NOTHING = "none"
+    READ = "read"
+    PROJECT = "project"
+    ADMIN = "admin"
+    KEYS = "keys"
+    LIVE = "live"
+    SCOPE = "scope"
+
+
+ROLES = {
+    Needs.READ: Role.READ,
+    Needs.PROJECT: Role.PROJECT,
+    Needs.ADMIN: Role.ADMIN,
+    # A project's key keeps its own project's signing keys; the handlers see to it.
+    Needs.KEYS: Role.PROJECT,
+}
+
+CALLER = web.RequestKey("caller", Caller)
+LIVE_QUERY = web.RequestKey("live_query", LiveQuery)
+_QUERY = web.RequestKey("query", dict[str, str])
+
+
+def admitted(needs: Needs, handler: Handler) -> Handler:
+    """Return *handler* behind the check of what its route needs."""
+    if needs is Needs.LIVE:
+        return _admitted_to_live(handler)
+    role = ROLES.get(needs)
+    if role is None:
+        return handler
+    names_project = needs is not Needs.KEYS
+
+    async def enter(request: web.Request) -> web.StreamResponse:
+        authenticator = request.app[SERVICES].authenticator
+        request[CALLER] = caller = await authenticator.identify(
+            presented(request),
+            named_in_query=_named_in_query(request, authenticator),
+            names_project=names_project,
+        )
+        if not caller.role.includes(role):
+            raise Forbidden(f"The role {caller.role} may not do this.")
+        return await handler(request)
+
+    return enter
+
+
+def _admitted_to_live(handler: Handler) -> Handler:
+    async def enter(request: web.Request) -> web.StreamResponse:
+        services = request.app[SERVICES]
+        authenticator = services.authenticator
+        asked = services.query_cache.read(text_of_query(request))
+        request[LIVE_QUERY] = asked
+        if authenticator.is_off:
+            caller = await authenticator.identify(
+                presented(request), named_in_query=asked.given.get(PROJECT_PARAMETER)
+            )
+        elif asked.is_signed:
+            # It decides also where there is a key beside it.
+            caller = await services.signed_urls.verify(asked.claims(urls.LIVE))
+            # From here on the answer is the same for whoever has the address.
+            request[ERROR_HEADERS] = {}
+        else:
+            caller = await authenticator.identify(presented(request))
+        request[CALLER] = caller
+        return await handler(request)
+
+    return enter
+
+
+def presented(request: web.Request) -> Presented:
+    """Return what *request* shows of its caller."""
+    return Presented(request.headers, request.remote or "")
+
+
+def project_of(request: web.Request) -> Project:
+    """Return the project of a request that has no parameters of its own."""
+    query_of(request, ())
+    return request[CALLER].project
+
+
+def project_and_query(
+    request: web.Request, allowed: Collection[str]
+) -> tuple[Project, dict[str, str]]:
+    """Return the project and the query of a request."""
+    return request[CALLER].project, query_of(request, allowed)
+
+
+def query_of(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
+    """Return the query of an admitted request; raises `InvalidParameter`."""
+    given = request.get(_QUERY)
+    if given is None:
+        given = parse_query(text_of_query(request))
+    own = request.app[SERVICES].authenticator.query_parameters
+    return require_known(given, {*allowed, *own})
+
+
+def text_of_query(request: web.Request) -> str:
+    """Return the query as it was sent."""
+    return request.raw_path.partition("?")[2]
+
+
+def _named_in_query(request: web.Request, authenticator: Authenticator) -> str | None:
+    if not authenticator.is_off:
+        return None
+    request[_QUERY] = given = parse_query(text_of_query(request))
+    return given.get(PROJECT_PARAMETER)

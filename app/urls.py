@@ -1,0 +1,53 @@
+"""Every path of the service, once: routes, locations and copied addresses.
+
+Templates are aiohttp's; the functions fill them.
+"""
+
+from __future__ import annotations
+
+LIVE = "/api/v1/live/generate"
+STATISTICS = "/api/v1/live/stats"
+ENTRIES = "/api/v1/live/entries"
+ENTRY = f"{ENTRIES}/{{prompt_hash}}"
+REFRESH = f"{ENTRY}/refresh"
+SCOPES = "/api/v1/live/scopes"
+SCOPE = f"{SCOPES}/{{scope}}"
+SCOPE_LIVE = "/live/{org}/{project}/{scope}"
+
+GENERATION = "/api/v1/generations/{generation_id}"
+
+IMAGES = "/api/v1/images"
+IMAGE = f"{IMAGES}/{{image_id}}"
+PERMALINK = f"{IMAGES}/{{org}}/{{project}}/{{category}}/{{filename}}"
+NO_PERMALINK = f"{IMAGES}/{{storage_key:.*}}"
+
+TRANSIENT_IMAGES = "/api/images"
+TRANSIENT_DELETE = f"{TRANSIENT_IMAGES}/delete"
+TRANSIENT = f"{TRANSIENT_IMAGES}/{{id}}"
+
+KEYS = "/api/v1/keys"
+KEY = f"{KEYS}/{{key_id}}"
+SIGN = "/api/v1/sign"
+PROJECT = "/api/v1/project"
+SPEND = f"{PROJECT}/spend"
+
+HEALTH = "/healthz"
+READY = "/readyz"
+METRICS = "/metrics"
+OPENAPI = "/openapi.json"
+PAGE = "/"
+
+
+def permalink(storage_key: object) -> str:
+    """Return where the picture of a storage key is served."""
+    return f"{IMAGES}/{storage_key}"
+
+
+def generation(generation_id: str) -> str:
+    """Return where a generation is told about."""
+    return f"/api/v1/generations/{generation_id}"
+
+
+def transient(name: str) -> str:
+    """Return where a transient image, with or without its extension, is served."""
+    return f"{TRANSIENT_IMAGES}/{name}"
