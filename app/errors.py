@@ -19,7 +19,7 @@ ServiceError
 │   ├── ProviderFailed
 │   │   └── BadImage              the provider answered with no usable picture
 │   └── GenerationTimedOut
-├── QueueFull                     too many paintings wait on this replica
+├── QueueFull                     this replica has no place for one more
 ├── RateLimited                   too many requests of one key or address
 ├── PaymentRefused                nobody pays for this painting
 │   ├── BudgetExhausted           what there was to spend is spent
@@ -154,7 +154,7 @@ class GenerationTimedOut(GenerationError):
 
 
 class QueueFull(ServiceError):
-    """Every painting place and every waiting place of a model is taken."""
+    """This replica has no place left: for a painting to wait in, or for a body."""
 
 
 class RateLimited(ServiceError):

@@ -14,6 +14,7 @@ from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import parameters
 from app.api.entries import ENTRIES_UNLESS_SAID, MOST_ENTRIES
 from app.api.picture_answers import live_headers
+from app.api.prompt_text import LONGEST_PROMPT
 from app.api.routes import ROUTES
 from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
 from app.http.problems import INTERNAL, TABLE
@@ -105,7 +106,7 @@ def test_every_live_parameter_is_documented_with_its_bounds() -> None:
     forms = {name: row[1] for row in rows(table)[1:] for name in quoted(row[0])}
 
     assert forms.keys() == parameters.QUERY_PARAMETERS | SIGNATURE_PARAMETERS
-    assert f"1 to {parameters.LONGEST_PROMPT} " in forms["prompt"]
+    assert f"1 to {LONGEST_PROMPT} " in forms["prompt"]
     ratios = re.findall(r"\d+:\d+", forms["aspect_ratio"])
     assert sorted(ratios) == sorted(parameters.ASPECT_RATIOS)
     sides = f"{parameters.LEAST_SIDE} to {parameters.MOST_SIDE} "

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
-from unicodedata import normalize
 
+from app.api.prompt_text import read_prompt
 from app.errors import InvalidParameter
 from app.http.query import bounded, whole_number
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
@@ -14,7 +13,6 @@ from app.storage.storage_key import is_image_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
-LONGEST_PROMPT = 4000
 LEAST_SIDE, MOST_SIDE, MOST_PIXELS = 64, 4096, 16_000_000
 MOST_SEED = 2**32 - 1
 MOST_VARIANT = 15
@@ -31,9 +29,6 @@ QUERY_PARAMETERS = frozenset(
     {"prompt", "model", "aspect_ratio", "width", "height", "seed", "variant"}
 )
 JSON_PARAMETERS = QUERY_PARAMETERS | {"references"}
-
-# Unicode's category Cc but tab and newline.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def from_query(given: Mapping[str, str], models: Container[str]) -> Parameters:
@@ -99,27 +94,6 @@ def _read(
         variant=integer("variant", 0, MOST_VARIANT) or 0,
         references=references,
     )
-
-
-def read_prompt(text: str | None) -> str:
-    """Return a prompt as it is hashed and painted; raises `InvalidParameter`.
-
-    CRLF becomes a newline, then NFC (Unicode Standard Annex 15), then white
-    space at both ends goes.
-    """
-    if text is None:
-        raise InvalidParameter("prompt", "prompt is missing.")
-    text = text.replace("\r\n", "\n")
-    if _CONTROL.search(text):
-        raise InvalidParameter("prompt", "prompt has a control character.")
-    prompt = normalize("NFC", text).strip()
-    if not prompt:
-        raise InvalidParameter("prompt", "prompt is empty.")
-    if len(prompt) > LONGEST_PROMPT:
-        raise InvalidParameter(
-            "prompt", f"prompt has more than {LONGEST_PROMPT} characters."
-        )
-    return prompt
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:

@@ -11,6 +11,7 @@ from app.api.admission import project_and_query, project_of
 from app.api.services import SERVICES
 from app.api.uploads import check_upload, go_ahead_later, read_upload
 from app.errors import InvalidParameter, NotFound
+from app.http.body_budget import BODY_BUDGET
 from app.http.conditional import UNSATISFIABLE, parse_range
 from app.http.http_errors import RangeNotSatisfiable
 from app.http.json_answers import json_answer
@@ -44,8 +45,9 @@ async def upload(request: web.Request) -> web.Response:
     form = check_upload(request, images.max_image_bytes)
     project, given = project_and_query(request, {"ttl"})
     ttl = whole_number(given, "ttl", least=1, most=LONGEST_TTL_SECONDS)
-    data = await read_upload(request, form, images.max_image_bytes)
-    kept = await images.keep(project, data, ttl_seconds=ttl)
+    with request.app[BODY_BUDGET].holding(request.content_length or 0):
+        data = await read_upload(request, form, images.max_image_bytes)
+        kept = await images.keep(project, data, ttl_seconds=ttl)
     name = f"{kept.id}.{EXTENSIONS[kept.content_type]}"
     return json_answer(
         {

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 
-from aiohttp import BodyPartReader, HttpVersion11, MultipartReader, hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import HttpVersion11, hdrs, web
 
+from app.api.multipart_file import read_file
 from app.errors import InvalidParameter
+from app.http.body_budget import BODY_BUDGET
 from app.http.http_errors import (
     LengthRequired,
-    MalformedRequest,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMediaType,
@@ -29,7 +29,9 @@ _WAITS_FOR_GO_AHEAD = web.RequestKey("waits_for_go_ahead", bool)
 
 # The names of fields and the boundaries around a picture.
 _OVERHEAD_BYTES = 64 * 1024
-_PART_CHUNK_BYTES = 64 * 1024
+
+# Above it a body would hold everybody else up for milliseconds.
+_PARSED_AT_ONCE_BYTES = 256 * 1024
 
 
 class Form(Enum):
@@ -68,14 +70,16 @@ async def read_upload(request: web.Request, form: Form, most_bytes: int) -> byte
         ):
             await _go_ahead(request)
             if form is Form.MULTIPART:
-                return await _file_of(request, most_bytes)
+                return await read_file(request, most_bytes)
             body = await request.content.read()
     except TimeoutError:
         raise RequestTimeout("The body was not complete in time.") from None
     if form is Form.RAW:
         return body
-    # Megabytes of base64 would hold everybody else up.
-    return await asyncio.to_thread(_from_json, body, most_bytes)
+    if len(body) <= _PARSED_AT_ONCE_BYTES:
+        return _from_json(body, most_bytes)
+    async with request.app[BODY_BUDGET].parsing:
+        return await asyncio.to_thread(_from_json, body, most_bytes)
 
 
 async def go_ahead_later(request: web.Request) -> None:
@@ -134,30 +138,6 @@ def _from_json(body: bytes, most_bytes: int) -> bytes:
         raise _too_large(most_bytes) from error
     except InvalidDataUrl as error:
         raise InvalidParameter("data_url", str(error)) from error
-
-
-async def _file_of(request: web.Request, most_bytes: int) -> bytes:
-    try:
-        parts = MultipartReader(request.headers, request.content)
-        part = await parts.next()
-        if not isinstance(part, BodyPartReader) or part.name != "file":
-            raise InvalidParameter("file", "The form must have exactly one file.")
-        data = await _part_of(part, most_bytes)
-        if await parts.next() is not None:
-            raise InvalidParameter("file", "The form must have exactly one file.")
-    # aiohttp's reader says so when the boundaries are missing or wrong.
-    except (ValueError, RuntimeError, AssertionError, HttpProcessingError) as error:
-        raise MalformedRequest("The body is no well-formed multipart.") from error
-    return data
-
-
-async def _part_of(part: BodyPartReader, most_bytes: int) -> bytes:
-    data = bytearray()
-    while chunk := await part.read_chunk(_PART_CHUNK_BYTES):
-        data += chunk
-        if len(data) > most_bytes:
-            raise _too_large(most_bytes)
-    return bytes(data)
 
 
 def _too_large(most_bytes: int) -> PayloadTooLarge:

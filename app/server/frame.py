@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from app import urls
+from app.http.body_budget import BODY_BUDGET, BodyBudget
 from app.http.picture_headers import LIVE_VARY
 from app.http.problems import (
     INTERNAL,
@@ -65,6 +66,7 @@ def install(app: web.Application, *, metrics: Metrics, lifecycle: Lifecycle) -> 
     """Give *app* what the frame needs, and the headers that all answers have."""
     app[METRICS] = metrics
     app[LIFECYCLE] = lifecycle
+    app[BODY_BUDGET] = BodyBudget()
     app.on_response_prepare.append(_last_headers(lifecycle))
 
 

@@ -2,21 +2,30 @@
 
 Lenient in one point only: ASCII white space within base64 is left out, as the
 WHATWG Fetch Standard does, because mail encoders wrap their lines.
+
+They may have megabytes, and whoever decodes them in a thread is not to hold
+the interpreter up: a piece at a time takes less than a millisecond.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HEAD = re.compile(r"data:([^,]{0,1024}),", re.IGNORECASE)
 _PARAMETERS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff,]*")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _WHITE_SPACE = b"\t\n\f\r "
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # What a URL can't hold as it is (RFC 3986, 2): everything else is escaped.
-_NOT_IN_A_URL = re.compile(r"[^\x21-\x7e]")
+_NOT_IN_A_URL = re.compile(rb"[^\x21-\x7e]")
+
+# A multiple of four, as the groups of base64.
+_PIECE_BYTES = 65_536
+_ESCAPE_BYTES = 3
 
 
 class InvalidDataUrl(ValueError):
@@ -41,42 +50,61 @@ def read_data_url(text: str, *, most_bytes: int | None = None) -> bytes:
     head = _HEAD.match(text)
     if head is None or not _PARAMETERS.fullmatch(head[1]):
         raise InvalidDataUrl("It must be data:, a media type, a comma and the data.")
-    is_base64 = head[1].lower().endswith(";base64")
-    if is_base64:
-        return _base64(text, head.end(), most_bytes)
-    return _escaped(text, head.end(), most_bytes)
-
-
-def _base64(text: str, start: int, most_bytes: int | None) -> bytes:
     try:
-        payload = text[start:].encode("ascii")
+        payload = text[head.end() :].encode("ascii")
     except UnicodeEncodeError:
-        raise InvalidDataUrl("The base64 has characters that are not ASCII.") from None
-    if b"%" in payload:
-        _refuse_broken_escapes(text, start)
-        payload = unquote_to_bytes(payload)
-    payload = payload.translate(None, _WHITE_SPACE)
+        raise InvalidDataUrl("The data has characters that are not ASCII.") from None
+    if head[1].lower().endswith(";base64"):
+        return _base64(payload, most_bytes)
+    if any(map(_NOT_IN_A_URL.search, _pieces(payload))):
+        raise InvalidDataUrl("The data has characters that must be escaped.")
+    _bound(len(payload) - 2 * payload.count(b"%"), most_bytes)
+    return _unescaped(payload)
+
+
+def _base64(payload: bytes, most_bytes: int | None) -> bytes:
+    payload = _unescaped(payload)
+    if any(white in payload for white in _WHITE_SPACE):
+        lines = (piece.translate(None, _WHITE_SPACE) for piece in _pieces(payload))
+        payload = b"".join(lines)
     padding = len(payload) - len(payload.rstrip(b"="))
-    if len(payload) % 4 or not _BASE64.fullmatch(payload):
+    # Padding within would be the end of a piece of its own.
+    if len(payload) % 4 or payload.count(b"=") != padding:
         raise InvalidDataUrl("The data is not base64 with its padding.")
     _bound(len(payload) // 4 * 3 - padding, most_bytes)
     try:
-        return binascii.a2b_base64(payload, strict_mode=True)
+        return b"".join(
+            [binascii.a2b_base64(piece, strict_mode=True) for piece in _pieces(payload)]
+        )
     except binascii.Error:
         raise InvalidDataUrl("The data is not base64 with its padding.") from None
 
 
-def _escaped(text: str, start: int, most_bytes: int | None) -> bytes:
-    if _NOT_IN_A_URL.search(text, start):
-        raise InvalidDataUrl("The data has characters that must be escaped.")
-    _refuse_broken_escapes(text, start)
-    _bound(len(text) - start - 2 * text.count("%", start), most_bytes)
-    return unquote_to_bytes(text[start:])
+def _unescaped(payload: bytes) -> bytes:
+    """Percent-decode *payload*, all of whose escapes must be whole."""
+    if b"%" not in payload:
+        return payload
+    return b"".join([_decoded(piece) for piece in _pieces(payload)])
 
 
-def _refuse_broken_escapes(text: str, start: int) -> None:
-    if _BROKEN_ESCAPE.search(text, start):
+def _decoded(piece: bytes) -> bytes:
+    if _BROKEN_ESCAPE.search(piece):
         raise InvalidDataUrl("A percent sign starts no escape.")
+    # Python's own splits at each escape, which takes a second and 300 MB for
+    # eight million of them. Quoted-printable has the same ones behind an `=`.
+    return binascii.a2b_qp(piece.replace(b"=", b"%3D").replace(b"%", b"="))
+
+
+def _pieces(payload: bytes) -> Iterator[bytes]:
+    """Yield *payload* in pieces, none of which ends within an escape."""
+    at = 0
+    while at < len(payload):
+        end = at + _PIECE_BYTES
+        escape = payload.rfind(b"%", end - _ESCAPE_BYTES + 1, end)
+        if escape != -1:
+            end = escape + _ESCAPE_BYTES
+        yield payload[at:end]
+        at = end
 
 
 def _bound(size: int, most_bytes: int | None) -> None:

@@ -17,6 +17,7 @@ from app.access.authenticator import Authenticator
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import entries, parameters, transient_images
 from app.api.picture_answers import OF_OUTCOME, live_headers
+from app.api.prompt_text import LONGEST_PROMPT
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
@@ -197,7 +198,7 @@ def test_live_parameters_have_the_bounds_of_the_code(
         return known[name]["minimum"], known[name]["maximum"]
 
     assert known["prompt"]["minLength"] == 1
-    assert known["prompt"]["maxLength"] == parameters.LONGEST_PROMPT
+    assert known["prompt"]["maxLength"] == LONGEST_PROMPT
     assert known["model"]["default"] == DEFAULT_MODEL
     assert set(known["aspect_ratio"]["enum"]) == parameters.ASPECT_RATIOS
     sides = (parameters.LEAST_SIDE, parameters.MOST_SIDE)

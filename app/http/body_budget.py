@@ -1,0 +1,57 @@
+"""How much of the bodies of all requests a replica takes in at once."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from app.errors import QueueFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BODIES_BYTES = 128 * 1024 * 1024
+_RETRY_AFTER = timedelta(seconds=1)
+
+
+class BodyBudget:
+    """Bytes that were announced and are not dealt with yet: *most_bytes*, or one body.
+
+    Whoever announced them holds them until then, however slowly they come.
+    """
+
+    def __init__(self, most_bytes: int = BODIES_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._held = 0
+        # Of whoever parses megabytes in a thread: two of them would keep the
+        # interpreter from the event loop, and take five times their bodies each.
+        self.parsing = asyncio.Lock()
+
+    @property
+    def held_bytes(self) -> int:
+        """How many are announced now."""
+        return self._held
+
+    @contextmanager
+    def holding(self, announced_bytes: int) -> Iterator[None]:
+        """Hold *announced_bytes* as long as the context is open.
+
+        Raises `QueueFull` at once where the others leave no room for them.
+        """
+        if self._held and self._held + announced_bytes > self._most_bytes:
+            raise QueueFull(
+                "This replica takes in as many bytes as it can.",
+                retry_after=_RETRY_AFTER,
+            )
+        self._held += announced_bytes
+        try:
+            yield
+        finally:
+            self._held -= announced_bytes
+
+
+BODY_BUDGET = web.AppKey("body_budget", BodyBudget)

@@ -1,0 +1,210 @@
+"""No request keeps a replica from the others: what a loop must bear at most."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+from unicodedata import normalize
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.parameters import from_json
+from app.api.prompt_text import read_prompt
+from app.errors import InvalidParameter, QueueFull
+from app.http.body_budget import BodyBudget
+from app.http.json_answers import json_answer
+from app.http.json_bodies import MOST_JSON_BYTES, read_json_object
+from tests.loop_lag import loop_lag
+from tests.server.frame import framed
+from tests.transient_images.service import SHOP, Paintonce, running
+from tests.transient_images.shelves import keys_left, picture, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+ACUTE, GRAVE_BELOW = "\u0301", "\u0316"
+# Each is two marks that Python has to sort, though it looks like none.
+TIBETAN = "\u0f73"
+MIB = 1024 * 1024
+
+# Before, each took from fifty milliseconds to minutes.
+PATIENCE_SECONDS = 0.04
+
+
+def small_values(count: int) -> bytes:
+    """Return an array of as many small values within an object."""
+    return b'{"prompt": [' + b"0," * (count - 1) + b"0]}"
+
+
+HOSTILE_JSON: dict[str, Callable[[], bytes]] = {
+    "marks": lambda: json.dumps(
+        {"prompt": "a" + ACUTE * 19_000 + GRAVE_BELOW * 19_000}
+    ).encode(),
+    "a megabyte of marks": lambda: json.dumps(
+        {"prompt": ACUTE * 260_000 + GRAVE_BELOW * 260_000}, ensure_ascii=False
+    ).encode(),
+    "marks that hide": lambda: json.dumps({"prompt": TIBETAN * 16_000}).encode(),
+    "as many as may be": lambda: json.dumps(
+        {"prompt": "a" + ACUTE * 1999 + GRAVE_BELOW * 2000}
+    ).encode(),
+    "small values": lambda: small_values(520_000),
+    "small objects": lambda: b"[" + b"{}," * 349_000 + b"0]",
+    "small texts": lambda: b"[" + b'"",' * 349_000 + b"0]",
+    "escaped quotes": lambda: b'["' + rb"\"" * 500_000 + b'"]',
+    "deep": lambda: b"[" * 1_000_000,
+}
+
+
+async def _prompt(request: web.Request) -> web.Response:
+    parameters = from_json(await read_json_object(request), {"default"})
+    return json_answer({"characters": len(parameters.prompt)})
+
+
+@pytest.mark.parametrize("kind", HOSTILE_JSON)
+async def test_no_json_stalls_the_loop(kind: str) -> None:
+    """A body within its bounds is read, or refused, in some milliseconds."""
+    body = HOSTILE_JSON[kind]()
+    assert len(body) <= MOST_JSON_BYTES
+    head = (
+        "POST /prompt HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    async with framed(web.post("/prompt", _prompt)) as frame, loop_lag() as lag:
+        reader, writer = await asyncio.open_connection("127.0.0.1", frame.port)
+        writer.write(head.encode() + body)
+        answer = await reader.read()
+        writer.close()
+
+    expected = 200 if kind == "as many as may be" else 400
+    assert answer.startswith(b"HTTP/1.1 %d " % expected)
+    assert lag.longest_seconds < PATIENCE_SECONDS
+
+
+@given(
+    st.text(
+        st.sampled_from(
+            "ab \u00e9\u0344\u0345\u0f73\u0f75\u0f81\u1100\u1161\u11a8\uac00\u212b"
+            "\u0301\u0316\u0327\u0334\u05b0\u064b\u0653\u0f71\u0f72\u1f82\u3099"
+        ),
+        min_size=1,
+    ),
+    st.integers(1, 400),
+)
+def test_long_runs_of_marks_are_in_unicodes_order(text: str, times: int) -> None:
+    """Sorting them first makes no difference to what NFC comes to."""
+    long = (text * times)[:2500]
+    expected = normalize("NFC", long).strip()
+    if expected:
+        assert read_prompt(long) == expected
+    else:
+        with pytest.raises(InvalidParameter):
+            read_prompt(long)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "u\u0308" * 4000,
+        # Four characters become one, and none becomes more.
+        "\u03b1\u0313\u0300\u0345" * 4000,
+        "\u1f82" * 4000,
+        " " * 100_000 + "\u00e9" * 4000 + "\u3000" * 100_000,
+        "a" + ACUTE * 3999,
+    ],
+    ids=["composed", "of four", "decomposable", "in space", "marks"],
+)
+def test_the_longest_prompt_is_counted_after_nfc(text: str) -> None:
+    """Refusing early refuses nothing that has 4000 characters in the end."""
+    assert read_prompt(text) == normalize("NFC", text).strip()
+
+
+@pytest.fixture
+async def paintonce(redis_url: str) -> AsyncIterator[Paintonce]:
+    """Run the service as it is set up by default, but with a quota of a gigabyte."""
+    async with running(
+        redis_url, max_image_bytes=16 * MIB, quota_bytes=1024 * MIB
+    ) as service:
+        yield service
+
+
+async def posted(service: Paintonce, media_type: str, body: bytes) -> int:
+    """Upload *body*; return the status."""
+    headers = {**SHOP, "Content-Type": media_type}
+    async with service.client.post(
+        f"{service.url}/api/images", data=io.BytesIO(body), headers=headers
+    ) as answer:
+        return answer.status
+
+
+async def test_empty_lines_before_a_form_stall_nobody(paintonce: Paintonce) -> None:
+    """Sixteen megabytes of them, four times at once, are refused in passing."""
+    body = b"\n" * (16 * MIB)
+    async with loop_lag() as lag:
+        statuses = await asyncio.gather(
+            *(
+                posted(paintonce, "multipart/form-data; boundary=storm", body)
+                for _ in range(4)
+            )
+        )
+
+    assert set(statuses) == {400}
+    assert lag.longest_seconds < 0.15
+    assert await keys_left(paintonce.redis) == []
+
+
+async def test_small_values_in_an_upload_are_refused(paintonce: Paintonce) -> None:
+    """Twelve million of them in a body of 24 MiB become no objects."""
+    body = b'{"data_url": [' + b"0," * (12 * MIB - 100) + b"0]}"
+
+    assert await posted(paintonce, "application/json", body) == 400
+
+
+async def announced(service: Paintonce, size: int) -> asyncio.StreamWriter:
+    """Begin an upload of *size* bytes, and be asked for its body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    fields = {
+        **SHOP,
+        "Host": "a",
+        "Content-Type": "image/png",
+        "Content-Length": f"{size}",
+        "Expect": "100-continue",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    writer.write(f"POST /api/images HTTP/1.1\r\n{head}\r\n".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
+    return writer
+
+
+async def test_uploads_share_a_budget_of_bytes(paintonce: Paintonce) -> None:
+    """What was announced counts; when it is used up the next is told when to come."""
+    headers = {**SHOP, "Content-Type": "image/png"}
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.callback((await announced(paintonce, 16 * MIB)).close)
+        async with paintonce.client.post(
+            f"{paintonce.url}/api/images", data=picture(), headers=headers
+        ) as answer:
+            problem = await answer.json()
+            assert (answer.status, problem["code"]) == (429, "queue_full")
+            assert int(answer.headers["Retry-After"]) >= 1
+
+    async def there_is_room() -> bool:
+        return await posted(paintonce, "image/png", picture()) == 201
+
+    await until(there_is_room)
+
+
+def test_one_body_always_has_its_place() -> None:
+    """A replica that is set to larger pictures than the budget takes them singly."""
+    budget = BodyBudget(most_bytes=10)
+    with budget.holding(11):
+        assert budget.held_bytes == 11
+        with pytest.raises(QueueFull), budget.holding(1):
+            pass
+    assert budget.held_bytes == 0
