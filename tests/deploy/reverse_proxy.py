@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -52,8 +52,7 @@ class _PortTaken(Exception):
     """Somebody was faster: another port may do."""
 
 
-@dataclass(frozen=True)
-class Nginx:
+class Nginx(NamedTuple):
     """A program, and whether it looks the names of its servers up again."""
 
     program: str
@@ -86,8 +85,7 @@ async def reverse_proxy(
 ) -> AsyncIterator[ReverseProxy]:
     """Start nginx in front of two replicas: `host:port`, or ports of 127.0.0.1.
 
-    Only addresses and the folder for its files differ from the shipped file;
-    an nginx that is too old for it looks names up once.
+    Only addresses and the folder for its files differ from the shipped file.
     """
     # Not pytest's own folder: an nginx started by root drops to a user who may
     # not enter that one.
@@ -95,11 +93,7 @@ async def reverse_proxy(
         folder = Path(name)
         for _ in range(_ATTEMPTS):
             port = _free_port()
-            text = configuration(folder, port, _address(first), _address(second))
-            if name_server:
-                text = _replaced(text, "127.0.0.11 ", f"{name_server} ")
-            if not nginx().looks_up_again:
-                text = _replaced(text, " resolve ", " ")
+            text = configuration(folder, port, first, second, name_server=name_server)
             process = await _start(folder, text)
             try:
                 await _listening(process, folder, port)
@@ -114,25 +108,33 @@ async def reverse_proxy(
         pytest.fail("nginx found no free port")
 
 
-def configuration(folder: Path, port: int, first: str, second: str) -> str:
-    """Give the shipped file other addresses, ports and paths."""
+def configuration(
+    folder: Path,
+    port: int,
+    first: int | str,
+    second: int | str,
+    *,
+    name_server: str | None = None,
+) -> str:
+    """Give the shipped file other addresses, ports and paths.
+
+    An nginx that is too old for it looks names up once.
+    """
     text = SHIPPED.read_text()
     for shipped, here in (
-        ("paintonce-1:8080", first),
-        ("paintonce-2:8080", second),
+        ("paintonce-1:8080", _address(first)),
+        ("paintonce-2:8080", _address(second)),
         ("listen 8080", f"listen 127.0.0.1:{port}"),
         (" /tmp/", f" {folder}/"),
         # As files, so that nginx opens them before it drops to another user.
         ("/dev/stdout", f"{folder}/stdout"),
         ("/dev/stderr", f"{folder}/stderr"),
+        ("127.0.0.11 ", f"{name_server or '127.0.0.11'} "),
+        (" resolve ", " resolve " if nginx().looks_up_again else " "),
     ):
-        text = _replaced(text, shipped, here)
+        assert shipped in text, f"deploy/nginx.conf does not say {shipped!r}"
+        text = text.replace(shipped, here)
     return text
-
-
-def _replaced(text: str, shipped: str, here: str) -> str:
-    assert shipped in text, f"deploy/nginx.conf does not say {shipped!r}"
-    return text.replace(shipped, here)
 
 
 def _address(replica: int | str) -> str:

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.deploy.reverse_proxy import configuration, nginx_binary
+from tests.deploy import reverse_proxy
 from tests.dev_service import served
 from tests.documents.shell import Shell, blocks
 from tests.servers import free_port
@@ -68,14 +68,20 @@ def nginx(folder: Path, behind: int) -> Iterator[str]:
     """Run the shipped nginx.conf with the page's two additions."""
     port = free_port()
     zone, location = blocks(PAGE, "nginx")
-    text = configuration(folder, port, behind, behind)
+    text = reverse_proxy.configuration(folder, port, behind, behind)
     zone = zone.replace("/var/cache/nginx", str(folder))
     text = text.replace("  server {\n", f"{zone}  server {{\n{location}", 1)
     assert zone in text
     (folder / "nginx.conf").write_text(text)
     (folder / "stdout").touch()
     command = [
-        *(nginx_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf")),
+        *(
+            reverse_proxy.nginx().program,
+            "-p",
+            str(folder),
+            "-c",
+            str(folder / "nginx.conf"),
+        ),
         *("-e", str(folder / "stderr"), "-g", "daemon off;user root;"),
     ]
     with listening(command, folder, port) as address:
