@@ -16,6 +16,8 @@ SCOPE_LIVE = "/live/{org}/{project}/{scope}"
 
 GENERATION = "/api/v1/generations/{generation_id}"
 
+MODELS = "/api/v1/models"
+
 IMAGES = "/api/v1/images"
 IMAGE = f"{IMAGES}/{{image_id}}"
 PERMALINK = f"{IMAGES}/{{org}}/{{project}}/{{category}}/{{filename}}"
@@ -35,6 +37,8 @@ HEALTH = "/healthz"
 READY = "/readyz"
 METRICS = "/metrics"
 OPENAPI = "/openapi.json"
+DOCS = "/docs"
+WEB_FILE = "/web/{file}"
 PAGE = "/"
 
 

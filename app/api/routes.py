@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import web
 
 from app import urls
-from app.api import entries, generations, health, images, live, transient_images
+from app.api import (
+    entries,
+    generations,
+    health,
+    images,
+    live,
+    models,
+    transient_images,
+)
 from app.api.admission import Needs, admitted
 from app.web import page
 
@@ -46,6 +54,7 @@ ROUTES = (
     Route("DELETE", urls.ENTRY, PROJECT, entries.purge),
     Route("POST", urls.REFRESH, PROJECT, entries.refresh),
     Route("GET", urls.GENERATION, READ, generations.get_generation),
+    Route("GET", urls.MODELS, READ, models.list_models),
     Route("GET", urls.IMAGE, READ, images.by_id),
     Route("HEAD", urls.IMAGE, READ, images.by_id),
     Route("GET", urls.PERMALINK, NOTHING, images.permalink),
@@ -63,6 +72,8 @@ ROUTES = (
     Route("GET", urls.READY, NOTHING, health.readyz),
     Route("GET", urls.METRICS, NOTHING, health.metrics),
     Route("GET", urls.OPENAPI, NOTHING, page.openapi),
+    Route("GET", urls.DOCS, NOTHING, page.docs),
+    Route("GET", urls.WEB_FILE, NOTHING, page.file),
     Route("GET", urls.PAGE, NOTHING, page.page),
 )
 # fmt: on

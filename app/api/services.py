@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from app.access.authenticator import Authenticator
     from app.access.permits import Permits
     from app.access.signed_urls import SignedUrls
     from app.api.query_cache import QueryCache
+    from app.generation.models import Models
     from app.generation_jobs.record import Generations
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.cache import PromptCache
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that `open_services` built; *models* are the known aliases."""
+    """Everything that `open_services` built; *models* are those of the models file."""
 
     authenticator: Authenticator
     signed_urls: SignedUrls
     permits: Permits
-    models: Container[str]
+    models: Models
     query_cache: QueryCache
     cache: PromptCache
     entries: PromptEntries

@@ -1,100 +1,78 @@
-"""The page for people and the description for machines.
+"""The page for people, the API page, and the description for machines.
 
-Two files of this package, read once. Callers keep them and ask each time
-whether they are still the same.
+All of it is in this package: nothing is built, and no other host is asked.
 """
 
 from __future__ import annotations
 
-import base64
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiohttp import hdrs, web
-
-from app.http.conditional import is_not_modified
+from app.errors import NotFound
+from app.web.document import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from aiohttp import web
 
 _FOLDER = Path(__file__).parent
+_STATIC = _FOLDER / "static"
 
-# They have none, and next to a tag it is not looked at (RFC 9110, 13.1.3).
-_NO_DATE = datetime.fromtimestamp(0, UTC)
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".woff2": "font/woff2",
+}
 
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    body: bytes
-    headers: Mapping[str, str]
-    etag: str
-
-    @classmethod
-    def of(cls, body: bytes, own: Mapping[str, str]) -> _Document:
-        etag = f'"{sha256(body).hexdigest()}"'
-        headers = {
-            "Cache-Control": "no-cache",
-            "ETag": etag,
-            "X-Content-Type-Options": "nosniff",
-            **own,
-        }
-        return cls(body, headers, etag)
-
-    def answer(self, request: web.Request) -> web.Response:
-        if hdrs.IF_NONE_MATCH in request.headers and is_not_modified(
-            request.headers, etag=self.etag, last_modified=_NO_DATE
-        ):
-            kept = {k: v for k, v in self.headers.items() if k != "Content-Type"}
-            return web.Response(status=304, headers=kept)
-        return web.Response(body=self.body, headers=self.headers)
+# What stands in these files and this service's own answers, and nothing else:
+# no inline script or style, and no text that could become a script or markup.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_OF_EVERY_FILE = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-def _content_security_policy(page: str) -> str:
-    """Allow what stands in *page* itself, its own service, and nothing else."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {_sources(page, 'script')}",
-            f"style-src {_sources(page, 'style')}",
-            "img-src blob: data:",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
+def _read(file: Path) -> Document:
+    media_type = _MEDIA_TYPES[file.suffix]
+    return Document.of(
+        file.read_bytes(), {"Content-Type": media_type, **_OF_EVERY_FILE}
     )
 
 
-def _sources(page: str, element: str) -> str:
-    inline = re.findall(rf"<{element}\b[^>]*>(.*?)</{element}>", page, re.DOTALL)
-    digests = [base64.b64encode(sha256(text.encode()).digest()) for text in inline]
-    return " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
-
-
-_PAGE_TEXT = (_FOLDER / "page.html").read_text(encoding="utf-8")
-_PAGE = _Document.of(
-    _PAGE_TEXT.encode(),
-    {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": _content_security_policy(_PAGE_TEXT),
-        "Referrer-Policy": "no-referrer",
-    },
-)
+_FILES = {file.name: _read(file) for file in sorted(_STATIC.iterdir())}
+_PAGE, _DOCS = _FILES.pop("index.html"), _FILES.pop("docs.html")
 
 # Tools in browsers read descriptions across origins.
-_OPENAPI = _Document.of(
+_OPENAPI = Document.of(
     (_FOLDER / "openapi.json").read_bytes(),
     {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"},
 )
 
 
 async def page(request: web.Request) -> web.Response:
-    """Answer with the page on which people try a prompt."""
+    """Answer with the page on which people paint, look around and count."""
     return _PAGE.answer(request)
+
+
+async def docs(request: web.Request) -> web.Response:
+    """Answer with the description of every route, for reading."""
+    return _DOCS.answer(request)
+
+
+async def file(request: web.Request) -> web.Response:
+    """Answer with a script, the style or a font of the two pages."""
+    document = _FILES.get(request.match_info["file"])
+    if document is None:
+        raise NotFound("There is no such file.")
+    return document.answer(request)
 
 
 async def openapi(request: web.Request) -> web.Response:

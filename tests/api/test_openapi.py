@@ -343,7 +343,7 @@ def locked_up() -> web.Application:
         authenticator=Authenticator(ApiKeys("an admin key of a lighthouse keeper")),
         signed_urls=nothing,
         permits=nothing,
-        models=(),
+        models=nothing,
         query_cache=QueryCache(()),
         cache=nothing,
         entries=nothing,

@@ -91,7 +91,7 @@ async def running(
             authenticator=Authenticator(ApiKeys(KEY) if auth else None),
             signed_urls=unused,
             permits=unused,
-            models=(),
+            models=unused,
             query_cache=unused,
             cache=unused,
             entries=unused,

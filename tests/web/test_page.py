@@ -1,19 +1,24 @@
 from __future__ import annotations
 
-import base64
 import re
-from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from app.api.routes import ROUTES
-from app.urls import LIVE as GENERATE
 from app.web import page
 from tests.server.frame import Answer, framed, get, wire
 
-DOCUMENTS = ("/", "/openapi.json")
+STATIC = Path(page.__file__).parent / "static"
+PAGES = ("/", "/docs")
+FILES = tuple(
+    f"/web/{file.name}" for file in STATIC.iterdir() if file.suffix != ".html"
+)
+DOCUMENTS = (*PAGES, "/openapi.json", "/web/main.js")
+FIELDS = {"input", "select", "textarea"}
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 VOID = {"meta", "link", "br", "img", "input"}
 
 
@@ -44,8 +49,13 @@ class Elements(HTMLParser):
 
 
 async def ask(path: str, *headers: str) -> Answer:
-    """Ask for one of the two documents."""
-    routes = [web.get("/", page.page), web.get("/openapi.json", page.openapi)]
+    """Ask for one of the documents."""
+    routes = [
+        web.get("/", page.page),
+        web.get("/docs", page.docs),
+        web.get("/web/{file}", page.file),
+        web.get("/openapi.json", page.openapi),
+    ]
     async with framed(*routes) as frame, wire(frame.port) as connection:
         return await connection.ask(get(path, *headers))
 
@@ -92,83 +102,90 @@ async def test_only_the_tag_says_that_a_document_is_the_same(
     assert answer.body
 
 
-async def test_the_page_runs_its_own_script_and_nothing_else() -> None:
-    """The policy names what stands in the page; all other sources are shut out."""
-    answer = await ask("/")
-    text = answer.body.decode()
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_runs_its_own_files_and_nothing_else(path: str) -> None:
+    """The policy shuts out other hosts, inline code, frames, and text as code."""
+    answer = await ask(path)
     policy = dict(
         directive.split(" ", 1)
         for directive in answer.headers["content-security-policy"].split("; ")
     )
 
-    for element, directive in (("script", "script-src"), ("style", "style-src")):
-        (inline,) = re.findall(rf"<{element}.*?>(.*?)</{element}>", text, re.DOTALL)
-        digest = base64.b64encode(sha256(inline.encode()).digest()).decode()
-        assert policy[directive] == f"'sha256-{digest}'"
-    assert policy["default-src"] == "'none'"
-    assert policy["connect-src"] == "'self'"
-    assert {
-        policy[name] for name in ("base-uri", "form-action", "frame-ancestors")
-    } == {"'none'"}
-
-
-async def test_the_page_needs_nothing_from_elsewhere() -> None:
-    """It works without a network, and its policy lets all of it through."""
-    answer = await ask("/")
-    elements = Elements(answer.body.decode())
-
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert elements.values("src") == elements.values("style") == []
-    assert not [
-        name for _, attrs in elements.found for name in attrs if name[:2] == "on"
-    ]
-    icon, *links = elements.values("href")
-    assert icon.startswith("data:image/svg+xml,")
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    closed = ("default-src", "base-uri", "form-action", "frame-ancestors")
+    assert {policy.pop(name) for name in (*closed, "trusted-types")} == {"'none'"}
+    assert policy.pop("require-trusted-types-for") == "'script'"
+    assert policy.pop("img-src") == "'self' blob:"
+    assert set(policy.values()) == {"'self'"}
+    assert policy.keys() == {"script-src", "style-src", "font-src", "connect-src"}
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_needs_nothing_from_elsewhere(path: str) -> None:
+    """It works without a network: what it loads and links to is routed here."""
+    elements = Elements((await ask(path)).body.decode())
+    loaded = elements.values("src")
+    loaded += [link for link in elements.values("href") if link.startswith("/web/")]
+    links = set(elements.values("href")) - set(loaded)
+
+    assert len(loaded) == 3
+    for one in loaded:
+        assert (await ask(one)).status == 200
     routed = {route.path for route in ROUTES if route.method == "GET"}
-    assert set(links) == {"/openapi.json", "/readyz", "/metrics"} <= routed
+    assert links <= routed
+    attributes = [name for _, attrs in elements.found for name in attrs]
+    assert not [name for name in attributes if name[:2] == "on" or name == "style"]
 
 
-async def test_the_page_asks_for_pictures_where_they_are() -> None:
-    """The script and the line for the shell use the route of live generation."""
-    text = (await ask("/")).body.decode()
+@pytest.mark.parametrize("path", FILES)
+async def test_a_file_names_only_files_of_the_package(path: str) -> None:
+    """Scripts and style ask no other host, and import what is there."""
+    answer = await ask(path)
+    assert answer.status == 200
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if not path.endswith((".js", ".css")):
+        return
+    text = answer.body.decode()
+    imported = [f"/web/{name}" for name in re.findall(r'from "\./([^"]+)"', text)]
+    imported += re.findall(r'url\("([^"]+)"\)', text)
 
-    assert text.count(f"{GENERATE}?prompt=") == 2
-    # The browser's own copy of a picture is never a HIT.
-    assert 'cache: "no-store"' in text
-
-
-async def test_a_key_stays_in_the_memory_of_the_page() -> None:
-    """It gets into no URL, no storage and no form that could be sent."""
-    text = (await ask("/")).body.decode()
-    elements = Elements(text)
-
-    assert elements.values("name") == ["viewport", "color-scheme", "description"]
-    for tag, attrs in elements.found:
-        if tag in {"form", "input"}:
-            assert attrs["autocomplete"] == "off"
-    script = text.partition("<script")[2]
-    for place in ("localStorage", "sessionStorage", "cookie", "history", "location.h"):
-        assert place not in script
-    assert script.count("key.value") == script.count("key.value.trim()") == 3
-    assert '"X-API-Key: $API_KEY"' in script
+    assert set(imported) <= set(FILES)
+    assert set(re.findall(r"https?://[^\s\"']+", text)) <= {SVG_NAMESPACE}
 
 
-async def test_everybody_can_use_the_page() -> None:
-    """Fields have labels, news is announced, and the language is known."""
-    elements = Elements((await ask("/")).body.decode())
-    by_id = {attrs["id"]: attrs for _, attrs in elements.found if "id" in attrs}
+async def test_text_is_never_markup() -> None:
+    """No script turns text into elements: prompts are hostile."""
+    scripts = "".join(file.read_text() for file in STATIC.glob("*.js"))
 
-    fields = [a["id"] for tag, a in elements.found if tag in {"input", "textarea"}]
-    assert sorted(elements.values("for")) == sorted(fields)
-    assert by_id["status"]["role"] == "status"
-    assert by_id["problem"]["role"] == "alert"
-    assert ("html", {"lang": "en"}) in elements.found
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"):
+        assert way not in scripts
+    assert not re.search(r"\beval\(|new Function", scripts)
+    assert "localStorage" not in scripts
 
 
-async def test_the_script_finds_every_element_that_it_names() -> None:
+@pytest.mark.parametrize("name", ["index.html", "page.py", "..%2Fpage.py", "x"])
+async def test_other_files_are_not_there(name: str) -> None:
+    """Only what belongs to the pages is served, by its plain name."""
+    answer = await ask(f"/web/{name}")
+
+    assert (answer.status, answer.problem["code"]) == (404, "not_found")
+
+
+async def test_the_scripts_find_every_element_that_they_name() -> None:
     """A renamed element would be a button that does nothing."""
-    text = (await ask("/")).body.decode()
-    ids = Elements(text).values("id")
+    elements = Elements((await ask("/")).body.decode())
+    elements_of_docs = Elements((await ask("/docs")).body.decode())
+    ids = elements.values("id")
+    scripts = {file.name: file.read_text() for file in STATIC.glob("*.js")}
+    named = {
+        name: set(re.findall(r'\bat\("([\w-]+)"\)', text))
+        for name, text in scripts.items()
+    }
 
     assert len(ids) == len(set(ids))
-    assert set(re.findall(r'\bat\("(\w+)"\)', text)) <= set(ids)
+    assert named.pop("docs.js") <= set(elements_of_docs.values("id"))
+    assert set().union(*named.values()) <= set(ids)
+    # Every field has a label, and every label a field.
+    fields = [a["id"] for tag, a in elements.found if tag in FIELDS]
+    assert sorted(elements.values("for")) == sorted(fields)

@@ -1,0 +1,48 @@
+"""A document of this package: bytes that are read once and asked about each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from app.http.conditional import is_not_modified
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# They have none, and next to a tag it is not looked at (RFC 9110, 13.1.3).
+_NO_DATE = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What callers keep, and ask each time whether it is still the same."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    etag: str
+
+    @classmethod
+    def of(cls, body: bytes, own: Mapping[str, str]) -> Document:
+        """Return *body* as a document; *own* are its headers besides the common."""
+        etag = f'"{sha256(body).hexdigest()}"'
+        headers = {
+            "Cache-Control": "no-cache",
+            "ETag": etag,
+            "X-Content-Type-Options": "nosniff",
+            **own,
+        }
+        return cls(body, headers, etag)
+
+    def answer(self, request: web.Request) -> web.Response:
+        """Answer with the document, or with 304 to whoever has it."""
+        if hdrs.IF_NONE_MATCH in request.headers and is_not_modified(
+            request.headers, etag=self.etag, last_modified=_NO_DATE
+        ):
+            kept = {k: v for k, v in self.headers.items() if k != "Content-Type"}
+            return web.Response(status=304, headers=kept)
+        return web.Response(body=self.body, headers=self.headers)

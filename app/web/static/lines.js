@@ -1,0 +1,82 @@
+/** The ready lines: an img tag, signed where the service has a signing key, and curl. */
+
+import { at } from "./elements.js";
+import { ask, liveAddress } from "./service.js";
+import { settings } from "./settings.js";
+
+const SIGNED_FOR_SECONDS = 365 * 86_400;
+const COPIED_FOR_MS = 2500;
+
+let current = null;
+// The key that was told that there is nothing to sign with: it is not asked for again.
+let unsignable = null;
+
+/** Show the lines of what is *wanted*; with *sign* the address gets a signature. */
+export async function showLines(wanted, { sign = false } = {}) {
+  const line = { wanted, address: unsigned(wanted) };
+  current = line;
+  at("img-note").textContent = settings.key ? "Unsigned: it works for whoever sends a key." : "";
+  write(line);
+  if (sign) await addSignature(line);
+}
+
+function unsigned(wanted) {
+  const project = settings.project && !settings.key ? `&project=${encodeURIComponent(settings.project)}` : "";
+  return location.origin + liveAddress(wanted) + project;
+}
+
+async function addSignature(line) {
+  if (unsignable === settings.key) return;
+  const { seed, ...others } = line.wanted;
+  const json = { ...others, seed: seed === undefined ? undefined : Number(seed), expires_in: SIGNED_FOR_SECONDS };
+  let signed = null;
+  try {
+    signed = await (await ask("/api/v1/sign", { method: "POST", json })).json();
+  } catch {
+    // Without a signing key, or the right to one, the plain address is what there is.
+    unsignable = settings.key;
+  }
+  // What is asked for may be another by now.
+  if (signed === null || current !== line) return;
+  line.address = signed.url;
+  at("img-note").textContent = `Signed: anyone may show it until ${new Date(signed.expires_at).toLocaleDateString("en", { dateStyle: "long" })}.`;
+  write(line);
+}
+
+function write({ wanted, address }) {
+  if (!wanted.prompt) return writeForms();
+  at("img-line").textContent = `<img src="${attribute(address)}" alt="${attribute(wanted.prompt)}">`;
+  const words = ["curl -sS -D - -o picture"];
+  if (settings.key) words.push('-H "X-API-Key: $PAINTONCE_API_KEY"');
+  if (settings.project) words.push(`-H ${quoted(`X-Project: ${settings.project}`)}`);
+  words.push(quoted(location.origin + liveAddress(wanted)));
+  at("curl-line").textContent = words.join(" ");
+}
+
+/** Show what the lines will look like. */
+function writeForms() {
+  const address = `${location.origin}/api/v1/live/generate?prompt=…`;
+  at("img-line").textContent = `<img src="${address}" alt="…">`;
+  at("curl-line").textContent = `curl -sS -D - -o picture '${address}'`;
+}
+
+const attribute = (text) => text.replace(/&/g, "&amp;").replace(/"/g, "&quot;").replace(/</g, "&lt;");
+const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
+
+async function copy(button, line) {
+  // A page that is not served over https has no clipboard of its own.
+  const done = await (navigator.clipboard?.writeText(line.textContent) ?? Promise.reject()).then(
+    () => true,
+    () => {
+      getSelection().selectAllChildren(line);
+      return document.execCommand("copy");
+    },
+  );
+  const told = button.parentElement.querySelector(".copied");
+  told.textContent = done ? "Copied" : "Select it, and copy it by hand";
+  setTimeout(() => { told.textContent = ""; }, COPIED_FOR_MS);
+}
+
+for (const [button, line] of [["copy-img", "img-line"], ["copy-curl", "curl-line"]]) {
+  at(button).addEventListener("click", (event) => copy(event.currentTarget, at(line)));
+}

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.web.conftest import ADMIN_KEY
+from tests.web.steps import line, paint, set_access
+
+if TYPE_CHECKING:
+    from tests.web.browser import Browser
+
+
+@pytest.fixture
+def locked(browser: Browser, keyed_service: str) -> Browser:
+    """Open the page of a service that asks for keys."""
+    browser.open(keyed_service)
+    return browser
+
+
+def test_a_service_that_asks_for_a_key_opens_at_the_settings(locked: Browser) -> None:
+    """The focus is where the key belongs, and nothing is said to be wrong."""
+    locked.until(lambda: locked.focused == "API key" or None)
+
+    assert locked.get("tab", "Settings").get_attribute("aria-selected") == "true"
+    assert locked.all("alert") == []
+
+
+def test_a_key_opens_the_service(locked: Browser, project: str) -> None:
+    """Typed and entered, it is used everywhere, and kept in this tab's session only."""
+    locked.until(lambda: locked.focused == "API key" or None)
+    locked.press(ADMIN_KEY)
+    locked.get("textbox", "Project").send_keys(project, Keys.ENTER)
+    locked.status("Saved")
+
+    locked.open_tab("Playground")
+    paint(locked, "a locked garden")
+    locked.status("MISS")
+    locked.open_tab("Gallery")
+    locked.get("article", "a locked garden")
+
+    kept = locked.run(
+        "return [Object.values(sessionStorage), Object.values(localStorage),"
+        " document.cookie, location.href, document.body.innerText]"
+    )
+    assert ADMIN_KEY in kept[0]
+    assert ADMIN_KEY not in str(kept[1:])
+    assert ADMIN_KEY not in line(locked, "curl command")
+
+
+def test_an_unknown_key_is_an_alert(locked: Browser) -> None:
+    """The service's own words stand at the settings, with the focus in the field."""
+    set_access(locked, key="a key that nobody made", project="acme/shop")
+
+    locked.alert("Not authenticated")
+
+    assert locked.focused == "API key"
+
+
+def test_an_admin_key_is_asked_for_its_project(locked: Browser) -> None:
+    """Without one the focus is in Project, and the alert says what is missing."""
+    set_access(locked, key=ADMIN_KEY)
+
+    locked.alert("X-Project")
+
+    assert locked.focused == "Project"
+
+
+def test_a_key_is_not_shown(locked: Browser) -> None:
+    """Whoever looks over the shoulder sees dots."""
+    field = locked.get("textbox", "API key")
+
+    assert field.value_of_css_property("-webkit-text-security") == "disc"
+    assert field.get_attribute("autocomplete") == "off"

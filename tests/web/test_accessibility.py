@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.web.browser import PHONE
+from tests.web.steps import paint
+
+if TYPE_CHECKING:
+    from tests.web.browser import Browser
+
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
+TABS = ("Playground", "Gallery", "Statistics", "Settings")
+
+
+def violations(page: Browser) -> list[str]:
+    """Return what axe finds that is serious or critical, with where it is."""
+    page.run(AXE)
+    found = page.driver.execute_async_script(
+        "axe.run().then((found) => arguments[0](found.violations))"
+    )
+    return [
+        f"{one['id']}: {[node['target'] for node in one['nodes']]}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
+
+
+def overflow(page: Browser) -> int:
+    """Return how many pixels the page is wider than the screen."""
+    return int(
+        page.run("return document.documentElement.scrollWidth - window.innerWidth")
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Browser, scheme: str) -> None:
+    """Every tab, an error and the dialog, in both colour schemes."""
+    page.prefer(scheme=scheme)
+    assert violations(page) == []
+    paint(page, "what nobody paints", model="refusing")
+    page.alert("Prompt rejected")
+    assert violations(page) == []
+    paint(page, "a lighthouse")
+    page.status("MISS")
+    for tab in TABS:
+        page.open_tab(tab)
+        if tab == "Gallery":
+            article = page.get("article", "a lighthouse")
+            page.get("button", "Purge", within=article).click()
+            page.get("dialog")
+            assert violations(page) == []
+            page.press(Keys.ESCAPE)
+        assert violations(page) == [], tab
+
+
+def test_a_phone_needs_no_sideways_scrolling(page: Browser) -> None:
+    """At 360 pixels every tab fits, with a picture, a long word and an error."""
+    page.resize(*PHONE)
+    paint(page, "a" * 300)
+    page.status("MISS")
+    for tab in TABS:
+        page.open_tab(tab)
+        if tab == "Gallery":
+            page.get("article", "a" * 300)
+        assert overflow(page) == 0, tab
+    page.open_tab("Playground")
+    paint(page, "what nobody paints", model="refusing")
+    page.alert("Prompt rejected")
+    assert overflow(page) == 0
+
+
+def test_arrows_move_between_tabs(page: Browser) -> None:
+    """One stop of the Tab key for all four, and the arrows go round."""
+    page.get("tab", "Playground").click()
+
+    for key, name in [
+        (Keys.ARROW_RIGHT, "Gallery"),
+        (Keys.ARROW_RIGHT, "Statistics"),
+        (Keys.END, "Settings"),
+        (Keys.ARROW_RIGHT, "Playground"),
+        (Keys.ARROW_LEFT, "Settings"),
+        (Keys.HOME, "Playground"),
+    ]:
+        page.press(key)
+        assert page.focused == name
+        (chosen,) = [
+            tab
+            for tab in page.all("tab")
+            if tab.get_attribute("aria-selected") == "true"
+        ]
+        assert chosen.accessible_name == name
+    page.press(Keys.TAB)
+    assert page.focused == "Prompt"
+
+
+def test_what_has_the_focus_is_seen(page: Browser) -> None:
+    """Whoever uses the keyboard finds an outline around what is next."""
+    page.get("textbox", "Prompt").click()
+    page.press(Keys.TAB)
+
+    focused = page.driver.switch_to.active_element
+    assert focused.accessible_name == "Model"
+    assert focused.value_of_css_property("outline-style") == "solid"
+
+
+def test_nothing_moves_for_whoever_wants_no_motion(page: Browser) -> None:
+    """With reduced motion a painting in progress is told, and nothing swings."""
+    paint(page, "a slow lighthouse", model="slow")
+    page.status("painting")
+
+    assert page.run("return document.getAnimations().length") == 0
+    page.prefer(scheme="light", motion="no-preference")
+    assert page.run("return document.getAnimations().length") > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_api_page_is_readable(browser: Browser, service: str, scheme: str) -> None:
+    """It shows every operation offline, fits a phone, and axe finds nothing serious."""
+    browser.prefer(scheme=scheme)
+    browser.resize(*PHONE)
+    browser.open(f"{service}/docs")
+    browser.until(lambda: browser.all("link", "GET /api/v1/live/generate") or None)
+    described = browser.run(
+        "return fetch('/openapi.json').then((answer) => answer.json())"
+        ".then((api) => Object.values(api.paths)"
+        ".flatMap(({ parameters, ...item }) => Object.values(item))"
+        ".map((one) => one.operationId))"
+    )
+
+    shown = browser.run(
+        "return [...document.querySelectorAll('.operation')].map((one) => one.id)"
+    )
+
+    assert sorted(shown) == sorted(described)
+    assert overflow(browser) == 0
+    assert violations(browser) == []

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.web.steps import paint
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webelement import WebElement
+
+    from tests.web.browser import Browser
+
+
+@pytest.fixture
+def fox(page: Browser) -> WebElement:
+    """Paint a fox, ask for it twice more, and find it in the gallery."""
+    paint(page, "a red fox")
+    page.status("MISS")
+    for number in ("1", "2"):
+        page.get("button", "Paint").click()
+        page.status("HIT", f"number {number}")
+    page.open_tab("Gallery")
+    return page.get("article", "a red fox")
+
+
+def source(page: Browser) -> str:
+    """Return where the fox's picture lies."""
+    article = page.get("article", "a red fox")
+    address = page.get("img", "a red fox", within=article).get_attribute("src")
+    assert address is not None
+    return address
+
+
+def test_a_picture_hangs_there_with_its_hits_and_its_age(
+    page: Browser, fox: WebElement
+) -> None:
+    """A person sees what is painted, how often it was asked for, and since when."""
+    assert "2 hits" in fox.text
+    assert re.search(r"just now|\d+ s ago", fox.text)
+    loaded = "return arguments[0].complete && arguments[0].naturalWidth"
+    picture = page.get("img", "a red fox", within=fox)
+    assert page.until(lambda: page.run(loaded, picture) or None) == 1024
+    assert page.all("button", "More") == []
+
+
+def test_a_purge_asks_first(page: Browser, fox: WebElement) -> None:
+    """Cancel and Escape leave everything as it is."""
+    for leave in ("click", "escape"):
+        page.get("button", "Purge", within=fox).click()
+        dialog = page.get("dialog")
+        assert "a red fox" in dialog.text
+        assert page.focused == "Cancel"
+        if leave == "click":
+            page.get("button", "Cancel", within=dialog).click()
+        else:
+            page.press(Keys.ESCAPE)
+        page.until(lambda: page.all("dialog") == [] or None)
+
+    page.open_tab("Statistics")
+    page.open_tab("Gallery")
+    page.get("article", "a red fox")
+
+
+def test_a_purge_takes_it_away(page: Browser, fox: WebElement) -> None:
+    """Confirmed, the picture is gone, and asking for it is a MISS again."""
+    page.get("button", "Purge", within=fox).click()
+    dialog = page.get("dialog")
+    page.get("button", "Purge", within=dialog).click()
+
+    page.until(lambda: page.all("article") == [] or None)
+    page.get("button", "Paint the first").click()
+    paint(page, "a red fox")
+    page.status("MISS")
+
+
+def test_a_picture_is_opened_in_the_playground(page: Browser, fox: WebElement) -> None:
+    """Its prompt is in the form, its picture in the frame: one more hit."""
+    page.get("button", "Open", within=fox).click()
+
+    page.status("HIT", "number 3")
+    assert page.get("textbox", "Prompt").get_attribute("value") == "a red fox"
+    page.get("img", "a red fox")
+
+
+def test_an_empty_gallery_says_what_it_is_for(page: Browser) -> None:
+    """A project without pictures leads back to the playground."""
+    page.open_tab("Gallery")
+
+    page.get("button", "Paint the first").click()
+
+    page.get("textbox", "Prompt")

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from selenium.webdriver.common.keys import Keys
+
+from tests.web.steps import choose, line, paint
+
+if TYPE_CHECKING:
+    from tests.web.browser import Browser
+
+HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script> & 'quotes'"
+
+
+class Tags(HTMLParser):
+    """The tags of a piece of markup, with their attributes."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note one tag."""
+        self.found.append((tag, dict(attrs)))
+
+
+def asked_by_curl(page: Browser) -> dict[str, list[str]]:
+    """Return the query of the address in the line for the shell."""
+    address = re.findall(r"'(http.*?)'", line(page, "curl command"))[0]
+    return parse_qs(urlsplit(address).query)
+
+
+def test_the_first_picture_is_a_miss_and_the_second_a_hit(page: Browser) -> None:
+    """A person sees the picture, how it was come by, and how long it took."""
+    paint(page, "a lighthouse in a storm")
+    painted = page.status("MISS", " s")
+    picture = page.get("img", "a lighthouse in a storm")
+    width = page.run("return arguments[0].naturalWidth", picture)
+
+    page.get("button", "Paint").click()
+    again = page.status("HIT", " s")
+
+    assert re.search(r"\b\d+\.\d\d s\b", painted)
+    assert width == 1024
+    assert re.search(r"\b\d+\.\d\d s\b", again)
+    assert "hit number 1" in again
+    assert page.all("alert") == []
+
+
+def test_the_page_says_that_it_waits(page: Browser) -> None:
+    """While a slow model paints, the seconds go by, and waiting can be stopped."""
+    paint(page, "a slow glacier", model="slow")
+
+    waiting = page.status("painting", " s")
+    later = page.until(lambda: (now := page.status("painting")) != waiting and now)
+    page.get("button", "Stop waiting").click()
+
+    assert re.search(r"painting\D+\d+\.\d s", str(later))
+    page.status("stopped waiting")
+    assert page.focused == "Paint"
+
+
+def test_a_refusal_is_told_as_it_is(page: Browser) -> None:
+    """Title and detail of the problem are an alert that the next picture clears."""
+    paint(page, "what nobody paints", model="refusing")
+
+    title, detail, *_ = page.alert("Prompt rejected").splitlines()
+
+    assert title == "Prompt rejected"
+    assert detail.endswith(".")
+    assert page.all("img") == []
+    paint(page, "what somebody paints", model="default")
+    page.status("MISS")
+    assert page.all("alert") == []
+
+
+def test_what_the_service_refuses_names_the_field(page: Browser) -> None:
+    """An empty prompt and a seed that is none are explained in place."""
+    page.get("button", "Paint").click()
+    assert "prompt" in page.alert("Invalid parameter")
+
+    page.get("textbox", "Prompt").send_keys("a lighthouse")
+    page.get("spinbutton", "Seed").send_keys("-1")
+    page.get("button", "Paint").click()
+
+    assert page.alert("Invalid parameter", "seed")
+
+
+def test_shape_and_seed_are_asked_for(page: Browser) -> None:
+    """What is chosen is in the picture and in the ready lines."""
+    choose(page, "Shape", "16:9")
+    page.get("spinbutton", "Seed").send_keys("0")
+    paint(page, "a wide bay")
+    page.status("MISS")
+    width, height = page.run(
+        "return [arguments[0].naturalWidth, arguments[0].naturalHeight]",
+        page.get("img", "a wide bay"),
+    )
+
+    assert abs(width / height - 16 / 9) < 0.01
+    asked = {"prompt": ["a wide bay"], "aspect_ratio": ["16:9"], "seed": ["0"]}
+    assert asked_by_curl(page) == asked
+
+
+def test_enter_paints(page: Browser) -> None:
+    """Nobody needs the mouse to get a picture."""
+    page.get("textbox", "Prompt").send_keys("a pier at night", Keys.ENTER)
+
+    page.status("MISS")
+    page.get("img", "a pier at night")
+
+
+def test_a_hostile_prompt_is_only_text(page: Browser) -> None:
+    """Markup in a prompt is shown, nothing runs, and the lines are quoted."""
+    paint(page, HOSTILE)
+    page.status("MISS")
+
+    page.get("img", HOSTILE)
+    ((tag, attributes),) = Tags(line(page, "img tag")).found
+    assert (tag, attributes["alt"]) == ("img", HOSTILE)
+    assert asked_by_curl(page)["prompt"] == [HOSTILE]
+    page.open_tab("Gallery")
+    page.get("article", HOSTILE)
+    assert page.run("return document.scripts.length") == 1
+
+
+def test_the_ready_lines_are_copied(page: Browser) -> None:
+    """Both buttons put their line on the clipboard, and say so."""
+    page.driver.set_permissions("clipboard-read", "granted")
+    paint(page, "a harbour")
+    page.status("MISS")
+
+    for button, name in (("Copy img tag", "img tag"), ("Copy curl", "curl command")):
+        page.get("button", button).click()
+        copied = page.driver.execute_async_script(
+            "navigator.clipboard.readText().then(arguments[0])"
+        )
+        assert copied == line(page, name)
+        assert "harbour" in copied
+    assert "Copied" in page.run("return document.body.innerText")

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from app.errors import NotFound, StorageUnavailable
+from app.urls import LIVE as GENERATE
+from tests.web.scripted_service import GENERATION, PERMALINK, PROMPT_HASH
+from tests.web.steps import line, paint, set_access
+
+if TYPE_CHECKING:
+    from tests.web.browser import Browser
+    from tests.web.scripted_service import ScriptedService
+
+EVENTS = f"/api/v1/generations/{GENERATION}/events"
+ENTRY = f"/api/v1/live/entries/{PROMPT_HASH}"
+SIGNED = "https://pictures.example/api/v1/live/generate?prompt=a%20tea%20house&sig=x"
+
+
+@pytest.fixture
+def page(browser: Browser, scripted: ScriptedService) -> Browser:
+    """Open the page on a service that paints as the test says."""
+    scripted.answers = {
+        ("GET", "/api/v1/models"): {"models": [{"name": "default", "price": 0.04}]},
+        ("GET", GENERATE): scripted.state("queued"),
+        ("GET", ENTRY): {"model": "a-fall-back"},
+    }
+    browser.open(scripted.url)
+    return browser
+
+
+def share_of(page: Browser) -> str:
+    """Return how long the bar is that shows the progress."""
+    bar = "document.getElementById('working')"
+    return str(page.run(f"return {bar}.style.getPropertyValue('--share')"))
+
+
+def test_the_place_in_the_queue_and_the_progress_are_seen(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """Events tell how far it is, and the picture comes without another look-up."""
+    scripted.streams = [
+        [
+            scripted.state("queued", queue_position=3),
+            None,
+            scripted.state("running", progress=0.25),
+            None,
+            scripted.state("done", progress=1.0),
+        ]
+    ]
+
+    paint(page, "a tea house")
+    page.status("painting", "number 3", " s")
+    scripted.go_on()
+    page.until(lambda: share_of(page) == "25%" or None, "a quarter")
+    scripted.go_on()
+    page.status("MISS")
+
+    (asked,) = scripted.asked_for(GENERATE)
+    assert asked.headers["Prefer"] == "respond-async"
+    # An address on the public host is read from here: the page asks no other.
+    assert len(scripted.asked_for(PERMALINK)) == 1
+    assert "by a-fall-back" in page.run("return document.body.innerText")
+
+
+def test_a_stream_that_ends_early_is_taken_up_again(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """After a replica drained, the next one is told what has been seen."""
+    scripted.streams = [
+        [scripted.state("queued", queue_position=2), scripted.state("running")],
+        [scripted.state("done")],
+    ]
+
+    paint(page, "a tea house")
+    page.status("MISS")
+
+    first, second = scripted.asked_for(EVENTS)
+    assert "Last-Event-ID" not in first.headers
+    assert second.headers["Last-Event-ID"] == "2"
+
+
+def test_a_key_goes_along_everywhere(page: Browser, scripted: ScriptedService) -> None:
+    """Events, too, are asked for with the key and the project."""
+    scripted.streams = [[scripted.state("done")]]
+    set_access(page, key="pk_lighthouse", project="acme/shop")
+    page.status("Saved")
+    page.open_tab("Playground")
+
+    paint(page, "a tea house")
+    page.status("MISS")
+
+    for path in (GENERATE, EVENTS, PERMALINK, ENTRY):
+        (asked,) = scripted.asked_for(path)
+        assert asked.headers["X-API-Key"] == "pk_lighthouse"
+        assert asked.headers["X-Project"] == "acme/shop"
+        assert "pk_lighthouse" not in asked.path
+    assert "pk_lighthouse" not in line(page, "curl command")
+
+
+def test_a_failure_that_comes_late_is_an_alert(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """A generation that fails says why, once, even where it may be tried again."""
+    error = {"title": "Storage unavailable", "detail": "The object store is away."}
+    failed = scripted.state(
+        "failed", error={**error, "code": "storage_unavailable", "status": 503}
+    )
+    scripted.streams = [[scripted.state("running"), failed]]
+
+    paint(page, "a tea house")
+
+    page.alert("Storage unavailable", "The object store is away.")
+    assert len(scripted.asked_for(EVENTS)) == 1
+
+
+def test_a_tag_is_signed_where_there_is_a_key_for_it(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """The img line has the signed address, and says until when."""
+    scripted.streams = [[scripted.state("done")]]
+    signed = {"url": SIGNED, "expires_at": "2027-11-26T00:00:00Z"}
+    scripted.answers["POST", "/api/v1/sign"] = signed
+
+    paint(page, "a tea house")
+    tag = page.until(lambda: "sig=" in (now := line(page, "img tag")) and now)
+
+    assert tag == f'<img src="{SIGNED.replace("&", "&amp;")}" alt="a tea house">'
+    assert "November 2027" in page.run("return document.body.innerText").replace(
+        "26, ", ""
+    )
+
+
+@pytest.mark.parametrize("refusal", [NotFound("None."), StorageUnavailable("Away.")])
+def test_a_tag_without_a_signature_is_a_tag_all_the_same(
+    page: Browser, scripted: ScriptedService, refusal: Exception
+) -> None:
+    """Where nothing can be signed, the line has the plain address and no alert."""
+    scripted.streams = [[scripted.state("done")]]
+    scripted.answers["POST", "/api/v1/sign"] = refusal
+
+    paint(page, "a tea house")
+    page.status("MISS")
+    page.until(lambda: scripted.asked_for("/api/v1/sign") or None)
+
+    address = f"{scripted.url}{GENERATE}?prompt={quote('a tea house')}"
+    assert line(page, "img tag") == f'<img src="{address}" alt="a tea house">'
+    assert page.all("alert") == []

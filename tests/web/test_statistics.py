@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.errors import CacheUnavailable
+from tests.web.steps import choose
+
+if TYPE_CHECKING:
+    from tests.web.browser import Browser
+    from tests.web.scripted_service import ScriptedService
+
+TOTALS = {
+    "project": "acme/shop",
+    "entries": 812,
+    "hits": 3146,
+    "misses": 1025,
+    "hit_rate": 0.7543,
+    "coalesced": 31,
+    "failures": 4,
+    "bytes_stored": 75_497_472,
+    "generation_seconds": 8123.4,
+    "spend": 41.0,
+    "saved": 125.84,
+    "last_accessed_at": None,
+}
+PLOTS = ("Requests per hour", "Hit rate", "Money saved")
+
+
+def bucket(hour: int, hits: int, misses: int, saved: float) -> dict[str, Any]:
+    """Return one hour of the history."""
+    return {
+        "at": f"2026-11-21T{hour:02}:00:00Z",
+        "hits": hits,
+        "misses": misses,
+        "coalesced": 0,
+        "failures": 0,
+        "spend": misses * 0.04,
+        "saved": saved,
+    }
+
+
+def opened(browser: Browser, scripted: ScriptedService, *hours: Any) -> Browser:
+    """Open the statistics of a service whose hours are known, in UTC."""
+    scripted.answers = {
+        ("GET", "/api/v1/models"): {"models": []},
+        ("GET", "/api/v1/live/stats"): TOTALS,
+        ("GET", "/api/v1/live/stats/history"): {"buckets": list(hours)},
+    }
+    browser.driver.execute_cdp_cmd(
+        "Emulation.setTimezoneOverride", {"timezoneId": "UTC"}
+    )
+    browser.open(f"{scripted.url}/#statistics")
+    return browser
+
+
+def rows(page: Browser) -> list[list[str]]:
+    """Return the cells of each row of the table below its head."""
+    read = "(row) => [...row.cells].map((cell) => cell.textContent)"
+    found: list[list[str]] = page.run(
+        f"return [...document.querySelectorAll('tbody tr')].map({read})"
+    )
+    return found
+
+
+def test_the_figures_are_text(browser: Browser, scripted: ScriptedService) -> None:
+    """What the cache did is read as numbers with their units."""
+    page = opened(browser, scripted, bucket(9, 1, 1, 0.04))
+
+    page.until(lambda: "3,146" in page.run("return document.body.innerText") or None)
+    text = page.run("return document.getElementById('figures').innerText")
+
+    for figure in ("812", "3,146", "1,025", "75.4 %", "31", "72 MiB", "8,123.40 s"):
+        assert figure in text
+    for figure in ("41.00", "125.84"):
+        assert figure in text
+
+
+def test_the_plots_stand_beside_a_table_of_the_same_numbers(
+    browser: Browser, scripted: ScriptedService
+) -> None:
+    """Three images with names, and each hour in a row, the latest first."""
+    page = opened(
+        browser,
+        scripted,
+        bucket(9, 30, 10, 1.2),
+        bucket(10, 0, 0, 0.0),
+        bucket(11, 3, 1, 0.12),
+    )
+
+    assert [page.get("img", name).tag_name for name in PLOTS] == ["svg"] * 3
+    heads = [head.text for head in page.all("columnheader")]
+    assert heads[:3] == ["Hour", "Hits", "Misses"]
+    assert rows(page) == [
+        ["21 Nov, 11:00", "3", "1", "75.0 %", "0.12"],
+        ["21 Nov, 10:00", "0", "0", "-", "0.00"],
+        ["21 Nov, 09:00", "30", "10", "75.0 %", "1.20"],
+    ]
+
+
+def test_bars_are_as_high_as_their_numbers(
+    browser: Browser, scripted: ScriptedService
+) -> None:
+    """Hits and misses stand on each other, on one scale, and empty hours are empty."""
+    page = opened(
+        browser,
+        scripted,
+        bucket(9, 30, 10, 1.2),
+        bucket(10, 0, 0, 0),
+        bucket(11, 3, 1, 0.12),
+    )
+    page.get("img", "Requests per hour")
+
+    heights = page.run(
+        "return [...document.querySelector('svg').querySelectorAll('rect')]"
+        ".map((bar) => Number(bar.getAttribute('height')))"
+    )
+
+    assert len(heights) == 4
+    assert [round(one / heights[1]) for one in heights[:2]] == [3, 1]
+    assert round(heights[0] / heights[2]) == 10
+
+
+def test_hours_without_a_request_say_so(
+    browser: Browser, scripted: ScriptedService
+) -> None:
+    """Nothing is drawn that did not happen."""
+    page = opened(browser, scripted, bucket(9, 0, 0, 0.0))
+
+    page.status("Nothing was asked for")
+
+    assert page.run("return document.querySelectorAll('rect, .rate').length") == 0
+
+
+def test_the_plots_may_reach_further_back(
+    browser: Browser, scripted: ScriptedService
+) -> None:
+    """A day, two days or a week: the service is asked for so many hours."""
+    page = opened(browser, scripted, bucket(9, 1, 1, 0.04))
+    page.get("img", "Hit rate")
+
+    choose(page, "Plots of", "a week")
+
+    page.until(
+        lambda: len(scripted.asked_for("/api/v1/live/stats/history")) == 2 or None
+    )
+    assert [one.query for one in scripted.asked_for("/api/v1/live/stats/history")] == [
+        "hours=48",
+        "hours=168",
+    ]
+
+
+def test_an_outage_is_told_and_the_rest_is_shown(
+    browser: Browser, scripted: ScriptedService
+) -> None:
+    """Where the history is away, the figures stand there all the same."""
+    page = opened(browser, scripted)
+    scripted.answers["GET", "/api/v1/live/stats/history"] = CacheUnavailable("Away.")
+    page.open_tab("Gallery")
+    page.open_tab("Statistics")
+
+    page.alert("Cache unavailable")
+
+    assert "3,146" in page.run("return document.getElementById('figures').innerText")
