@@ -26,16 +26,7 @@ from app.generation.config.models_file import (
 )
 from app.generation.models import build_models
 from app.generation.transport.outbound import open_outbound_session
-from app.generation_jobs.record import Generations
-from app.prompt_cache.administration import PromptEntries
-from app.prompt_cache.cache import PromptCache
-from app.prompt_cache.entry.ledger import Ledger
-from app.prompt_cache.flight.flights import Flights
-from app.prompt_cache.painting.commit import Committer, FlightResult
-from app.prompt_cache.painting.hot_tier import HotTier
-from app.prompt_cache.painting.painter import Painter
-from app.prompt_cache.painting.pictures import Pictures
-from app.prompt_cache.statistics import Statistics
+from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
 from app.server.frame import install
 from app.server.lifecycle import Lifecycle
@@ -44,7 +35,6 @@ from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.redis.client.address import parse_address
 from app.storage.redis.client.connection import open_redis
 from app.storage.redis.completion_events import (
-    RedisCompletionEvents,
     open_completion_events,
 )
 from app.storage.redis.generations import RedisGenerations
@@ -133,17 +123,14 @@ async def open_services(
 ) -> AsyncIterator[Opened]:
     """Build everything, in order of need, and close it in reverse."""
     settings = configuration.settings
-    lease_for = timedelta(seconds=settings.lease_seconds)
     async with AsyncExitStack() as stack:
         # Who keeps.
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else ""
         redis = await stack.enter_async_context(open_redis(redis_url))
         store = await stack.enter_async_context(_open_object_store(configuration))
-        index = RedisPromptIndex(commands=redis.commands, leases=redis.leases)
         completions = await stack.enter_async_context(
             open_completion_events(redis.subscriber)
         )
-        ledger = Ledger(store)
 
         # Who paints.
         session = await stack.enter_async_context(open_outbound_session())
@@ -169,58 +156,28 @@ async def open_services(
         await stack.enter_async_context(transient_images.swept())
 
         # What prompts became.
-        statistics = Statistics(RedisStatistics(redis.commands))
-        await stack.enter_async_context(statistics.applied())
-        generation_timeout = timedelta(seconds=settings.generation_timeout_seconds)
-        generations = Generations(
-            RedisGenerations(redis.commands), timeout=generation_timeout
+        prompts = assemble(
+            Ports(
+                store=store,
+                index=RedisPromptIndex(commands=redis.commands, leases=redis.leases),
+                completions=completions,
+                statistics=RedisStatistics(redis.commands),
+                generations=RedisGenerations(redis.commands),
+                models=models,
+                references=transient_images.references,
+                metrics=metrics,
+            ),
+            Limits(
+                lease_for=timedelta(seconds=settings.lease_seconds),
+                generation_timeout=timedelta(
+                    seconds=settings.generation_timeout_seconds
+                ),
+                hot_tier_bytes=settings.hot_tier_bytes,
+            ),
         )
-        pictures = Pictures(
-            ledger=ledger,
-            hot_tier=HotTier(settings.hot_tier_bytes, on_change=metrics.hot_tier_bytes),
-        )
-        committer = Committer(
-            index=index,
-            completions=completions,
-            ledger=ledger,
-            pictures=pictures,
-            statistics=statistics,
-        )
-        painter = Painter(
-            index=index,
-            ledger=ledger,
-            models=models,
-            committer=committer,
-            generations=generations,
-            statistics=statistics,
-            references=transient_images.references,
-            generation_timeout=generation_timeout,
-        )
-        flights = _flights(index, completions, lease_for, lifecycle)
-        refreshes = _flights(index, completions, lease_for, lifecycle)
-        stack.push_async_callback(flights.give_up)
-        stack.push_async_callback(refreshes.give_up)
-        cache = PromptCache(
-            index=index,
-            completions=completions,
-            ledger=ledger,
-            pictures=pictures,
-            painter=painter,
-            flights=flights,
-            statistics=statistics,
-            metrics=metrics,
-            lease_for=lease_for,
-        )
-        entries = PromptEntries(
-            index=index,
-            completions=completions,
-            ledger=ledger,
-            pictures=pictures,
-            painter=painter,
-            refreshes=refreshes,
-            statistics=statistics,
-            lease_for=lease_for,
-        )
+        await stack.enter_async_context(prompts.running())
+        lifecycle.on_finish(prompts.drain)
+        lifecycle.on_give_up(prompts.give_up)
         pings = {"redis": redis.ping, "object_store": store.ping}
         dependencies = await stack.enter_async_context(
             DependencyMonitor(pings, metrics=metrics)
@@ -232,11 +189,13 @@ async def open_services(
                 permits=Permits(),
                 models=models,
                 query_cache=QueryCache(models),
-                cache=cache,
-                entries=entries,
-                ledger=ledger,
-                statistics=statistics,
-                generations=generations,
+                cache=prompts.cache,
+                entries=prompts.entries,
+                purge=prompts.purge,
+                rebuild=prompts.rebuild,
+                ledger=prompts.ledger,
+                statistics=prompts.statistics,
+                generations=prompts.generations,
                 transient_images=transient_images,
                 lifecycle=lifecycle,
                 wait_timeout_seconds=settings.wait_timeout_seconds,
@@ -286,20 +245,6 @@ def _open_object_store(
 @asynccontextmanager
 async def _open_folder(folder: Path) -> AsyncIterator[ObjectStore]:
     yield FilesystemObjectStore(folder)
-
-
-def _flights(
-    index: RedisPromptIndex,
-    completions: RedisCompletionEvents,
-    lease_for: timedelta,
-    lifecycle: Lifecycle,
-) -> Flights[FlightResult]:
-    flights: Flights[FlightResult] = Flights(
-        index=index, completions=completions, lease_for=lease_for
-    )
-    lifecycle.on_finish(flights.drain)
-    lifecycle.on_give_up(flights.give_up)
-    return flights
 
 
 def _authenticator(settings: Settings) -> Authenticator:

@@ -31,6 +31,20 @@ class SingleFlight(Generic[_K, _T]):
             # Whoever was calling has gone away: it is somebody else's turn.
         return await self._call(key, call)
 
+    async def share_next(self, key: _K, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Share like `share`, but no call that began before this caller came.
+
+        1. A call reads something. 2. It is removed, and its owner told so.
+        3. Whoever comes now must not be given what the call has read. An error
+        is shared all the same: it gives nobody anything.
+        """
+        ongoing = self._ongoing.get(key)
+        if ongoing is not None:
+            await asyncio.wait([ongoing])
+            if not ongoing.cancelled() and ongoing.exception() is not None:
+                return ongoing.result()
+        return await self.share(key, call)
+
     async def _call(self, key: _K, call: Callable[[], Awaitable[_T]]) -> _T:
         ongoing = asyncio.get_running_loop().create_future()
         self._ongoing[key] = ongoing

@@ -25,25 +25,19 @@ from app.generation.model import Model
 from app.generation.models import Models
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.spending import UnlimitedPermit
-from app.generation_jobs.record import Generations
-from app.prompt_cache.administration import PromptEntries
-from app.prompt_cache.cache import PromptCache
-from app.prompt_cache.entry.ledger import Ledger
+from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
-from app.prompt_cache.flight.flights import Flights
-from app.prompt_cache.painting.commit import Committer, FlightResult
-from app.prompt_cache.painting.hot_tier import HotTier
-from app.prompt_cache.painting.painter import Painter
-from app.prompt_cache.painting.pictures import Pictures
-from app.prompt_cache.statistics import Batch, Statistics
+from app.prompt_cache.flight.leases import Leases
 from app.storage.ports.object_store import ByteRange, Listed, StoredObject
 from app.storage.ports.prompt_index import (
     CountedRecord,
     FailedBefore,
     Following,
+    Holding,
     Leading,
     Painted,
     SeenRecord,
+    Verdict,
 )
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
@@ -53,6 +47,10 @@ if TYPE_CHECKING:
 
     from app.generation.provider import Job, PaintRequest
     from app.image import Image
+    from app.prompt_cache.administration import PromptEntries
+    from app.prompt_cache.assemble import PromptCacheParts
+    from app.prompt_cache.cache import PromptCache
+    from app.prompt_cache.statistics import Batch, Statistics
 
 SOON_SECONDS = 10.0
 SHOP = Project("acme", "shop")
@@ -318,6 +316,7 @@ class InMemoryPromptIndex(Gated):
         self._completions = completions
         self._leases: dict[str, _Expiring] = {}
         self._failures_of: dict[str, _Expiring] = {}
+        self._left: dict[str, bytes] = {}
 
     def expire_lease(self, prompt_hash: str) -> None:
         """Let the lease of a prompt run out, as if its holder had stalled."""
@@ -334,9 +333,10 @@ class InMemoryPromptIndex(Gated):
         self._accesses.clear()
         self._leases.clear()
         self._failures_of.clear()
+        self._left.clear()
 
-    def holder(self, prompt_hash: str) -> str | None:
-        """Return the token of whoever holds the lease."""
+    def holder_now(self, prompt_hash: str) -> str | None:
+        """Return the token of whoever holds the lease, past all gates."""
         lease = _alive(self._leases, prompt_hash)
         return lease.value.decode() if lease else None
 
@@ -365,9 +365,9 @@ class InMemoryPromptIndex(Gated):
 
     async def acquire(
         self, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> Leading | Following | Painted | FailedBefore:
+    ) -> Verdict:
         """Take the lease for a painting, unless there is nothing to paint."""
-        verdict: Leading | Following | Painted | FailedBefore
+        verdict: Verdict
         async with self._call("acquire"):
             self._need_memory()
             failure = _alive(self._failures_of, prompt_hash)
@@ -379,19 +379,30 @@ class InMemoryPromptIndex(Gated):
                 verdict = self._hold(prompt_hash, token, lease_for)
         return verdict
 
-    async def hold(
-        self, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> Leading | Following:
+    async def hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:
         """Take or renew the lease, whatever is known of the prompt."""
         async with self._call("hold"):
             self._need_memory()
             return self._hold(prompt_hash, token, lease_for)
 
+    async def renew(self, prompt_hash: str, token: str, lease_for: timedelta) -> bool:
+        """Renew the lease; False where it is not ours any more."""
+        async with self._call("renew"):
+            is_ours = self.holder_now(prompt_hash) == token
+            if is_ours:
+                self._hold(prompt_hash, token, lease_for)
+        return is_ours
+
+    async def holder(self, prompt_hash: str) -> str | None:
+        """Return the token of whoever holds the lease, or None."""
+        async with self._call("holder"):
+            return self.holder_now(prompt_hash)
+
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
         """Write the entry, tell the followers, release."""
         async with self._call("commit"):
             self._need_memory()
-            is_ours = self.holder(prompt_hash) == token
+            is_ours = self.holder_now(prompt_hash) == token
             if is_ours:
                 self.entries[prompt_hash] = record
                 self._failures_of.pop(prompt_hash, None)
@@ -404,7 +415,7 @@ class InMemoryPromptIndex(Gated):
         """Remember a failure, tell the followers, release."""
         async with self._call("fail"):
             self._need_memory()
-            is_ours = self.holder(prompt_hash) == token
+            is_ours = self.holder_now(prompt_hash) == token
             if is_ours:
                 self._failures_of[prompt_hash] = _Expiring(
                     failure, time.monotonic() + remember_for.total_seconds()
@@ -415,7 +426,7 @@ class InMemoryPromptIndex(Gated):
     async def release(self, prompt_hash: str, token: str) -> None:
         """Tell the followers and release the lease if it is still ours."""
         async with self._call("release"):
-            if self.holder(prompt_hash) == token:
+            if self.holder_now(prompt_hash) == token:
                 self._end(prompt_hash)
 
     async def remembered(self, prompt_hash: str) -> FailedBefore | None:
@@ -424,17 +435,36 @@ class InMemoryPromptIndex(Gated):
             failure = _alive(self._failures_of, prompt_hash)
         return FailedBefore(failure.value, failure.remaining) if failure else None
 
-    async def forget(self, prompt_hash: str, token: str) -> bool | None:
-        """Remove entry, hits and failure; None where the lease is lost."""
-        was_there: bool | None = None
+    async def forget(self, prompt_hash: str, token: str, left: bytes) -> bool:
+        """Remove entry, hits and failure, and keep *left*."""
         async with self._call("forget"):
-            if self.holder(prompt_hash) == token:
-                entry = self.entries.pop(prompt_hash, None)
+            is_ours = self.holder_now(prompt_hash) == token
+            if is_ours:
+                self.entries.pop(prompt_hash, None)
                 self._accesses.pop(prompt_hash, None)
-                failure = self._failures_of.pop(prompt_hash, None)
-                hits = self.hits.pop(prompt_hash, None)
-                was_there = any(item is not None for item in (entry, failure, hits))
-        return was_there
+                self._failures_of.pop(prompt_hash, None)
+                self.hits.pop(prompt_hash, None)
+                self._left[prompt_hash] = left
+        return is_ours
+
+    async def left(self, prompt_hash: str) -> bytes | None:
+        """Return what a purge that was interrupted has left, or None."""
+        async with self._call("left"):
+            return self._left.get(prompt_hash)
+
+    async def finish(self, prompt_hash: str, token: str) -> None:
+        """Let go of `left`, if the lease is still ours."""
+        async with self._call("finish"):
+            if self.holder_now(prompt_hash) == token:
+                self._left.pop(prompt_hash, None)
+
+    async def withdraw(self, prompt_hash: str, token: str) -> bool:
+        """Take the entry away that is about to be replaced; its hits stay."""
+        async with self._call("withdraw"):
+            is_ours = self.holder_now(prompt_hash) == token
+            if is_ours:
+                self.entries.pop(prompt_hash, None)
+        return is_ours
 
     async def drop(self, prompt_hash: str, record: bytes) -> bool:
         """Remove the entry if it still is *record*; its hits stay."""
@@ -444,10 +474,8 @@ class InMemoryPromptIndex(Gated):
                 del self.entries[prompt_hash]
         return is_same
 
-    def _hold(
-        self, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> Leading | Following:
-        holder = self.holder(prompt_hash)
+    def _hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:
+        holder = self.holder_now(prompt_hash)
         if holder is not None and holder != token:
             return Following(holder)
         deadline = time.monotonic() + lease_for.total_seconds()
@@ -535,18 +563,20 @@ def _add(known: Sums, batch: Batch) -> None:
 class InMemoryGenerations(Gated):
     """`GenerationStore` in a dictionary; *history* is every record in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, completions: InMemoryCompletionEvents) -> None:
         super().__init__()
+        self._completions = completions
         self.records: dict[str, bytes] = {}
         self.kept_for: dict[str, timedelta] = {}
         self.history: list[bytes] = []
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record*."""
+        """Keep *record*, and tell whoever expects news of it."""
         async with self._call("put"):
             self.records[generation_id] = record
             self.kept_for[generation_id] = keep_for
             self.history.append(record)
+            self._completions.tell(generation_id)
 
     async def get(self, generation_id: str) -> bytes | None:
         """Return the record, or None."""
@@ -621,6 +651,16 @@ class World:
         return sorted(key for key in self.store.objects if "/prompts/" in key)
 
 
+def leases_of(world: World, lease_for: timedelta = timedelta(seconds=20)) -> Leases:
+    """Return the leases of a replica that does nothing else."""
+    return Leases(
+        index=world.index,
+        completions=world.completions,
+        lease_for=lease_for,
+        metrics=Metrics(),
+    )
+
+
 def a_world() -> World:
     """Return an empty world."""
     completions = InMemoryCompletionEvents()
@@ -628,7 +668,7 @@ def a_world() -> World:
         store=InMemoryObjectStore(),
         completions=completions,
         index=InMemoryPromptIndex(completions),
-        generations=InMemoryGenerations(),
+        generations=InMemoryGenerations(completions),
         projects=defaultdict(Sums),
         provider=ScriptedProvider(),
     )
@@ -636,18 +676,30 @@ def a_world() -> World:
 
 @dataclass
 class Replica:
-    """One replica's prompt cache, assembled from the real parts over fakes."""
+    """One replica's prompt cache, assembled as in production, over fakes."""
 
     world: World
-    cache: PromptCache
-    entries: PromptEntries
-    ledger: Ledger
-    painter: Painter
-    pictures: Pictures
-    hot_tier: HotTier
-    statistics: Statistics
-    generations: Generations
+    parts: PromptCacheParts
     metrics: Metrics
+
+    @property
+    def cache(self) -> PromptCache:
+        """Live generation."""
+        return self.parts.cache
+
+    @property
+    def entries(self) -> PromptEntries:
+        """What owners see."""
+        return self.parts.entries
+
+    @property
+    def statistics(self) -> Statistics:
+        """The sums of this replica."""
+        return self.parts.statistics
+
+    async def purge(self, project: Project, prompt_hash: str) -> None:
+        """Remove what a prompt became."""
+        await self.parts.purge.run(project, prompt_hash)
 
     async def waits_for(self, key: PromptKey, callers: int = 1) -> None:
         """Return when so many callers wait for a prompt here."""
@@ -660,19 +712,19 @@ class Replica:
 
     async def give_up(self) -> None:
         """End every flight, as at the end of the grace."""
-        await self.cache.flights.give_up()
-        await self.entries.refreshes.give_up()
+        await self.parts.give_up()
 
     def looked_up(self, result: str) -> float:
         """Return how many look-ups came to *result*."""
-        return self._sample("paintonce_cache_lookups_total", result=result)
+        return self.counted("paintonce_cache_lookups_total", result=result)
 
     @property
     def uncounted(self) -> float:
         """How many hits were not counted."""
-        return self._sample("paintonce_uncounted_hits_total")
+        return self.counted("paintonce_uncounted_hits_total")
 
-    def _sample(self, name: str, **labels: str) -> float:
+    def counted(self, name: str, **labels: str) -> float:
+        """Return the value of a metric."""
         return self.metrics._registry.get_sample_value(name, labels) or 0.0
 
 
@@ -684,69 +736,27 @@ async def no_references(
 
 
 def a_prompt_cache(
-    world: World,
-    *,
-    lease_for: timedelta = timedelta(seconds=20),
-    storing_at_most: timedelta = timedelta(seconds=60),
-    hot_tier_bytes: int = 1_000_000,
-    concurrency: int = 8,
-    queue: int = 64,
-    purge_waits_seconds: float = 2.0,
+    world: World, *, concurrency: int = 8, queue: int = 64, **limits: Any
 ) -> Replica:
     """Assemble one replica; *concurrency* and *queue* are its model's."""
-    index, completions = world.index, world.completions
-    metrics, ledger = Metrics(), Ledger(world.store)
-    hot_tier = HotTier(hot_tier_bytes)
-    pictures = Pictures(ledger=ledger, hot_tier=hot_tier)
-    statistics = Statistics(InMemoryStatistics(world.projects))
-    timeout = timedelta(seconds=30)
-    generations = Generations(world.generations, timeout=timeout)
+    metrics = Metrics()
     config = ModelConfig(
         "default", "scripted", price=0.04, concurrency=concurrency, queue=queue
     )
     model = Model(config, world.provider, max_image_bytes=100_000, observer=metrics)
-    committer = Committer(
-        index=index,
-        completions=completions,
-        ledger=ledger,
-        pictures=pictures,
-        statistics=statistics,
-        storing_at_most=storing_at_most,
-    )
-    painter = Painter(
-        index=index,
-        ledger=ledger,
+    ports = Ports(
+        store=world.store,
+        index=world.index,
+        completions=world.completions,
+        statistics=InMemoryStatistics(world.projects),
+        generations=world.generations,
         models=Models({"default": model}),
-        committer=committer,
-        generations=generations,
-        statistics=statistics,
         references=no_references,
-        generation_timeout=timeout,
-    )
-    shared: dict[str, Any] = {
-        "index": index,
-        "completions": completions,
-        "ledger": ledger,
-        "pictures": pictures,
-        "painter": painter,
-        "statistics": statistics,
-        "lease_for": lease_for,
-    }
-
-    def flights() -> Flights[FlightResult]:
-        return Flights(index=index, completions=completions, lease_for=lease_for)
-
-    return Replica(
-        world=world,
-        cache=PromptCache(flights=flights(), metrics=metrics, **shared),
-        entries=PromptEntries(
-            refreshes=flights(), purge_waits_seconds=purge_waits_seconds, **shared
-        ),
-        ledger=ledger,
-        painter=painter,
-        pictures=pictures,
-        hot_tier=hot_tier,
-        statistics=statistics,
-        generations=generations,
         metrics=metrics,
     )
+    defaults: dict[str, Any] = {
+        "lease_for": timedelta(seconds=20),
+        "generation_timeout": timedelta(seconds=30),
+        "hot_tier_bytes": 1_000_000,
+    }
+    return Replica(world, assemble(ports, Limits(**{**defaults, **limits})), metrics)

@@ -59,7 +59,7 @@ async def get_entry(request: web.Request) -> web.Response:
 async def purge(request: web.Request) -> web.Response:
     """Remove an entry, its manifest, its picture and its remembered failure."""
     project = project_of(request)
-    await request.app[SERVICES].entries.purge(project, _prompt_hash(request))
+    await request.app[SERVICES].purge.run(project, _prompt_hash(request))
     return json_answer({"deleted": True})
 
 
@@ -76,7 +76,11 @@ async def refresh(request: web.Request) -> web.Response:
         wait_seconds = min(wait_seconds, preferred)
     try:
         entry = await services.entries.refresh(
-            project, prompt_hash, permit=permit, wait_seconds=wait_seconds
+            project,
+            prompt_hash,
+            permit=permit,
+            wait_seconds=wait_seconds,
+            wants_id=preferred is not None,
         )
     except StillGenerating as error:
         if preferred is None or error.generation_id is None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from app import errors, urls
 from app.api.admission import project_of
 from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
-from app.generation_jobs.record import GenerationRecord
+from app.generation_jobs.record import new_record
 from app.http.json_answers import json_answer
 from app.http.picture_headers import LIVE_VARY
-from app.http.problems import row_of
+from app.http.problems import problem_document, row_of
 from app.storage.storage_key import Project, is_image_id
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from app.api.services import Services
+    from app.generation_jobs.record import GenerationRecord
 
 ASK_AGAIN_SECONDS = "2"
 
@@ -46,9 +46,7 @@ async def accepted(
     preferred_wait: float,
 ) -> web.Response:
     """Return 202 for a painting that goes on (RFC 7240, 4.1 and 4.3)."""
-    record = GenerationRecord(
-        generation_id, str(project), prompt_hash, datetime.now(UTC)
-    )
+    record = new_record(project, prompt_hash, generation_id)
     # Without Redis the painting goes on all the same: a record is news only.
     with suppress(CacheUnavailable):
         record = await services.generations.find(project, generation_id) or record
@@ -67,9 +65,10 @@ async def accepted(
 
 def _document(record: GenerationRecord) -> dict[str, Any]:
     document = record.as_json()
-    if record.error is not None:
+    told = record.error
+    if told is not None:
         # What is no error of ours was a painting that was called off.
-        kind = getattr(errors, record.error["kind"], errors.ShuttingDown)
-        row = row_of(kind)
-        document["error"] = {"code": row.code, "title": row.title}
+        kind = getattr(errors, told["kind"], errors.ShuttingDown)
+        detail = told.get("detail", "The painting was called off.")
+        document["error"] = problem_document(row_of(kind), detail, told["request_id"])
     return document

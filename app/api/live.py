@@ -85,7 +85,10 @@ async def _answer(
     for _ in range(ROUNDS):
         try:
             answer = await services.cache.get_or_generate(
-                key, permit=permit, wait_seconds=wait_seconds
+                key,
+                permit=permit,
+                wait_seconds=wait_seconds,
+                wants_id=preferred is not None,
             )
             return await _send(request, services, answer)
         except PictureGone:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.cache import PromptCache
     from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.purge import Purge
+    from app.prompt_cache.rebuild import Rebuild
     from app.prompt_cache.statistics import Statistics
     from app.server.lifecycle import Lifecycle
     from app.transient_images import TransientImages
@@ -33,6 +35,8 @@ class Services:
     query_cache: QueryCache
     cache: PromptCache
     entries: PromptEntries
+    purge: Purge
+    rebuild: Rebuild
     ledger: Ledger
     statistics: Statistics
     generations: Generations

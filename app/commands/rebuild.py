@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from app.application import Configuration, load_configuration
+from app.application import load_configuration
 from app.commands.failed import Failed
 from app.commands.opened import opened_services
 from app.errors import InvalidParameter, ServiceError
-from app.prompt_cache.rebuild import Rebuild, Tally
+from app.prompt_cache.rebuild import Tally
 from app.storage.storage_key import Project
 from app.telemetry import configure_logging
 
@@ -29,31 +28,21 @@ async def rebuild(project: str | None, per_second: float) -> int:
         raise Failed(error.detail) from error
     try:
         async with opened_services(configuration) as opened:
-            return await _rebuild(configuration, opened, named, per_second)
+            return await _rebuild(opened, named, per_second)
     except ServiceError as error:
         raise Failed(f"{error.detail} Run it again: it goes on here.") from error
 
 
-async def _rebuild(
-    configuration: Configuration,
-    opened: Opened,
-    named: Project | None,
-    per_second: float,
-) -> int:
+async def _rebuild(opened: Opened, named: Project | None, per_second: float) -> int:
     services = opened.services
-    run = Rebuild(
-        index=services.cache.index,
-        ledger=services.ledger,
-        painter=services.cache.painter,
-        lease_for=timedelta(seconds=configuration.settings.lease_seconds),
-        per_second=per_second,
-    )
     total = Tally()
     projects = [named] if named else [p async for p in services.ledger.projects()]
     for project in projects:
         count = sum([1 async for _ in services.ledger.manifests(project)])
         with tqdm(total=count, desc=str(project), unit="entry") as bar:
-            total += await run.run(project, bar.update)
+            total += await services.rebuild.run(
+                project, per_second=per_second, on_progress=bar.update
+            )
     print(
         f"{total.restored} restored, {total.known} were there, "
         f"{total.lost} have no picture, {total.busy} are being written."

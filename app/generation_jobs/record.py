@@ -1,22 +1,29 @@
 """How generations go, for whoever would rather ask than wait.
 
 A record is news, not truth: it is written while Redis is there, and forgotten
-an hour after its generation ended.
+an hour after its generation ended, or a minute after one that never ran.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from app import urls
-from app.errors import CacheUnavailable
+from app.errors import (
+    CacheUnavailable,
+    GenerationDisabled,
+    GenerationError,
+    GenerationTimedOut,
+    ServiceError,
+    Unavailable,
+)
+from app.telemetry import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,17 +31,17 @@ if TYPE_CHECKING:
     from app.generation.painting import Progress
     from app.storage.storage_key import Project, StorageKey
 
-logger = logging.getLogger(__name__)
-
 REMEMBERED_FOR = timedelta(hours=1)
-LOOK_EVERY_SECONDS = 0.5
+# So many of them may come at once, and nobody has waited for them.
+NEVER_RAN_REMEMBERED_FOR = timedelta(minutes=1)
+LOOK_EVERY_SECONDS = 0.1
 
 
 class GenerationStore(Protocol):
     """Where every replica finds the records; raises `CacheUnavailable`."""
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record* for so long."""
+        """Keep *record* for so long, and tell whoever expects news of it."""
         ...
 
     async def get(self, generation_id: str) -> bytes | None:
@@ -52,6 +59,7 @@ class GenerationRecord:
     created_at: datetime
     state: str = "queued"
     queue_position: int | None = None
+    progress: float | None = None
     elapsed_seconds: float | None = None
     image_id: str | None = None
     image_url: str | None = None
@@ -66,19 +74,35 @@ class GenerationRecord:
         """Return the record as the contract has it."""
         elapsed = self.elapsed_seconds
         if elapsed is None:
-            elapsed = (datetime.now(UTC) - self.created_at).total_seconds()
+            elapsed = _seconds_since(self.created_at)
+        is_queued = self.state == "queued"
         return {
             "generation_id": self.generation_id,
             "state": self.state,
             "prompt_hash": self.prompt_hash,
             "created_at": self.created_at,
             "elapsed_seconds": round(max(0.0, elapsed), 3),
-            "queue_position": self.queue_position,
-            "progress": 1.0 if self.state == "done" else None,
+            # Before it has asked for its place, it is the next as far as it knows.
+            "queue_position": (self.queue_position or 1) if is_queued else None,
+            "progress": 1.0 if self.state == "done" else self.progress,
             "image_id": self.image_id,
             "image_url": self.image_url,
             "error": self.error,
         }
+
+    def to_bytes(self) -> bytes:
+        """Return what is kept: what is not known takes no room."""
+        fields = asdict(self).items()
+        return orjson.dumps(
+            {name: value for name, value in fields if value is not None}
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> GenerationRecord:
+        """Read what `to_bytes` made."""
+        fields = orjson.loads(data)
+        fields["created_at"] = datetime.fromisoformat(fields["created_at"])
+        return cls(**fields)
 
 
 class Generations:
@@ -93,12 +117,14 @@ class Generations:
     ) -> GenerationRecord | None:
         """Return a project's own generation, or None."""
         found = await self._store.get(generation_id)
-        if found is None:
-            return None
-        fields = orjson.loads(found)
-        fields["created_at"] = datetime.fromisoformat(fields["created_at"])
-        record = GenerationRecord(**fields)
-        return record if record.project == str(project) else None
+        record = GenerationRecord.from_bytes(found) if found else None
+        return record if record and record.project == str(project) else None
+
+    async def promise(
+        self, project: Project, prompt_hash: str, generation_id: str
+    ) -> None:
+        """Write the record of a generation that somebody is told to ask for."""
+        await self._write(new_record(project, prompt_hash, generation_id))
 
     @asynccontextmanager
     async def recorded(
@@ -122,7 +148,7 @@ class Generations:
         record: GenerationRecord,
         *,
         image: tuple[str, StorageKey] | None = None,
-        error: dict[str, str] | None = None,
+        error: BaseException | None = None,
     ) -> None:
         """Write how the generation ended, once `recorded` is closed.
 
@@ -130,12 +156,14 @@ class Generations:
         """
         record.state = "done" if image else "failed"
         record.queue_position = None
-        record.elapsed_seconds = (datetime.now(UTC) - record.created_at).total_seconds()
-        record.error = error
+        record.elapsed_seconds = _seconds_since(record.created_at)
         if image is not None:
             record.image_id, storage_key = image
             record.image_url = urls.permalink(storage_key)
-        await self._write(record)
+        else:
+            record.error = _told(error)
+        keep_for = NEVER_RAN_REMEMBERED_FOR if _never_ran(error) else REMEMBERED_FOR
+        await self._write(record, keep_for)
 
     async def _watch(
         self, record: GenerationRecord, progress: Progress, done: asyncio.Event
@@ -146,12 +174,46 @@ class Generations:
                     await done.wait()
                 return
             state = "running" if progress.is_running else "queued"
-            seen = (state, progress.queue_position)
-            if seen != (record.state, record.queue_position):
-                record.state, record.queue_position = seen
+            seen = (state, progress.queue_position, progress.fraction)
+            if seen != (record.state, record.queue_position, record.progress):
+                record.state, record.queue_position, record.progress = seen
                 await self._write(record)
 
-    async def _write(self, record: GenerationRecord) -> None:
-        keep_for = REMEMBERED_FOR if record.has_ended else self._keep_for
+    async def _write(
+        self, record: GenerationRecord, keep_for: timedelta | None = None
+    ) -> None:
         with suppress(CacheUnavailable):
-            await self._store.put(record.generation_id, orjson.dumps(record), keep_for)
+            await self._store.put(
+                record.generation_id, record.to_bytes(), keep_for or self._keep_for
+            )
+
+
+def new_record(
+    project: Project, prompt_hash: str, generation_id: str
+) -> GenerationRecord:
+    """Return the record of a generation that begins now."""
+    return GenerationRecord(generation_id, str(project), prompt_hash, datetime.now(UTC))
+
+
+def _seconds_since(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()
+
+
+def _told(error: BaseException | None) -> dict[str, str]:
+    """Return what is kept of an error; one that is not ours called it off."""
+    told = {"kind": type(error).__name__, "request_id": REQUEST_ID.get() or ""}
+    if isinstance(error, ServiceError):
+        told["detail"] = error.detail
+    return told
+
+
+def _never_ran(error: BaseException | None) -> bool:
+    """Say whether *error* ended a generation before anybody was asked to paint."""
+    match error:
+        case GenerationDisabled():
+            return True
+        case GenerationTimedOut():
+            return not error.maybe_billed
+        case GenerationError() | Unavailable():
+            return False
+    return isinstance(error, ServiceError)

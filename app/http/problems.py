@@ -140,6 +140,22 @@ def row_of(kind: type[BaseException]) -> Row:
     return INTERNAL
 
 
+def problem_document(
+    row: Row, detail: str | None, request_id: str
+) -> dict[str, object]:
+    """Return the problem object of an error that is answered as *row* says."""
+    if row is INTERNAL or detail is None:
+        detail = "The service met an error of its own."
+    return {
+        "type": f"urn:paintonce:problem:{row.code}",
+        "title": row.title,
+        "status": row.status,
+        "detail": detail,
+        "code": row.code,
+        "request_id": request_id,
+    }
+
+
 def problem_response(
     error: BaseException, request_id: str, *, headers: Mapping[str, str] = _NONE
 ) -> web.Response:
@@ -149,16 +165,8 @@ def problem_response(
     error that is not ours is answered without a word of what it says.
     """
     row = row_for(error)
-    document: dict[str, object] = {
-        "type": f"urn:paintonce:problem:{row.code}",
-        "title": row.title,
-        "status": row.status,
-        "detail": "The service met an error of its own.",
-        "code": row.code,
-        "request_id": request_id,
-    }
-    if row is not INTERNAL and isinstance(error, errors.ServiceError):
-        document["detail"] = error.detail
+    detail = error.detail if isinstance(error, errors.ServiceError) else None
+    document = problem_document(row, detail, request_id)
     if isinstance(error, errors.InvalidParameter):
         document["parameter"] = error.parameter
     return web.Response(

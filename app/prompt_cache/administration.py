@@ -1,36 +1,24 @@
-"""Entries as their owners manage them: list, look at, purge, refresh."""
+"""Entries as their owners manage them: list, look at, refresh."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from app.errors import NotFound, StillGenerating
+from app.errors import NotFound
 from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.flight.flights import WRITER
-from app.prompt_cache.flight.leases import Lease
-from app.prompt_cache.flight.remembered_failures import belongs_to
-from app.prompt_cache.painting.commit import FlightResult
-from app.storage.ports.prompt_index import Leading
+from app.prompt_cache.painting.work import Refresh
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from app.generation.spending import SpendPermit
-    from app.prompt_cache.entry.ledger import Ledger, Manifest
-    from app.prompt_cache.flight.flights import Flight, Flights
+    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.flight.flights import Flights
+    from app.prompt_cache.painting.commit import FlightResult
     from app.prompt_cache.painting.painter import Painter
-    from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Place, Statistics
-    from app.storage.ports.prompt_index import CompletionEvents, PromptIndex, SeenRecord
+    from app.storage.ports.prompt_index import PromptIndex, SeenRecord
     from app.storage.storage_key import Project
-
-PURGE_WAITS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +55,10 @@ class PromptEntries:
     """The entries of all projects; each method sees only one project's own."""
 
     index: PromptIndex
-    completions: CompletionEvents
     ledger: Ledger
-    pictures: Pictures
     painter: Painter
     refreshes: Flights[FlightResult]
     statistics: Statistics
-    lease_for: timedelta
-    purge_waits_seconds: float = PURGE_WAITS_SECONDS
 
     async def page(
         self, project: Project, *, by_hits: bool, after: Place | None, limit: int
@@ -104,31 +88,6 @@ class PromptEntries:
             raise NotFound("There is no such entry.")
         return SeenEntry(manifest.entry, 0, None)
 
-    async def purge(self, project: Project, prompt_hash: str) -> None:
-        """Remove entry, manifest, picture and remembered failure, under the lease.
-
-        Raises `NotFound` where none of them was, `StillGenerating` while a
-        painting runs for longer than *purge_waits_seconds*.
-        """
-        async with self._lease(prompt_hash) as lease:
-            manifest = await self.ledger.read(project, prompt_hash)
-            known = await self._known_entries(project, prompt_hash, manifest)
-            failed = await self.index.remembered(prompt_hash)
-            is_failed = failed is not None and belongs_to(project, failed.failure)
-            if manifest is None and not known and not is_failed:
-                raise NotFound("There is no such entry.")
-            # The manifest first: what remains after a crash is an entry whose
-            # picture is there, and a purge that can be repeated.
-            await self.ledger.forget_manifest(project, prompt_hash)
-            if await self.index.forget(prompt_hash, lease.token) is None:
-                raise StillGenerating("Another replica writes about this prompt.")
-            for entry in known:
-                self.pictures.forget(entry)
-                self.statistics.removed(entry)
-            await self.statistics.apply_if_possible()
-            for entry in known:
-                await self.ledger.forget_image(entry.storage_key)
-
     async def refresh(
         self,
         project: Project,
@@ -136,67 +95,20 @@ class PromptEntries:
         *,
         permit: SpendPermit,
         wait_seconds: float,
+        wants_id: bool = False,
     ) -> SeenEntry:
         """Paint again and replace; the old picture is served until then.
 
-        Refreshes that overlap, on any replica, are one payment: whoever gets
-        the lease after another's refresh finds another picture than it was
-        asked to replace, and takes it. Raises like `get_or_generate`.
+        Refreshes that overlap, on any replica, are one payment. Waits and
+        raises like `get_or_generate`.
         """
         seen = await self.get(project, prompt_hash)
-
-        async def acquire(token: str) -> object:
-            return await self.index.remembered(prompt_hash) or await self.index.hold(
-                prompt_hash, token, self.lease_for
-            )
-
-        async def lead(flight: Flight[FlightResult], lease: Lease) -> FlightResult:
-            manifest = await self.ledger.read(project, prompt_hash)
-            if manifest is None:
-                raise NotFound("The entry was purged.")
-            current = manifest.entry
-            if (
-                current is not None
-                and current.image_id != seen.entry.image_id
-                # Written once more, in case that one died before it had: the
-                # entry would go on with the old picture, refresh by refresh.
-                and await self.painter.restore(current, lease)
-            ):
-                return FlightResult(current)
-            return await self.painter.paint(
-                seen.entry.key, flight, lease, manifest, permit, is_served=True
-            )
-
-        await self.refreshes.join(prompt_hash, lead, acquire, wait_seconds=wait_seconds)
+        await self.refreshes.join(
+            Refresh(seen.entry.key, self.painter, permit, seen.entry),
+            wait_seconds=wait_seconds,
+            wants_id=wants_id,
+        )
         return await self.get(project, prompt_hash)
-
-    async def _known_entries(
-        self, project: Project, prompt_hash: str, manifest: Manifest | None
-    ) -> list[PromptEntry]:
-        (record,) = await self.index.peek([prompt_hash])
-        entries = [manifest.entry] if manifest and manifest.entry else []
-        seen = _seen(prompt_hash, record)
-        if seen is not None:
-            if seen.entry.project != project:
-                raise NotFound("There is no such entry.")
-            if all(seen.entry.image_id != other.image_id for other in entries):
-                entries.append(seen.entry)
-        return entries
-
-    @asynccontextmanager
-    async def _lease(self, prompt_hash: str) -> AsyncIterator[Lease]:
-        lease = Lease(self.index, prompt_hash, f"{WRITER}{uuid4()}", self.lease_for)
-        deadline = time.monotonic() + self.purge_waits_seconds
-        with self.completions.expect(prompt_hash) as completion:
-            while not isinstance(await lease.hold(), Leading):
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
-                    raise StillGenerating("A painting of this prompt is under way.")
-                await completion.wait(min(remaining, 0.25))
-        try:
-            yield lease
-        finally:
-            await asyncio.shield(lease.release())
 
 
 def _seen(prompt_hash: str, record: SeenRecord | None) -> SeenEntry | None:

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import uuid4
 
 from app.errors import (
     CacheUnavailable,
@@ -20,11 +20,9 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.flight.flights import WRITER
-from app.prompt_cache.flight.leases import Lease
-from app.prompt_cache.flight.remembered_failures import is_outage
 from app.prompt_cache.painting.pictures import PictureGone
-from app.storage.ports.prompt_index import FailedBefore, Following, Leading
+from app.prompt_cache.painting.work import Miss
+from app.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,13 +30,14 @@ if TYPE_CHECKING:
     from app.generation.spending import SpendPermit
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.entry.prompt_key import PromptKey
-    from app.prompt_cache.flight.flights import Flight, Flights
+    from app.prompt_cache.flight.flights import Flights
+    from app.prompt_cache.flight.leases import Leases
     from app.prompt_cache.painting.commit import FlightResult
     from app.prompt_cache.painting.painter import Painter
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.object_store import ByteRange
-    from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
+    from app.storage.ports.prompt_index import PromptIndex
     from app.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
@@ -80,14 +79,14 @@ class PromptCache:
     """What prompts became, across replicas."""
 
     index: PromptIndex
-    completions: CompletionEvents
+    leases: Leases
     ledger: Ledger
     pictures: Pictures
     painter: Painter
     flights: Flights[FlightResult]
     statistics: Statistics
     metrics: Metrics
-    lease_for: timedelta
+    _restorations: SingleFlight[str, bool] = field(default_factory=SingleFlight)
 
     async def get_or_generate(
         self,
@@ -95,13 +94,16 @@ class PromptCache:
         *,
         permit: SpendPermit | ServiceError,
         wait_seconds: float,
+        wants_id: bool = False,
     ) -> Answer:
         """Return the picture of a prompt, painting it if nobody has.
 
         Where *permit* is an error the caller can look up and never lead: what
         is not painted raises it. Waits for *wait_seconds* at most and then
-        raises `StillGenerating`; the painting goes on. May cost money. Raises
-        `GenerationError` as the painting ended, `PaymentRefused`, `QueueFull`,
+        raises `StillGenerating`; the painting goes on. Whoever *wants_id* is
+        told its generation always, also while somebody else writes about the
+        prompt. May cost money. Raises `GenerationError` as the painting ended,
+        `PaymentRefused`, `QueueFull`,
         `CacheUnavailable`, `StorageUnavailable`.
         """
         if isinstance(permit, ServiceError):
@@ -119,8 +121,10 @@ class PromptCache:
                 return found
             # Is someone painting it? Did we paint it and forget? Paint it.
             try:
-                flight, landed = await self._join(
-                    key, permit, deadline - time.monotonic()
+                flight, landed = await self.flights.join(
+                    Miss(key, self.painter, permit),
+                    wait_seconds=max(0.0, deadline - time.monotonic()),
+                    wants_id=wants_id,
                 )
             except PaymentRefused as refusal:
                 # The leader's payer refused; ours may not.
@@ -245,67 +249,32 @@ class PromptCache:
         self.metrics.uncounted_hit()
         return Answer(manifest.entry, Outcome.HIT)
 
-    async def _join(
-        self, key: PromptKey, permit: SpendPermit, wait_seconds: float
-    ) -> tuple[Flight[FlightResult], FlightResult | None]:
-        async def lead(flight: Flight[FlightResult], lease: Lease) -> FlightResult:
-            return await self.painter.restore_or_paint(key, flight, lease, permit)
-
-        async def acquire(token: str) -> object:
-            verdict = await self.index.acquire(key.hash, token, self.lease_for)
-            # A picture outranks a remembered failure; a manifest whose picture
-            # is gone does not, or everyone who asks would pay for it again.
-            if not isinstance(verdict, FailedBefore) or is_outage(verdict.failure):
-                return verdict
-            if await self._is_painted(key):
-                return await self.index.hold(key.hash, token, self.lease_for)
-            return verdict
-
-        return await self.flights.join(
-            key.hash, lead, acquire, wait_seconds=max(0.0, wait_seconds)
-        )
-
-    async def _is_painted(self, key: PromptKey) -> bool:
-        try:
-            manifest = await self.ledger.read(key.project, key.hash)
-            if manifest is None or manifest.entry is None:
-                return False
-            return await self.ledger.has_image(manifest.entry)
-        except StorageUnavailable:
-            return False
-
     async def _restore(self, key: PromptKey) -> bool:
         """Write the entry of a prompt that only the ledger knows.
 
-        Says whether it is there.
+        Says whether it is there. Whoever asks meanwhile shares the next try.
         """
-        lease = Lease(self.index, key.hash, f"{WRITER}{uuid4()}", self.lease_for)
-        deadline = time.monotonic() + RESTORING_AT_MOST_SECONDS
-        with self.completions.expect(key.hash) as completion:
-            while True:
-                manifest = await self.ledger.read(key.project, key.hash)
-                if manifest is None:
-                    return False
-                match await lease.hold():
-                    case Leading():
-                        return await self._restore_under(lease, key)
-                    case Following() if time.monotonic() < deadline:
-                        # A painting or a restoration: it writes the entry.
-                        await completion.wait(RESTORING_AT_MOST_SECONDS / ROUNDS)
+        return await self._restorations.share_next(
+            key.hash, partial(self._restore_now, key)
+        )
+
+    async def _restore_now(self, key: PromptKey) -> bool:
+        if await self.ledger.read(key.project, key.hash) is None:
+            return False
+        try:
+            async with self.leases.writing(
+                key.project, key.hash, wait_seconds=RESTORING_AT_MOST_SECONDS
+            ) as lease:
+                # Whoever had the lease may have written the entry, or purged
+                # what was read before.
                 if await self._is_known(key):
                     return True
-                if time.monotonic() > deadline:
-                    return False
-
-    async def _restore_under(self, lease: Lease, key: PromptKey) -> bool:
-        # Read again: what was read before the lease may have been purged.
-        try:
-            manifest = await self.ledger.read(key.project, key.hash)
-            return manifest is not None and await self.painter.restore(
-                manifest.entry, lease
-            )
-        finally:
-            await asyncio.shield(lease.release())
+                manifest = await self.ledger.read(key.project, key.hash)
+                return manifest is not None and await self.painter.committer.restore(
+                    manifest.entry, lease
+                )
+        except StillGenerating:
+            return False
 
     async def _is_known(self, key: PromptKey) -> bool:
         return (await self.index.peek([key.hash]))[0] is not None

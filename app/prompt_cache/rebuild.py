@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from uuid import uuid4
 
+from app.errors import StillGenerating
 from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.flight.flights import WRITER
-from app.prompt_cache.flight.leases import Lease
-from app.storage.ports.prompt_index import Leading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from app.prompt_cache.entry.ledger import Ledger
-    from app.prompt_cache.painting.painter import Painter
+    from app.prompt_cache.flight.leases import Leases
+    from app.prompt_cache.painting.commit import Committer
+    from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project
 
@@ -49,16 +47,20 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuild:
-    """Restores entries at no more than *per_second* manifests a second."""
+    """Restores entries at no more than so many manifests a second."""
 
     index: PromptIndex
     ledger: Ledger
-    painter: Painter
-    lease_for: timedelta
-    per_second: float
+    leases: Leases
+    committer: Committer
+    statistics: Statistics
 
     async def run(
-        self, project: Project, on_progress: Callable[[], object] = lambda: None
+        self,
+        project: Project,
+        *,
+        per_second: float,
+        on_progress: Callable[[], object] = lambda: None,
     ) -> Tally:
         """Restore every entry of *project*; *on_progress* after each manifest."""
         tally = Tally()
@@ -67,7 +69,7 @@ class Rebuild:
         async for prompt_hash in self.ledger.manifests(project):
             await self._restore(project, prompt_hash, tally)
             on_progress()
-            due = max(due + 1 / self.per_second, loop.time() - 1)
+            due = max(due + 1 / per_second, loop.time() - 1)
             await asyncio.sleep(max(0, due - loop.time()))
         return tally
 
@@ -75,19 +77,16 @@ class Rebuild:
         (known,) = await self.index.peek([prompt_hash])
         if known and (entry := PromptEntry.from_record(prompt_hash, known.record)):
             # The list may have lost it with a replica's last batch.
-            self.painter.statistics.added(entry)
+            self.statistics.added(entry)
             tally.known += 1
             return
-        lease = Lease(self.index, prompt_hash, f"{WRITER}{uuid4()}", self.lease_for)
-        if not isinstance(await lease.hold(), Leading):
-            tally.busy += 1
-            return
         try:
-            # Read under the lease: a purge in between leaves nothing behind.
-            manifest = await self.ledger.read(project, prompt_hash)
-            if manifest and await self.painter.restore(manifest.entry, lease):
-                tally.restored += 1
-            else:
-                tally.lost += 1
-        finally:
-            await lease.release()
+            async with self.leases.writing(project, prompt_hash) as lease:
+                # Read under the lease: a purge in between leaves nothing behind.
+                manifest = await self.ledger.read(project, prompt_hash)
+                if manifest and await self.committer.restore(manifest.entry, lease):
+                    tally.restored += 1
+                else:
+                    tally.lost += 1
+        except StillGenerating:
+            tally.busy += 1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from app.prompt_cache.entry.entry import PromptEntry
+    from app.storage.storage_key import Project
 
 logger = logging.getLogger(__name__)
 
@@ -122,13 +123,13 @@ class Statistics:
         batch = self._batches[str(new.project)]
         batch.sums["bytes_stored"] += new.size - old.size
 
-    def removed(self, entry: PromptEntry) -> None:
-        """Note an entry that was purged."""
-        batch = self._batches[str(entry.project)]
-        batch.added.pop(entry.prompt_hash, None)
-        batch.accesses.pop(entry.prompt_hash, None)
+    def removed(self, project: Project, prompt_hash: str, size: int) -> None:
+        """Note an entry of *size* bytes that was purged."""
+        batch = self._batches[str(project)]
+        batch.added.pop(prompt_hash, None)
+        batch.accesses.pop(prompt_hash, None)
         # Purged twice in one batch, it is the first one that the list knows.
-        batch.removed.setdefault(entry.prompt_hash, entry.size)
+        batch.removed.setdefault(prompt_hash, size)
 
     async def apply(self) -> None:
         """Send what was gathered; what can't be sent waits under its number."""

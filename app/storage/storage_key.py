@@ -17,6 +17,8 @@ from app.image import EXTENSIONS, MEDIA_TYPES
 
 GENERATED = "generated"
 PROMPTS = "prompts"
+# What belongs to no project's pictures; no organisation has a name like it.
+SYSTEM = "_system"
 
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _FILENAME = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})\.([a-z0-9]{1,8})")
@@ -103,6 +105,11 @@ class StorageKey:
 def manifest_key(project: Project, prompt_hash: str) -> str:
     """Return where the manifest of a prompt lies."""
     return f"{project}/{PROMPTS}/{prompt_hash}.json"
+
+
+def purge_key(project: Project, prompt_hash: str) -> str:
+    """Where the note lies that a purge was interrupted."""
+    return f"{SYSTEM}/purges/{project}/{prompt_hash}.json"
 
 
 def manifest_prefix(project: Project) -> str:

@@ -104,6 +104,31 @@ class Metrics:
         """Count an answer that was cut: its source ended, or its reader stalled."""
         self._cut_bodies[reason].inc()
 
+    def lost_lease(self) -> None:
+        """Count a lease that its holder lost while it worked."""
+        self._lost_leases.inc()
+
+    def refused_picture(self) -> None:
+        """Count a picture that was paid for, and came too late."""
+        self._refused_pictures.inc()
+
+    def orphan(self) -> None:
+        """Count a picture that stays in the store, and that nothing may point at."""
+        self._orphans.inc()
+
+    def damaged_object(self) -> None:
+        """Count an answer whose stored bytes were not what was stored."""
+        self._damaged_objects.inc()
+
+    def breaker_open(self, is_open: bool) -> None:  # noqa: FBT001 - an event and its value
+        """Note whether any part of Redis is known to be away."""
+        self._breaker_open.set(is_open)
+
+    def loop_stall(self, seconds: float) -> None:
+        """Count a time for which the event loop stood still."""
+        self._loop_stalls.inc()
+        self._loop_stall_seconds.inc(seconds)
+
     def render(self) -> bytes:
         """Return everything in Prometheus text format 0.0.4."""
         return generate_latest(self._registry)
@@ -191,3 +216,38 @@ class Metrics:
             registry=self._registry,
         )
         self._cut_bodies = {reason: cut.labels(reason) for reason in CUT_REASONS}
+        self._declare_faults()
+
+    def _declare_faults(self) -> None:
+        def counter(name: str, meaning: str) -> Counter:
+            return Counter(name, meaning, registry=self._registry)
+
+        self._lost_leases = counter(
+            "paintonce_lost_leases_total",
+            "Leases that were another's, or vacant, when they were to be renewed.",
+        )
+        self._refused_pictures = counter(
+            "paintonce_refused_pictures_total",
+            "Pictures that were paid for and came after another one had won.",
+        )
+        self._orphans = counter(
+            "paintonce_orphans_total",
+            "Pictures that stay in the store although nothing may point at them.",
+        )
+        self._damaged_objects = counter(
+            "paintonce_damaged_objects_total",
+            "Answers that met stored bytes other than those that were stored.",
+        )
+        self._breaker_open = Gauge(
+            "paintonce_redis_breaker_open",
+            "1 while commands to Redis, or to a node of it, fail at once.",
+            registry=self._registry,
+        )
+        self._loop_stalls = counter(
+            "paintonce_loop_stalls_total",
+            "Times that the event loop stood still for a quarter of a second or more.",
+        )
+        self._loop_stall_seconds = counter(
+            "paintonce_loop_stall_seconds_total",
+            "How long the event loop stood still in all.",
+        )

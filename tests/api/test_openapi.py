@@ -347,6 +347,8 @@ def locked_up() -> web.Application:
         query_cache=QueryCache(()),
         cache=nothing,
         entries=nothing,
+        purge=nothing,
+        rebuild=nothing,
         ledger=nothing,
         statistics=nothing,
         generations=nothing,

@@ -40,6 +40,7 @@ NOTHING = sha256(b"nothing").hexdigest()
 RECORD = b"\x00the first picture}\xff"
 ANOTHER_RECORD = b"\x01the second picture, and more"
 FAILURE = b'{"kind": "PromptRejected"}'
+LEFT = b'{"acme/shop/generated/1.png": 16}'
 TWENTY_SECONDS = timedelta(seconds=20)
 TEN_MINUTES = timedelta(minutes=10)
 SOON_SECONDS = 10.0
@@ -297,7 +298,7 @@ async def test_only_the_holder_writes_an_entry(place: Place) -> None:
     await index.acquire(LIGHTHOUSE, "next", TWENTY_SECONDS)
     assert not await index.commit(LIGHTHOUSE, "stalled", RECORD)
     assert not await index.fail(LIGHTHOUSE, "stalled", FAILURE, TEN_MINUTES)
-    assert await index.forget(LIGHTHOUSE, "stalled") is None
+    assert not await index.forget(LIGHTHOUSE, "stalled", LEFT)
 
     assert await index.peek([LIGHTHOUSE]) == [None]
     assert await index.remembered(LIGHTHOUSE) is None
@@ -345,13 +346,57 @@ async def test_forgetting_removes_entry_hits_and_failure(index: PromptIndex) -> 
     await index.fail(LIGHTHOUSE, "refresh", FAILURE, TEN_MINUTES)
     await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
 
-    assert await index.forget(LIGHTHOUSE, "purge") is True
-    assert await index.forget(LIGHTHOUSE, "purge") is False
+    assert await index.forget(LIGHTHOUSE, "purge", LEFT)
 
     assert await index.peek([LIGHTHOUSE]) == [None]
     assert await index.remembered(LIGHTHOUSE) is None
     await painted(index, token="purge")
     assert await index.look_up(LIGHTHOUSE, NOON_MS) == CountedRecord(RECORD, 1)
+
+
+async def test_a_purge_keeps_what_it_has_left_until_it_is_finished(
+    index: PromptIndex,
+) -> None:
+    """Whoever repeats an interrupted purge finds what was still to be removed."""
+    await painted(index)
+    await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
+    assert await index.left(LIGHTHOUSE) is None
+    await index.forget(LIGHTHOUSE, "purge", LEFT)
+
+    await index.finish(LIGHTHOUSE, "stranger")
+    assert await index.left(LIGHTHOUSE) == LEFT
+    await index.finish(LIGHTHOUSE, "purge")
+    assert await index.left(LIGHTHOUSE) is None
+
+
+async def test_only_the_holder_withdraws_an_entry(place: Place) -> None:
+    """An entry that is to be replaced goes under its lease alone; its hits stay."""
+    index = place.index
+    await painted(index)
+    await index.look_up(LIGHTHOUSE, NOON_MS)
+    await index.hold(LIGHTHOUSE, "refresh", TWENTY_SECONDS)
+
+    assert not await index.withdraw(LIGHTHOUSE, "stranger")
+    assert await index.peek([LIGHTHOUSE]) == [SeenRecord(RECORD, 1, NOON_MS)]
+    assert await index.withdraw(LIGHTHOUSE, "refresh")
+    assert await index.withdraw(LIGHTHOUSE, "refresh")
+    assert await index.peek([LIGHTHOUSE]) == [None]
+
+    assert await index.commit(LIGHTHOUSE, "refresh", ANOTHER_RECORD)
+    assert await index.peek([LIGHTHOUSE]) == [SeenRecord(ANOTHER_RECORD, 1, NOON_MS)]
+
+
+async def test_a_renewal_takes_no_lease_that_has_run_out(place: Place) -> None:
+    """Whoever must not get a lease back unawares renews it, and learns of the loss."""
+    index = place.index
+    await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
+    assert await index.renew(LIGHTHOUSE, "purge", TWENTY_SECONDS)
+    assert await index.holder(LIGHTHOUSE) == "purge"
+    assert not await index.renew(LIGHTHOUSE, "stranger", TWENTY_SECONDS)
+    place.expire_lease(LIGHTHOUSE)
+
+    assert not await index.renew(LIGHTHOUSE, "purge", TWENTY_SECONDS)
+    assert await index.holder(LIGHTHOUSE) is None
 
 
 async def test_dropping_compares(index: PromptIndex) -> None:
@@ -467,7 +512,7 @@ async def test_what_frees_memory_works_where_there_is_none(place: Place) -> None
     place.fill()
 
     assert not await index.drop(LIGHTHOUSE, ANOTHER_RECORD)
-    assert await index.forget(LIGHTHOUSE, "purge") is True
+    assert await index.forget(LIGHTHOUSE, "purge", LEFT)
     await index.release(FOX, "leader")
     assert await index.remembered(FOX) is None
 
@@ -488,7 +533,12 @@ async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
                 lambda: index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES),
                 lambda: index.release(LIGHTHOUSE, "leader"),
                 lambda: index.remembered(LIGHTHOUSE),
-                lambda: index.forget(LIGHTHOUSE, "leader"),
+                lambda: index.forget(LIGHTHOUSE, "leader", LEFT),
+                lambda: index.left(LIGHTHOUSE),
+                lambda: index.finish(LIGHTHOUSE, "leader"),
+                lambda: index.withdraw(LIGHTHOUSE, "leader"),
+                lambda: index.renew(LIGHTHOUSE, "leader", TWENTY_SECONDS),
+                lambda: index.holder(LIGHTHOUSE),
                 lambda: index.drop(LIGHTHOUSE, RECORD),
             ]
             for ask in asked:

@@ -12,7 +12,11 @@ from app.prompt_cache.statistics import Batch
 from app.storage.redis.client.connection import open_redis
 from app.storage.redis.generations import RedisGenerations
 from app.storage.redis.statistics import RedisStatistics
-from tests.fakes import InMemoryGenerations, InMemoryStatistics
+from tests.fakes import (
+    InMemoryCompletionEvents,
+    InMemoryGenerations,
+    InMemoryStatistics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,7 +45,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     if request.param == "memory":
         ours = InMemoryStatistics()
         theirs = InMemoryStatistics(ours.projects)
-        yield Stores(ours, theirs, InMemoryGenerations())
+        yield Stores(ours, theirs, InMemoryGenerations(InMemoryCompletionEvents()))
         return
     async with open_redis(request.getfixturevalue("redis_url")) as connections:
         commands = connections.commands

@@ -17,7 +17,6 @@ from app.errors import (
 )
 from app.prompt_cache.cache import Outcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
-from app.prompt_cache.flight.leases import Lease
 from app.storage.storage_key import Project
 from tests.fakes import (
     LIGHTHOUSE,
@@ -26,6 +25,7 @@ from tests.fakes import (
     UNLIMITED_PERMIT,
     a_picture,
     a_prompt_cache,
+    leases_of,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def test_an_entry_that_cannot_be_read_is_managed_by_its_manifest(
 
     listed, _ = await replica.entries.page(SHOP, by_hits=True, after=None, limit=9)
     seen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
-    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     assert [entry.entry.prompt_hash for entry in listed] == [FOX.hash]
     assert seen.entry.image_id == painted.entry.image_id
@@ -126,7 +126,7 @@ async def test_entries_of_another_project_are_not_there(replica: Replica) -> Non
             ZOO, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
         )
     with pytest.raises(NotFound):
-        await replica.entries.purge(ZOO, LIGHTHOUSE.hash)
+        await replica.purge(ZOO, LIGHTHOUSE.hash)
 
     assert (await ask(replica)).outcome == Outcome.HIT
 
@@ -150,12 +150,12 @@ async def test_a_purge_leaves_nothing_behind(world: World, replica: Replica) -> 
     first = await ask(replica)
     await ask(replica)
 
-    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     assert world.store.objects == {}
     assert await world.index.peek([LIGHTHOUSE.hash]) == [None]
-    assert replica.pictures.at_hand(first.entry) is None
-    assert world.index.holder(LIGHTHOUSE.hash) is None
+    assert replica.parts.pictures.at_hand(first.entry) is None
+    assert world.index.holder_now(LIGHTHOUSE.hash) is None
     assert await listed(replica) == []
     assert (await replica.statistics.read("acme/shop"))["bytes_stored"] == 0
     with pytest.raises(NotFound):
@@ -171,10 +171,10 @@ async def test_a_purge_on_one_replica_and_a_painting_on_another_are_listed_in_or
 ) -> None:
     """Whoever writes last about a prompt has the last word in the list, too."""
     await ask(replica)
-    await another.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await another.purge(SHOP, LIGHTHOUSE.hash)
     emptied = await listed(replica)
     await ask(another)
-    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
     await ask(another)
 
     assert emptied == []
@@ -191,7 +191,7 @@ async def test_a_purge_of_what_only_the_ledger_knows(
     await ask(replica)
     world.index.lose_everything()
 
-    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     assert world.store.objects == {}
 
@@ -204,9 +204,9 @@ async def test_a_purge_of_a_failure_lets_it_be_tried_again(
     with pytest.raises(ProviderFailed):
         await ask(replica)
     with pytest.raises(NotFound):
-        await replica.entries.purge(ZOO, LIGHTHOUSE.hash)
+        await replica.purge(ZOO, LIGHTHOUSE.hash)
 
-    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     assert (await ask(replica)).outcome == Outcome.MISS
 
@@ -214,9 +214,9 @@ async def test_a_purge_of_a_failure_lets_it_be_tried_again(
 async def test_a_purge_of_nothing_says_so(world: World, replica: Replica) -> None:
     """What was never painted can't be purged, and leaves no lease behind."""
     with pytest.raises(NotFound):
-        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+        await replica.purge(SHOP, LIGHTHOUSE.hash)
 
-    assert world.index.holder(LIGHTHOUSE.hash) is None
+    assert world.index.holder_now(LIGHTHOUSE.hash) is None
 
 
 async def test_a_purge_during_a_painting_ends_at_its_bound(world: World) -> None:
@@ -227,7 +227,7 @@ async def test_a_purge_during_a_painting_ends_at_its_bound(world: World) -> None
     await gate.reached()
 
     with pytest.raises(StillGenerating):
-        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+        await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     gate.open()
     assert (await asked).outcome == Outcome.MISS
@@ -241,7 +241,7 @@ async def test_a_purge_waits_for_a_painting_that_ends_soon(
     asked = asyncio.create_task(ask(replica))
     await gate.reached()
     refused = world.index.after("hold")
-    purging = asyncio.create_task(replica.entries.purge(SHOP, LIGHTHOUSE.hash))
+    purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
     await refused.reached()
     gate.open()
     await asked
@@ -258,7 +258,7 @@ async def test_a_purge_that_stalled_past_its_lease_is_told_to_be_repeated(
     """A purge without its lease leaves a picture that is there and can be purged."""
     painted = await ask(replica)
     stalled = world.index.before("forget")
-    purging = asyncio.create_task(replica.entries.purge(SHOP, LIGHTHOUSE.hash))
+    purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
     await stalled.reached()
     world.index.expire_lease(LIGHTHOUSE.hash)
     stalled.open()
@@ -266,7 +266,7 @@ async def test_a_purge_that_stalled_past_its_lease_is_told_to_be_repeated(
         await purging
 
     assert (await ask(replica)).entry.image_id == painted.entry.image_id
-    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
     assert world.store.objects == {}
 
 
@@ -278,10 +278,10 @@ async def test_a_purge_without_its_dependencies_removes_nothing(
     before = set(world.store.objects)
     world.index.is_away = True
     with pytest.raises(CacheUnavailable):
-        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+        await replica.purge(SHOP, LIGHTHOUSE.hash)
     world.index.is_away, world.store.is_away = False, True
     with pytest.raises(StorageUnavailable):
-        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+        await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     world.store.is_away = False
     assert set(world.store.objects) == before
@@ -319,7 +319,7 @@ async def test_the_old_picture_is_served_until_the_new_one_is_committed(
     refreshing = asyncio.create_task(refresh(replica))
     await painting.reached()
     for reader in (replica, another):
-        reader.hot_tier._pictures.clear()
+        reader.parts.hot_tier._pictures.clear()
         answer = await ask(reader)
         assert answer.entry.image_id == old.entry.image_id
         assert await reader.cache.read(answer) == a_picture(1)
@@ -407,7 +407,7 @@ async def test_a_refresh_of_what_is_purged_meanwhile_says_so(
     late = world.index.before("hold")
     refreshing = asyncio.create_task(refresh(replica))
     await late.reached()
-    await another.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await another.purge(SHOP, LIGHTHOUSE.hash)
     late.open()
 
     with pytest.raises(NotFound):
@@ -488,7 +488,7 @@ async def test_a_purge_after_an_unfinished_refresh_leaves_nothing(
     world.index.fail_next("commit")
     await refresh(replica)
 
-    await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     assert world.store.objects == {}
 
@@ -498,12 +498,12 @@ async def test_a_purge_waits_for_its_lease_without_the_news(
 ) -> None:
     """A purge finds a lease that ran out, although nobody tells of that."""
     await ask(replica)
-    gone = Lease(
-        world.index, LIGHTHOUSE.hash, "a replica that died", timedelta(seconds=0.05)
+    gone = leases_of(world, timedelta(seconds=0.05)).of_flight(
+        LIGHTHOUSE.hash, "a replica that died"
     )
     await gone.hold()
 
     async with asyncio.timeout(SOON_SECONDS):
-        await replica.entries.purge(SHOP, LIGHTHOUSE.hash)
+        await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     assert world.store.objects == {}

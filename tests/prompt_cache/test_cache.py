@@ -22,7 +22,6 @@ from app.errors import (
 )
 from app.prompt_cache.cache import Answer, Outcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
-from app.prompt_cache.flight.leases import Lease
 from app.prompt_cache.painting.pictures import PictureGone
 from tests.fakes import (
     LIGHTHOUSE,
@@ -31,6 +30,7 @@ from tests.fakes import (
     UNLIMITED_PERMIT,
     a_picture,
     a_prompt_cache,
+    leases_of,
 )
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ def outcomes(answers: Sequence[Answer]) -> list[Outcome]:
 def shut_down_the_hot_tier(*replicas: Replica) -> None:
     """Let every picture be read from the store."""
     for replica in replicas:
-        replica.hot_tier._pictures.clear()
+        replica.parts.hot_tier._pictures.clear()
 
 
 async def expired_unrenewed(world: World) -> None:
     """Return when the lighthouse's lease has run out, as nobody renews it."""
     renewals = world.index.calls["hold"]
     async with asyncio.timeout(SOON_SECONDS):
-        while world.index.holder(LIGHTHOUSE.hash):  # noqa: ASYNC110 - it expires
+        while world.index.holder_now(LIGHTHOUSE.hash):  # noqa: ASYNC110 - it expires
             await asyncio.sleep(0.001)
     assert world.index.calls["hold"] == renewals
 
@@ -293,7 +293,7 @@ async def test_late_pictures_are_refused(
     assert outcomes(answers) == [Outcome.COALESCED] * 3
     assert {answer.entry.image_id for answer in answers} == {winner.entry.image_id}
     assert world.images == [str(winner.entry.storage_key)]
-    assert world.index.holder(LIGHTHOUSE.hash) is None
+    assert world.index.holder_now(LIGHTHOUSE.hash) is None
     assert world.provider.count == 2
 
 
@@ -528,7 +528,7 @@ async def test_a_store_that_stays_away_ends_in_an_outage(world: World) -> None:
         await asked
 
     world.store.is_away = False
-    assert world.index.holder(LIGHTHOUSE.hash) is None
+    assert world.index.holder_now(LIGHTHOUSE.hash) is None
     assert (await ask(replica)).outcome == Outcome.MISS
 
 
@@ -551,7 +551,7 @@ async def test_a_picture_that_is_gone_is_painted_once_more(
     assert image_id != lost.entry.image_id
     assert world.provider.count == 2
     assert world.images == [str(again[0].entry.storage_key)]
-    manifest = await replica.ledger.read(SHOP, LIGHTHOUSE.hash)
+    manifest = await replica.parts.ledger.read(SHOP, LIGHTHOUSE.hash)
     assert manifest is not None
     assert manifest.entry is not None
     assert manifest.entry.image_id == image_id
@@ -656,7 +656,7 @@ async def test_a_full_queue_is_not_remembered(world: World) -> None:
     await asked
 
     assert (await ask(replica, FOX)).outcome == Outcome.MISS
-    assert world.index.holder(FOX.hash) is None
+    assert world.index.holder_now(FOX.hash) is None
 
 
 async def test_a_picture_outranks_a_remembered_failure(
@@ -773,7 +773,7 @@ async def test_a_reader_that_read_the_manifest_before_a_purge_writes_nothing_aft
     reading = asyncio.create_task(replica.cache.find(LIGHTHOUSE))
     await stalled.reached()
     world.index.expire_lease(LIGHTHOUSE.hash)
-    await another.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await another.purge(SHOP, LIGHTHOUSE.hash)
     stalled.open()
 
     assert await reading is None
@@ -792,7 +792,7 @@ async def test_a_leader_that_restores_does_not_take_its_lease_back_unawares(
     (reading,) = asking(stalling)
     await stalled.reached()
     await expired_unrenewed(world)
-    await another.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await another.purge(SHOP, LIGHTHOUSE.hash)
     painting = world.provider.before("paint")
     stalled.open()
     # It looks again, and finds that it has to be painted.
@@ -813,7 +813,7 @@ async def test_an_entry_of_what_was_purged_meanwhile_is_refused(
     (asked,) = asking(stalling)
     await stalled.reached()
     await expired_unrenewed(world)
-    await another.entries.purge(SHOP, LIGHTHOUSE.hash)
+    await another.purge(SHOP, LIGHTHOUSE.hash)
     stalled.open()
     await asked
 
@@ -836,7 +836,7 @@ async def test_those_who_wait_are_told_when_the_replica_gives_up(
 
     ended = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(error) for error in ended} == {ShuttingDown}
-    assert world.index.holder(LIGHTHOUSE.hash) is None
+    assert world.index.holder_now(LIGHTHOUSE.hash) is None
     with pytest.raises(ShuttingDown):
         await ask(replica)
 
@@ -864,7 +864,7 @@ async def test_a_picture_that_keeps_going_away_ends_in_an_error(
 
 async def test_an_overtaken_writer_is_no_leader(world: World, replica: Replica) -> None:
     """Who follows a purge has no generation to ask for."""
-    lease = Lease(world.index, LIGHTHOUSE.hash, "w-purge", timedelta(seconds=20))
+    lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-purge")
     await lease.hold()
 
     with pytest.raises(StillGenerating) as still:

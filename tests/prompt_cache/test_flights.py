@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.errors import ProviderFailed, ShuttingDown, StillGenerating
 from app.prompt_cache.flight.flights import Flight, Flights
-from tests.fakes import SOON_SECONDS, Gate
+from tests.fakes import SOON_SECONDS, Gate, leases_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.prompt_cache.flight.leases import Lease
+    from app.storage.ports.prompt_index import Verdict
     from tests.fakes import World
 
 LIGHTHOUSE = "11" * 32
-LEASE_FOR = timedelta(seconds=20)
 
 StrFlights = Flights[str]
 
@@ -27,29 +26,41 @@ StrFlights = Flights[str]
 @pytest.fixture
 def flights(world: World) -> StrFlights:
     """Give one replica's flights."""
-    return StrFlights(
-        index=world.index, completions=world.completions, lease_for=LEASE_FOR
-    )
+    return StrFlights(leases_of(world))
 
 
 @pytest.fixture
 def others(world: World) -> StrFlights:
     """Give another replica's."""
-    return StrFlights(
-        index=world.index, completions=world.completions, lease_for=LEASE_FOR
-    )
+    return StrFlights(leases_of(world))
 
 
-class Work:
+class PaintTheLighthouse:
     """A leader's work: counts, waits at its gate, and commits."""
+
+    prompt_hash = LIGHTHOUSE
 
     def __init__(self, world: World, comes_to: str | Exception = "a picture") -> None:
         self.gate = Gate()
         self.count = 0
+        self.promised: list[str] = []
+        self.kept: list[tuple[str, Exception | None]] = []
         self._world = world
         self._comes_to = comes_to
 
-    async def __call__(self, flight: Flight[str], lease: Lease) -> str:
+    async def acquire(self, lease: Lease) -> Verdict:
+        """Ask for the lease."""
+        return await lease.acquire()
+
+    async def promise(self, flight: Flight[str]) -> None:
+        """Note whose generation was promised."""
+        self.promised.append(flight.generation_id)
+
+    async def keep_promise(self, flight: Flight[str], error: Exception | None) -> None:
+        """Note how it ended."""
+        self.kept.append((flight.generation_id, error))
+
+    async def lead(self, flight: Flight[str], lease: Lease) -> str:
         """Paint."""
         self.count += 1
         flight.announce()
@@ -61,14 +72,10 @@ class Work:
 
 
 async def join(
-    world: World, flights: StrFlights, work: Work, wait_seconds: float = 30
+    flights: StrFlights, work: PaintTheLighthouse, wait_seconds: float = 30
 ) -> tuple[Flight[str], str | None]:
     """Join the flight of the lighthouse."""
-
-    async def acquire(token: str) -> object:
-        return await world.index.acquire(LIGHTHOUSE, token, LEASE_FOR)
-
-    return await flights.join(LIGHTHOUSE, work, acquire, wait_seconds=wait_seconds)
+    return await flights.join(work, wait_seconds=wait_seconds)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -80,8 +87,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_all_who_join_share_one_flight(world: World, flights: StrFlights) -> None:
     """The work runs once, and everyone gets what it came to."""
-    work = Work(world)
-    joined = [asyncio.create_task(join(world, flights, work)) for _ in range(20)]
+    work = PaintTheLighthouse(world)
+    joined = [asyncio.create_task(join(flights, work)) for _ in range(20)]
     await work.gate.reached()
     assert flights.in_flight == 1
     work.gate.open()
@@ -101,15 +108,15 @@ async def test_a_flight_that_has_landed_is_not_joined(
     The interleaving of `Flights._land`: the key is forgotten in the step
     of the loop that sets the result, before any waiter of A has woken.
     """
-    work = Work(world)
-    first = asyncio.create_task(join(world, flights, work))
+    work = PaintTheLighthouse(world)
+    first = asyncio.create_task(join(flights, work))
     await work.gate.reached()
     landed = flights._flights[LIGHTHOUSE].landed
     seen: list[int] = []
     landed.add_done_callback(lambda _: seen.append(flights.in_flight))
     work.gate.open()
     flight, result = await first
-    another, nothing = await join(world, flights, work)
+    another, nothing = await join(flights, work)
 
     assert seen == [0]
     assert result == "a picture"
@@ -122,15 +129,15 @@ async def test_errors_are_shared_and_the_next_flight_is_free(
     world: World, flights: StrFlights
 ) -> None:
     """Everyone who waits gets the error; the lease is free for the next one."""
-    work = Work(world, ProviderFailed("It broke down."))
-    joined = [asyncio.create_task(join(world, flights, work)) for _ in range(3)]
+    work = PaintTheLighthouse(world, ProviderFailed("It broke down."))
+    joined = [asyncio.create_task(join(flights, work)) for _ in range(3)]
     await work.gate.reached()
     work.gate.open()
 
     ended = await asyncio.gather(*joined, return_exceptions=True)
 
     assert [type(error) for error in ended] == [ProviderFailed] * 3
-    assert world.index.holder(LIGHTHOUSE) is None
+    assert world.index.holder_now(LIGHTHOUSE) is None
     assert flights.in_flight == 0
 
 
@@ -138,14 +145,14 @@ async def test_a_crash_in_the_work_leaves_no_key_stuck(
     world: World, flights: StrFlights, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever goes wrong in a flight, its waiters hear of it and it is over."""
-    work = Work(world, ZeroDivisionError())
+    work = PaintTheLighthouse(world, ZeroDivisionError())
     work.gate.open()
 
     with pytest.raises(ZeroDivisionError):
-        await join(world, flights, work)
+        await join(flights, work)
 
     assert flights.in_flight == 0
-    assert world.index.holder(LIGHTHOUSE) is None
+    assert world.index.holder_now(LIGHTHOUSE) is None
     assert "flight crashed" in caplog.messages
 
 
@@ -153,8 +160,8 @@ async def test_a_flight_that_leads_outlives_its_waiters(
     world: World, flights: StrFlights
 ) -> None:
     """Work that has begun is finished, whoever still wants it."""
-    work = Work(world)
-    joined = asyncio.create_task(join(world, flights, work))
+    work = PaintTheLighthouse(world)
+    joined = asyncio.create_task(join(flights, work))
     await work.gate.reached()
     joined.cancel()
     await asyncio.wait([joined])
@@ -168,10 +175,13 @@ async def test_a_flight_that_follows_ends_with_its_last_waiter(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
     """Nobody takes over for nobody: without waiters a follower lets the prompt be."""
-    work, taken_over = Work(world, ProviderFailed("It broke down.")), Work(world)
-    leading = asyncio.create_task(join(world, flights, work))
+    work, taken_over = (
+        PaintTheLighthouse(world, ProviderFailed("It broke down.")),
+        PaintTheLighthouse(world),
+    )
+    leading = asyncio.create_task(join(flights, work))
     await work.gate.reached()
-    following = asyncio.create_task(join(world, others, taken_over))
+    following = asyncio.create_task(join(others, taken_over))
     await until(lambda: others.in_flight == 1)
     await until(others._flights[LIGHTHOUSE].role_known.is_set)
     following.cancel()
@@ -182,17 +192,20 @@ async def test_a_flight_that_follows_ends_with_its_last_waiter(
     await others.drain()
 
     assert taken_over.count == 0
-    assert world.index.holder(LIGHTHOUSE) is None
+    assert world.index.holder_now(LIGHTHOUSE) is None
 
 
 async def test_a_follower_whose_last_waiter_leaves_as_it_gets_the_lease(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
     """The lease that a follower gets for nobody is given back at once."""
-    work, taken_over = Work(world, ProviderFailed("It broke down.")), Work(world)
-    leading = asyncio.create_task(join(world, flights, work))
+    work, taken_over = (
+        PaintTheLighthouse(world, ProviderFailed("It broke down.")),
+        PaintTheLighthouse(world),
+    )
+    leading = asyncio.create_task(join(flights, work))
     await work.gate.reached()
-    following = asyncio.create_task(join(world, others, taken_over))
+    following = asyncio.create_task(join(others, taken_over))
     await until(lambda: others.in_flight == 1)
     await until(others._flights[LIGHTHOUSE].role_known.is_set)
     granted = world.index.after("acquire")
@@ -200,24 +213,24 @@ async def test_a_follower_whose_last_waiter_leaves_as_it_gets_the_lease(
     with pytest.raises(ProviderFailed):
         await leading
     await granted.reached()
-    assert world.index.holder(LIGHTHOUSE) is not None
+    assert world.index.holder_now(LIGHTHOUSE) is not None
     following.cancel()
     await asyncio.wait([following])
     granted.open()
     await others.drain()
 
     assert taken_over.count == 0
-    assert world.index.holder(LIGHTHOUSE) is None
+    assert world.index.holder_now(LIGHTHOUSE) is None
 
 
 async def test_a_follower_takes_over_from_a_leader_that_gave_up(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
     """Callers of a replica that is shut down are told; others' are served."""
-    work, taken_over = Work(world), Work(world)
-    leading = asyncio.create_task(join(world, flights, work))
+    work, taken_over = PaintTheLighthouse(world), PaintTheLighthouse(world)
+    leading = asyncio.create_task(join(flights, work))
     await work.gate.reached()
-    following = asyncio.create_task(join(world, others, taken_over))
+    following = asyncio.create_task(join(others, taken_over))
     await until(lambda: others.in_flight == 1)
     await until(others._flights[LIGHTHOUSE].role_known.is_set)
     await flights.give_up()
@@ -233,10 +246,10 @@ async def test_a_leader_that_died_is_followed_by_the_next(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
     """A lease that ran out is taken by a follower, which tells its own id then."""
-    work, taken_over = Work(world), Work(world)
-    leading = asyncio.create_task(join(world, flights, work))
+    work, taken_over = PaintTheLighthouse(world), PaintTheLighthouse(world)
+    leading = asyncio.create_task(join(flights, work))
     await work.gate.reached()
-    following = asyncio.create_task(join(world, others, taken_over))
+    following = asyncio.create_task(join(others, taken_over))
     await until(lambda: others.in_flight == 1)
     await until(others._flights[LIGHTHOUSE].role_known.is_set)
     flight = others._flights[LIGHTHOUSE]
@@ -254,10 +267,10 @@ async def test_a_leader_that_died_is_followed_by_the_next(
 
 async def test_a_wait_is_bounded(world: World, flights: StrFlights) -> None:
     """Whoever waits too long is told the generation, and the flight goes on."""
-    work = Work(world)
+    work = PaintTheLighthouse(world)
 
     with pytest.raises(StillGenerating) as still:
-        await join(world, flights, work, wait_seconds=0.01)
+        await join(flights, work, wait_seconds=0.01)
 
     (flight,) = flights._flights.values()
     assert still.value.generation_id == flight.generation_id
@@ -269,7 +282,7 @@ async def test_giving_up_in_the_first_step_of_a_flight(
     world: World, flights: StrFlights
 ) -> None:
     """A flight that has not begun when the replica gives up ends like any other."""
-    joined = asyncio.create_task(join(world, flights, Work(world)))
+    joined = asyncio.create_task(join(flights, PaintTheLighthouse(world)))
     await until(lambda: flights.in_flight == 1)
 
     await flights.give_up()
@@ -284,21 +297,21 @@ async def test_giving_up_while_the_lease_is_asked_for(
 ) -> None:
     """A lease whose reply was still on its way is released, too."""
     granted = world.index.after("acquire")
-    joined = asyncio.create_task(join(world, flights, Work(world)))
+    joined = asyncio.create_task(join(flights, PaintTheLighthouse(world)))
     await granted.reached()
-    assert world.index.holder(LIGHTHOUSE) is not None
+    assert world.index.holder_now(LIGHTHOUSE) is not None
 
     await flights.give_up()
 
     with pytest.raises(ShuttingDown):
         await joined
-    assert world.index.holder(LIGHTHOUSE) is None
+    assert world.index.holder_now(LIGHTHOUSE) is None
 
 
 async def test_giving_up_twice(world: World, flights: StrFlights) -> None:
     """A flight that is cut off while it releases its lease lands all the same."""
     granted, releasing = world.index.after("acquire"), world.index.before("release")
-    joined = asyncio.create_task(join(world, flights, Work(world)))
+    joined = asyncio.create_task(join(flights, PaintTheLighthouse(world)))
     await granted.reached()
     giving_up = asyncio.create_task(flights.give_up())
     await releasing.reached()

@@ -33,7 +33,7 @@ def asking(replica: Replica) -> asyncio.Task[Answer]:
 async def record_of(replica: Replica, world: World) -> GenerationRecord:
     """Find the record of the only generation there is."""
     (generation_id,) = world.generations.records
-    record = await replica.generations.find(SHOP, generation_id)
+    record = await replica.parts.generations.find(SHOP, generation_id)
     assert record is not None
     return record
 
@@ -82,7 +82,11 @@ async def test_a_generation_that_failed_says_why(
     record = await record_of(replica, world)
 
     assert (record.state, record.image_id) == ("failed", None)
-    assert record.error == {"kind": "PromptRejected"}
+    assert record.error is not None
+    assert (record.error["kind"], record.error["detail"]) == (
+        "PromptRejected",
+        "Not in this shop.",
+    )
 
 
 async def test_a_generation_that_was_given_up_has_failed(
@@ -123,7 +127,7 @@ async def test_a_generation_tells_its_place_in_the_queue_and_that_it_runs(
     replica = a_prompt_cache(world, concurrency=1)
     first = world.provider.before("paint")
     second = world.provider.before("paint")
-    model = replica.painter.models._models["default"]
+    model = replica.parts.painter.models._models["default"]
     release = await model._places.acquire("somebody else")
     asked = asking(replica)
     await until(lambda: len(world.generations.history) >= 2)
@@ -182,6 +186,6 @@ async def test_another_project_sees_no_generation(
     answer = await asking(replica)
     assert answer.generation_id is not None
 
-    find = replica.generations.find
+    find = replica.parts.generations.find
     assert await find(Project("acme", "zoo"), answer.generation_id) is None
     assert await find(SHOP, "0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10") is None

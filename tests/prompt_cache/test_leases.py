@@ -6,13 +6,13 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.prompt_cache.flight.leases import Lease
 from app.storage.ports.prompt_index import Following, Leading
-from tests.fakes import SOON_SECONDS
+from tests.fakes import SOON_SECONDS, leases_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.prompt_cache.flight.leases import Lease
     from tests.fakes import World
 
 LIGHTHOUSE = "11" * 32
@@ -25,7 +25,7 @@ LONG = timedelta(seconds=20)
 
 def a_lease(world: World, token: str = OURS, lease_for: timedelta = LONG) -> Lease:
     """Return a lease of the lighthouse."""
-    return Lease(world.index, LIGHTHOUSE, token, lease_for)
+    return leases_of(world, lease_for).of_flight(LIGHTHOUSE, token)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -42,7 +42,7 @@ async def test_a_lease_is_renewed_while_it_is_kept(world: World) -> None:
     async with lease.kept():
         await until(lambda: world.index.calls["hold"] >= 6)
 
-        assert world.index.holder(LIGHTHOUSE) == OURS
+        assert world.index.holder_now(LIGHTHOUSE) == OURS
 
 
 async def test_nothing_is_renewed_after_it_was_kept(world: World) -> None:
@@ -52,7 +52,7 @@ async def test_nothing_is_renewed_after_it_was_kept(world: World) -> None:
         await until(lambda: world.index.calls["hold"] >= 1)
     count = world.index.calls["hold"]
 
-    await until(lambda: world.index.holder(LIGHTHOUSE) is None)
+    await until(lambda: world.index.holder_now(LIGHTHOUSE) is None)
 
     assert world.index.calls["hold"] == count
 
@@ -62,7 +62,7 @@ async def test_a_failed_renewal_is_repeated(world: World) -> None:
     lease = a_lease(world, lease_for=SHORT)
     world.index.fail_next("hold", 2)
     async with lease.kept():
-        await until(lambda: world.index.holder(LIGHTHOUSE) == OURS)
+        await until(lambda: world.index.holder_now(LIGHTHOUSE) == OURS)
 
     assert world.index.calls["hold"] >= 3
 
@@ -73,10 +73,10 @@ async def test_another_holder_is_left_alone(world: World) -> None:
     await theirs.hold()
     async with a_lease(world, lease_for=SHORT).kept():
         await until(lambda: world.index.calls["hold"] >= 4)
-        assert world.index.holder(LIGHTHOUSE) == THEIRS
+        assert world.index.holder_now(LIGHTHOUSE) == THEIRS
         await theirs.release()
 
-        await until(lambda: world.index.holder(LIGHTHOUSE) == OURS)
+        await until(lambda: world.index.holder_now(LIGHTHOUSE) == OURS)
 
 
 async def test_a_renewal_is_not_overtaken_by_the_release(world: World) -> None:
@@ -101,7 +101,7 @@ async def test_a_renewal_is_not_overtaken_by_the_release(world: World) -> None:
     renewal.open()
     await working
 
-    assert world.index.holder(LIGHTHOUSE) is None
+    assert world.index.holder_now(LIGHTHOUSE) is None
 
 
 async def test_a_vacant_lease_is_regained(world: World) -> None:
@@ -110,8 +110,8 @@ async def test_a_vacant_lease_is_regained(world: World) -> None:
     await lease.hold()
     world.index.expire_lease(LIGHTHOUSE)
 
-    assert await lease.regain(world.completions, 30)
-    assert world.index.holder(LIGHTHOUSE) == OURS
+    assert await lease.regain(30)
+    assert world.index.holder_now(LIGHTHOUSE) == OURS
 
 
 async def test_a_lease_is_regained_when_its_holder_lets_go(world: World) -> None:
@@ -119,7 +119,7 @@ async def test_a_lease_is_regained_when_its_holder_lets_go(world: World) -> None
     theirs = a_lease(world, THEIRS)
     await theirs.hold()
     refused = world.index.after("hold")
-    regaining = asyncio.create_task(a_lease(world).regain(world.completions, 30))
+    regaining = asyncio.create_task(a_lease(world).regain(30))
     await refused.reached()
     await theirs.release()
     refused.open()
@@ -131,14 +131,14 @@ async def test_waiting_for_a_lease_has_an_end(world: World) -> None:
     """A lease that stays another's is not waited for without end."""
     await a_lease(world, THEIRS).hold()
 
-    assert not await a_lease(world).regain(world.completions, -1)
+    assert not await a_lease(world).regain(-1)
 
 
 async def test_without_redis_the_ledger_alone_decides(world: World) -> None:
     """Nobody can say who holds a lease while Redis is away: it counts as ours."""
     world.index.is_away = True
 
-    assert await a_lease(world).regain(world.completions, 30)
+    assert await a_lease(world).regain(30)
 
 
 async def test_releasing_without_redis_is_no_error(world: World) -> None:
@@ -148,7 +148,7 @@ async def test_releasing_without_redis_is_no_error(world: World) -> None:
     world.index.is_away = True
     await lease.release()
 
-    assert world.index.holder(LIGHTHOUSE) == OURS
+    assert world.index.holder_now(LIGHTHOUSE) == OURS
 
 
 async def test_holding_says_whose_it_is(world: World) -> None:

@@ -10,6 +10,7 @@ from app.errors import StorageUnavailable
 from app.prompt_cache.painting.hot_tier import HotTier
 from app.prompt_cache.painting.pictures import SMALL_BYTES, PictureGone, Pictures
 from app.storage.ports.object_store import ByteRange
+from app.telemetry import Metrics
 from tests.fakes import LIGHTHOUSE, UNLIMITED_PERMIT, a_picture, a_prompt_cache
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def pictures(world: World) -> Pictures:
 
 def reading(world: World, hot_tier: HotTier) -> Pictures:
     """Read pictures through *hot_tier*."""
-    return Pictures(ledger=a_prompt_cache(world).ledger, hot_tier=hot_tier)
+    return Pictures(
+        ledger=a_prompt_cache(world).parts.ledger, hot_tier=hot_tier, metrics=Metrics()
+    )
 
 
 async def streamed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,18 +11,21 @@ from app.errors import CacheUnavailable
 from app.prompt_cache.cache import Outcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
-from app.prompt_cache.flight.leases import Lease
-from app.prompt_cache.rebuild import Rebuild, Tally
-from tests.fakes import SHOP, UNLIMITED_PERMIT
+from app.prompt_cache.rebuild import Tally
+from tests.fakes import SHOP, UNLIMITED_PERMIT, leases_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.fakes import Replica, World
+
+    Rebuilding = Callable[..., Awaitable[Tally]]
 
 KEYS = [PromptKey(SHOP, Parameters(f"a red fox, {number}")) for number in range(4)]
 
 
 @pytest.fixture
-async def rebuild(world: World, replica: Replica) -> Rebuild:
+async def rebuild(world: World, replica: Replica) -> Rebuilding:
     """Paint four foxes, lose Redis, and give what restores them."""
     for key in KEYS:
         await replica.cache.get_or_generate(
@@ -30,22 +34,16 @@ async def rebuild(world: World, replica: Replica) -> Rebuild:
     await replica.statistics.apply()
     world.index.lose_everything()
     world.projects.clear()
-    return Rebuild(
-        index=world.index,
-        ledger=replica.ledger,
-        painter=replica.painter,
-        lease_for=replica.cache.lease_for,
-        per_second=1_000_000,
-    )
+    return partial(replica.parts.rebuild.run, SHOP, per_second=1_000_000)
 
 
 async def test_every_entry_is_restored(
-    world: World, replica: Replica, rebuild: Rebuild
+    world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
     """After the loss of Redis a rebuild brings every entry back, and says so."""
     seen: list[None] = []
 
-    tally = await rebuild.run(SHOP, lambda: seen.append(None))
+    tally = await rebuild(on_progress=lambda: seen.append(None))
 
     assert tally == Tally(restored=4)
     assert len(seen) == 4
@@ -55,18 +53,18 @@ async def test_every_entry_is_restored(
     assert (answer.outcome, answer.hits) == (Outcome.HIT, 1)
     assert (await replica.statistics.read("acme/shop"))["entries"] == 4
     assert world.provider.count == 4
-    assert all(world.index.holder(key.hash) is None for key in KEYS)
+    assert all(world.index.holder_now(key.hash) is None for key in KEYS)
 
 
 async def test_an_entry_that_cannot_be_read_is_restored(
-    world: World, replica: Replica, rebuild: Rebuild
+    world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
     """A damaged entry is written again, and foreign objects are passed over."""
-    await rebuild.run(SHOP)
+    await rebuild()
     world.index.entries[KEYS[0].hash] = b"another version's"
     await world.store.put("acme/shop/prompts/notes.json", b"{}", media_type="text/json")
 
-    assert await rebuild.run(SHOP) == Tally(restored=1, known=3)
+    assert await rebuild() == Tally(restored=1, known=3)
     answer = await replica.cache.get_or_generate(
         KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
     )
@@ -74,30 +72,30 @@ async def test_an_entry_that_cannot_be_read_is_restored(
 
 
 async def test_a_second_rebuild_passes_over_what_is_there(
-    world: World, rebuild: Rebuild
+    world: World, rebuild: Rebuilding
 ) -> None:
     """Run again, a rebuild only looks."""
-    await rebuild.run(SHOP)
+    await rebuild()
     commits = world.index.calls["commit"]
 
-    assert await rebuild.run(SHOP) == Tally(known=4)
+    assert await rebuild() == Tally(known=4)
     assert world.index.calls["commit"] == commits
 
 
 async def test_a_rebuild_completes_the_list(
-    world: World, replica: Replica, rebuild: Rebuild
+    world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
     """An entry that the list has lost, with a replica's last batch, is in it again."""
-    await rebuild.run(SHOP)
+    await rebuild()
     await replica.statistics.apply()
     world.projects.clear()
-    await rebuild.run(SHOP)
+    await rebuild()
 
     assert (await replica.statistics.read("acme/shop"))["entries"] == 4
 
 
 async def test_a_rebuild_that_was_interrupted_goes_on(
-    world: World, rebuild: Rebuild
+    world: World, rebuild: Rebuilding
 ) -> None:
     """An outage ends a rebuild; the next one restores what is missing."""
     entries = 0
@@ -109,34 +107,34 @@ async def test_a_rebuild_that_was_interrupted_goes_on(
         world.index.is_away = entries == 2
 
     with pytest.raises(CacheUnavailable):
-        await rebuild.run(SHOP, interrupt)
+        await rebuild(on_progress=interrupt)
     world.index.is_away = False
 
-    assert await rebuild.run(SHOP) == Tally(restored=2, known=2)
+    assert await rebuild() == Tally(restored=2, known=2)
 
 
-async def test_what_has_no_picture_is_told(world: World, rebuild: Rebuild) -> None:
+async def test_what_has_no_picture_is_told(world: World, rebuild: Rebuilding) -> None:
     """A manifest without its picture, or one that can't be read, restores nothing."""
     unreadable, *others = world.manifests
     picture = PromptEntry.from_manifest(world.store.objects[others[0]].data)
     del world.store.objects[str(picture.storage_key)]
     world.store.objects[unreadable].data = b"{"
 
-    assert await rebuild.run(SHOP) == Tally(restored=2, lost=2)
+    assert await rebuild() == Tally(restored=2, lost=2)
 
 
 async def test_whoever_is_being_written_about_is_left_alone(
-    world: World, rebuild: Rebuild
+    world: World, rebuild: Rebuilding
 ) -> None:
     """A prompt whose lease another holds is counted, and not waited for."""
-    lease = Lease(world.index, KEYS[0].hash, "a painting", rebuild.lease_for)
+    lease = leases_of(world).of_flight(KEYS[0].hash, "a painting")
     await lease.hold()
 
-    assert await rebuild.run(SHOP) == Tally(restored=3, busy=1)
+    assert await rebuild() == Tally(restored=3, busy=1)
 
 
 async def test_a_purge_during_a_rebuild_leaves_nothing_behind(
-    world: World, replica: Replica, rebuild: Rebuild
+    world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
     """Law 9: a manifest that was purged before it was read again restores nothing."""
     purged = KEYS[0].hash
@@ -145,13 +143,13 @@ async def test_a_purge_during_a_rebuild_leaves_nothing_behind(
         """Purge one prompt just after the rebuild has seen that it is missing."""
         if prompt_hashes == [purged] and world.store.objects:
             world.index.peek = original  # type: ignore[method-assign]
-            await replica.entries.purge(SHOP, purged)
+            await replica.purge(SHOP, purged)
         return [None]
 
     original = world.index.peek
     world.index.peek = peek  # type: ignore[assignment, method-assign]
 
-    tally = await rebuild.run(SHOP)
+    tally = await rebuild()
 
     assert tally.lost == 1
     assert purged not in world.index.entries

@@ -151,9 +151,9 @@ async def test_purged_and_painted_again(
     again = entry._replace(size=7)
     steps: list[Callable[[], None]] = [
         lambda: statistics.added(entry),
-        lambda: statistics.removed(entry),
+        lambda: statistics.removed(LIGHTHOUSE.project, entry.prompt_hash, entry.size),
         lambda: statistics.added(again),
-        lambda: statistics.removed(again),
+        lambda: statistics.removed(LIGHTHOUSE.project, again.prompt_hash, again.size),
         lambda: statistics.added(again),
     ]
     for step in steps:

@@ -95,6 +95,8 @@ async def running(
             query_cache=unused,
             cache=unused,
             entries=unused,
+            purge=unused,
+            rebuild=unused,
             ledger=unused,
             statistics=unused,
             generations=unused,

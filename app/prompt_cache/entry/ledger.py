@@ -16,10 +16,12 @@ from app.prompt_cache.entry.prompt_key import is_prompt_hash
 from app.storage.storage_key import (
     GENERATED,
     PROMPTS,
+    SYSTEM,
     Project,
     StorageKey,
     manifest_key,
     manifest_prefix,
+    purge_key,
 )
 
 if TYPE_CHECKING:
@@ -118,6 +120,20 @@ class Ledger:
         """Remove a picture."""
         await self._store.delete(str(key))
 
+    async def note_purge(self, project: Project, prompt_hash: str, left: bytes) -> None:
+        """Keep what an interrupted purge has *left*, where Redis can't."""
+        key = purge_key(project, prompt_hash)
+        await self._store.put(key, left, media_type=JSON)
+
+    async def noted_purge(self, project: Project, prompt_hash: str) -> bytes | None:
+        """Return what `note_purge` kept, or None."""
+        found = await self._store.get(purge_key(project, prompt_hash))
+        return None if found is None else found.data
+
+    async def forget_purge(self, project: Project, prompt_hash: str) -> None:
+        """Let go of what `note_purge` kept: nothing is left."""
+        await self._store.delete(purge_key(project, prompt_hash))
+
     async def has_image(self, entry: PromptEntry) -> bool:
         """Say whether the picture of *entry* is there."""
         return await self._store.exists(str(entry.storage_key))
@@ -150,6 +166,9 @@ class Ledger:
         after = ""
         while found := await self._first(after):
             org, name, category, *_ = [*found.split("/"), "", ""]
+            if org == SYSTEM:
+                after = f"{SYSTEM}0"
+                continue
             # `0` is the character after the slash: past all that lies below.
             after = f"{org}/{name}/{category}0"
             if category == PROMPTS:

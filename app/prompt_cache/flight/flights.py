@@ -3,8 +3,8 @@
 Within a replica all who ask join one `Flight`, a task that the service owns.
 Across replicas the flights of one prompt compete for its lease: one leads,
 the others follow until news or a poll tells them to look again. Only a flight
-that leads outlives its waiters; one that follows ends with the last of them,
-and never takes over for nobody.
+that leads outlives its waiters, or one whose generation somebody was promised;
+one that follows ends with the last of them, and never takes over for nobody.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from app.background import ended
 from app.errors import CacheUnavailable, ServiceError, ShuttingDown, StillGenerating
-from app.prompt_cache.flight.leases import Lease
+from app.prompt_cache.flight.leases import Lease, Leases, generation_of
 from app.prompt_cache.flight.remembered_failures import from_note
 from app.storage.ports.prompt_index import FailedBefore, Following, Leading, Painted
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Iterator
 
-    from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
+    from app.storage.ports.prompt_index import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +36,12 @@ T = TypeVar("T")
 # ledger have answered by then, or are away.
 ROLE_KNOWN_WITHIN_SECONDS = 2.0
 
-Acquire = Callable[[str], Awaitable[object]]
-"""Asks for the lease under a token: a verdict of `PromptIndex.acquire`."""
-
 # What a follower waits at most before it looks again, where the news is lost.
 POLL_SECONDS = (0.2, 0.5)
 
-# Whoever writes about a prompt without painting it holds the lease under a
-# token that names no generation.
-WRITER = "w-"
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()
 
 
 @dataclass(eq=False)
@@ -53,17 +50,23 @@ class Flight(Generic[T]):
 
     *generation_id* is the lease's token as well: made before the first
     attempt, so that an `ACQUIRE` whose reply was lost can be repeated.
+    *is_promised* says that somebody was told to ask for it.
     """
 
     prompt_hash: str
     generation_id: str = field(default_factory=lambda: str(uuid4()))
     leader_id: str | None = None
+    is_promised: bool = False
     waiters: int = 0
-    task: asyncio.Task[None] | None = None
-    landed: asyncio.Future[T | None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    landed: asyncio.Future[T | None] = field(default_factory=_future)
+    overdue: asyncio.Future[None] = field(default_factory=_future)
+    is_closed: bool = False
     role_known: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def leads(self) -> bool:
+        """Whether the work is ours."""
+        return self.leader_id == self.generation_id
 
     def lead(self) -> None:
         """Note that the flight leads."""
@@ -74,29 +77,68 @@ class Flight(Generic[T]):
         self.role_known.set()
 
     def follow(self, holder: str) -> None:
-        """Note whom the flight follows."""
-        self.leader_id = None if holder.startswith(WRITER) else holder
+        """Note whom the flight follows; nobody's generation where it is a writer."""
+        self.leader_id = generation_of(holder)
         self.role_known.set()
 
+    def close(self) -> None:
+        """Let nobody join any more: what it leads to is about to be told.
 
-Lead = Callable[[Flight[T], Lease], Awaitable[T]]
-"""A leader's work, under the lease."""
+        1. The entry is written. 2. A purge removes it, and answers. 3. Whoever
+        asks now must not be given the picture by a flight that has yet to land.
+        """
+        self.is_closed = True
+
+    @contextmanager
+    def overdue_at(self, moment: float) -> Iterator[None]:
+        """Let nobody wait longer than until *moment* for what the context does."""
+        timer = asyncio.get_running_loop().call_at(moment, self._is_overdue)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _is_overdue(self) -> None:
+        if not self.overdue.done():
+            self.overdue.set_result(None)
+
+
+class Work(Protocol[T]):
+    """What a flight is for, as whoever starts it knows it."""
+
+    @property
+    def prompt_hash(self) -> str:
+        """The prompt that it is about."""
+        ...
+
+    async def acquire(self, lease: Lease) -> Verdict:
+        """Ask for the lease; again and again while another one has it."""
+        ...
+
+    async def lead(self, flight: Flight[T], lease: Lease) -> T:
+        """Do a leader's work, once, under the lease."""
+        ...
+
+    async def promise(self, flight: Flight[T]) -> None:
+        """Make the flight's generation one that can be asked about."""
+        ...
+
+    async def keep_promise(self, flight: Flight[T], error: Exception | None) -> None:
+        """Say how a promised generation ended that this flight did not lead."""
+        ...
 
 
 class Flights(Generic[T]):
     """The flights of this replica.
 
-    A flight lands with what *lead* returned, or with None where the prompt
-    turned out to be painted: its waiters look again.
+    A flight lands with what its leader's work returned, or with None where the
+    prompt turned out to be painted: its waiters look again.
     """
 
-    def __init__(
-        self, *, index: PromptIndex, completions: CompletionEvents, lease_for: timedelta
-    ) -> None:
-        self._index = index
-        self._completions = completions
-        self._lease_for = lease_for
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
         self._flights: dict[str, Flight[T]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
     @property
@@ -105,70 +147,46 @@ class Flights(Generic[T]):
         return len(self._flights)
 
     async def join(
-        self,
-        prompt_hash: str,
-        lead: Lead[T],
-        acquire: Acquire,
-        *,
-        wait_seconds: float,
+        self, work: Work[T], *, wait_seconds: float, wants_id: bool = False
     ) -> tuple[Flight[T], T | None]:
-        """Wait for the flight of a prompt, starting one if there is none.
+        """Wait for the flight of a prompt, starting one for *work* if there is none.
 
-        *acquire* asks for the lease under the token that it is given, and may
-        run again and again; *lead* runs once, under the lease, and outlives
-        its caller. Raises what *lead* raised, a failure that is remembered, or
-        `StillGenerating` with the generation's id when the time is up.
+        The work outlives its caller. Raises what it raised, a failure that is
+        remembered, or `StillGenerating` when the time is up, with the id of the
+        generation; one that *wants_id* gets one also while somebody else
+        writes about the prompt, and then the flight waits on its behalf.
         """
         if self._is_closing:
             raise ShuttingDown("This replica is shutting down.")
-        flight = self._flights.get(prompt_hash)
-        if flight is None:
-            flight = Flight[T](prompt_hash)
-            self._flights[prompt_hash] = flight
-            flight.task = asyncio.create_task(
-                self._fly(flight, lead, acquire),
-                name=f"flight {prompt_hash[:12]}",
+        flight = self._flights.get(work.prompt_hash)
+        if flight is None or flight.is_closed:
+            flight = self._flights[work.prompt_hash] = Flight[T](work.prompt_hash)
+            task = asyncio.create_task(
+                self._fly(flight, work), name=f"flight {work.prompt_hash[:12]}"
             )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         flight.waiters += 1
         try:
-            return flight, await self._wait(flight, wait_seconds)
+            await _wait(flight, wait_seconds)
+            if flight.landed.done():
+                return flight, flight.landed.result()
+            if wants_id and flight.leader_id is None:
+                await _promise(flight, work)
+            raise StillGenerating(
+                "The picture is still being painted.",
+                generation_id=flight.leader_id
+                or (flight.generation_id if flight.is_promised else None),
+            )
         finally:
             flight.waiters -= 1
 
-    async def _wait(self, flight: Flight[T], wait_seconds: float) -> T | None:
-        # `wait` leaves the flight alone when its waiter is cancelled.
-        await asyncio.wait((flight.landed,), timeout=wait_seconds)
-        if not flight.landed.done() and not flight.role_known.is_set():
-            # Whoever won't wait is still told which generation to ask for.
-            role = asyncio.ensure_future(flight.role_known.wait())
-            try:
-                either: list[asyncio.Future[Any]] = [flight.landed, role]
-                await asyncio.wait(
-                    either,
-                    timeout=ROLE_KNOWN_WITHIN_SECONDS,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            finally:
-                role.cancel()
-        if flight.landed.done():
-            return flight.landed.result()
-        raise StillGenerating(
-            "The picture is still being painted.", generation_id=flight.leader_id
-        )
-
-    async def _fly(
-        self,
-        flight: Flight[T],
-        lead: Lead[T],
-        acquire: Acquire,
-    ) -> None:
-        lease = Lease(
-            self._index, flight.prompt_hash, flight.generation_id, self._lease_for
-        )
+    async def _fly(self, flight: Flight[T], work: Work[T]) -> None:
+        lease = self._leases.of_flight(flight.prompt_hash, flight.generation_id)
         result: T | None = None
-        error: BaseException | None = None
+        error: Exception | None = None
         try:
-            result = await self._lead_or_follow(flight, lease, lead, acquire)
+            result = await self._lead_or_follow(flight, lease, work)
         except asyncio.CancelledError:
             error = ShuttingDown("This replica is shutting down.")
             # The reply to an `acquire` may have been on its way.
@@ -187,9 +205,11 @@ class Flights(Generic[T]):
             # 1. An `acquire` gets through. 2. Its reply is lost. 3. Whoever asks
             # next would follow a leader that does not know it is one.
             await lease.release()
+        if flight.is_promised and not flight.leads:
+            await work.keep_promise(flight, error)
 
     def _land(
-        self, flight: Flight[T], result: T | None, error: BaseException | None
+        self, flight: Flight[T], result: T | None, error: Exception | None
     ) -> None:
         # 1. A lands: the result is set. 2. Its waiters wake and look again.
         # 3. B asks anew and must not join A: so the key is forgotten in the
@@ -204,21 +224,17 @@ class Flights(Generic[T]):
             del self._flights[flight.prompt_hash]
 
     async def _lead_or_follow(
-        self,
-        flight: Flight[T],
-        lease: Lease,
-        lead: Lead[T],
-        acquire: Acquire,
+        self, flight: Flight[T], lease: Lease, work: Work[T]
     ) -> T | None:
-        with self._completions.expect(flight.prompt_hash) as completion:
+        with self._leases.completions.expect(flight.prompt_hash) as completion:
             has_followed = False
             while True:
-                match await acquire(lease.token):
+                match await work.acquire(lease):
                     case Leading():
-                        if has_followed and not flight.waiters:
+                        if has_followed and not _is_wanted(flight):
                             await lease.release()
                             return None
-                        return await self._lead(flight, lease, lead)
+                        return await _lead(flight, lease, work)
                     case Painted():
                         return None
                     case FailedBefore(note, remaining):
@@ -227,27 +243,13 @@ class Flights(Generic[T]):
                         has_followed = True
                         flight.follow(holder)
                         await completion.wait(random.uniform(*POLL_SECONDS))  # noqa: S311 - jitter
-                        if not flight.waiters:
+                        if not _is_wanted(flight):
                             return None
-
-    async def _lead(
-        self,
-        flight: Flight[T],
-        lease: Lease,
-        lead: Lead[T],
-    ) -> T:
-        flight.lead()
-        try:
-            return await lead(flight, lease)
-        finally:
-            # A no-op where the commit has released it; otherwise the followers
-            # of a flight that failed or was cancelled need not wait it out.
-            await asyncio.shield(lease.release())
 
     async def drain(self) -> None:
         """Return when every flight has landed."""
-        while tasks := self._tasks():
-            await asyncio.wait(tasks)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def give_up(self) -> None:
         """End every flight: leases are released, waiters get `ShuttingDown`."""
@@ -255,7 +257,44 @@ class Flights(Generic[T]):
         # A task that is cancelled before its first step never runs at all, and
         # would leave its waiters waiting: let every flight take off.
         await asyncio.sleep(0)
-        await asyncio.gather(*map(ended, self._tasks()))
+        await asyncio.gather(*map(ended, list(self._tasks)))
 
-    def _tasks(self) -> list[asyncio.Task[None]]:
-        return [flight.task for flight in self._flights.values() if flight.task]
+
+async def _wait(flight: Flight[T], wait_seconds: float) -> None:
+    """Return when the flight has landed, or the time of this waiter is up."""
+    # `wait` leaves the flight alone when its waiter is cancelled.
+    either: list[asyncio.Future[Any]] = [flight.landed, flight.overdue]
+    await asyncio.wait(
+        either, timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED
+    )
+    if not flight.landed.done() and not flight.role_known.is_set():
+        # Whoever won't wait is still told which generation to ask for.
+        role = asyncio.ensure_future(flight.role_known.wait())
+        try:
+            await asyncio.wait(
+                [*either, role],
+                timeout=ROLE_KNOWN_WITHIN_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            role.cancel()
+
+
+async def _promise(flight: Flight[T], work: Work[T]) -> None:
+    # Before the record is written: the flight may look at its waiters meanwhile.
+    flight.is_promised = True
+    await work.promise(flight)
+
+
+def _is_wanted(flight: Flight[T]) -> bool:
+    return flight.waiters > 0 or flight.is_promised
+
+
+async def _lead(flight: Flight[T], lease: Lease, work: Work[T]) -> T:
+    flight.lead()
+    try:
+        return await work.lead(flight, lease)
+    finally:
+        # A no-op where the commit has released it; otherwise the followers
+        # of a flight that failed or was cancelled need not wait it out.
+        await asyncio.shield(lease.release())

@@ -1,8 +1,9 @@
-"""A lease that is held: renewed while the work runs, regained after a stall.
+"""Leases: who writes about a prompt holds its lease.
 
-The lease saves money, it does not keep the truth: the first manifest in the
-ledger does. So a lease that is lost stops nobody from finishing what was paid
-for; it only makes them wait before they write.
+A lease saves money, it does not keep the truth: the first manifest in the
+ledger does. So a leader whose lease is lost still finishes what was paid for;
+it only waits before it writes. Everybody else who writes, and has nothing to
+lose, holds the lease by `Leases.writing`, or writes nothing.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from app.errors import CacheUnavailable
-from app.storage.ports.prompt_index import Leading
+from app.errors import CacheUnavailable, StillGenerating
+from app.storage.ports.prompt_index import Following, Leading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import timedelta
 
-    from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
+    from app.storage.ports.prompt_index import (
+        CompletionEvents,
+        Holding,
+        PromptIndex,
+        Verdict,
+    )
+    from app.storage.storage_key import Project
+    from app.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -27,77 +36,123 @@ RENEWALS_A_LEASE = 3
 RETRY_SECONDS = 0.1
 POLL_SECONDS = 0.25
 
+# Whoever writes about a prompt without painting it holds the lease under a
+# token that names its project, and no generation.
+_WRITER = "w-"
+
+
+class Leases:
+    """The leases of this replica."""
+
+    def __init__(
+        self,
+        *,
+        index: PromptIndex,
+        completions: CompletionEvents,
+        lease_for: timedelta,
+        metrics: Metrics,
+    ) -> None:
+        self.index = index
+        self.completions = completions
+        self.lease_for = lease_for
+        self.metrics = metrics
+
+    def of_flight(self, prompt_hash: str, generation_id: str) -> Lease:
+        """Return the lease that a flight asks for, whose token names it."""
+        return Lease(self, prompt_hash, generation_id)
+
+    @asynccontextmanager
+    async def writing(
+        self, project: Project, prompt_hash: str, *, wait_seconds: float = 0.0
+    ) -> AsyncIterator[Lease]:
+        """Hold the lease of a prompt of *project* while its context is open.
+
+        Raises `StillGenerating` if another one has it for longer than
+        *wait_seconds*, naming the generation if it is a painting, and
+        `CacheUnavailable`.
+        """
+        lease = Lease(self, prompt_hash, f"{_WRITER}{project}/{uuid4()}")
+        try:
+            holding = await lease.gain(wait_seconds)
+            if isinstance(holding, Following):
+                raise StillGenerating(
+                    "Somebody else writes about this prompt.",
+                    generation_id=generation_of(holding.holder),
+                )
+            async with lease.kept(retaking=False):
+                yield lease
+        finally:
+            await asyncio.shield(lease.release())
+
 
 class Lease:
     """The right to write about one prompt, under one token."""
 
-    def __init__(
-        self, index: PromptIndex, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> None:
-        self._index = index
-        self._prompt_hash = prompt_hash
-        self._lease_for = lease_for
+    def __init__(self, leases: Leases, prompt_hash: str, token: str) -> None:
+        self._leases = leases
+        self._index = leases.index
+        self.prompt_hash = prompt_hash
         self.token = token
 
-    async def _keep(self, done: asyncio.Event) -> None:
-        every = self._lease_for.total_seconds() / RENEWALS_A_LEASE
-        pause = every
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await done.wait()
-                return
-            pause = every if await self._renewed() else RETRY_SECONDS
+    async def acquire(self) -> Verdict:
+        """Take the lease for a painting, unless there is nothing to paint."""
+        return await self._index.acquire(
+            self.prompt_hash, self.token, self._leases.lease_for
+        )
 
-    async def _renewed(self) -> bool:
-        try:
-            verdict = await self.hold()
-        except CacheUnavailable:
-            return False
-        if not isinstance(verdict, Leading):
-            logger.warning("lease lost", extra={"prompt_hash": self._prompt_hash})
-        return True
+    async def hold(self) -> Holding:
+        """Take or renew the lease, whatever is known of the prompt."""
+        return await self._index.hold(
+            self.prompt_hash, self.token, self._leases.lease_for
+        )
 
-    async def hold(self) -> object:
-        """Take or renew the lease; the verdict is `Leading` or `Following`."""
-        return await self._index.hold(self._prompt_hash, self.token, self._lease_for)
+    async def gain(self, wait_seconds: float) -> Holding:
+        """Hold the lease as soon as it is free; `Following` when the time is up."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + wait_seconds
+        with self._leases.completions.expect(self.prompt_hash) as completion:
+            while True:
+                holding = await self.hold()
+                remaining = deadline - clock()
+                if isinstance(holding, Leading) or remaining <= 0:
+                    return holding
+                await completion.wait(min(remaining, POLL_SECONDS))
 
-    async def regain(
-        self, completions: CompletionEvents, at_most_seconds: float
-    ) -> bool:
-        """Return True once the lease is ours, False where it stays another's.
+    async def regain(self, wait_seconds: float) -> bool:
+        """Say whether the lease is ours once more, waiting for its holder to end.
 
         Without Redis nobody can say who holds it: the ledger alone decides
         then, by its conditional create, so that counts as ours.
         """
-        deadline = asyncio.get_running_loop().time() + at_most_seconds
-        with completions.expect(self._prompt_hash) as completion:
-            while True:
-                try:
-                    if isinstance(await self.hold(), Leading):
-                        return True
-                except CacheUnavailable:
-                    return True
-                if asyncio.get_running_loop().time() > deadline:
-                    return False
-                await completion.wait(POLL_SECONDS)
+        try:
+            return isinstance(await self.gain(wait_seconds), Leading)
+        except CacheUnavailable:
+            return True
+
+    async def confirm(self) -> None:
+        """Raise `StillGenerating` where the lease is not ours any more.
+
+        For whoever is about to write where no script can compare the token.
+        """
+        if not await self._renew():
+            raise StillGenerating("Somebody else writes about this prompt.")
 
     async def release(self) -> None:
         """Let others write; without Redis the lease runs out by itself."""
         with suppress(CacheUnavailable):
-            await self._index.release(self._prompt_hash, self.token)
+            await self._index.release(self.prompt_hash, self.token)
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def kept(self, *, retaking: bool = True) -> AsyncIterator[None]:
         """Renew the lease as long as the context is open, and at once after a failure.
 
-        A renewal that finds the lease vacant takes it; one that finds another
-        holder leaves it alone and looks again, in case that one goes. So this
-        is for a painting, which asks the ledger who has won before it writes:
-        whoever writes what was read before must not get a lease back unawares.
+        *retaking* a lease that was found vacant is for a painting, which asks
+        the ledger who has won before it writes. Whoever writes what was read
+        before must not get a lease back unawares.
         """
         done = asyncio.Event()
-        renewing = asyncio.create_task(self._keep(done), name="lease-renewal")
+        renewal = self._take_or_renew if retaking else self._renew
+        renewing = asyncio.create_task(self._keep(done, renewal), name="lease-renewal")
         try:
             yield
         finally:
@@ -105,3 +160,41 @@ class Lease:
             # overtakes it. 3. It finds the lease vacant, and takes it for nobody.
             done.set()
             await asyncio.wait([renewing])
+
+    async def _keep(
+        self, done: asyncio.Event, renewal: Callable[[], Awaitable[bool]]
+    ) -> None:
+        every = self._leases.lease_for.total_seconds() / RENEWALS_A_LEASE
+        pause, was_ours = every, True
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await done.wait()
+                return
+            try:
+                is_ours = await renewal()
+            except CacheUnavailable:
+                pause = RETRY_SECONDS
+                continue
+            if was_ours and not is_ours:
+                self._leases.metrics.lost_lease()
+                logger.warning("lease lost", extra={"prompt_hash": self.prompt_hash})
+            pause, was_ours = every, is_ours
+
+    async def _take_or_renew(self) -> bool:
+        return isinstance(await self.hold(), Leading)
+
+    async def _renew(self) -> bool:
+        return await self._index.renew(
+            self.prompt_hash, self.token, self._leases.lease_for
+        )
+
+
+def generation_of(token: str) -> str | None:
+    """Return the generation that holds a lease under *token*; None for a writer."""
+    return None if token.startswith(_WRITER) else token
+
+
+def writes_for(project: Project, token: str) -> bool:
+    """Say whether *token* is that of somebody who writes for *project*."""
+    return token.startswith(f"{_WRITER}{project}/")

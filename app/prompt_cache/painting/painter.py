@@ -13,7 +13,7 @@ from uuid import uuid4
 from app.errors import CacheUnavailable, GenerationError, StorageUnavailable
 from app.generation.painting import Progress
 from app.generation.provider import PaintRequest, Reference
-from app.generation_jobs.record import GenerationRecord
+from app.generation_jobs.record import new_record
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import remember_for, to_note
 from app.prompt_cache.painting.commit import FlightResult
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.painting.commit import Committer
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex
-    from app.storage.storage_key import Project
+    from app.storage.storage_key import Project, StorageKey
 
     References = Callable[[Project, tuple[str, ...]], Awaitable[tuple[Image, ...]]]
 
@@ -63,8 +63,9 @@ class Painter:
         """Did we paint it and forget? Else paint it."""
         try:
             manifest = await self.ledger.read(key.project, key.hash)
-            if manifest is not None and await self.restore(manifest.entry, lease):
-                return FlightResult(manifest.entry)  # type: ignore[arg-type]
+            entry = manifest.entry if manifest else None
+            if entry is not None and await self.committer.restore(entry, lease):
+                return FlightResult(entry)
         except StorageUnavailable as outage:
             # Else whoever follows would lead, and run into the same time-out
             # while those who wait have waited for ours.
@@ -72,13 +73,6 @@ class Painter:
             raise
         # A manifest whose picture is gone does not count: it is replaced.
         return await self.paint(key, flight, lease, manifest, permit)
-
-    async def restore(self, entry: PromptEntry | None, lease: Lease) -> bool:
-        """Write the entry of a manifest whose picture is there; say if it is."""
-        if entry is None or not await self.ledger.has_image(entry):
-            return False
-        await self.committer.publish(entry, lease)
-        return True
 
     async def paint(
         self,
@@ -95,13 +89,9 @@ class Painter:
         *is_served* says that the picture of *replacing* is there, and that its
         entry goes on until the new one is committed.
         """
+        deadline = _now() + self.generation_timeout.total_seconds()
         progress = Progress()
-        record = GenerationRecord(
-            generation_id=flight.generation_id,
-            project=str(key.project),
-            prompt_hash=key.hash,
-            created_at=datetime.now(UTC),
-        )
+        record = new_record(key.project, key.hash, flight.generation_id)
         try:
             async with self.generations.recorded(record, progress):
                 flight.announce()
@@ -109,27 +99,42 @@ class Painter:
                     lease.kept(),
                     permit.painting(flight.generation_id) as spending,
                 ):
-                    painting = await self._ask(key, lease, progress, spending)
+                    painting = await self._ask(key, lease, progress, spending, deadline)
                     entry = _entry_of(key, painting, flight.generation_id)
-                    await self.committer.keep(entry, painting.image)
-                landed = await self.committer.commit(
-                    entry, painting.image, lease, replacing, is_served=is_served
+                    stored_by = self.committer.deadline()
+                    with flight.overdue_at(deadline):
+                        await self.committer.keep(entry, painting.image, stored_by)
+                with flight.overdue_at(deadline):
+                    winner = await self.committer.settle(
+                        entry,
+                        lease,
+                        replacing,
+                        deadline=stored_by,
+                        is_served=is_served,
+                    )
+                flight.close()
+                result = await self.committer.conclude(
+                    entry,
+                    painting.image,
+                    lease,
+                    winner=winner,
+                    replaced=replacing.entry if replacing else None,
                 )
         except BaseException as failure:
-            kind = type(failure).__name__
-            await self.generations.end(record, error={"kind": kind})
+            await self.generations.end(record, error=failure)
             raise
-        entry = landed.entry
-        await self.generations.end(record, image=(entry.image_id, entry.storage_key))
-        return landed
+        await self.generations.end(record, image=image_of(result.entry))
+        return result
 
     async def _ask(
-        self, key: PromptKey, lease: Lease, progress: Progress, spending: Spending
+        self,
+        key: PromptKey,
+        lease: Lease,
+        progress: Progress,
+        spending: Spending,
+        deadline: float,
     ) -> Painting:
         project, wanted = str(key.project), key.parameters
-        deadline = (
-            asyncio.get_running_loop().time() + self.generation_timeout.total_seconds()
-        )
         request = PaintRequest(
             prompt=wanted.prompt,
             aspect_ratio=wanted.aspect_ratio,
@@ -180,6 +185,15 @@ class Painter:
             )
         except CacheUnavailable:
             logger.warning("failure is not remembered")
+
+
+def image_of(entry: PromptEntry) -> tuple[str, StorageKey]:
+    """Return what a generation's record tells of its picture."""
+    return entry.image_id, entry.storage_key
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _entry_of(key: PromptKey, painting: Painting, generation_id: str) -> PromptEntry:

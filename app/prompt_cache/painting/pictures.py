@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.painting.hot_tier import HotTier
     from app.storage.ports.object_store import ByteRange, ObjectBody
+    from app.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,10 @@ class PictureGone(Exception):
 class Pictures:
     """Reads the pictures that entries point at."""
 
-    def __init__(self, *, ledger: Ledger, hot_tier: HotTier) -> None:
+    def __init__(self, *, ledger: Ledger, hot_tier: HotTier, metrics: Metrics) -> None:
         self._ledger = ledger
         self._hot_tier = hot_tier
+        self._metrics = metrics
         self._collecting: dict[str, int] = {}
         self._readings: SingleFlight[str, bytes] = SingleFlight()
 
@@ -69,13 +71,21 @@ class Pictures:
             partial(self._read_now, entry),
         )
 
+    async def require(self, entry: PromptEntry) -> None:
+        """Return if a reader would get the picture; raises what `read` or `open` do.
+
+        A small one is read meanwhile, and is at hand afterwards.
+        """
+        if await self.read(entry) is None and not await self._ledger.has_image(entry):
+            raise PictureGone
+
     async def _read_now(self, entry: PromptEntry) -> bytes:
         # Not as a stream: it stands in no line with those of large pictures.
         data = await self._ledger.read_image(entry.storage_key)
         if data is None:
             raise PictureGone
         if len(data) != entry.size or sha256(data).hexdigest() != entry.digest:
-            raise _damaged(entry)
+            raise self._damaged(entry)
         self._hot_tier.keep(entry.image_id, data)
         return data
 
@@ -95,15 +105,19 @@ class Pictures:
                 body = await stack.enter_async_context(opening)
             except ValueError as error:
                 # The range lies within the entry's size, beyond the picture's.
-                raise _damaged(entry) from error
+                raise self._damaged(entry) from error
             if body is None:
                 raise PictureGone
-            if byte_range is not None:
+            if byte_range is not None and byte_range.length < entry.size:
+                # A part has no digest of its own; what was said of the whole
+                # when it was stored is what can be known.
+                if body.metadata.get("sha256") != entry.digest:
+                    raise self._damaged(entry)
                 yield body.chunks()
             elif body.size == entry.size:
                 yield self._checked(entry, body)
             else:
-                raise _damaged(entry)
+                raise self._damaged(entry)
 
     async def _checked(
         self, entry: PromptEntry, body: ObjectBody
@@ -117,7 +131,7 @@ class Pictures:
                     collected.append(chunk)
                 yield chunk
             if size != entry.size or digest.hexdigest() != entry.digest:
-                raise _damaged(entry)
+                raise self._damaged(entry)
             if collected is not None:
                 self._hot_tier.keep(entry.image_id, b"".join(collected))
 
@@ -142,7 +156,12 @@ class Pictures:
         finally:
             del self._collecting[entry.image_id]
 
+    def _damaged(self, entry: PromptEntry) -> StorageUnavailable:
+        self._metrics.damaged_object()
+        return damaged(entry.image_id)
 
-def _damaged(entry: PromptEntry) -> StorageUnavailable:
-    logger.error("picture is damaged", extra={"image_id": entry.image_id})
+
+def damaged(image_id: str) -> StorageUnavailable:
+    """Return the error that a damaged picture is, once the log has it."""
+    logger.error("picture is damaged", extra={"image_id": image_id})
     return StorageUnavailable("The stored picture is damaged.")

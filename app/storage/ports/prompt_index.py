@@ -56,6 +56,13 @@ class FailedBefore:
     remaining: timedelta
 
 
+Holding = Leading | Following
+"""Whether the lease is ours."""
+
+Verdict = Leading | Following | Painted | FailedBefore
+"""What there is to do about a prompt that was missing."""
+
+
 class PromptIndex(Protocol):
     """Entries by prompt hash, and who may write about them."""
 
@@ -69,17 +76,23 @@ class PromptIndex(Protocol):
 
     async def acquire(
         self, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> Leading | Following | Painted | FailedBefore:
+    ) -> Verdict:
         """Take the lease for a painting, unless there is nothing to paint.
 
         The same *token* may acquire again: a lost reply locks nobody out.
         """
         ...
 
-    async def hold(
-        self, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> Leading | Following:
+    async def hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:
         """Take or renew the lease, whatever is known of the prompt."""
+        ...
+
+    async def renew(self, prompt_hash: str, token: str, lease_for: timedelta) -> bool:
+        """Renew the lease; False where it is not ours any more, vacant or not."""
+        ...
+
+    async def holder(self, prompt_hash: str) -> str | None:
+        """Return the token of whoever holds the lease, or None."""
         ...
 
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
@@ -103,10 +116,26 @@ class PromptIndex(Protocol):
         """Return the failure that is remembered for a prompt, or None."""
         ...
 
-    async def forget(self, prompt_hash: str, token: str) -> bool | None:
-        """Remove entry, hits and failure.
+    async def forget(self, prompt_hash: str, token: str, left: bytes) -> bool:
+        """Remove entry, hits and failure, and keep *left*, in one step.
 
-        Says if any of them was there; None where the lease is lost.
+        *left* says what a purge has still to remove. False where the lease is
+        lost: then nothing has changed.
+        """
+        ...
+
+    async def left(self, prompt_hash: str) -> bytes | None:
+        """Return what a purge that was interrupted has left, or None."""
+        ...
+
+    async def finish(self, prompt_hash: str, token: str) -> None:
+        """Let go of `left`, if the lease is still ours: nothing is left."""
+        ...
+
+    async def withdraw(self, prompt_hash: str, token: str) -> bool:
+        """Take the entry away that is about to be replaced; its hits stay.
+
+        False where the lease is lost: then it is still there.
         """
         ...
 

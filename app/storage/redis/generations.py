@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from app.errors import CacheUnavailable
-from app.storage.redis import keys
+from app.storage.redis import keys, scripts
 from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
@@ -21,10 +21,18 @@ class RedisGenerations:
         self._commands = commands
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record* for so long."""
-        key, seconds = keys.generation(generation_id), round(keep_for.total_seconds())
+        """Keep *record* for so long, and tell whoever expects news of it."""
         try:
-            await self._commands.execute("SET", key, record, "EX", seconds)
+            await self._commands.run(
+                scripts.KEEP_GENERATION,
+                [keys.generation(generation_id)],
+                [
+                    record,
+                    round(keep_for.total_seconds()),
+                    keys.LANDED,
+                    generation_id,
+                ],
+            )
         except CacheFull as error:
             raise CacheUnavailable("The cache is full.") from error
 

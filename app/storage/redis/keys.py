@@ -45,6 +45,11 @@ def failure(prompt_hash: str) -> str:
     return f"{{{entry(prompt_hash)}}}:f"
 
 
+def left(prompt_hash: str) -> str:
+    """Note of what a purge has still to remove."""
+    return f"{{{entry(prompt_hash)}}}:p"
+
+
 def generation(generation_id: str) -> str:
     """Hash that tells how a generation goes."""
     return f"{VERSION}:g:{{{generation_id}}}"

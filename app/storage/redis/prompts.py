@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from app.errors import CacheUnavailable
 from app.storage.ports.prompt_index import (
     CountedRecord,
     FailedBefore,
     Following,
+    Holding,
     Leading,
     Painted,
     SeenRecord,
+    Verdict,
 )
 from app.storage.redis import keys, scripts
 from app.storage.redis.client.connection import CacheFull, RedisConnection, Script
@@ -72,7 +74,7 @@ class RedisPromptIndex:
 
     async def acquire(
         self, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> Leading | Following | Painted | FailedBefore:
+    ) -> Verdict:
         """Take the lease for a painting, unless there is nothing to paint."""
         verdict = await self._write(
             scripts.ACQUIRE,
@@ -94,14 +96,24 @@ class RedisPromptIndex:
                 return FailedBefore(failure, timedelta(milliseconds=remaining_ms))
         raise AssertionError(verdict)
 
-    async def hold(
-        self, prompt_hash: str, token: str, lease_for: timedelta
-    ) -> Leading | Following:
+    async def hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:
         """Take or renew the lease, whatever is known of the prompt."""
         holder = await self._write(
             scripts.HOLD, [keys.lease(prompt_hash)], [token, _milliseconds(lease_for)]
         )
         return Following(holder.decode()) if holder else Leading()
+
+    async def renew(self, prompt_hash: str, token: str, lease_for: timedelta) -> bool:
+        """Renew the lease; False where it is not ours any more."""
+        renewed = await self._write(
+            scripts.RENEW, [keys.lease(prompt_hash)], [token, _milliseconds(lease_for)]
+        )
+        return bool(renewed)
+
+    async def holder(self, prompt_hash: str) -> str | None:
+        """Return the token of whoever holds the lease, or None."""
+        found = await self._commands.execute("GET", keys.lease(prompt_hash))
+        return None if found is None else found.decode()
 
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
         """Write the entry, tell the followers, release; False if the lease is lost."""
@@ -144,18 +156,39 @@ class RedisPromptIndex:
             FailedBefore(found[0], timedelta(milliseconds=found[1])) if found else None
         )
 
-    async def forget(self, prompt_hash: str, token: str) -> bool | None:
-        """Remove entry, hits and failure; None where the lease is lost."""
-        removed = await self._write(
+    async def forget(self, prompt_hash: str, token: str, left: bytes) -> bool:
+        """Remove entry, hits and failure, and keep *left*, in one step."""
+        forgotten = await self._write(
             scripts.FORGET,
             [
                 *keys.entry_and_hits(prompt_hash),
                 keys.failure(prompt_hash),
                 keys.lease(prompt_hash),
+                keys.left(prompt_hash),
             ],
+            [token, left],
+        )
+        return bool(forgotten)
+
+    async def left(self, prompt_hash: str) -> bytes | None:
+        """Return what a purge that was interrupted has left, or None."""
+        found = await self._commands.execute("GET", keys.left(prompt_hash))
+        return cast("bytes | None", found)
+
+    async def finish(self, prompt_hash: str, token: str) -> None:
+        """Let go of `left`, if the lease is still ours."""
+        await self._write(
+            scripts.FINISH, [keys.left(prompt_hash), keys.lease(prompt_hash)], [token]
+        )
+
+    async def withdraw(self, prompt_hash: str, token: str) -> bool:
+        """Take the entry away that is about to be replaced; its hits stay."""
+        withdrawn = await self._write(
+            scripts.WITHDRAW,
+            [keys.entry(prompt_hash), keys.lease(prompt_hash)],
             [token],
         )
-        return None if removed < 0 else removed > 0
+        return bool(withdrawn)
 
     async def drop(self, prompt_hash: str, record: bytes) -> bool:
         """Remove the entry if it still is *record*; its hits stay."""

@@ -55,6 +55,14 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
 """)
 
+# KEYS lease. ARGV token, milliseconds. Keeps it, and takes no vacant one: what
+# its holder has read meanwhile may have been purged.
+RENEW = Script.of("""\
+#!lua
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+""")
+
 # KEYS entry, failure, lease. ARGV token, record, channel, prompt hash.
 # The entry, with the last access that it had, then the news, then the lease.
 COMMIT = Script.of("""\
@@ -95,11 +103,30 @@ redis.call('DEL', KEYS[1])
 return 1
 """)
 
-# KEYS entry, hits, failure, lease. ARGV token. -1: the lease is not ours.
+# KEYS entry, hits, failure, lease, left. ARGV token, what a purge has left.
 FORGET = Script.of("""\
 #!lua flags=allow-oom
-if redis.call('GET', KEYS[4]) ~= ARGV[1] then return -1 end
-return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('SET', KEYS[5], ARGV[2])
+return 1
+""")
+
+# KEYS left, lease. ARGV token.
+FINISH = Script.of("""\
+#!lua flags=allow-oom
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+""")
+
+# KEYS entry, lease. ARGV token. The last access stays, and so do the hits.
+WITHDRAW = Script.of("""\
+#!lua flags=allow-oom
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('SET', KEYS[1], redis.call('GETRANGE', KEYS[1], 0, 7))
+end
+return 1
 """)
 
 # KEYS entry. ARGV record. Compare and delete: hits and last access stay.
@@ -108,6 +135,14 @@ DROP = Script.of("""\
 local entry = redis.call('GET', KEYS[1])
 if not entry or string.sub(entry, 9) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], string.sub(entry, 1, 8))
+return 1
+""")
+
+# KEYS generation. ARGV record, seconds, channel, generation id.
+KEEP_GENERATION = Script.of("""\
+#!lua
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1
 """)
 

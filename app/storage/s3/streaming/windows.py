@@ -86,12 +86,12 @@ class Windows:
     ) -> WindowedBody | None:
         """Open *key*, its first bytes at hand; None if there is no such key.
 
-        A GET that is under way decides that, never a window in use. Raises
-        `RangeBeyondEnd`.
+        A GET that began after the call decides that, never a window in use: a
+        picture that was purged before is not there. Raises `RangeBeyondEnd`.
         """
         with translated_errors.translated():
             async with within(MAX_WAITING_SECONDS + READ_TIMEOUT_SECONDS):
-                opening = await self._openings.share(
+                opening = await self._openings.share_next(
                     (key, byte_range), partial(self._open_now, key, byte_range)
                 )
         if opening is None:

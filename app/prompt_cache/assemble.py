@@ -1,0 +1,173 @@
+"""How the prompt cache is put together: once, for service, commands and tests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.generation_jobs.record import Generations
+from app.prompt_cache import purge
+from app.prompt_cache.administration import PromptEntries
+from app.prompt_cache.cache import PromptCache
+from app.prompt_cache.entry.ledger import Ledger
+from app.prompt_cache.flight.flights import Flights
+from app.prompt_cache.flight.leases import Leases
+from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer, FlightResult
+from app.prompt_cache.painting.hot_tier import HotTier
+from app.prompt_cache.painting.painter import Painter
+from app.prompt_cache.painting.pictures import Pictures
+from app.prompt_cache.purge import Purge
+from app.prompt_cache.rebuild import Rebuild
+from app.prompt_cache.statistics import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import timedelta
+
+    from app.generation.models import Models
+    from app.generation_jobs.record import GenerationStore
+    from app.prompt_cache.painting.painter import References
+    from app.prompt_cache.statistics import StatisticsStore
+    from app.storage.ports.object_store import ObjectStore
+    from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
+    from app.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the prompt cache keeps things in, who paints, and who counts."""
+
+    store: ObjectStore
+    index: PromptIndex
+    completions: CompletionEvents
+    statistics: StatisticsStore
+    generations: GenerationStore
+    models: Models
+    references: References
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an operator decides, and the bounds that only tests change."""
+
+    lease_for: timedelta
+    generation_timeout: timedelta
+    hot_tier_bytes: int
+    storing_at_most: timedelta = STORING_AT_MOST
+    purge_waits_seconds: float = purge.WAITS_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptCacheParts:
+    """The parts that others call; `running` is for as long as they do."""
+
+    cache: PromptCache
+    entries: PromptEntries
+    purge: Purge
+    rebuild: Rebuild
+    ledger: Ledger
+    leases: Leases
+    pictures: Pictures
+    painter: Painter
+    hot_tier: HotTier
+    statistics: Statistics
+    generations: Generations
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Apply statistics as long as the context is open, and end every flight."""
+        async with self.statistics.applied():
+            try:
+                yield
+            finally:
+                await self.give_up()
+
+    async def drain(self) -> None:
+        """Return when every flight has landed."""
+        await self.cache.flights.drain()
+        await self.entries.refreshes.drain()
+
+    async def give_up(self) -> None:
+        """End every flight: leases are released, waiters get `ShuttingDown`."""
+        await asyncio.gather(
+            self.cache.flights.give_up(), self.entries.refreshes.give_up()
+        )
+
+
+def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
+    """Put the prompt cache of one replica together."""
+    index, metrics = ports.index, ports.metrics
+    ledger = Ledger(ports.store)
+    leases = Leases(
+        index=index,
+        completions=ports.completions,
+        lease_for=limits.lease_for,
+        metrics=metrics,
+    )
+    hot_tier = HotTier(limits.hot_tier_bytes, on_change=metrics.hot_tier_bytes)
+    pictures = Pictures(ledger=ledger, hot_tier=hot_tier, metrics=metrics)
+    statistics = Statistics(ports.statistics)
+    generations = Generations(ports.generations, timeout=limits.generation_timeout)
+    committer = Committer(
+        index=index,
+        ledger=ledger,
+        pictures=pictures,
+        statistics=statistics,
+        metrics=metrics,
+        storing_at_most=limits.storing_at_most,
+    )
+    painter = Painter(
+        index=index,
+        ledger=ledger,
+        models=ports.models,
+        committer=committer,
+        generations=generations,
+        statistics=statistics,
+        references=ports.references,
+        generation_timeout=limits.generation_timeout,
+    )
+    return PromptCacheParts(
+        cache=PromptCache(
+            index=index,
+            leases=leases,
+            ledger=ledger,
+            pictures=pictures,
+            painter=painter,
+            flights=Flights[FlightResult](leases),
+            statistics=statistics,
+            metrics=metrics,
+        ),
+        entries=PromptEntries(
+            index=index,
+            ledger=ledger,
+            painter=painter,
+            refreshes=Flights[FlightResult](leases),
+            statistics=statistics,
+        ),
+        purge=Purge(
+            index=index,
+            leases=leases,
+            ledger=ledger,
+            pictures=pictures,
+            statistics=statistics,
+            generations=generations,
+            waits_seconds=limits.purge_waits_seconds,
+        ),
+        rebuild=Rebuild(
+            index=index,
+            leases=leases,
+            ledger=ledger,
+            committer=committer,
+            statistics=statistics,
+        ),
+        ledger=ledger,
+        leases=leases,
+        pictures=pictures,
+        painter=painter,
+        hot_tier=hot_tier,
+        statistics=statistics,
+        generations=generations,
+    )
