@@ -19,6 +19,7 @@ from app.access.signed_urls import SignedUrls
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
+from app.background import running
 from app.generation.config.models_file import (
     InvalidModelsFile,
     ModelConfig,
@@ -43,6 +44,7 @@ from app.storage.redis.statistics import RedisStatistics
 from app.storage.redis.transient import RedisTransientStore
 from app.storage.s3 import open_s3_object_store
 from app.telemetry import Metrics
+from app.telemetry.watchdog import watch_the_loop
 from app.transient_images import TransientImages
 
 if TYPE_CHECKING:
@@ -124,9 +126,14 @@ async def open_services(
     """Build everything, in order of need, and close it in reverse."""
     settings = configuration.settings
     async with AsyncExitStack() as stack:
+        watching = running(watch_the_loop(metrics), name="watchdog")
+        await stack.enter_async_context(watching)
+
         # Who keeps.
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else ""
-        redis = await stack.enter_async_context(open_redis(redis_url))
+        redis = await stack.enter_async_context(
+            open_redis(redis_url, on_breaker=metrics.breaker_open)
+        )
         store = await stack.enter_async_context(_open_object_store(configuration))
         completions = await stack.enter_async_context(
             open_completion_events(redis.subscriber)

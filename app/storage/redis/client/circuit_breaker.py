@@ -11,6 +11,8 @@ from app.errors import CacheUnavailable
 from app.storage.redis.client.clients import FAILURES, SLACK_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.storage.redis.client.clients import Client
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,11 @@ class CircuitBreaker:
     nobody else waits for a time-out; a probe on a client of its own closes it.
     """
 
-    def __init__(self, probe: Client) -> None:
+    def __init__(
+        self, probe: Client, on_change: Callable[[bool], None] = lambda _: None
+    ) -> None:
         self._probe = probe
+        self._on_change = on_change
         self._probing: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -48,6 +53,7 @@ class CircuitBreaker:
             self._probing[part] = asyncio.create_task(
                 self._wait(part, key), name=f"redis-probe {part}"
             )
+            self._on_change(self.is_open)
 
     async def _wait(self, part: str, key: str) -> None:
         while True:
@@ -59,6 +65,7 @@ class CircuitBreaker:
             except FAILURES:
                 await asyncio.sleep(PROBE_EVERY_SECONDS)
         del self._probing[part]
+        self._on_change(self.is_open)
         logger.info("redis is back", extra={"node": part})
 
     async def aclose(self) -> None:

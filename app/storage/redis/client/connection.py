@@ -39,7 +39,7 @@ from app.storage.redis.client.clients import (
 from app.storage.redis.client.pipeline import CommandPipeline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
 # A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
 # that under a cold herd does not read as an outage.
@@ -267,9 +267,12 @@ class RedisConnections:
 
 
 @asynccontextmanager
-async def open_redis(url: str) -> AsyncIterator[RedisConnections]:
+async def open_redis(
+    url: str, *, on_breaker: Callable[[bool], None] = lambda _: None
+) -> AsyncIterator[RedisConnections]:
     """Prepare the connections to *url*; none is made before it is used.
 
+    *on_breaker* is told whether any part of Redis is known to be away.
     Raises `ValueError` for an address that is none.
     """
     address = parse_address(url)
@@ -283,7 +286,8 @@ async def open_redis(url: str) -> AsyncIterator[RedisConnections]:
             )
 
         breaker = CircuitBreaker(
-            await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=2)
+            await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=2),
+            on_breaker,
         )
         stack.push_async_callback(breaker.aclose)
 
