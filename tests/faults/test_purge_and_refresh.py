@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.faults.installation import installation
+from tests.faults.place import until
 from tests.faults.store_gate import Fault, store_gate
 
 if TYPE_CHECKING:
@@ -59,6 +60,18 @@ async def _nothing_is_left(place: Place) -> None:
     assert not await place.objects("prompts")
 
 
+async def _ended(place: Place, generation: str) -> dict[str, Any]:
+    """Return what a generation came to: its end is written after the entry."""
+    asked: dict[str, Any] = {}
+
+    async def has_ended() -> bool:
+        asked.update((await place.clients.call("GET", generation)).json())
+        return asked["state"] in {"done", "failed"}
+
+    await until(has_ended)
+    return asked
+
+
 async def test_a_purge_waits_for_a_reader_that_restores(
     gated: tuple[Place, StoreGate],
 ) -> None:
@@ -100,18 +113,22 @@ async def test_readers_that_race_a_purge_leave_nothing_of_the_old_picture(
     assert {got.headers["ETag"] for got in during} == {f'"{old}"'}
     await place.seen_redis.delete(*await place.entries())
     racing = [place.asking(PROMPT, at) for at in (reader, owner) for _ in range(10)]
-    # Who won't wait is told that somebody writes about the prompt.
+    # Who won't wait is told at once which generation to ask for.
     told = await place.get(PROMPT, reader, prefer="respond-async")
-    assert (told.status, told.code) == (503, "still_generating")
+    assert (told.status, told.json()["state"]) == (202, "queued")
 
     gate.heal()
     assert (await purging).status == 200
     raced = await asyncio.gather(*racing)
+    generation = f"{owner.url}{told.headers['Location']}"
+    asked = await _ended(place, generation)
     after = await place.clients.herd(PROMPT, reader, owner, count=10)
 
     new = {got.headers["ETag"] for got in (*raced, *after)}
     assert len(new) == 1
     assert f'"{old}"' not in new
+    assert asked["state"] == "done"
+    assert asked["image_id"] == after[0].headers["X-Image-Id"]
     await place.check(PROMPT, calls=2, answers=2)
     assert len(await place.objects()) == 1
 
