@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 import tempfile
-import time
-from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
@@ -18,14 +17,13 @@ import pytest
 from tests.deploy import reverse_proxy
 from tests.dev_service import served
 from tests.documents.shell import Shell, blocks
-from tests.servers import free_port
+from tests.servers.child_process import ChildProcess, on_a_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PAGE = "how-to/behind-a-cdn.md"
 LIVE = "/api/v1/live/generate"
-STARTS_WITHIN_SECONDS = 20.0
 
 
 class Answer(NamedTuple):
@@ -54,82 +52,71 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module", params=["nginx", "varnish"])
 def cache(request: pytest.FixtureRequest, service: str) -> Iterator[str]:
     """Run a cache of the page in front of the service."""
-    with ExitStack() as stack:
-        # Not pytest's own folder: a server that drops to another user may not
-        # enter that one.
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="paintonce-"))
-        Path(name).chmod(0o755)
-        start = nginx if request.param == "nginx" else varnish
-        yield stack.enter_context(start(Path(name), urlsplit(service).port or 0))
+    start = nginx if request.param == "nginx" else varnish
+    behind = urlsplit(service).port or 0
+    # Not pytest's own folder: a server that drops to another user may not
+    # enter that one.
+    with tempfile.TemporaryDirectory(prefix="cdn-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        address, process = on_a_port(partial(start, folder, behind), None)
+        yield address
+        process.stop()
 
 
-@contextmanager
-def nginx(folder: Path, behind: int) -> Iterator[str]:
+def nginx(folder: Path, behind: int, port: int) -> tuple[str, ChildProcess]:
     """Run the shipped nginx.conf with the page's two additions."""
-    port = free_port()
     zone, location = blocks(PAGE, "nginx")
-    text = reverse_proxy.configuration(folder, port, behind, behind)
     zone = zone.replace("/var/cache/nginx", str(folder))
+    text = reverse_proxy.configuration(folder, port, behind, behind)
     text = text.replace("  server {\n", f"{zone}  server {{\n{location}", 1)
     assert zone in text
     (folder / "nginx.conf").write_text(text)
     (folder / "stdout").touch()
-    command = [
-        *(
-            reverse_proxy.nginx().program,
-            "-p",
-            str(folder),
-            "-c",
-            str(folder / "nginx.conf"),
-        ),
-        *("-e", str(folder / "stderr"), "-g", "daemon off;user root;"),
-    ]
-    with listening(command, folder, port) as address:
-        yield address
+    program, file = reverse_proxy.nginx().program, folder / "nginx.conf"
+    options = "daemon off;" + ("user root;" if os.geteuid() == 0 else "")
+    return listening(
+        [
+            *(program, "-p", str(folder), "-c", str(file)),
+            *("-e", str(folder / "log"), "-g", options),
+        ],
+        folder,
+        port,
+    )
 
 
-@contextmanager
-def varnish(folder: Path, behind: int) -> Iterator[str]:
+def varnish(folder: Path, behind: int, port: int) -> tuple[str, ChildProcess]:
     """Run Varnish with the page's program and parameters."""
-    if shutil.which("varnishd") is None:
+    binary = shutil.which("varnishd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if binary is None:
         pytest.skip("varnish is not installed (Debian: apt-get install varnish)")
-    port = free_port()
     (program,) = blocks(PAGE, "vcl")
     (folder / "paintonce.vcl").write_text(program.replace("8080", str(behind)))
-    _, console = blocks(PAGE, "console")[0].split("-f paintonce.vcl ")
-    command = [
-        *("varnishd", "-F", "-n", str(folder / "work"), "-s", "malloc,16m"),
-        *("-a", f"127.0.0.1:{port}", "-f", str(folder / "paintonce.vcl")),
-        *console.split(),
-    ]
-    with listening(command, folder, port) as address:
-        yield address
+    _, parameters = blocks(PAGE, "console")[0].split("-f paintonce.vcl ")
+    return listening(
+        [
+            *(binary, "-F", "-n", str(folder / "work"), "-s", "malloc,16m"),
+            *("-a", f"127.0.0.1:{port}", "-f", str(folder / "paintonce.vcl")),
+            *parameters.split(),
+        ],
+        folder,
+        port,
+    )
 
 
-@contextmanager
-def listening(command: list[str], folder: Path, port: int) -> Iterator[str]:
-    """Run *command* until the context ends; yield its address when it listens."""
-    log = (folder / "log").open("w+b")
-    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            address = f"http://127.0.0.1:{port}"
-            deadline = time.monotonic() + STARTS_WITHIN_SECONDS
-            while not answers(address):
-                said = (folder / "log").read_text()
-                assert process.poll() is None, said
-                assert time.monotonic() < deadline, said
-                time.sleep(0.05)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+def listening(command: list[str], folder: Path, port: int) -> tuple[str, ChildProcess]:
+    """Start *command*; return its address when it answers, and the process."""
+    address = f"http://127.0.0.1:{port}"
+    process = ChildProcess(command, log=folder / "log")
+    process.wait_until(partial(answers, address))
+    return address, process
 
 
 def answers(address: str) -> bool:
     """Say whether somebody listens there."""
     try:
         return ask(f"{address}/healthz").status == 200
-    except URLError:
+    except OSError:
         return False
 
 
