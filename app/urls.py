@@ -42,6 +42,11 @@ WEB_FILE = "/web/{file}"
 PAGE = "/"
 
 
+def is_live(path: str) -> bool:
+    """Say whether *path* is one under which prompts become pictures."""
+    return path == LIVE or path.startswith("/live/")
+
+
 def permalink(storage_key: object) -> str:
     """Return where the picture of a storage key is served."""
     return f"{IMAGES}/{storage_key}"

@@ -21,13 +21,14 @@ from app.errors import (
     StillGenerating,
 )
 from app.http.conditional import WHOLE, decide
+from app.http.error_pictures import AS_PICTURE, ON_ERROR
 from app.http.http_errors import RangeNotSatisfiable
 from app.http.json_bodies import read_json_object
 from app.http.picture_headers import LIVE_VARY
 from app.prompt_cache.cache import ROUNDS, Answer, Outcome
 from app.prompt_cache.entry.prompt_key import PromptKey
 from app.prompt_cache.painting.pictures import PictureGone
-from app.server.frame import ERROR_HEADERS
+from app.server.frame import ERROR_AS_PICTURE, ERROR_HEADERS
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -49,6 +50,7 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     query_of(request, SIGNATURE_PARAMETERS if services.authenticator.is_off else ())
     document = await read_json_object(request)
+    request[ERROR_AS_PICTURE] = document.get(ON_ERROR) == AS_PICTURE
     parameters = from_json(document, services.models)
     key = PromptKey(request[CALLER].project, parameters)
     return await _answer(request, services, key)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.api.prompt_text import read_prompt
 from app.errors import InvalidParameter
+from app.http.error_pictures import AS_JSON, AS_PICTURE, ON_ERROR
 from app.http.query import bounded, whole_number
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
 from app.storage.storage_key import is_image_id
@@ -26,7 +27,7 @@ ASPECT_RATIOS = frozenset((
 # fmt: on
 
 QUERY_PARAMETERS = frozenset(
-    {"prompt", "model", "aspect_ratio", "width", "height", "seed", "variant"}
+    {"prompt", "model", "aspect_ratio", "width", "height", "seed", "variant", ON_ERROR}
 )
 JSON_PARAMETERS = QUERY_PARAMETERS | {"references"}
 
@@ -84,6 +85,9 @@ def _read(
                 "aspect_ratio", "aspect_ratio goes without width and height."
             )
     _check_size(width, height)
+    # No part of the prompt: it says how a failure is told.
+    if _text(given, ON_ERROR) not in {None, AS_JSON, AS_PICTURE}:
+        raise InvalidParameter(ON_ERROR, f"{ON_ERROR} must be json or image.")
     return Parameters(
         prompt=read_prompt(_text(given, "prompt")),
         model=_model(_text(given, "model"), models),

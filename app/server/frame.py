@@ -20,6 +20,7 @@ from multidict import istr
 
 from app import urls
 from app.http.body_budget import BODY_BUDGET, BodyBudget
+from app.http.error_pictures import asks_for_a_picture, picture_of
 from app.http.picture_headers import LIVE_VARY
 from app.http.problems import (
     INTERNAL,
@@ -45,6 +46,9 @@ METRICS = web.AppKey("metrics", Metrics)
 
 # A handler's own headers that are to stand on an error of its request, too.
 ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
+
+# Whether an error of the request is to be answered as a picture.
+ERROR_AS_PICTURE = web.RequestKey("error_as_picture", bool)
 
 
 # What nginx notes for a client that went away before its answer.
@@ -145,6 +149,11 @@ def _problem(request: web.Request, error: Exception) -> web.Response:
         REQUEST_ID.get() or new_request_id(),
         headers=request.get(ERROR_HEADERS, live),
     )
+    if urls.is_live(request.path) and (
+        request.get(ERROR_AS_PICTURE)
+        or asks_for_a_picture(request.raw_path.partition("?")[2])
+    ):
+        response = picture_of(response, row)
     if isinstance(error, web.RequestPayloadError):
         # What follows on this connection can't be told from the body.
         response.force_close()

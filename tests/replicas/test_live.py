@@ -647,3 +647,50 @@ async def test_logs_hold_no_prompt(service: Replica, line: Wire) -> None:
     assert "whispered" not in written
     failed = [r for r in service.records if r.get("status") == 502]
     assert all(record["level"] in {"WARNING", "ERROR"} for record in failed)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("on_error=image", 400, "invalid_parameter"),
+        ("prompt=x&seed=-1&on_error=image", 400, "invalid_parameter"),
+        ("prompt=no&model=refuses&on_error=image", 422, "prompt_rejected"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_page_may_have_failures_as_pictures(
+    line: Wire, query: str, status: int, code: str, method: str
+) -> None:
+    """`on_error=image` answers an `<img>` with an SVG and the honest status."""
+    await line.send(live(query, method=method))
+    answer = await line.answer(to_head=method == "HEAD")
+
+    if method == "HEAD" and status == 422:
+        status, code = 404, "not_found"
+    assert answer.status == status
+    assert answer.headers["x-error-code"] == code
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["vary"] == VARY
+    assert answer.body.startswith(b"<svg") is (method == "GET")
+
+
+async def test_a_wrong_wish_for_pictures_is_told_as_a_problem(line: Wire) -> None:
+    """Only a wrong `on_error` itself is a document whatever it says."""
+    for query in ("on_error=gif", "on_error=image&on_error=image"):
+        answer = await line.ask(live(f"prompt=x&{query}"))
+        assert_problem(answer, 400, "invalid_parameter", "on_error")
+
+
+async def test_how_failures_are_told_is_no_part_of_a_prompt(line: Wire) -> None:
+    """The same picture answers with and without the wish, in JSON as well."""
+    first = await line.ask(live("prompt=a+lamp+that+may+fail"))
+    again = await line.ask(live("prompt=a+lamp+that+may+fail&on_error=image"))
+    posted = await line.ask(
+        post({"prompt": "a lamp that may fail", "on_error": "image"})
+    )
+
+    hashes = {one.headers["x-prompt-hash"] for one in (first, again, posted)}
+    assert len(hashes) == 1
+    refused = await line.ask(post({"prompt": "no", "seed": -1, "on_error": "image"}))
+    assert refused.headers["x-error-code"] == "invalid_parameter"
