@@ -145,6 +145,7 @@ async def open_services(
             configuration.models,
             session=session,
             max_image_bytes=settings.max_image_bytes,
+            marks=settings.mark_ai_generated == "auto",
             observer=metrics,
         )
         stack.push_async_callback(models.aclose)

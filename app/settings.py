@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     # Its default is checked as well: `auth`, which comes first, may need a key.
     admin_api_key: Annotated[SecretStr | None, Field(validate_default=True)] = None
     providers_file: Path | None = None
+    mark_ai_generated: Literal["auto", "off"] = "auto"
     max_image_bytes: Annotated[int, Field(ge=1)] = 16 * MIB
     image_url_threshold_bytes: Bytes = 262_144
     transient_ttl_seconds: Annotated[

@@ -21,6 +21,7 @@ import PIL.Image
 
 from app.errors import CacheUnavailable, ServiceError, StorageUnavailable
 from app.generation.config.models_file import ModelConfig
+from app.generation.finishing import Finishing
 from app.generation.model import Model
 from app.generation.models import Models
 from app.generation.provider import Origin, ProviderPicture
@@ -743,7 +744,8 @@ def a_prompt_cache(
     config = ModelConfig(
         "default", "scripted", price=0.04, concurrency=concurrency, queue=queue
     )
-    model = Model(config, world.provider, max_image_bytes=100_000, observer=metrics)
+    finishing = Finishing(max_image_bytes=100_000, marks=False)
+    model = Model(config, world.provider, finishing=finishing, observer=metrics)
     ports = Ports(
         store=world.store,
         index=world.index,

@@ -16,19 +16,17 @@ from app.errors import (
     PromptRejected,
     ProviderFailed,
     ProviderRateLimited,
-    UnsupportedImage,
 )
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.painting import Outcome, Painting
-from app.generation.sizing import fit
 from app.generation.spending import UNLIMITED
-from app.image import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.generation.config.models_file import ModelConfig
+    from app.generation.finishing import Finishing
     from app.generation.jobs import JobHandle
     from app.generation.painting import PaintObserver, Progress, ReferenceLoader
     from app.generation.provider import ImageProvider, PaintRequest, ProviderPicture
@@ -49,7 +47,7 @@ class Model:
         config: ModelConfig,
         provider: ImageProvider,
         *,
-        max_image_bytes: int,
+        finishing: Finishing,
         observer: PaintObserver,
         breaker: CircuitBreaker | None = None,
     ) -> None:
@@ -59,7 +57,7 @@ class Model:
         self._deadline_seconds = config.deadline_seconds
         self._places = ConcurrencyLimit(config.concurrency, config.queue)
         self._provider = provider
-        self._max_image_bytes = max_image_bytes
+        self._finishing = finishing
         self._observer = observer
         self._breaker = breaker or CircuitBreaker()
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -153,7 +151,7 @@ class Model:
                 request, job, min(deadline, started + self._seconds_for(job))
             )
             seconds = clock() - started
-            image = await asyncio.to_thread(self._check, painted.data, request)
+            finished = await self._finishing.finish(painted, request)
         except BaseException as error:
             failure = error
             raise
@@ -170,7 +168,7 @@ class Model:
                     self._note(failure, seconds or clock() - started, progress, price)
                 # Not lost with whoever is cancelled here: the books are kept.
                 await asyncio.shield(paid.settle(_outcome(failure), price))
-        return Painting(image, self.alias, self.price, seconds, painted.origin)
+        return Painting(*finished, self.alias, self.price, seconds, painted.origin)
 
     async def _pay(self, job: JobHandle, spending: Spending) -> PaidCall:
         """Reserve the price of a call; a job that was left is reserved already."""
@@ -220,20 +218,6 @@ class Model:
         task = asyncio.create_task(self.cancel(job_id), name="job-cancellation")
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
-
-    def _check(self, data: bytes, request: PaintRequest) -> Image:
-        """Vouch for the provider's bytes, and bring them to the size asked for."""
-        if len(data) > self._max_image_bytes:
-            raise BadImage(
-                f"The provider's picture has more than {self._max_image_bytes} bytes."
-            )
-        try:
-            image = Image.inspect(data)
-        except UnsupportedImage as error:
-            raise BadImage(f"The image provider failed: {error.detail}") from error
-        if request.width and request.height:
-            return fit(image, request.width, request.height)
-        return image
 
     def _price_of(self, failure: BaseException | None) -> float:
         # A cancelled call is a cut connection, which may be billed as well.

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from app.errors import GenerationError, InvalidRequest, PromptRejected
+from app.generation.finishing import Finishing
 from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob, Unkept
 from app.generation.model import Model
 from app.generation.painting import (
@@ -171,15 +172,20 @@ def build_models(
     *,
     session: ClientSession,
     max_image_bytes: int,
+    marks: bool,
     observer: PaintObserver,
 ) -> Models:
-    """Make every model of a checked models file; they share *session*."""
+    """Make every model of a checked models file; they share *session*.
+
+    *marks*: their pictures are marked as generated.
+    """
+    finishing = Finishing(max_image_bytes=max_image_bytes, marks=marks)
     return Models(
         {
             alias: Model(
                 config,
                 _adapter(config, session, max_image_bytes),
-                max_image_bytes=max_image_bytes,
+                finishing=finishing,
                 observer=observer,
             )
             for alias, config in configs.items()

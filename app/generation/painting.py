@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from app.generation.concurrency_limit import ConcurrencyLimit
+    from app.generation.provenance import Provenance
     from app.generation.provider import Origin, Reference
     from app.image import Image
 
@@ -54,10 +55,12 @@ class Painting:
     """A picture that has passed every check, and who painted it.
 
     *model* is the alias that did, with its own *price*; *seconds* are those of
-    its call, without queueing. *origin* is what its adapter knows.
+    its call, without queueing. *provenance* is what *image* says of itself,
+    *origin* what its adapter knows.
     """
 
     image: Image
+    provenance: Provenance
     model: str
     price: float
     seconds: float

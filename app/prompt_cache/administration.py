@@ -47,6 +47,7 @@ class SeenEntry:
             "size": entry.size,
             "width": entry.width,
             "height": entry.height,
+            "provenance": entry.provenance.as_json(),
         }
 
 

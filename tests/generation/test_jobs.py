@@ -11,6 +11,7 @@ import pytest
 from app.errors import GenerationTimedOut, ProviderFailed
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.config.models_file import ModelConfig
+from app.generation.finishing import Finishing
 from app.generation.models import Model, Models, Progress
 from app.generation.provider import Origin, PaintRequest, ProviderPicture, Reference
 from tests.fakes import a_picture
@@ -90,7 +91,7 @@ def models_of(
             config.alias: Model(
                 config,
                 vendor,
-                max_image_bytes=100_000,
+                finishing=Finishing(max_image_bytes=100_000, marks=False),
                 observer=counts or Counts(),
                 breaker=breaker,
             )

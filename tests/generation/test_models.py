@@ -25,6 +25,7 @@ from app.errors import (
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.config.models_file import ModelConfig, load_models
+from app.generation.finishing import Finishing
 from app.generation.models import Model, Models, Painting, Progress, build_models
 from app.generation.provider import Origin, PaintRequest, ProviderPicture
 
@@ -125,7 +126,7 @@ def catalogue(observer: RecordingObserver) -> Callable[..., Models]:
                 config.alias: Model(
                     config,
                     provider,
-                    max_image_bytes=MAX_IMAGE_BYTES,
+                    finishing=Finishing(max_image_bytes=MAX_IMAGE_BYTES, marks=False),
                     observer=observer,
                     breaker=breaker,
                 )
@@ -707,6 +708,7 @@ async def test_without_a_file_the_placeholder_paints(
             load_models(None, {}),
             session=session,
             max_image_bytes=16 * 1024 * 1024,
+            marks=True,
             observer=observer,
         )
         painting = await paint(models)
@@ -738,6 +740,7 @@ async def test_each_rehearsed_failure_has_its_outcome(
             {"default": unhappy},
             session=session,
             max_image_bytes=1024,
+            marks=True,
             observer=observer,
         )
         await asyncio.gather(paint(models), return_exceptions=True)
@@ -755,6 +758,7 @@ async def test_vendors_are_built_with_their_terms(observer: RecordingObserver) -
             {"default": openai},
             session=session,
             max_image_bytes=1024,
+            marks=True,
             observer=observer,
         )
         with pytest.raises(ProviderFailed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from app.generation.provenance import BY_A_MODEL, BY_A_PROGRAM, Provenance
 from app.image import EXTENSIONS
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
@@ -27,6 +28,17 @@ PARAMETERS = st.builds(
 KEYS = st.builds(PromptKey, PROJECTS, PARAMETERS)
 
 
+PROVENANCES = st.builds(
+    Provenance,
+    c2pa=st.booleans(),
+    c2pa_lost=st.booleans(),
+    digital_source_type=st.sampled_from(
+        [None, BY_A_MODEL, BY_A_PROGRAM, "urn:example:something-else"]
+    ),
+    marked=st.booleans(),
+)
+
+
 @st.composite
 def _entries(draw: st.DrawFn) -> PromptEntry:
     key = draw(KEYS)
@@ -45,6 +57,7 @@ def _entries(draw: st.DrawFn) -> PromptEntry:
         is_placeholder=draw(st.booleans()),
         created_ms=draw(st.integers(0, 4_102_444_800_000)),
         generation_id=draw(_IDS),
+        provenance=draw(PROVENANCES),
     )
 
 

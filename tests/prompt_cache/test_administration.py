@@ -82,6 +82,12 @@ async def test_an_entry_tells_what_became_of_a_prompt(replica: Replica) -> None:
         "size": len(a_picture(1)),
         "width": 16,
         "height": 16,
+        "provenance": {
+            "c2pa": False,
+            "c2pa_lost": False,
+            "digital_source_type": None,
+            "marked": False,
+        },
     }
 
 

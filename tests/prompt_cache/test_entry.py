@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.generation.provenance import Provenance
 from app.image import MEDIA_TYPES
 from app.prompt_cache.entry.entry import _MEDIA_TYPES, PromptEntry, UnreadableManifest
 from app.prompt_cache.entry.prompt_key import Parameters
@@ -67,6 +68,7 @@ def test_a_record_is_small(entry: PromptEntry) -> None:
     """There are millions of records: no name is in them, and no hex digits."""
     said = entry.parameters
     texts = [said.prompt, said.model, entry.model, str(entry.project)]
+    texts.append(entry.provenance.digital_source_type or "")
     text_bytes = len(orjson.dumps(texts)) + len(orjson.dumps(said.references))
 
     assert len(entry.to_record()) < 120 + text_bytes
@@ -163,7 +165,41 @@ def test_a_manifest_that_lacks_something_is_unreadable(
 ) -> None:
     """Nothing is made up for what a manifest does not say."""
     manifest: dict[str, Any] = orjson.loads(entry.to_manifest())
-    del manifest[data.draw(st.sampled_from(sorted(set(manifest) - {"storage_key"})))]
+    # The one is for people only, the other older manifests do not have.
+    needed = sorted(set(manifest) - {"storage_key", "provenance"})
+    del manifest[data.draw(st.sampled_from(needed))]
+
+    with pytest.raises(UnreadableManifest):
+        PromptEntry.from_manifest(orjson.dumps(manifest))
+
+
+@given(ENTRIES)
+def test_what_was_stored_before_marks_is_read(entry: PromptEntry) -> None:
+    """Of the provenance of older pictures nothing is known."""
+    manifest: dict[str, Any] = orjson.loads(entry.to_manifest())
+    del manifest["provenance"]
+
+    read = PromptEntry.from_manifest(orjson.dumps(manifest))
+
+    assert read == entry._replace(provenance=Provenance())
+
+
+@given(ENTRIES)
+def test_a_newer_replicas_bits_are_not_guessed_at(entry: PromptEntry) -> None:
+    """Bits that this version does not know make the record unreadable."""
+    record = bytearray(entry.to_record())
+    record[2] |= 0x80
+
+    assert PromptEntry.from_record(entry.prompt_hash, bytes(record)) is None
+    assert PromptEntry.of_key(entry.key, bytes(record)) is None
+
+
+@pytest.mark.parametrize("damaged", ["yes", {}, {"c2pa": True}])
+def test_a_damaged_provenance_is_unreadable(damaged: object) -> None:
+    """A manifest that says something else of a picture is not believed."""
+    entry = PromptEntry.from_record("ab" * 32, bytes.fromhex(GOLDEN_RECORD))
+    assert entry is not None
+    manifest = {**orjson.loads(entry.to_manifest()), "provenance": damaged}
 
     with pytest.raises(UnreadableManifest):
         PromptEntry.from_manifest(orjson.dumps(manifest))

@@ -246,6 +246,34 @@ async def test_width_and_height_give_exactly_that_size(line: Wire) -> None:
         assert picture.size == (333, 77)
 
 
+@pytest.mark.parametrize("model", ["default", "jpeg"])
+@pytest.mark.parametrize("size", ["", "&width=64&height=64"])
+async def test_a_picture_says_that_it_was_generated(
+    line: Wire, project: str, model: str, size: str
+) -> None:
+    """The stored bytes have the mark, the tag is theirs, and the entry says so."""
+    query = f"prompt=a+marked+picture&model={model}{size}"
+    miss = await line.ask(live(query, f"X-Project: {project}"))
+    hit = await line.ask(live(query, f"X-Project: {project}"))
+    path = f"/api/v1/live/entries/{miss.headers['x-prompt-hash']}"
+    entry = json.loads((await line.ask(get(path, f"X-Project: {project}"))).body)
+
+    program = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
+    with PIL.Image.open(io.BytesIO(miss.body)) as picture:
+        assert program.encode() in picture.info["xmp"]
+        assert b"placeholder landscape" in picture.info["xmp"]
+        assert b"marked picture" not in picture.info["xmp"]
+    assert hit.body == miss.body
+    assert miss.headers["etag"] == f'"{sha256(miss.body).hexdigest()}"'
+    assert entry["size"] == len(miss.body)
+    assert entry["provenance"] == {
+        "c2pa": False,
+        "c2pa_lost": False,
+        "digital_source_type": program,
+        "marked": True,
+    }
+
+
 async def test_conditions_of_a_painted_prompt_are_honoured(line: Wire) -> None:
     """304 for its tag, a list with it, a weak one, `*` and its date; each is a hit."""
     painted = await line.ask(live("prompt=seen+before"))

@@ -9,7 +9,19 @@ Pure: bytes in, bytes out. What can't be read is never an error: a picture
 that can't be marked is worth no less.
 """
 
-from app.generation.provenance.marking import Mark, attest
+from app.generation.provenance.marking import (
+    BY_A_MODEL,
+    BY_A_PROGRAM,
+    Mark,
+    attest,
+)
 from app.generation.provenance.statement import UNKNOWN, Provenance
 
-__all__ = ["UNKNOWN", "Mark", "Provenance", "attest"]
+__all__ = [
+    "BY_A_MODEL",
+    "BY_A_PROGRAM",
+    "UNKNOWN",
+    "Mark",
+    "Provenance",
+    "attest",
+]

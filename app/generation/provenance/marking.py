@@ -9,6 +9,7 @@ from app.generation.provenance.container import Contents, Unmarkable
 from app.generation.provenance.statement import Provenance
 
 if TYPE_CHECKING:
+    from app.generation.provider import Origin
     from app.image import Image
 
 _CONTAINERS = {
@@ -35,10 +36,10 @@ class Mark(NamedTuple):
     system: str
 
     @classmethod
-    def of(cls, provider: str, model: str, *, is_placeholder: bool) -> Mark:
-        """Return what pictures by *model* of *provider* are marked with."""
-        source_type = BY_A_PROGRAM if is_placeholder else BY_A_MODEL
-        return cls(source_type, f"{provider} {model}".strip())
+    def of(cls, origin: Origin) -> Mark:
+        """Return what pictures of *origin* are marked with."""
+        source_type = BY_A_PROGRAM if origin.is_placeholder else BY_A_MODEL
+        return cls(source_type, f"{origin.vendor} {origin.model}".strip())
 
 
 class _Look(NamedTuple):

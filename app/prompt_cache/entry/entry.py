@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.errors import InvalidParameter
+from app.generation.provenance import UNKNOWN, Provenance
 from app.image import EXTENSIONS, MEDIA_TYPES
+from app.prompt_cache.entry import provenance_code
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.storage_key import Project, StorageKey
 
@@ -23,12 +25,13 @@ MANIFEST_VERSION = 1
 
 # A record begins with its version, so that a replica tells apart what it knows.
 # After the head comes a JSON list: project, who painted (0: who was asked to),
-# and the parameters.
+# the parameters, and a source type that has no number.
 RECORD_VERSION = 2
 # A picture has far less than 4 GB: one of `MAX_PIXELS` decodes to 200 MB.
 _HEAD = Struct(">BBB32s16sIIIQd")
 _PLACEHOLDER, _BY_ANOTHER_MODEL = 1, 2
-_FLAGS = _PLACEHOLDER | _BY_ANOTHER_MODEL
+# Above them the provenance, nothing of which was known of older pictures.
+_PROVENANCE_BIT = 2
 # By their number in a record: a new one goes to the end.
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif")
 _UNREADABLE = (StructError, ValueError, TypeError, IndexError, InvalidParameter)
@@ -60,6 +63,7 @@ class PromptEntry(NamedTuple):
     is_placeholder: bool
     created_ms: int
     generation_id: str
+    provenance: Provenance = UNKNOWN
 
     @property
     def storage_key(self) -> StorageKey:
@@ -96,6 +100,7 @@ class PromptEntry(NamedTuple):
                 "placeholder": self.is_placeholder,
                 "created_at": self.created_at.isoformat(),
                 "generation_id": self.generation_id,
+                "provenance": self.provenance.as_json(),
             },
             option=orjson.OPT_INDENT_2,
         )
@@ -122,6 +127,7 @@ class PromptEntry(NamedTuple):
                 is_placeholder=fields["placeholder"],
                 created_ms=round(created_at.timestamp() * 1000),
                 generation_id=fields["generation_id"],
+                provenance=Provenance.from_json(fields.get("provenance")),
             )
             _check_record(entry)
         # Whatever the parsing of foreign bytes meets means the same.
@@ -132,10 +138,14 @@ class PromptEntry(NamedTuple):
     def to_record(self) -> bytes:
         """Return the compact spelling that Redis keeps."""
         is_by_another = self.model != self.parameters.model
+        provenance = provenance_code.encode(self.provenance)
+        said_apart = provenance_code.source_type_is_apart(provenance)
         return _HEAD.pack(
             RECORD_VERSION,
             _MEDIA_TYPES.index(self.media_type),
-            self.is_placeholder * _PLACEHOLDER | is_by_another * _BY_ANOTHER_MODEL,
+            self.is_placeholder * _PLACEHOLDER
+            | is_by_another * _BY_ANOTHER_MODEL
+            | provenance << _PROVENANCE_BIT,
             bytes.fromhex(self.digest),
             bytes.fromhex(self.image_id.replace("-", "")),
             self.size,
@@ -148,6 +158,7 @@ class PromptEntry(NamedTuple):
                 str(self.project),
                 self.model if is_by_another else 0,
                 *self.parameters.as_list(),
+                *([self.provenance.digital_source_type] if said_apart else ()),
             ]
         )
 
@@ -157,9 +168,15 @@ class PromptEntry(NamedTuple):
         try:
             head = _HEAD.unpack_from(record)
             project, painted_by, *asked = orjson.loads(record[_HEAD.size :])
+            is_apart = provenance_code.source_type_is_apart(head[2] >> _PROVENANCE_BIT)
+            source_type = asked.pop() if is_apart else None
             parameters = Parameters.from_list(asked)
             asked_for = (prompt_hash, Project.parse(project), parameters)
-            return cls._of(asked_for, painted_by or parameters.model, head)
+            entry = cls._of(asked_for, painted_by or parameters.model, head)
+            if source_type is None:
+                return entry
+            said = entry.provenance._replace(digital_source_type=source_type)
+            return entry._replace(provenance=said)
         except _UNREADABLE:
             return None
 
@@ -172,7 +189,9 @@ class PromptEntry(NamedTuple):
         """
         try:
             head = _HEAD.unpack_from(record)
-            if head[2] & _BY_ANOTHER_MODEL:
+            if head[2] & _BY_ANOTHER_MODEL or provenance_code.source_type_is_apart(
+                head[2] >> _PROVENANCE_BIT
+            ):
                 return cls.from_record(key.hash, record)
             asked_for = (key.hash, key.project, key.parameters)
             return cls._of(asked_for, key.parameters.model, head)
@@ -198,7 +217,7 @@ class PromptEntry(NamedTuple):
             created_ms,
             price,
         ) = head
-        if version != RECORD_VERSION or flags > _FLAGS:
+        if version != RECORD_VERSION:
             raise ValueError("the record is of another version")
         uuid = image_id.hex()
         return cls(
@@ -215,6 +234,7 @@ class PromptEntry(NamedTuple):
             bool(flags & _PLACEHOLDER),
             created_ms,
             "",
+            provenance_code.decode(flags >> _PROVENANCE_BIT),
         )
 
 

@@ -214,4 +214,5 @@ def _entry_of(key: PromptKey, painting: Painting, generation_id: str) -> PromptE
         # HTTP dates have whole seconds; the milliseconds order lists.
         created_ms=round(datetime.now(UTC).timestamp() * 1000),
         generation_id=generation_id,
+        provenance=painting.provenance,
     )

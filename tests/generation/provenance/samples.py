@@ -13,6 +13,7 @@ from PIL import ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from app.generation.provenance import Mark
+from app.generation.provider import Origin
 from app.image import Image
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SIGNED = Path(__file__).parents[2] / "data" / "c2pa"
 
-MARK = Mark.of("openai", "gpt-image-2", is_placeholder=False)
+MARK = Mark.of(Origin("openai", "gpt-image-2"))
 TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 COMPOSITE = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.generation.provenance import Mark, Provenance, attest
+from app.generation.provider import Origin
 from app.generation.sizing import fit
 from app.image import EXTENSIONS, Image
 from tests.generation.provenance.samples import (
@@ -312,7 +313,7 @@ def test_what_hangs_on_a_picture_goes_on_hanging(name: str) -> None:
 
 def test_the_placeholder_is_no_trained_model() -> None:
     """Its pictures come from a program alone, and say so."""
-    mark = Mark.of("placeholder", "", is_placeholder=True)
+    mark = Mark.of(Origin("placeholder", "", is_placeholder=True))
 
     _, provenance = marked(sample("plain.png"), mark)
 
