@@ -28,15 +28,20 @@ class Shell:
     """A bash in *folder*, where `python` is this one and finds `app`.
 
     A context manager. What one block of commands sets the next ones see; the
-    first command that fails ends it.
+    first command that fails ends it. *variables* are its environment's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self._bash = subprocess.Popen(
             ["bash", "-euo", "pipefail"],
             cwd=folder,
-            env={"HOME": str(folder), "PATH": programs, "PYTHONPATH": str(ROOT)},
+            env={
+                **variables,
+                "HOME": str(folder),
+                "PATH": programs,
+                "PYTHONPATH": str(ROOT),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
