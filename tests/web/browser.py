@@ -14,7 +14,6 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 if TYPE_CHECKING:
@@ -108,14 +107,14 @@ class Browser:
         self, role: str, name: str | None = None, *, within: WebElement | None = None
     ) -> list[WebElement]:
         """Return what is shown with *role* and *name*, as assistive technology does."""
-        shown = [
-            one
-            for one in (within or self.driver).find_elements(
-                By.CSS_SELECTOR, _OF_ROLE[role]
-            )
-            if one.is_displayed() and one.aria_role == _COMPUTED.get(role, role)
-        ]
-        return [one for one in shown if name is None or one.accessible_name == name]
+        shown: list[WebElement] = self.run(
+            "return [...(arguments[1] ?? document).querySelectorAll(arguments[0])]"
+            ".filter((one) => one.checkVisibility())",
+            _OF_ROLE[role],
+            within,
+        )
+        named = [one for one in shown if name is None or one.accessible_name == name]
+        return [one for one in named if one.aria_role == _COMPUTED.get(role, role)]
 
     def get(
         self, role: str, name: str | None = None, *, within: WebElement | None = None

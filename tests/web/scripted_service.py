@@ -43,7 +43,7 @@ class Asked:
 
 @dataclass
 class ScriptedService:
-    """*answers* are JSON or a problem by method and path; everything else is 404.
+    """*answers* are JSON or a problem by method and path, or made from the query.
 
     *streams* are what `events` answers in turn: states, then the stream ends. A
     state of None holds the stream until `go_on`.
@@ -127,6 +127,8 @@ class ScriptedService:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         await self._note(request)
         answer = self.answers.get((request.method, request.path), NotFound("None."))
+        if callable(answer):
+            answer = answer(request.query)
         if isinstance(answer, ServiceError):
             return problem_response(answer, "lighthouse-1")
         status, headers = 200, {}

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from app.errors import CacheUnavailable
+from tests.web.scripted_service import PERMALINK
 from tests.web.steps import paint
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
     from tests.web.browser import Browser
+    from tests.web.scripted_service import ScriptedService
 
 
 @pytest.fixture
@@ -92,3 +96,54 @@ def test_an_empty_gallery_says_what_it_is_for(page: Browser) -> None:
     page.get("button", "Paint the first").click()
 
     page.get("textbox", "Prompt")
+
+
+def test_more_pictures_come_until_there_are_none(
+    browser: Browser, scripted: ScriptedService
+) -> None:
+    """More is there as long as there is a next page, and hidden at the end."""
+    pages = {None: ("a red fox", "next/1"), "next/1": ("an owl", None)}
+    scripted.answers = {
+        ("GET", "/api/v1/models"): {"models": []},
+        ("GET", "/api/v1/live/entries"): lambda query: {
+            "entries": [entry(pages[query.get("cursor")][0])],
+            "cursor": pages[query.get("cursor")][1],
+        },
+    }
+    browser.open(f"{scripted.url}/#gallery")
+    browser.get("article", "a red fox")
+
+    browser.get("button", "More").click()
+    browser.get("article", "an owl")
+
+    assert len(browser.all("article")) == 2
+    assert browser.all("button", "More") == []
+
+
+def test_an_outage_is_told(browser: Browser, scripted: ScriptedService) -> None:
+    """A gallery that can't be read says so, and is not called empty."""
+    outage = CacheUnavailable("The cache is away.")
+    scripted.answers = {
+        ("GET", "/api/v1/models"): {"models": []},
+        ("GET", "/api/v1/live/entries"): outage,
+    }
+    browser.open(f"{scripted.url}/#gallery")
+
+    browser.alert("Cache unavailable", "The cache is away.")
+
+    assert browser.all("button", "Paint the first") == []
+
+
+def entry(prompt: str) -> dict[str, Any]:
+    """Return the JSON of an entry, as much of it as the gallery shows."""
+    return {
+        "prompt_hash": hashlib.sha256(prompt.encode()).hexdigest(),
+        "prompt": prompt,
+        "model": "default",
+        "parameters": {"model": "default"},
+        "hits": 1,
+        "created_at": "2026-11-21T12:00:00Z",
+        "storage_key": PERMALINK.removeprefix("/api/v1/images/"),
+        "width": 96,
+        "height": 64,
+    }
