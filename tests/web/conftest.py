@@ -128,7 +128,7 @@ def project() -> str:
 @pytest.fixture
 def page(browser: Browser, service: str, project: str) -> Browser:
     """Open the page on a project of its own."""
-    browser.open(service)
+    browser.open(f"{service}/healthz")
     remember = "sessionStorage.setItem('paintonce.project', arguments[0])"
     browser.run(remember, project)
     browser.open(service)

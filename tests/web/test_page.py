@@ -172,6 +172,17 @@ async def test_other_files_are_not_there(name: str) -> None:
     assert (answer.status, answer.problem["code"]) == (404, "not_found")
 
 
+async def test_every_tab_is_documented() -> None:
+    """The table of the page's reference has its tabs, in their order."""
+    reference = Path(__file__).parents[2] / "docs" / "reference" / "page.md"
+    elements = Elements((await ask("/")).body.decode())
+
+    tabs = [a["aria-controls"] for _, a in elements.found if a.get("role") == "tab"]
+
+    rows = re.findall(r"^\| (\w+) \|", reference.read_text(), re.MULTILINE)
+    assert [row.lower() for row in rows] == ["tab", *tabs]
+
+
 async def test_the_scripts_find_every_element_that_they_name() -> None:
     """A renamed element would be a button that does nothing."""
     elements = Elements((await ask("/")).body.decode())
