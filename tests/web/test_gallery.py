@@ -120,6 +120,27 @@ def test_more_pictures_come_until_there_are_none(
     assert browser.all("button", "More") == []
 
 
+@pytest.mark.parametrize(
+    "more", [{"width": 96, "height": 64}, {"variant": 1}, {"references": ["7"]}]
+)
+def test_what_the_form_cannot_say_is_not_opened(
+    browser: Browser, scripted: ScriptedService, more: dict[str, Any]
+) -> None:
+    """It would ask for another picture, and pay for it."""
+    made = entry("a red fox")
+    made["parameters"] |= more
+    scripted.answers = {
+        ("GET", "/api/v1/models"): {"models": []},
+        ("GET", "/api/v1/live/entries"): {"entries": [made], "cursor": None},
+    }
+    browser.open(f"{scripted.url}/#gallery")
+
+    article = browser.get("article", "a red fox")
+
+    names = [one.text for one in browser.all("button", within=article)]
+    assert names == ["Refresh", "Purge"]
+
+
 def test_an_outage_is_told(browser: Browser, scripted: ScriptedService) -> None:
     """A gallery that can't be read says so, and is not called empty."""
     outage = CacheUnavailable("The cache is away.")

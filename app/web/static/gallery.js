@@ -1,7 +1,7 @@
 /** The gallery: what is painted, with its hits, to refresh and to purge. */
 
 import { age, at, count, element, showProblem } from "./elements.js";
-import { repeat } from "./playground.js";
+import { canRepeat, repeat } from "./playground.js";
 import { Problem, ask, follow, get } from "./service.js";
 import { open } from "./tabs.js";
 
@@ -64,7 +64,7 @@ function article(entry) {
       element("time", { datetime: entry.created_at, title: new Date(entry.created_at).toLocaleString("en") }, age(entry.created_at)),
       ` · by ${entry.model}`),
     element("div", { class: "buttons" },
-      button("Open", () => { open("playground", { focus: true }); repeat(entry); }),
+      ...(canRepeat(entry) ? [button("Open", () => { open("playground", { focus: true }); repeat(entry); })] : []),
       button("Refresh", () => change(made, () => refresh(made, entry))),
       button("Purge", () => askToPurge(made, entry))),
   );

@@ -6,8 +6,6 @@ import { Problem, paint } from "./service.js";
 
 const form = at("composer"), prompt = at("prompt"), model = at("model"), shape = at("shape"), seed = at("seed");
 const picture = at("picture"), status = at("status"), problem = at("playground-alert");
-// Until then it may be a HIT, and nothing is being painted.
-const SURELY_PAINTING_MS = 400;
 
 let waiting = null;
 let prices = new Map();
@@ -55,9 +53,7 @@ function startClock() {
   const what = element("span", {}, "asking"), time = element("span", { "aria-hidden": "true" });
   const say = (text) => { if (what.textContent !== text) what.textContent = text; };
   const tick = () => {
-    const passed = performance.now() - began;
-    if (passed > SURELY_PAINTING_MS && what.textContent === "asking") say("painting");
-    time.textContent = ` · ${(passed / 1000).toFixed(1)} s`;
+    time.textContent = ` · ${((performance.now() - began) / 1000).toFixed(1)} s`;
   };
   status.replaceChildren(what, time);
   tick();
@@ -134,10 +130,15 @@ export function offer(models) {
   showPrice();
 }
 
+/** Say whether the fields can say all that an entry was asked by: else it would be another, and be paid for. */
+export const canRepeat = ({ parameters: { width, variant, references } }) => !width && !variant && !references?.length;
+
 /** Fill the fields with what an entry was asked by, and ask again. */
 export function repeat({ prompt: text, parameters }) {
   prompt.value = text;
-  model.value = parameters.model ?? "default";
+  // The models file may have lost the alias; the service says so.
+  if (!prices.has(parameters.model)) model.append(element("option", {}, parameters.model));
+  model.value = parameters.model;
   shape.value = parameters.aspect_ratio ?? "";
   seed.value = parameters.seed ?? "";
   return submit();

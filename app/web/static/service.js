@@ -74,6 +74,7 @@ async function paintOnce(wanted, { onState, signal }) {
   const path = liveAddress(wanted);
   const answer = await ask(path, { headers: { Prefer: "respond-async" }, signal });
   if (answer.status !== 202) return pictureOf(answer);
+  onState(await answer.json());
   let done;
   try {
     done = await follow(answer.headers.get("Location"), { onState, signal });
