@@ -6,12 +6,9 @@ it, or until the time it was given is up; it is never evicted to make room for
 another. `store` keeps; `delivery` is what callers of the service use.
 """
 
+from app.client import LentImage
 from app.transient_images.data_url import DataUrlTooLarge, InvalidDataUrl, read_data_url
-from app.transient_images.delivery import (
-    LentImage,
-    UploadFailed,
-    upload_image_for_url,
-)
+from app.transient_images.delivery import UploadFailed, upload_image_for_url
 from app.transient_images.images import (
     ListedImage,
     OpenImage,
