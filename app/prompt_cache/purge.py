@@ -112,7 +112,9 @@ class Purge:
             await self.ledger.forget_image(StorageKey.parse(key))
         if left.has_note:
             await self.ledger.forget_purge(project, prompt_hash)
-        await self.index.finish(prompt_hash, lease.token)
+        # Nothing is left, whether Redis goes on saying so or not.
+        with suppress(CacheUnavailable):
+            await self.index.finish(prompt_hash, lease.token)
 
     async def _is_own(self, project: Project, prompt_hash: str) -> bool:
         (record,) = await self.index.peek([prompt_hash])

@@ -269,7 +269,8 @@ async def _offered(store: Callable[[], Awaitable[T]], deadline: float) -> T:
     """Try what writes to the ledger until it is done, or the time is up."""
     while True:
         try:
-            async with asyncio.timeout_at(deadline):
+            # A moment later: whoever waits for a lease until then says so itself.
+            async with asyncio.timeout_at(deadline + STORE_AGAIN_SECONDS):
                 return await store()
         except (StorageUnavailable, CacheUnavailable):
             if _now() + STORE_AGAIN_SECONDS > deadline:

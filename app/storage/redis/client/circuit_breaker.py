@@ -25,8 +25,9 @@ class CircuitBreaker:
     """What of Redis is known to be away.
 
     A server is one part, and so is each primary of a Cluster: the slots of the
-    others go on. The first failure opens the breaker for a part, so that
-    nobody else waits for a time-out; a probe on a client of its own closes it.
+    others go on. One lost reply says nothing; the second in a row opens the
+    breaker for its part, so that nobody else waits for a time-out. A probe on
+    a client of its own closes it, and *on_change* is told.
     """
 
     def __init__(
@@ -35,19 +36,44 @@ class CircuitBreaker:
         self._probe = probe
         self._on_change = on_change
         self._probing: dict[str, asyncio.Task[None]] = {}
+        # The parts whose last reply was lost.
+        self._losing: set[str] = set()
+        self.losses = 0
 
     @property
     def is_open(self) -> bool:
         """Whether any part is known to be away."""
         return bool(self._probing)
 
+    @property
+    def has_losses(self) -> bool:
+        """Whether any part lost its last reply."""
+        return bool(self._losing)
+
     def check(self, part: str) -> None:
         """Raise `CacheUnavailable` at once while *part* is away."""
         if part in self._probing:
             raise CacheUnavailable("The cache is away.")
 
-    def trip(self, part: str = "", key: str = "") -> None:
-        """Note a failure; from now on `check` raises, until *key* can be read."""
+    def answered(self, part: str) -> None:
+        """Note a reply of *part*: what is lost next is the first in a row."""
+        self._losing.discard(part)
+
+    def lost(self, part: str, key: str, *, asked_at: int, was_silent: bool) -> None:
+        """Note a lost reply; if it is the second in a row, *part* is away.
+
+        *asked_at* is what `losses` was when the command was sent. A connection
+        that is cut loses all that were sent over it, which counts once; each
+        silence counts, because each has cost somebody a time-out.
+        """
+        is_second = part in self._losing and (was_silent or asked_at == self.losses)
+        self._losing.add(part)
+        self.losses += 1
+        if is_second:
+            self._trip(part, key)
+
+    def _trip(self, part: str, key: str) -> None:
+        """From now on `check` raises, until *key* can be read."""
         if part not in self._probing:
             logger.warning("redis is away", extra={"node": part})
             self._probing[part] = asyncio.create_task(
@@ -65,6 +91,7 @@ class CircuitBreaker:
             except FAILURES:
                 await asyncio.sleep(PROBE_EVERY_SECONDS)
         del self._probing[part]
+        self._losing.discard(part)
         self._on_change(self.is_open)
         logger.info("redis is back", extra={"node": part})
 

@@ -39,7 +39,7 @@ from app.storage.redis.client.clients import (
 from app.storage.redis.client.pipeline import CommandPipeline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
 # A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
 # that under a cold herd does not read as an outage.
@@ -71,7 +71,8 @@ class RedisConnection:
     """One kind of traffic to Redis, bounded in number and time.
 
     With *pipeline* commands share them; without, each takes a connection of
-    the pool, at most *at_once*.
+    the pool, at most *at_once*. With *repeats_silence* a command whose answer
+    did not come in time is sent once more, as one whose connection was cut is.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class RedisConnection:
         at_once: int,
         timeout_seconds: float,
         pipeline: CommandPipeline | None = None,
+        repeats_silence: bool = False,
     ) -> None:
         self.client = client
         # Once: to a class that is a protocol, `isinstance` takes microseconds.
@@ -90,6 +92,7 @@ class RedisConnection:
         self._breaker = breaker
         self._places = asyncio.Semaphore(at_once)
         self._timeout_seconds = timeout_seconds
+        self._repeats_silence = repeats_silence
 
     def run(
         self,
@@ -122,15 +125,13 @@ class RedisConnection:
         retry: bool,
         script: Script | None = None,
     ) -> Any:
+        breaker, losses = self._breaker, 0
         while True:
-            if self._breaker is not None:
-                self._breaker.check(self._part(key))
+            if breaker is not None:
+                losses = breaker.losses
+                breaker.check(self._part(key))
             try:
-                if self._pipeline is None:
-                    return await self._over_the_pool(command, key)
-                if self._pipeline.is_full:
-                    raise CacheUnavailable("The cache is overloaded.")
-                return await self._pipeline.execute(command)
+                reply = await self._ask(command, key)
             except NoScriptError:
                 if script is None:
                     raise
@@ -139,20 +140,30 @@ class RedisConnection:
                 script = None
             except (RedisAway, RedisError, OSError) as error:
                 away = _meaning_of(error)
-                if isinstance(error, ReadOnlyError):
-                    # A demoted primary: its connections lead nowhere any more.
-                    await self._forget_connections()
-                if not (retry and away.is_worth_a_retry):
-                    await self._give_up(key)
+                if breaker is not None:
+                    breaker.lost(
+                        self._part(key),
+                        key,
+                        asked_at=losses,
+                        was_silent=away.was_silent,
+                    )
+                # Others of its connections may lead nowhere, too: to a primary
+                # that was demoted, or that hung and is replaced by now.
+                await self._forget_connections()
+                if not (retry and (away.is_worth_a_retry or self._repeats_silence)):
                     raise CacheUnavailable("The cache is away.") from away
                 retry = False
+            else:
+                if breaker is not None and breaker.has_losses:
+                    breaker.answered(self._part(key))
+                return reply
 
-    async def _give_up(self, key: str) -> None:
-        if self._breaker is not None:
-            self._breaker.trip(self._part(key), key)
-        # A primary that hung may be replaced by now: what is connected to it
-        # would cost a time-out each.
-        await self._forget_connections()
+    def _ask(self, command: Sequence[Any], key: str) -> Awaitable[Any]:
+        if self._pipeline is None:
+            return self._over_the_pool(command, key)
+        if self._pipeline.is_full:
+            raise CacheUnavailable("The cache is overloaded.")
+        return self._pipeline.execute(command)
 
     def _part(self, key: str) -> str:
         return "" if self._cluster is None else self._cluster.owner(key)
@@ -169,7 +180,9 @@ class RedisConnection:
             late = loop.time() - started - self._timeout_seconds
             # Our own loop stalled: the reply may lie unread in the socket.
             raise RedisAway(
-                error, is_worth_a_retry=late > self._timeout_seconds / 4
+                error,
+                is_worth_a_retry=late > self._timeout_seconds / 4,
+                was_silent=True,
             ) from None
         finally:
             self._places.release()
@@ -205,10 +218,13 @@ class RedisConnection:
 class RedisAway(Exception):
     """A command got no usable answer; what it did is unknown."""
 
-    def __init__(self, cause: Exception, *, is_worth_a_retry: bool) -> None:
+    def __init__(
+        self, cause: Exception, *, is_worth_a_retry: bool, was_silent: bool = False
+    ) -> None:
         super().__init__()
         self.__cause__ = cause
         self.is_worth_a_retry = is_worth_a_retry
+        self.was_silent = was_silent
 
 
 def _meaning_of(error: Exception) -> RedisAway:
@@ -221,7 +237,7 @@ def _meaning_of(error: Exception) -> RedisAway:
         case ReadOnlyError():
             return RedisAway(error, is_worth_a_retry=True)
         case RedisTimedOut():
-            return RedisAway(error, is_worth_a_retry=False)
+            return RedisAway(error, is_worth_a_retry=False, was_silent=True)
         case ResponseError():
             text = str(error)
             # Scripts report the refusal inside a sentence of their own.
@@ -327,6 +343,8 @@ async def open_redis(
                 breaker=None,
                 at_once=32,
                 timeout_seconds=COMMAND_TIMEOUT_SECONDS,
+                # Else a lost reply would leave a lease that nobody knows of.
+                repeats_silence=True,
             ),
             subscriber=await client(
                 "completions", COMMAND_TIMEOUT_SECONDS, max_connections=4

@@ -1,0 +1,220 @@
+"""The commit under outages and lost replies: nothing that is named is removed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import (
+    CacheUnavailable,
+    StillGenerating,
+    StorageUnavailable,
+    Unavailable,
+)
+from app.prompt_cache.cache import Outcome
+from app.prompt_cache.entry.entry import PromptEntry
+from tests.fakes import (
+    LIGHTHOUSE,
+    SHOP,
+    UNLIMITED_PERMIT,
+    a_picture,
+    a_prompt_cache,
+)
+
+if TYPE_CHECKING:
+    from app.prompt_cache.administration import SeenEntry
+    from app.prompt_cache.cache import Answer
+    from tests.fakes import Replica, World
+
+ORPHANS = "paintonce_orphans_total"
+SOON = timedelta(seconds=0.3)
+
+
+async def ask(replica: Replica, wait_seconds: float = 30) -> Answer:
+    """Ask for the lighthouse."""
+    return await replica.cache.get_or_generate(
+        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=wait_seconds
+    )
+
+
+async def refresh(replica: Replica) -> SeenEntry:
+    """Refresh the lighthouse."""
+    return await replica.entries.refresh(
+        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+
+
+def named(world: World) -> list[str]:
+    """Return the pictures that the manifests name."""
+    return [
+        str(PromptEntry.from_manifest(world.store.objects[key].data).storage_key)
+        for key in world.manifests
+    ]
+
+
+async def a_manifest_whose_reply_is_lost(
+    world: World, replica: Replica, *, is_readable: bool
+) -> None:
+    """Refresh; the new manifest gets through unheard, and then Redis goes away."""
+    world.store.lose_reply("replace")
+    replaced = world.store.after("replace")
+    refreshing = asyncio.create_task(refresh(replica))
+    await replaced.reached()
+    world.index.is_away = True
+    if not is_readable:
+        world.store.fail_next("get", 99)
+    replaced.open()
+    with pytest.raises(Unavailable):
+        await refreshing
+    world.index.is_away = False
+    world.index.lose_everything()
+    world.store._failures.clear()
+
+
+async def test_a_manifest_that_got_through_unheard_keeps_its_picture(
+    world: World, another: Replica
+) -> None:
+    """Its reply is lost, Redis goes away for good: what it names is still there."""
+    replica = a_prompt_cache(world, storing_at_most=SOON)
+    old = await ask(replica)
+    await a_manifest_whose_reply_is_lost(world, replica, is_readable=True)
+
+    answer = await ask(another)
+
+    assert answer.outcome == Outcome.RESTORED
+    assert answer.entry.image_id != old.entry.image_id
+    assert await another.cache.read(answer) == a_picture(2)
+    assert world.images == named(world)
+    assert world.provider.count == 2
+
+
+async def test_a_manifest_whose_fate_cannot_be_read_keeps_its_picture(
+    world: World, another: Replica
+) -> None:
+    """Unreadable, the picture is left as an orphan, and is none after all."""
+    replica = a_prompt_cache(world, storing_at_most=SOON)
+    await ask(replica)
+    await a_manifest_whose_reply_is_lost(world, replica, is_readable=False)
+
+    answer = await ask(another)
+
+    assert await another.cache.read(answer) == a_picture(2)
+    assert replica.counted(ORPHANS) == 1
+    assert world.provider.count == 2
+
+
+async def test_a_manifest_that_may_be_on_its_way_keeps_its_picture(
+    world: World,
+) -> None:
+    """Nothing of ours is there yet: a write that timed out may still arrive."""
+    replica = a_prompt_cache(world, storing_at_most=SOON)
+    world.store.fail_next("create", 99)
+
+    with pytest.raises(StorageUnavailable):
+        await ask(replica)
+
+    assert (len(world.images), world.manifests) == (1, [])
+    assert replica.counted(ORPHANS) == 1
+
+
+async def test_a_refresh_that_has_lost_its_lease_takes_no_entry_away(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """The token guards the entry: it stays until the lease is ours again.
+
+    1. A regains its lease and stalls. 2. B takes it. 3. A goes on: the entry is
+    still everybody's answer until B lets go.
+    """
+    old = await ask(replica)
+    stalled = world.index.before("withdraw")
+    refreshing = asyncio.create_task(refresh(replica))
+    await stalled.reached()
+    world.index.expire_lease(LIGHTHOUSE.hash)
+    async with another.parts.leases.writing(SHOP, LIGHTHOUSE.hash):
+        refused = world.index.after("withdraw")
+        stalled.open()
+        await refused.reached()
+        assert (await ask(another)).entry.image_id == old.entry.image_id
+        refused.open()
+
+    assert (await refreshing).entry.image_id != old.entry.image_id
+    assert world.provider.count == 2
+    assert world.images == named(world)
+
+
+async def test_waiters_of_a_paid_picture_are_not_invited_to_pay(world: World) -> None:
+    """Beyond the time of a generation storing goes on; its waiters are told so."""
+    replica = a_prompt_cache(world, generation_timeout=timedelta(seconds=0.05))
+    storing = world.store.before("put")
+    asked = [asyncio.create_task(ask(replica)) for _ in range(3)]
+    await storing.reached()
+
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    late = await asyncio.gather(ask(replica), return_exceptions=True)
+    storing.open()
+    await replica.parts.drain()
+    answer = await ask(replica)
+
+    ids = {getattr(error, "generation_id", None) for error in (*told, *late)}
+    assert {type(error) for error in (*told, *late)} == {StillGenerating}
+    assert len(ids) == 1
+    assert ids != {None}
+    assert answer.outcome == Outcome.HIT
+    assert world.provider.count == 1
+
+
+async def test_a_generation_that_is_not_paid_for_ends_in_its_time(
+    world: World,
+) -> None:
+    """Queue, call and references share one bound."""
+    replica = a_prompt_cache(world, generation_timeout=timedelta(seconds=0.05))
+    world.provider.before("paint")
+
+    with pytest.raises(Exception, match="not done in time"):
+        await ask(replica)
+
+
+async def test_storing_has_an_end(world: World) -> None:
+    """A store that takes the picture and freezes is given up after the bound."""
+    replica = a_prompt_cache(world, storing_at_most=timedelta(seconds=0.05))
+    world.store.before("put")
+
+    with pytest.raises(StorageUnavailable):
+        await ask(replica)
+
+    assert replica.counted(ORPHANS) == 1
+    assert world.index.holder_now(LIGHTHOUSE.hash) is None
+
+
+async def test_a_lease_that_stays_anothers_leaves_no_picture(world: World) -> None:
+    """A late leader that never gets its turn has written no manifest."""
+    replica = a_prompt_cache(world, storing_at_most=timedelta(seconds=0.05))
+    other = a_prompt_cache(world)
+    stalled = world.provider.before("paint")
+    asked = asyncio.create_task(ask(replica))
+    await stalled.reached()
+    world.index.expire_lease(LIGHTHOUSE.hash)
+    async with other.parts.leases.writing(SHOP, LIGHTHOUSE.hash):
+        stalled.open()
+        with pytest.raises(StillGenerating):
+            await asked
+
+    assert world.store.objects == {}
+
+
+async def test_without_redis_a_refresh_replaces_nothing(world: World) -> None:
+    """The new picture has no manifest, and goes."""
+    replica = a_prompt_cache(world, storing_at_most=SOON)
+    old = await ask(replica)
+    painting = world.provider.before("paint")
+    refreshing = asyncio.create_task(refresh(replica))
+    await painting.reached()
+    world.index.is_away = True
+    painting.open()
+    with pytest.raises(CacheUnavailable):
+        await refreshing
+
+    assert world.images == [str(old.entry.storage_key)]

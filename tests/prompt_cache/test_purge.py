@@ -1,0 +1,213 @@
+"""A purge in its order, interrupted at every step, and repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import (
+    CacheUnavailable,
+    NotFound,
+    StillGenerating,
+    StorageUnavailable,
+    Unavailable,
+)
+from app.prompt_cache.cache import Outcome
+from app.storage.storage_key import Project
+from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT, a_prompt_cache, leases_of
+
+if TYPE_CHECKING:
+    from app.prompt_cache.cache import Answer
+    from tests.fakes import Replica, World
+
+ZOO = Project("acme", "zoo")
+
+
+async def ask(replica: Replica) -> Answer:
+    """Ask for the lighthouse as a patient client does."""
+    return await replica.cache.get_or_generate(
+        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+
+
+async def purge(replica: Replica) -> None:
+    """Purge the lighthouse."""
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
+
+
+async def is_finished(world: World, replica: Replica) -> None:
+    """Assert that a purge leaves nothing when it is repeated, and is then over."""
+    await purge(replica)
+
+    assert world.store.objects == {}
+    assert await world.index.peek([LIGHTHOUSE.hash]) == [None]
+    assert (await replica.statistics.read("acme/shop"))["entries"] == 0
+    with pytest.raises(NotFound):
+        await purge(replica)
+
+
+async def test_the_manifest_goes_first_and_the_picture_last(
+    world: World, replica: Replica
+) -> None:
+    """From its first step on nothing can bring the picture back."""
+    await ask(replica)
+    manifest, entry = world.store.after("delete"), world.index.after("forget")
+    purging = asyncio.create_task(purge(replica))
+
+    await manifest.reached()
+    assert (len(world.manifests), len(world.index.entries)) == (0, 1)
+    manifest.open()
+    await entry.reached()
+    assert (len(world.index.entries), len(world.images)) == (0, 1)
+    entry.open()
+    await purging
+
+    assert world.images == []
+
+
+async def test_a_purge_of_anothers_prompt_asks_for_no_lease(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Whoever guesses a hash can't hold up its owner, painted or not."""
+    gate = world.provider.before("paint")
+    painting = asyncio.create_task(ask(replica))
+    await gate.reached()
+
+    with pytest.raises(NotFound):
+        await another.purge(ZOO, LIGHTHOUSE.hash)
+    assert world.index.calls["hold"] == 0
+    gate.open()
+    await painting
+    asked = world.index.calls["hold"]
+    with pytest.raises(NotFound):
+        await another.purge(ZOO, LIGHTHOUSE.hash)
+    assert world.index.calls["hold"] == asked
+
+
+async def test_a_purge_waits_for_a_restoration_of_its_own_project(
+    world: World,
+) -> None:
+    """What somebody is about to restore is not "not there"."""
+    replica = a_prompt_cache(world, purge_waits_seconds=0.02)
+    async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
+        with pytest.raises(StillGenerating):
+            await purge(replica)
+    async with leases_of(world).writing(ZOO, LIGHTHOUSE.hash):
+        with pytest.raises(NotFound):
+            await purge(replica)
+
+
+async def test_a_store_that_is_away_before_the_first_step_changes_nothing(
+    world: World, replica: Replica
+) -> None:
+    """Neither count nor picture is touched, and the purge is an outage."""
+    await ask(replica)
+    world.store.fail_next("delete")
+
+    with pytest.raises(StorageUnavailable):
+        await purge(replica)
+
+    assert (await ask(replica)).hits == 1
+    assert len(world.manifests) == 1
+    await is_finished(world, replica)
+
+
+@pytest.mark.parametrize("comes_back", ["as it was", "empty"])
+async def test_a_redis_that_goes_away_after_the_first_step(
+    world: World, replica: Replica, another: Replica, comes_back: str
+) -> None:
+    """The purge is repeated and finishes, whatever Redis remembers."""
+    await ask(replica)
+    gone = world.store.after("delete")
+    purging = asyncio.create_task(purge(replica))
+    await gone.reached()
+    world.index.is_away = True
+    gone.open()
+    with pytest.raises(CacheUnavailable):
+        await purging
+    world.index.is_away = False
+    if comes_back == "empty":
+        world.index.lose_everything()
+    else:
+        world.index.expire_lease(LIGHTHOUSE.hash)
+
+    assert len(world.images) == 1
+    await is_finished(world, another)
+
+
+async def test_a_store_that_goes_away_before_the_picture_is_removed(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """The picture is not forgotten: never "not there" while it is left."""
+    await ask(replica)
+    before = world.store.after("delete")
+    purging = asyncio.create_task(purge(replica))
+    await before.reached()
+    world.store.fail_next("delete")
+    before.open()
+
+    with pytest.raises(StorageUnavailable):
+        await purging
+
+    assert await world.index.peek([LIGHTHOUSE.hash]) == [None]
+    assert len(world.images) == 1
+    await is_finished(world, another)
+
+
+@pytest.mark.parametrize(
+    ("port", "method"),
+    [("store", "delete"), ("index", "forget"), ("index", "hold")],
+)
+async def test_a_purge_whose_reply_was_lost_is_repeated(
+    world: World, replica: Replica, port: str, method: str
+) -> None:
+    """Whichever step took effect without an answer, the next purge finishes."""
+    await ask(replica)
+    getattr(world, port).lose_reply(method)
+
+    with pytest.raises(Unavailable):
+        await purge(replica)
+
+    await is_finished(world, replica)
+
+
+async def test_a_picture_that_was_painted_after_an_interrupted_purge(
+    world: World, replica: Replica
+) -> None:
+    """The repeated purge takes the new picture with what the first one left."""
+    await ask(replica)
+    before = world.store.after("delete")
+    purging = asyncio.create_task(purge(replica))
+    await before.reached()
+    world.store.fail_next("delete")
+    before.open()
+    with pytest.raises(StorageUnavailable):
+        await purging
+    assert (await ask(replica)).outcome == Outcome.MISS
+    assert len(world.images) == 2
+
+    await is_finished(world, replica)
+
+
+async def test_whoever_asks_after_a_purge_has_answered_joins_no_older_flight(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """The interleaving of `Flight.close`: no picture outlives its purge in a flight.
+
+    1. A leader has written its entry, and not landed yet. 2. A purge on another
+    replica answers. 3. Whoever asks the leader's replica now has it painted anew.
+    """
+    committed = world.index.after("commit")
+    first = asyncio.create_task(ask(replica))
+    await committed.reached()
+    await purge(another)
+
+    late = asyncio.create_task(ask(replica))
+    again = await late
+    committed.open()
+
+    assert again.outcome == Outcome.MISS
+    assert again.entry.image_id != (await first).entry.image_id
+    assert world.provider.count == 2
