@@ -202,6 +202,7 @@ async def open_services(
                 purge=prompts.purge,
                 rebuild=prompts.rebuild,
                 ledger=prompts.ledger,
+                pictures=prompts.pictures,
                 statistics=prompts.statistics,
                 generations=prompts.generations,
                 transient_images=transient_images,

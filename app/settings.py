@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     hot_tier_bytes: Bytes = 128 * MIB
     generation_timeout_seconds: Seconds = 300
     wait_timeout_seconds: Seconds = 60
-    lease_seconds: Annotated[float, Field(ge=0.5, allow_inf_nan=False, le=3600)] = 20
+    lease_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False, le=3600)] = 20
     shutdown_grace_seconds: Annotated[
         float, Field(ge=0, allow_inf_nan=False, le=3600)
     ] = 30

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
@@ -26,12 +22,10 @@ from app.http.picture_headers import (
 )
 from app.http.query import decode
 from app.image import MEDIA_TYPES
-from app.server.bodies import send_stream
+from app.prompt_cache.painting.pictures import SMALL_BYTES
+from app.server.bodies import send_bytes, send_stream
 from app.server.frame import ERROR_HEADERS
 from app.storage.storage_key import StorageKey, is_image_id
-
-if TYPE_CHECKING:
-    from app.storage.ports.object_store import ObjectBody
 
 
 async def permalink(request: web.Request) -> web.StreamResponse:
@@ -67,37 +61,13 @@ def _storage_key(request: web.Request) -> StorageKey:
     return StorageKey.parse("/".join(decoded))
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What a stored picture says of itself."""
-
-    size: int
-    digest: str
-    created_at: datetime
-
-    @classmethod
-    def of(cls, body: ObjectBody) -> _Stored:
-        said = body.metadata
-        created_at = said.get("created-at")
-        return cls(
-            size=body.size,
-            digest=said.get("sha256", ""),
-            created_at=(
-                datetime.fromisoformat(created_at)
-                if created_at
-                else datetime.fromtimestamp(0, UTC)
-            ),
-        )
-
-
 async def _send(
     request: web.Request, key: StorageKey, caching: Part
 ) -> web.StreamResponse:
-    ledger = request.app[SERVICES].ledger
-    async with ledger.open_image(key) as body:
-        if body is None:
+    pictures = request.app[SERVICES].pictures
+    async with pictures.open_stored(key) as stored:
+        if stored is None:
             raise NotFound("There is no such picture.")
-        stored = _Stored.of(body)
         own = identity(
             digest=stored.digest,
             created_at=stored.created_at,
@@ -123,11 +93,16 @@ async def _send(
             raise RangeNotSatisfiable(stored.size)
         wanted = decision.byte_range
         if wanted is None or request.method == hdrs.METH_HEAD:
-            return await send_stream(request, headers, body.chunks(), stored.size)
-    headers["Content-Range"] = decision.content_range(stored.size) or ""
-    async with ledger.open_image(key, wanted) as part:
-        if part is None:
+            return await send_stream(request, headers, stored.chunks, stored.size)
+        headers["Content-Range"] = decision.content_range(stored.size) or ""
+        if stored.size <= SMALL_BYTES:
+            # Whole, it can be checked.
+            data = b"".join([chunk async for chunk in stored.chunks])
+            part = memoryview(data)[wanted.first : wanted.last + 1]
+            return await send_bytes(request, headers, part, decision.status)
+    async with pictures.open_stored(key, wanted) as opened:
+        if opened is None or opened.digest != stored.digest:
             raise NotFound("There is no such picture.")
         return await send_stream(
-            request, headers, part.chunks(), wanted.length, decision.status
+            request, headers, opened.chunks, wanted.length, decision.status
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from multidict import istr
@@ -59,12 +60,16 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
 async def look(request: web.Request) -> web.StreamResponse:
     """Answer HEAD for a painted prompt; it never pays."""
     services = request.app[SERVICES]
-    answer = await services.cache.find(_key_from_query(request, services))
-    if answer is None:
-        said = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
-        request[ERROR_HEADERS] = {**said, "X-Cache-Status": "MISS"}
-        raise NotFound("Nobody has painted this prompt yet.")
-    return await _send(request, services, answer)
+    key = _key_from_query(request, services)
+    for _ in range(ROUNDS):
+        answer = await services.cache.find(key)
+        if answer is None:
+            said = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
+            request[ERROR_HEADERS] = {**said, "X-Cache-Status": "MISS"}
+            raise NotFound("Nobody has painted this prompt yet.")
+        with suppress(PictureGone):
+            return await _send(request, services, answer)
+    raise StillGenerating("The picture goes away faster than it can be read.")
 
 
 def _key_from_query(request: web.Request, services: Services) -> PromptKey:

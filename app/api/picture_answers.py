@@ -136,6 +136,11 @@ async def send_picture(
 ) -> web.StreamResponse:
     """Send *answer* as it was decided: whole, a range of it, or unchanged."""
     is_plain = may_be_raw(request) and not services.lifecycle.draining
+    data = services.cache.at_hand(answer)
+    is_bodiless = decision.status == _NOT_MODIFIED or request.method == hdrs.METH_HEAD
+    if data is None and is_bodiless:
+        # A picture that is gone is painted again, or is not there: as for GET.
+        await services.cache.require(answer)
     if decision.status == _NOT_MODIFIED:
         if is_plain:
             return RawAnswer(decision.status, live_lines(answer, caching))
@@ -144,7 +149,6 @@ async def send_picture(
     if request.method == hdrs.METH_HEAD:
         headers = live_headers(answer, caching)
         return await send_stream(request, headers, _nothing(), size, decision.status)
-    data = services.cache.at_hand(answer)
     if data is None:
         data = await services.cache.read(answer)
     if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.cache import PromptCache
     from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.purge import Purge
     from app.prompt_cache.rebuild import Rebuild
     from app.prompt_cache.statistics import Statistics
@@ -38,6 +39,7 @@ class Services:
     purge: Purge
     rebuild: Rebuild
     ledger: Ledger
+    pictures: Pictures
     statistics: Statistics
     generations: Generations
     transient_images: TransientImages

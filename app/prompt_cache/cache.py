@@ -175,6 +175,15 @@ class PromptCache:
         async with self._noticing_loss(answer):
             return await self.pictures.read(answer.entry)
 
+    async def require(self, answer: Answer) -> None:
+        """Return if `read` or `open` would give an answer's picture.
+
+        Raises `PictureGone` like `open`, for whoever answers without the bytes.
+        """
+        if self.at_hand(answer) is None:
+            async with self._noticing_loss(answer):
+                await self.pictures.require(answer.entry)
+
     @asynccontextmanager
     async def open(
         self, answer: Answer, byte_range: ByteRange | None = None

@@ -349,6 +349,7 @@ def locked_up() -> web.Application:
         entries=nothing,
         purge=nothing,
         rebuild=nothing,
+        pictures=nothing,
         ledger=nothing,
         statistics=nothing,
         generations=nothing,

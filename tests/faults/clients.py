@@ -96,10 +96,10 @@ class Clients:
         query = urlencode({"prompt": prompt})
         return await self.call("HEAD", f"{at.url}{LIVE}?{query}")
 
-    async def call(self, method: str, url: str) -> Got:
+    async def call(self, method: str, url: str, **options: Any) -> Got:
         """Send anything else."""
         began = time.monotonic()
-        async with self.session.request(method, url) as answer:
+        async with self.session.request(method, url, **options) as answer:
             body = await answer.read()
         return Got(answer.status, answer.headers, body, time.monotonic() - began)
 

@@ -95,10 +95,16 @@ class Place:
         await self.seen_store.delete_object(Bucket=self.bucket, Key=key)
 
     async def damage(self, key: str) -> None:
-        """Let the object store return other bytes than it was given, as many."""
+        """Let the object store return other bytes than it was given, as many.
+
+        What it was told of them it says as before.
+        """
         told = await self.seen_store.head_object(Bucket=self.bucket, Key=key)
         await self.seen_store.put_object(
-            Bucket=self.bucket, Key=key, Body=bytes(told["ContentLength"])
+            Bucket=self.bucket,
+            Key=key,
+            Body=bytes(told["ContentLength"]),
+            Metadata=told["Metadata"],
         )
 
     async def metric(self, at: Replica, line: str) -> float:

@@ -92,3 +92,58 @@ async def test_row_15_a_picture_that_was_damaged_is_never_a_whole_answer(
 
     assert (small.status, small.code) == (503, "storage_unavailable")
     assert await place.provider.all_calls() == {SMALL: 1, LARGE: 1}
+
+
+async def test_row_15_permalinks_of_damaged_pictures_are_no_whole_answer_either(
+    gated: tuple[Place, StoreGate],
+) -> None:
+    """By permalink, by id and by range: cut or refused, and counted."""
+    place, _ = gated
+    (at,) = place.replicas
+    wholes = {}
+    for prompt in (SMALL, LARGE):
+        wholes[prompt] = (await place.get(prompt, at)).headers
+    for key in await place.objects():
+        await place.damage(key)
+
+    for headers in wholes.values():
+        paths = (
+            headers["Content-Location"],
+            f"/api/v1/images/{headers['X-Image-Id']}",
+        )
+        for path in paths:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await place.clients.call("GET", at.url + path)
+    ranged = await place.clients.call(
+        "GET",
+        at.url + wholes[SMALL]["Content-Location"],
+        headers={"Range": "bytes=1-9"},
+    )
+
+    assert (ranged.status, ranged.code) == (503, "storage_unavailable")
+    assert await place.metric(at, "paintonce_damaged_objects_total") == 5
+
+
+async def test_row_14_a_picture_that_is_gone_is_gone_for_head_and_304_too(
+    gated: tuple[Place, StoreGate],
+) -> None:
+    """HEAD is 404, and whoever has the old picture gets the new one."""
+    place, _ = gated
+    (at,) = place.replicas
+    old = await place.get(SMALL, at)
+    live = f"{at.url}/api/v1/live/generate"
+    for key in await place.objects():
+        await place.lose(key)
+
+    looked = await place.clients.look(SMALL, at)
+    asked = await place.clients.call(
+        "GET",
+        live,
+        params={"prompt": SMALL},
+        headers={"If-None-Match": old.headers["ETag"]},
+    )
+
+    assert (looked.status, looked.cache) == (404, "MISS")
+    assert (asked.status, asked.cache) == (200, "MISS")
+    assert asked.headers["ETag"] != old.headers["ETag"]
+    await place.check(SMALL, calls=2)

@@ -179,3 +179,85 @@ async def test_a_picture_with_other_bytes_is_damaged(
         await streamed(pictures, entry)
     assert pictures.at_hand(entry) is None
     assert "picture is damaged" in caplog.messages
+
+
+DAMAGED = "paintonce_damaged_objects_total"
+
+
+async def test_a_part_of_a_picture_that_was_replaced_is_no_answer(
+    world: World, entry: PromptEntry
+) -> None:
+    """A range has no digest of its own: what was said of the whole is compared."""
+    replica = a_prompt_cache(world)
+    world.store.objects[str(entry.storage_key)].metadata = {"sha256": "0" * 64}
+
+    with pytest.raises(StorageUnavailable):
+        await streamed(replica.parts.pictures, entry, ByteRange(5, 20))
+    assert replica.counted(DAMAGED) == 1
+
+
+async def test_a_range_that_is_all_there_is_is_checked_as_a_whole(
+    world: World, pictures: Pictures, entry: PromptEntry
+) -> None:
+    """`bytes=0-` of damaged bytes breaks off like the whole."""
+    tamper(world, entry, bytes(entry.size))
+
+    with pytest.raises(StorageUnavailable):
+        await streamed(pictures, entry, ByteRange(0, entry.size - 1))
+
+
+async def test_a_stored_picture_is_known_by_what_was_said_of_it(
+    pictures: Pictures, entry: PromptEntry
+) -> None:
+    """By its key alone a picture has its digest, its time and its checked bytes."""
+    async with pictures.open_stored(entry.storage_key) as stored:
+        assert stored is not None
+        assert (stored.size, stored.digest) == (entry.size, entry.digest)
+        assert stored.created_at == entry.created_at
+        assert b"".join([chunk async for chunk in stored.chunks]) == a_picture(1)
+    async with pictures.open_stored(entry.storage_key, ByteRange(5, 20)) as part:
+        assert part is not None
+        assert b"".join([chunk async for chunk in part.chunks]) == a_picture(1)[5:21]
+
+
+async def test_a_stored_picture_that_was_damaged_breaks_off(
+    world: World, entry: PromptEntry
+) -> None:
+    """Other bytes end in an error, an object without its digest begins with one."""
+    replica = a_prompt_cache(world)
+    tamper(world, entry, bytes(entry.size))
+    async with replica.parts.pictures.open_stored(entry.storage_key) as stored:
+        assert stored is not None
+        with pytest.raises(StorageUnavailable):
+            [chunk async for chunk in stored.chunks]
+    world.store.objects[str(entry.storage_key)].metadata = {}
+    with pytest.raises(StorageUnavailable):
+        async with replica.parts.pictures.open_stored(entry.storage_key):
+            pass
+
+    assert replica.counted(DAMAGED) == 2
+
+
+async def test_a_stored_picture_that_is_gone(
+    world: World, pictures: Pictures, entry: PromptEntry
+) -> None:
+    """Nothing under a key is an answer, not an outage."""
+    world.store.objects.clear()
+
+    async with pictures.open_stored(entry.storage_key) as stored:
+        assert stored is None
+
+
+@pytest.mark.parametrize("hot_tier_bytes", [0, 1_000_000])
+async def test_whoever_answers_without_the_bytes_knows_that_they_are_there(
+    world: World, entry: PromptEntry, hot_tier_bytes: int
+) -> None:
+    """A picture that a GET would not find is gone for HEAD and 304, too."""
+    pictures = reading(world, HotTier(hot_tier_bytes))
+    await pictures.require(entry)
+    assert (pictures.at_hand(entry) is not None) is (hot_tier_bytes > 0)
+    pictures.forget(entry)
+    del world.store.objects[str(entry.storage_key)]
+
+    with pytest.raises(PictureGone):
+        await pictures.require(entry)

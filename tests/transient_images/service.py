@@ -97,6 +97,7 @@ async def running(
             entries=unused,
             purge=unused,
             rebuild=unused,
+            pictures=unused,
             ledger=unused,
             statistics=unused,
             generations=unused,

@@ -7,7 +7,10 @@ picture is never a whole answer.
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import re
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.painting.hot_tier import HotTier
     from app.storage.ports.object_store import ByteRange, ObjectBody
+    from app.storage.storage_key import StorageKey
     from app.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
@@ -31,8 +35,24 @@ logger = logging.getLogger(__name__)
 SMALL_BYTES = 262_144
 
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
 class PictureGone(Exception):
     """An entry points at a picture that the ledger does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A picture as the ledger has it, or a range of it, that is being read.
+
+    *size* counts the bytes of *chunks*, *digest* is that of the whole picture.
+    """
+
+    size: int
+    digest: str
+    created_at: datetime
+    chunks: AsyncIterator[bytes]
 
 
 class Pictures:
@@ -76,7 +96,11 @@ class Pictures:
 
         A small one is read meanwhile, and is at hand afterwards.
         """
-        if await self.read(entry) is None and not await self._ledger.has_image(entry):
+        if self.at_hand(entry) is not None:
+            return
+        if entry.size <= SMALL_BYTES and self._hot_tier.accepts(entry.size):
+            await self.read(entry)
+        elif not await self._ledger.has_image(entry):
             raise PictureGone
 
     async def _read_now(self, entry: PromptEntry) -> bytes:
@@ -85,7 +109,7 @@ class Pictures:
         if data is None:
             raise PictureGone
         if len(data) != entry.size or sha256(data).hexdigest() != entry.digest:
-            raise self._damaged(entry)
+            raise self._damaged(entry.image_id)
         self._hot_tier.keep(entry.image_id, data)
         return data
 
@@ -105,33 +129,67 @@ class Pictures:
                 body = await stack.enter_async_context(opening)
             except ValueError as error:
                 # The range lies within the entry's size, beyond the picture's.
-                raise self._damaged(entry) from error
+                raise self._damaged(entry.image_id) from error
             if body is None:
                 raise PictureGone
             if byte_range is not None and byte_range.length < entry.size:
                 # A part has no digest of its own; what was said of the whole
                 # when it was stored is what can be known.
                 if body.metadata.get("sha256") != entry.digest:
-                    raise self._damaged(entry)
+                    raise self._damaged(entry.image_id)
                 yield body.chunks()
             elif body.size == entry.size:
-                yield self._checked(entry, body)
+                yield self._collected(entry, body)
             else:
-                raise self._damaged(entry)
+                raise self._damaged(entry.image_id)
+
+    @asynccontextmanager
+    async def open_stored(
+        self, key: StorageKey, byte_range: ByteRange | None = None
+    ) -> AsyncIterator[StoredPicture | None]:
+        """Open what lies under *key*, known by nothing else; None if it is gone.
+
+        Breaks off like `open`; what was not stored by us, or lost what was said
+        of it, is damaged.
+        """
+        async with AsyncExitStack() as stack:
+            opening = self._ledger.open_image(key, byte_range)
+            image_id = key.image_id or ""
+            try:
+                body = await stack.enter_async_context(opening)
+            except ValueError as error:
+                raise self._damaged(image_id) from error
+            if body is None:
+                yield None
+                return
+            digest = body.metadata.get("sha256", "")
+            if not _DIGEST.fullmatch(digest):
+                raise self._damaged(image_id)
+            chunks = body.chunks()
+            if byte_range is None:
+                chunks = self._checked(chunks, image_id, body.size, digest)
+            yield StoredPicture(body.size, digest, _created_at(body), chunks)
 
     async def _checked(
+        self, chunks: AsyncIterator[bytes], image_id: str, size: int, digest: str
+    ) -> AsyncIterator[bytes]:
+        hashed, seen = sha256(), 0
+        async for chunk in chunks:
+            hashed.update(chunk)
+            seen += len(chunk)
+            yield chunk
+        if seen != size or hashed.hexdigest() != digest:
+            raise self._damaged(image_id)
+
+    async def _collected(
         self, entry: PromptEntry, body: ObjectBody
     ) -> AsyncIterator[bytes]:
-        digest, size = sha256(), 0
+        checked = self._checked(body.chunks(), entry.image_id, entry.size, entry.digest)
         with self._collecting_place(entry) as collected:
-            async for chunk in body.chunks():
-                digest.update(chunk)
-                size += len(chunk)
+            async for chunk in checked:
                 if collected is not None:
                     collected.append(chunk)
                 yield chunk
-            if size != entry.size or digest.hexdigest() != entry.digest:
-                raise self._damaged(entry)
             if collected is not None:
                 self._hot_tier.keep(entry.image_id, b"".join(collected))
 
@@ -156,12 +214,13 @@ class Pictures:
         finally:
             del self._collecting[entry.image_id]
 
-    def _damaged(self, entry: PromptEntry) -> StorageUnavailable:
+    def _damaged(self, image_id: str) -> StorageUnavailable:
         self._metrics.damaged_object()
-        return damaged(entry.image_id)
+        logger.error("picture is damaged", extra={"image_id": image_id})
+        return StorageUnavailable("The stored picture is damaged.")
 
 
-def damaged(image_id: str) -> StorageUnavailable:
-    """Return the error that a damaged picture is, once the log has it."""
-    logger.error("picture is damaged", extra={"image_id": image_id})
-    return StorageUnavailable("The stored picture is damaged.")
+def _created_at(body: ObjectBody) -> datetime:
+    with suppress(ValueError):
+        return datetime.fromisoformat(body.metadata.get("created-at", ""))
+    return datetime.fromtimestamp(0, UTC)
