@@ -29,7 +29,7 @@ from app.generation.models import build_models
 from app.generation.transport.outbound import open_outbound_session
 from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
-from app.server.frame import install
+from app.server.frame import TRACING, install
 from app.server.lifecycle import Lifecycle
 from app.settings import InvalidSettings, Settings, load_settings
 from app.storage.filesystem.store import FilesystemObjectStore
@@ -44,6 +44,8 @@ from app.storage.redis.statistics import RedisStatistics
 from app.storage.redis.transient import RedisTransientStore
 from app.storage.s3 import open_s3_object_store
 from app.telemetry import Metrics
+from app.telemetry.tracing import Tracing, open_tracing, traced
+from app.telemetry.tracing import is_installed as tracing_is_installed
 from app.telemetry.watchdog import watch_the_loop
 from app.transient_images import TransientImages
 
@@ -52,6 +54,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from app.storage.ports.object_store import ObjectStore
+
+
+# What a request may wait for, and what a trace tells of.
+STORE_CALLS = ("put", "create", "replace", "get", "open", "exists", "delete")
+INDEX_CALLS = ("look_up", "acquire", "hold", "commit", "fail", "release", "forget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ def load_configuration(
         problems += _redis_problems(settings)
         if settings.s3_bucket is None and image_folder is None:
             problems.append("S3_BUCKET: is needed; or try `python -m app dev`")
+        if settings.tracing == "on" and not tracing_is_installed():
+            problems.append("TRACING: needs the packages of the extra `tracing`")
     except InvalidSettings as error:
         problems += error.problems
     try:
@@ -117,6 +126,7 @@ class Opened:
     services: Services
     dependencies: DependencyMonitor
     pings: Mapping[str, Callable[[], Awaitable[None]]]
+    tracing: Tracing | None = None
 
 
 @asynccontextmanager
@@ -128,6 +138,8 @@ async def open_services(
     async with AsyncExitStack() as stack:
         watching = running(watch_the_loop(metrics), name="watchdog")
         await stack.enter_async_context(watching)
+
+        tracing = await stack.enter_async_context(open_tracing(settings.tracing))
 
         # Who keeps.
         redis_url = settings.redis_url.get_secret_value() if settings.redis_url else ""
@@ -164,14 +176,15 @@ async def open_services(
         await stack.enter_async_context(transient_images.swept())
 
         # What prompts became.
+        index = RedisPromptIndex(commands=redis.commands, leases=redis.leases)
         prompts = assemble(
             Ports(
-                store=store,
-                index=RedisPromptIndex(commands=redis.commands, leases=redis.leases),
+                store=traced(tracing, store, "object_store", STORE_CALLS),
+                index=traced(tracing, index, "prompt_index", INDEX_CALLS),
                 completions=completions,
                 statistics=RedisStatistics(redis.commands),
                 generations=RedisGenerations(redis.commands),
-                models=models,
+                models=traced(tracing, models, "models", ("paint",)),
                 references=transient_images.references,
                 metrics=metrics,
             ),
@@ -211,6 +224,7 @@ async def open_services(
             ),
             dependencies,
             pings,
+            tracing,
         )
 
 
@@ -235,6 +249,8 @@ def create_app(
         async with open_services(configuration, metrics, lifecycle) as opened:
             app[SERVICES] = opened.services
             app[DEPENDENCY_MONITOR] = opened.dependencies
+            if opened.tracing is not None:
+                app[TRACING] = opened.tracing
             yield
 
     app.cleanup_ctx.append(services)

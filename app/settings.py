@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     ] = 30
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "text"] = "json"
+    tracing: Literal["on", "off"] = "off"
 
     @field_validator("redis_url")
     @classmethod

@@ -33,6 +33,7 @@ from app.server.bodies import BodyCut, cut
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.telemetry import REQUEST_ID, Metrics
 from app.telemetry.metrics import UNMATCHED
+from app.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METRICS = web.AppKey("metrics", Metrics)
+
+# Where requests are traced.
+TRACING = web.AppKey("tracing", Tracing)
 
 # A handler's own headers that are to stand on an error of its request, too.
 ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
@@ -123,6 +127,15 @@ def framed(app: web.Application, handler: _Handler) -> _Handler:
         return response
 
     return frame
+
+
+def traced(app: web.Application, handler: _Handler) -> _Handler:
+    """Return *handler* with a span of each request, where they are traced."""
+    if TRACING not in app:
+        return handler
+    return app[TRACING].handler(
+        handler, route_of=route_of, status_of=lambda response: response.status
+    )
 
 
 def route_of(request: web.Request) -> str:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from app.server.bodies import AT_ONCE_BYTES
 from app.server.connection import WRITE_DEADLINE_SECONDS, Connection
-from app.server.frame import METRICS, framed
+from app.server.frame import METRICS, framed, traced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -105,7 +105,7 @@ async def listening(
         server = runner.server
         if server is None:
             raise RuntimeError("The application has no server.")
-        server.request_handler = framed(app, server.request_handler)
+        server.request_handler = traced(app, framed(app, server.request_handler))
         connection = partial(
             Connection,
             server,

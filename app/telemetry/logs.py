@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 # Our own records are below this name; all others are a library's.
 _OURS = "app"
@@ -112,10 +113,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "event": _event_of(record),
         }
-        request_id = REQUEST_ID.get()
-        if request_id is not None:
-            line["request_id"] = request_id
-        line.update(_fields_of(record))
+        line |= _asked_by()
+        line |= _fields_of(record)
         if record.exc_info and record.exc_info[1]:
             line["trace"] = trace_of(record.exc_info[1])
         return json.dumps(line, default=_name_of)
@@ -126,10 +125,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the lines of the trace where there is one."""
-        fields = _fields_of(record)
-        request_id = REQUEST_ID.get()
-        if request_id is not None:
-            fields["request_id"] = request_id
+        fields = {**_fields_of(record), **_asked_by()}
         words = [_time_of(record), f"{record.levelname:<8}", _event_of(record)]
         words += [
             f"{name}={json.dumps(value, default=_name_of)}"
@@ -139,6 +135,12 @@ class TextFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             line += "\n" + "\n".join(trace_of(record.exc_info[1]))
         return line
+
+
+def _asked_by() -> dict[str, str]:
+    """Return which request causes what is logged now, and which trace."""
+    said = {"request_id": REQUEST_ID.get(), "trace_id": TRACE_ID.get()}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def trace_of(error: BaseException) -> list[str]:
