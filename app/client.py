@@ -84,6 +84,15 @@ class Statistics(TypedDict):
     last_accessed_at: str | None
 
 
+class Provenance(TypedDict):
+    """Where a picture says that it comes from."""
+
+    c2pa: bool
+    c2pa_lost: bool
+    digital_source_type: str | None
+    marked: bool
+
+
 class Entry(TypedDict):
     """A painted prompt as the service lists it; times are RFC 3339."""
 
@@ -101,6 +110,7 @@ class Entry(TypedDict):
     size: int
     width: int
     height: int
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +548,9 @@ def _foreign(answer: _Answer) -> PaintonceError:
 
 
 def _failure(answer: _Answer) -> PaintonceError:
-    code, detail = "unknown", "The answer is no problem document."
+    detail = "The answer is no problem document."
+    # A failure that was asked for as a picture names its code in a header.
+    code = answer.headers.get("X-Error-Code", "unknown")
     if answer.headers.get("X-Cache-Status") == "MISS":
         code = NOT_PAINTED
     with suppress(ValueError, KeyError, TypeError):

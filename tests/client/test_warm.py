@@ -171,7 +171,7 @@ async def test_a_line_that_fails_is_named_and_the_others_are_painted(
     file.write_text(
         '{"prompt": "a storm", "model": "refuses"}\n'
         "a calm\n"
-        '{"prompt": "a storm", "model": "nobody"}\n'
+        '{"prompt": "a storm", "model": "nobody", "on_error": "image"}\n'
     )
 
     run = await within(capsys, file, service.url, project)
