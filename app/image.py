@@ -26,6 +26,13 @@ MEDIA_TYPES = {extension: media_type for media_type, extension in EXTENSIONS.ite
 MAX_PIXELS = 50_000_000
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
+# Our own limit is checked; Pillow's would only print a warning beside it.
+PIL.Image.MAX_IMAGE_PIXELS = None
+
+# Of each chunk, segment or block Pillow reads a few times. Pictures of 16 MB
+# have some thousands; millions of empty ones would hold the interpreter up
+# for seconds.
+_MOST_READS = 200_000
 
 
 def sniff(data: bytes | memoryview) -> str | None:
@@ -52,6 +59,27 @@ def sniff(data: bytes | memoryview) -> str | None:
     return None
 
 
+class _BoundedFile(io.BytesIO):
+    """A file in memory that can't be read in endlessly many pieces."""
+
+    _reads_left = _MOST_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise ValueError("the picture has too many parts")
+        return super().read(size)
+
+
+def opened(data: bytes) -> PIL.Image.Image:
+    """Return Pillow's picture of *data*, its header read, to be closed.
+
+    Raises whatever Pillow's parsers meet (`struct.error`, `SyntaxError`,
+    `IndexError`, ...): all of it means an unreadable header.
+    """
+    return PIL.Image.open(_BoundedFile(data), formats=_FORMATS)
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """A picture whose header has been read; *digest* is SHA-256 in hex."""
@@ -75,12 +103,10 @@ class Image:
         if media_type is None:
             raise UnsupportedImage("The bytes are no PNG, JPEG, WebP, GIF or AVIF.")
         try:
-            with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+            with opened(data) as header:
                 width, height = header.size
                 if 0 < width * height <= MAX_PIXELS:
                     header.verify()
-        # Pillow's decoders raise whatever their parsing meets (struct.error,
-        # SyntaxError, IndexError, ...): all of it means an unreadable header.
         except Exception as error:
             raise UnsupportedImage("The picture's header is unreadable.") from error
         if not 0 < width * height <= MAX_PIXELS:

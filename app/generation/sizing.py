@@ -13,7 +13,7 @@ from PIL.Image import Resampling
 from PIL.PngImagePlugin import PngInfo
 
 from app.errors import BadImage
-from app.image import Image
+from app.image import Image, opened
 
 # GIF and AVIF become PNG: the one has too few colours for a resized picture,
 # the other takes seconds to encode.
@@ -26,7 +26,11 @@ _XMP_KEYWORD = "XML:com.adobe.xmp"
 # What a JPEG segment holds of a packet, behind its length and its name.
 _LONGEST_JPEG_PACKET = 65_504
 
-_DECODERS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
+# ITU-T T.81, B.2.3. A JPEG's scan goes over all pixels, and takes a hundred
+# bytes if it changes nothing: 16 MB of them would be decoded for hours, while
+# encoders make ten. No compressed data has the marker in it.
+_SCAN = b"\xff\xda"
+_MOST_SCANS = 64
 
 # Exif 2.32, 4.6.4: from 5 on the picture lies on its side.
 _FIRST_SIDEWAYS = 5
@@ -39,16 +43,17 @@ def fit(image: Image, width: int, height: int) -> Image:
     AVIF become PNG, an animation its first frame), its colour profile, its XMP
     and its transparency; one that has the size already is returned untouched.
     Raises `BadImage` if it can't be decoded. Takes up to seconds, and up to
-    nine bytes a pixel: call it off the event loop, and few at once.
+    16 bytes a pixel: call it off the event loop, and few at once.
     """
+    if image.media_type == "image/jpeg" and image.data.count(_SCAN) > _MOST_SCANS:
+        raise BadImage("The provider's picture takes too long to decode.")
     try:
-        with PIL.Image.open(io.BytesIO(image.data), formats=_DECODERS) as source:
+        with opened(image.data) as source:
             if source.size == (width, height) and (
                 width == height or not _is_sideways(source)
             ):
                 return image
             picture = _decoded(source, 2 * max(width, height))
-    # As in app/image.py: Pillow's decoders raise whatever their parsing meets.
     except Exception as error:
         raise BadImage("The provider's picture can't be decoded.") from error
     fitted = ImageOps.fit(picture, (width, height), Resampling.LANCZOS)

@@ -59,10 +59,13 @@ def configure_logging(
     root.addHandler(outlet)
     root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
     ours.setLevel(level)
+    # What Pillow thinks of a picture is a record, too.
+    logging.captureWarnings(capture=True)
     writer.start()
 
     def stop() -> None:
         atexit.unregister(stop)
+        logging.captureWarnings(capture=False)
         root.removeHandler(outlet)
         writer.stop()
 

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import threading
+import warnings
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +181,18 @@ class Clogged(io.StringIO):
         self.writers.add(threading.current_thread())
         self.let_go.wait()
         return super().write(text)
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.usefixtures("untouched_logging")
+def test_a_warning_is_a_record() -> None:
+    """What a library warns of is no other line between the objects."""
+    log = logged()
+    warnings.warn("Corrupt EXIF data", stacklevel=1)
+
+    (record,) = log.records()
+    assert (record["level"], record["logger"]) == ("WARNING", "py.warnings")
+    assert record["event"].endswith("UserWarning: Corrupt EXIF data")
 
 
 @pytest.mark.usefixtures("untouched_logging")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import PIL.Image
@@ -236,3 +237,17 @@ def test_a_jpeg_that_is_decoded_in_a_part_of_its_size_keeps_its_middle() -> None
     sized = fit(encoded(flag(900, 300), "JPEG"), 30, 10)
 
     assert [colour_at(sized, x, 5) for x in (3, 15, 26)] == [RED, GREEN, BLUE]
+
+
+def test_a_jpeg_of_endless_scans_is_not_decoded() -> None:
+    """Each one goes over all pixels again: a hundred KB would take minutes."""
+    whole = encoded(flag(3000, 3000), "JPEG", progressive=True)
+    scan = whole.data[whole.data.rindex(b"\xff\xc4") : -2]
+    data = whole.data[:-2] + scan * 1000 + whole.data[-2:]
+    endless = Image.inspect(data)
+    started = time.process_time()
+
+    with pytest.raises(BadImage):
+        fit(endless, 60, 60)
+
+    assert time.process_time() - started < 1

@@ -6,6 +6,7 @@ ITU-T T.81, B.1; XMP Specification Part 3, 1.1.3; C2PA Technical Specification
 
 from __future__ import annotations
 
+import re
 import struct
 
 from app.generation.provenance.container import (
@@ -25,6 +26,8 @@ _INDICES = (b"MPF\0II*\0", b"MPF\0MM\0*")
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _NEVER_HERE = frozenset({0x00, 0xD8, 0xD9})
 _LENGTH = struct.Struct(">H")
+# B.1.1.2: a marker may have any number of these in front of it.
+_FILL = re.compile(rb"\xff*")
 _LONGEST = 2**16 - 1 - _LENGTH.size
 
 
@@ -67,8 +70,7 @@ def _segment(data: bytes, start: int) -> tuple[int, int, int]:
     try:
         if data[start] != 0xFF:  # noqa: PLR2004 - what every marker begins with
             raise Unmarkable("there is no marker where one must be")
-        while data[start] == 0xFF:  # noqa: PLR2004 - fill bytes, B.1.1.2
-            start += 1
+        start = _FILL.match(data, start).end()  # type: ignore[union-attr]
         marker = data[start]
         if marker in _WITHOUT_LENGTH:
             return marker, start + 1, start + 1
