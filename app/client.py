@@ -42,6 +42,7 @@ TRANSIENT_IMAGES = "/api/images"
 
 # A problem's code, and what HEAD, which has no body, says instead.
 NOT_PAINTED = "not_found"
+UNKNOWN = "unknown"
 
 # A connection that nobody accepts is given up; how long an answer may take is
 # the service's to say, and bounded by the client's whole time.
@@ -542,15 +543,13 @@ def _document(answer: _Answer) -> Any:
 
 
 def _foreign(answer: _Answer) -> PaintonceError:
-    return PaintonceError(
-        answer.status, "unknown", "The answer is none of Paintonce's."
-    )
+    return PaintonceError(answer.status, UNKNOWN, "The answer is none of Paintonce's.")
 
 
 def _failure(answer: _Answer) -> PaintonceError:
     detail = "The answer is no problem document."
     # A failure that was asked for as a picture names its code in a header.
-    code = answer.headers.get("X-Error-Code", "unknown")
+    code = answer.headers.get("X-Error-Code", UNKNOWN)
     if answer.headers.get("X-Cache-Status") == "MISS":
         code = NOT_PAINTED
     with suppress(ValueError, KeyError, TypeError):
@@ -575,11 +574,11 @@ def _is_whole(answer: _Answer) -> bool:
 
 def _pause(error: PaintonceError, request: _Request, tried: int) -> float | None:
     """Return after how many seconds to ask again, None for never."""
-    if error.status in _LATER:
-        may_repeat = True
-    else:
-        may_repeat = error.status is None and request.survives_cuts
-    if not may_repeat:
+    put_off = error.status in _LATER
+    # Of a proxy's own 503 nobody knows what became of the request.
+    is_certain = put_off and error.code != UNKNOWN
+    may_be_done = put_off or error.status is None
+    if not is_certain and not (may_be_done and request.survives_cuts):
         return None
     if error.retry_after is not None:
         return error.retry_after

@@ -37,6 +37,11 @@ LENT = document(
 )
 
 
+async def proxys_503(request: web.Request) -> web.StreamResponse:
+    """Answer as a proxy does that has lost the service."""
+    return web.Response(status=503, headers={"Retry-After": "0"})
+
+
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again at once where the service says nothing of a time."""
@@ -47,6 +52,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     "fault",
     [
         LATER,
+        proxys_503,
         refusal(429, "queue_full", Retry_After="0"),
         refusal(503, "shutting_down"),
         cut,
@@ -167,7 +173,9 @@ def _get(client: Paintonce) -> Awaitable[Any]:
         (_refresh, refusal(429, Retry_After="0")),
         (_refresh, cut),
         (_purge, cut),
+        (_purge, proxys_503),
         (_upload, cut),
+        (_upload, proxys_503),
         (_post, cut),
         *((_get, refusal(status)) for status in (400, 401, 404, 422, 500, 502, 504)),
     ],
