@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from multidict import istr
 
+from app.access.addresses import DIRECT
 from app.access.caller import Audience, Caller, Role
 from app.errors import Forbidden, InvalidParameter, NotAuthenticated
 from app.storage.storage_key import Project
@@ -13,7 +14,9 @@ from app.storage.storage_key import Project
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
-    from app.access.api_keys import ApiKeys, Holder
+    from app.access.addresses import ClientAddresses
+    from app.access.api_keys import ApiKeys
+    from app.access.key_record import Holder
 
 DEFAULT_PROJECT = Project("default", "main")
 
@@ -25,10 +28,10 @@ ANYONE = "anyone"
 
 
 class Presented(NamedTuple):
-    """What a request shows of its caller, and the *address* it came from."""
+    """What a request shows of its caller, and the *peer* whose connection it is."""
 
     headers: CIMultiDictProxy[str]
-    address: str
+    peer: str
 
 
 class Authenticator:
@@ -38,8 +41,11 @@ class Authenticator:
     project in a header or in the query.
     """
 
-    def __init__(self, keys: ApiKeys | None) -> None:
+    def __init__(
+        self, keys: ApiKeys | None, addresses: ClientAddresses = DIRECT
+    ) -> None:
         self._keys = keys
+        self._addresses = addresses
 
     @property
     def is_off(self) -> bool:
@@ -72,7 +78,10 @@ class Authenticator:
         if key is None:
             raise NotAuthenticated("An API key is needed: X-API-Key or Bearer.")
         # Known keys are at hand: nothing is awaited for them.
-        holder = self._keys.known(key) or await self._keys.find(key, presented.address)
+        holder = self._keys.known(key)
+        if holder is None:
+            address = self._addresses.of(presented.peer, headers)
+            holder = await self._keys.find(key, address)
         return _caller(holder, headers, names_project=names_project)
 
 

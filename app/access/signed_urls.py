@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.errors import InvalidParameter, InvalidSignature
-from app.signing import canonical
+from app.access.addresses import DIRECT
+from app.access.caller import Audience, Caller
+from app.access.key_record import KeyRecord, Kind, is_key_id, record_of
+from app.access.keys import document_of
+from app.access.secret_box import WrongMasterKey
+from app.errors import InvalidParameter, InvalidSignature, SignatureExpired
+from app.signing import canonical, is_signature
 from app.storage.storage_key import Project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.access.caller import Caller
+    from app.access.addresses import ClientAddresses
+    from app.access.authenticator import Presented
+    from app.access.known_documents import KnownDocuments
+    from app.access.look_ups import LookUpLimit
+    from app.access.secret_box import SecretBox
+    from app.storage.ports.documents import Fields
+
+logger = logging.getLogger(__name__)
 
 PARAMETERS = frozenset({"project", "exp", "kid", "sig"})
 
@@ -39,9 +52,10 @@ def read_claims(path: str, given: Mapping[str, str]) -> Claims:
 
     Raises `InvalidParameter` where one is missing or malformed.
     """
-    for name in PARAMETERS:
+    for name in sorted(PARAMETERS):
         if name not in given:
             raise InvalidParameter(name, f"A signed URL needs {name}.")
+    project = Project.parse(given["project"])
     if not _KID.fullmatch(given["kid"]):
         raise InvalidParameter("kid", "kid is no key's id.")
     if not _TIME.fullmatch(given["exp"]):
@@ -49,19 +63,74 @@ def read_claims(path: str, given: Mapping[str, str]) -> Claims:
     exp = int(given["exp"])
     if exp > time.time() + LONGEST_SECONDS:
         raise InvalidParameter("exp", "exp is more than ten years ahead.")
-    return Claims(
-        path,
-        Project.parse(given["project"]),
-        given["kid"],
-        exp,
-        given["sig"],
-        canonical("GET", path, given),
-    )
+    covered = canonical("GET", path, given)
+    return Claims(path, project, given["kid"], exp, given["sig"], covered)
+
+
+class SigningKey(NamedTuple):
+    """A signing key that is active, and its secret."""
+
+    record: KeyRecord
+    secret: str
 
 
 class SignedUrls:
-    """The check of signatures."""
+    """The check of signatures; without *records* signed URLs are off."""
 
-    async def verify(self, claims: Claims) -> Caller:  # noqa: ARG002
-        """Return on whose behalf the URL asks; raises `InvalidSignature`."""
-        raise InvalidSignature("Signed URLs are off: there is no SIGNING_MASTER_KEY.")
+    def __init__(
+        self,
+        records: KnownDocuments[SigningKey] | None = None,
+        look_ups: LookUpLimit | None = None,
+        addresses: ClientAddresses = DIRECT,
+    ) -> None:
+        self._records = records
+        self._look_ups = look_ups
+        self._addresses = addresses
+
+    async def verify(self, claims: Claims, presented: Presented) -> Caller:
+        """Return on whose behalf a URL asks: that of the key that signed it.
+
+        Raises `InvalidSignature` or `SignatureExpired`, and like a look-up of
+        an API key where the signing key is not at hand.
+        """
+        if self._records is None:
+            raise InvalidSignature(
+                "Signed URLs are off: the service has no SIGNING_MASTER_KEY."
+            )
+        name = document_of(claims.kid)
+        key = self._records.at_hand(name)
+        if key is None and is_key_id(claims.kid):
+            key = await self._records.get(
+                name, before_look_up=lambda: self._count(presented)
+            )
+        if (
+            key is None
+            or not is_signature(claims.sig, key.secret, claims.canonical)
+            or key.record.project != claims.project
+            or not key.record.is_active
+        ):
+            raise InvalidSignature("The signature is not right.")
+        if claims.exp <= time.time():
+            raise SignatureExpired("The time of the signed URL is over.")
+        record = key.record
+        return Caller(
+            record.project, record.role, record.id, Audience.SIGNATURE, claims.exp
+        )
+
+    def _count(self, presented: Presented) -> None:
+        if self._look_ups is not None:
+            self._look_ups.take(self._addresses.of(presented.peer, presented.headers))
+
+
+def signing_key(fields: Fields | None, box: SecretBox) -> SigningKey | None:
+    """Return the signing key in a document, None where there is none."""
+    if fields is None:
+        return None
+    record = record_of(fields)
+    if record is None or record.kind is not Kind.SIGNING or record.sealed is None:
+        return None
+    try:
+        return SigningKey(record, box.open(record.sealed, name=record.id))
+    except WrongMasterKey:
+        logger.warning("signing key is sealed otherwise", extra={"key_id": record.id})
+        return None

@@ -93,7 +93,9 @@ def _admitted_to_live(handler: Handler) -> Handler:
             )
         elif asked.is_signed:
             # It decides also where there is a key beside it.
-            caller = await services.signed_urls.verify(asked.claims(urls.LIVE))
+            caller = await services.signed_urls.verify(
+                asked.claims(urls.LIVE), presented(request)
+            )
             # From here on the answer is the same for whoever has the address.
             request[ERROR_HEADERS] = {}
         else:

@@ -20,6 +20,9 @@ PROMPTS = "prompts"
 # What belongs to no project's pictures; no organisation has a name like it.
 SYSTEM = "_system"
 
+# No project is called so: what lies below belongs to the service itself.
+SYSTEM = "_system"
+
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _FILENAME = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})\.([a-z0-9]{1,8})")
 

@@ -1,0 +1,85 @@
+"""Where a request comes from: through trusted proxies only."""
+
+from __future__ import annotations
+
+from ipaddress import (
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TYPE_CHECKING
+
+from multidict import istr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address
+
+    from multidict import CIMultiDictProxy
+
+    Address = IPv4Address | IPv6Address
+    Network = IPv4Network | IPv6Network
+
+_FORWARDED_FOR = istr("X-Forwarded-For")
+_SUBNET_BITS = 64
+
+
+def parse_networks(text: str) -> list[Network]:
+    """Read a comma-separated list of CIDR networks; raises `ValueError`."""
+    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+
+
+class ClientAddresses:
+    """The addresses of clients behind proxies in *trusted* networks."""
+
+    def __init__(self, trusted: Iterable[Network]) -> None:
+        self._trusted = tuple(trusted)
+
+    def of(self, peer: str | None, headers: CIMultiDictProxy[str]) -> str:
+        """Return the client's address, that of its /64 for IPv6.
+
+        `X-Forwarded-For` counts where the *peer* is trusted, and is read from
+        the right to the first address that is not; what can't be parsed means
+        the peer.
+        """
+        nearest = _parsed(peer or "")
+        if nearest is None:
+            return peer or ""
+        if self._trusted and self._trusts(nearest) and _FORWARDED_FOR in headers:
+            nearest = self._farthest(headers.getall(_FORWARDED_FOR)) or nearest
+        return _limited(nearest)
+
+    def _farthest(self, lines: list[str]) -> Address | None:
+        address: Address | None = None
+        for part in reversed(",".join(lines).split(",")):
+            address = _parsed(part.strip())
+            if address is None or not self._trusts(address):
+                return address
+        return address
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+
+DIRECT = ClientAddresses(())
+"""No proxy is trusted: the peer is the client."""
+
+
+def _parsed(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _limited(address: Address) -> str:
+    """Return who counts as one: a household has a whole /64 of IPv6."""
+    if isinstance(address, IPv6Address):
+        network = IPv6Network((int(address), _SUBNET_BITS), strict=False)
+        return str(network)
+    return str(address)

@@ -1,0 +1,61 @@
+"""Signing: an address for an `<img>`, made with the project's own key."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from app.access.signed_urls import LONGEST_SECONDS
+from app.api.admission import CALLER, query_of
+from app.api.parameters import QUERY_PARAMETERS, from_json
+from app.api.services import SERVICES
+from app.errors import InvalidParameter, NoSigningKey
+from app.http.json_answers import json_answer
+from app.http.json_bodies import read_json_object
+from app.signing import sign_url
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+EXPIRES_UNLESS_SAID_SECONDS = 3600
+
+
+async def sign(request: web.Request) -> web.Response:
+    """Answer with a signed address, and until when it holds."""
+    query_of(request, ())
+    services, project = request.app[SERVICES], request[CALLER].project
+    given = await read_json_object(request)
+    expires_in = _expires_in(given.pop("expires_in", EXPIRES_UNLESS_SAID_SECONDS))
+    kid = given.pop("kid", None)
+    if kid is not None and not isinstance(kid, str):
+        raise InvalidParameter("kid", "kid must be the id of a signing key.")
+    if "references" in given:
+        raise InvalidParameter("references", "A URL has no references.")
+    # What would be refused when it is asked for is refused now.
+    from_json(given, services.models)
+    found = await services.keys.signing_key(project, kid)
+    if found is None and kid is not None:
+        raise InvalidParameter("kid", "The project has no such signing key.")
+    if found is None:
+        raise NoSigningKey("The project has no signing key.")
+    record, secret = found
+    exp = int(time.time()) + expires_in
+    url = sign_url(
+        services.base_url,
+        given.pop("prompt"),
+        project=str(project),
+        kid=record.id,
+        secret=secret,
+        exp=exp,
+        **{name: given[name] for name in QUERY_PARAMETERS & given.keys()},
+    )
+    return json_answer({"url": url, "expires_at": datetime.fromtimestamp(exp, UTC)})
+
+
+def _expires_in(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= LONGEST_SECONDS:
+        raise InvalidParameter(
+            "expires_in", f"expires_in must be from 1 to {LONGEST_SECONDS} seconds."
+        )
+    return value

@@ -1,0 +1,87 @@
+"""Documents in whichever object store there is, below `_system/`.
+
+No project's name begins with an underscore, so nothing of a project lies there.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import orjson
+
+from app.errors import StorageUnavailable
+from app.storage.storage_key import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from app.storage.ports.documents import Fields
+    from app.storage.ports.object_store import ObjectStore, StoredObject
+
+logger = logging.getLogger(__name__)
+
+_JSON = "application/json"
+_ATTEMPTS = 8
+
+
+class StoredDocuments:
+    """`Documents` over any `ObjectStore`."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def read(self, name: str) -> Fields | None:
+        """Return a document, or None if there is none."""
+        stored = await self._store.get(_key(name))
+        return None if stored is None else _fields(name, stored)
+
+    async def write(self, name: str, fields: Fields) -> None:
+        """Write a document, replacing what was there."""
+        await self._store.put(_key(name), orjson.dumps(fields), media_type=_JSON)
+
+    async def change(
+        self, name: str, change: Callable[[Fields | None], Fields]
+    ) -> Fields:
+        """Replace a document by what *change* makes of it, by its tag."""
+        key = _key(name)
+        for _ in range(_ATTEMPTS):
+            stored = await self._store.get(key)
+            before = None if stored is None else _fields(name, stored)
+            after = change(before)
+            if after == before:
+                return after
+            data = orjson.dumps(after)
+            if stored is None:
+                written = await self._store.create(key, data, media_type=_JSON)
+            else:
+                written = await self._store.replace(
+                    key, data, etag=stored.etag, media_type=_JSON
+                )
+            if written is not None:
+                return after
+        raise StorageUnavailable("The document does not settle.")
+
+    async def remove(self, name: str) -> None:
+        """Remove a document; removing what is not there is a no-op."""
+        await self._store.delete(_key(name))
+
+    async def names(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names that start with *prefix*, in order."""
+        async for listed in self._store.list(f"{SYSTEM}/{prefix}"):
+            yield listed.key.removeprefix(f"{SYSTEM}/").removesuffix(".json")
+
+
+def _key(name: str) -> str:
+    return f"{SYSTEM}/{name}.json"
+
+
+def _fields(name: str, stored: StoredObject) -> Fields:
+    try:
+        fields = orjson.loads(stored.data)
+    except orjson.JSONDecodeError:
+        fields = None
+    if not isinstance(fields, dict):
+        logger.error("document is unreadable", extra={"document": name})
+        raise StorageUnavailable("A document in the ledger can't be read.")
+    return fields
