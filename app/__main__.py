@@ -1,4 +1,4 @@
-"""The command line: serve, dev, warm, rebuild, check."""
+"""The command line: serve, dev, keys, sign, warm, rebuild, check."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 from app.commands.check import check
 from app.commands.dev import dev
 from app.commands.failed import Failed
+from app.commands.keys import add_arguments as add_key_arguments
+from app.commands.keys import keys
 from app.commands.rebuild import rebuild
 from app.commands.serve import serve
+from app.commands.sign import add_arguments as add_sign_arguments
+from app.commands.sign import sign
 from app.commands.warm import warm
 from app.settings import InvalidSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 EXIT_CONFIGURATION = 2
 
@@ -26,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status (2: a wrong configuration)."""
     chosen = _parser().parse_args(arguments)
     try:
-        return _run(_command(chosen))
+        return _run(_COMMANDS[chosen.command](chosen))
     except InvalidSettings as error:
         for problem in error.problems:
             print(f"paintonce: {problem}", file=sys.stderr)
@@ -38,18 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _command(chosen: argparse.Namespace) -> Coroutine[None, None, int]:
-    match chosen.command:
-        case "serve":
-            return serve()
-        case "dev":
-            return dev(chosen.port, chosen.data)
-        case "warm":
-            return warm(chosen.file, chosen.project, chosen.url, chosen.concurrency)
-        case "rebuild":
-            return rebuild(chosen.project, chosen.rate)
-        case _:
-            return check()
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], Coroutine[None, None, int]]] = {
+    "serve": lambda _: serve(),
+    "dev": lambda chosen: dev(chosen.port, chosen.data),
+    "keys": keys,
+    "sign": sign,
+    "warm": lambda chosen: warm(
+        chosen.file, chosen.project, chosen.url, chosen.concurrency
+    ),
+    "rebuild": lambda chosen: rebuild(chosen.project, chosen.rate),
+    "check": lambda _: check(),
+}
 
 
 def _run(command: Coroutine[None, None, int]) -> int:
@@ -68,9 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Settings come from the environment: docs/reference/configuration.md.",
     )
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    parsers.add_parser(
-        "serve", help="run a replica; needs REDIS_URL, S3_BUCKET and ADMIN_API_KEY"
-    )
+    parsers.add_parser("serve", help="run a replica; needs REDIS_URL and S3_BUCKET")
     developing = parsers.add_parser(
         "dev", help="run everything on this machine, without an account anywhere"
     )
@@ -79,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     developing.add_argument(
         "--data", type=Path, default=Path("var"), help="where it is kept (./var)"
+    )
+    add_key_arguments(parsers.add_parser("keys", help="make, list and revoke keys"))
+    add_sign_arguments(
+        parsers.add_parser("sign", help="print a signed address for an <img>")
     )
     warming = parsers.add_parser(
         "warm", help="paint the prompts of a file through a running service"

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from dotenv import dotenv_values
 
-from app.access.api_keys import ApiKeys
-from app.access.authenticator import Authenticator
-from app.access.permits import Permits
-from app.access.signed_urls import SignedUrls
+from app.access.assemble import AccessRules, open_access
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
@@ -32,6 +29,7 @@ from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
 from app.server.frame import TRACING, install
 from app.server.lifecycle import Lifecycle
 from app.settings import InvalidSettings, Settings, load_settings
+from app.storage.documents import StoredDocuments
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.redis.client.address import parse_address
 from app.storage.redis.client.connection import open_redis
@@ -53,6 +51,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from pydantic import SecretStr
+
+    from app.access.keys import Keys
     from app.storage.ports.object_store import ObjectStore
 
 
@@ -151,6 +152,11 @@ async def open_services(
             open_completion_events(redis.subscriber)
         )
 
+        # Who asks.
+        access = await stack.enter_async_context(
+            open_access(StoredDocuments(store), access_rules(settings))
+        )
+
         # Who paints.
         session = await stack.enter_async_context(open_outbound_session())
         models = build_models(
@@ -205,9 +211,8 @@ async def open_services(
         )
         yield Opened(
             Services(
-                authenticator=_authenticator(settings),
-                signed_urls=SignedUrls(),
-                permits=Permits(),
+                access=access,
+                base_url=settings.base_url,
                 models=models,
                 query_cache=QueryCache(models),
                 cache=prompts.cache,
@@ -272,8 +277,27 @@ async def _open_folder(folder: Path) -> AsyncIterator[ObjectStore]:
     yield FilesystemObjectStore(folder)
 
 
-def _authenticator(settings: Settings) -> Authenticator:
-    key = settings.admin_api_key
-    if settings.auth == "off" or key is None:
-        return Authenticator(None)
-    return Authenticator(ApiKeys(key.get_secret_value()))
+@asynccontextmanager
+async def open_keys(configuration: Configuration) -> AsyncIterator[Keys]:
+    """Open the keys in the ledger, and nothing else."""
+    async with (
+        _open_object_store(configuration) as store,
+        open_access(
+            StoredDocuments(store), access_rules(configuration.settings)
+        ) as access,
+    ):
+        yield access.keys
+
+
+def access_rules(settings: Settings) -> AccessRules:
+    """Return what the operator decided about who may ask and spend."""
+    return AccessRules(
+        requires_keys=settings.auth == "required",
+        admin_key=_secret(settings.admin_api_key),
+        master_key=_secret(settings.signing_master_key),
+        trusted_proxies=settings.trusted_networks,
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()

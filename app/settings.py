@@ -6,6 +6,10 @@ if unset. Nothing but the composition root reads them.
 
 from __future__ import annotations
 
+import base64
+import os
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -14,7 +18,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +33,13 @@ _REDIS_SCHEMES = (
     "unix",
 )
 _MIN_KEY_LENGTH = 32
+_MIN_DIFFERENT = 8
+_MASTER_KEY_BYTES = 32
+
+_MAY_BE_EMPTY = "CORS_ALLOWED_ORIGINS"
+
+# The secret of the published test vectors.
+_SHIPPED_EXAMPLES = frozenset({"c2VjcmV0LWZvci10aGUtdGVzdC12ZWN0b3ItMzJieXRlcyE"})
 
 
 class InvalidSettings(ValueError):
@@ -60,10 +70,17 @@ class Settings(BaseSettings):
     ) = None
     public_base_url: str | None = None
     auth: Literal["required", "off"] = "required"
-    # Its default is checked as well: `auth`, which comes first, may need a key.
-    admin_api_key: Annotated[SecretStr | None, Field(validate_default=True)] = None
+    admin_api_key: SecretStr | None = None
     providers_file: Path | None = None
     mark_ai_generated: Literal["auto", "off"] = "auto"
+    signing_master_key: SecretStr | None = None
+    rate_limit_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    budget_per_day: Annotated[float, Field(ge=0, allow_inf_nan=False, le=1e9)] = 0
+    generation: Literal["on", "off"] = "on"
+    scope_new_per_address_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    trusted_proxies: str | None = None
+    cors_allowed_origins: str = "*"
+    keyed_cache_control: Literal["public", "private"] = "public"
     max_image_bytes: Annotated[int, Field(ge=1)] = 16 * MIB
     image_url_threshold_bytes: Bytes = 262_144
     transient_ttl_seconds: Annotated[
@@ -104,14 +121,64 @@ class Settings(BaseSettings):
 
     @field_validator("admin_api_key")
     @classmethod
-    def _admin_key_is_long(
-        cls, key: SecretStr | None, info: ValidationInfo
-    ) -> SecretStr | None:
-        if key is None and info.data.get("auth") == "required":
-            raise ValueError("AUTH=required needs it (AUTH=off trusts everyone)")
-        if key and len(key.get_secret_value()) < _MIN_KEY_LENGTH:
+    def _admin_key_is_strong(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        if len(key.get_secret_value()) < _MIN_KEY_LENGTH:
             raise ValueError(f"must have at least {_MIN_KEY_LENGTH} characters")
-        return key
+        return _not_weak(key)
+
+    @field_validator("signing_master_key")
+    @classmethod
+    def _master_key_is_strong(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        try:
+            text = key.get_secret_value().encode("ascii")
+            octets = base64.b64decode(text + b"=" * (-len(text) % 4), b"-_", True)  # noqa: FBT003 - b64decode's own
+        except ValueError:
+            octets = b""
+        if len(octets) != _MASTER_KEY_BYTES:
+            raise ValueError(f"must be {_MASTER_KEY_BYTES} bytes as base64url")
+        if not any(octets):
+            raise ValueError("must not be all zeros: make one at random")
+        return _not_weak(key)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_networks(cls, text: str | None) -> str | None:
+        try:
+            _networks(text)
+        except ValueError:
+            raise ValueError(
+                "must be networks like 10.0.0.0/8, separated by commas"
+            ) from None
+        return text
+
+    @field_validator("cors_allowed_origins")
+    @classmethod
+    def _origins_are_origins(cls, text: str) -> str:
+        for origin in text.split(",") if text not in {"", "*"} else ():
+            parts = urlsplit(origin.strip())
+            if parts.scheme not in {"http", "https"} or (
+                origin.strip() != f"{parts.scheme}://{parts.netloc}" or not parts.netloc
+            ):
+                raise ValueError(
+                    "must be *, or origins like https://shop.example, "
+                    "separated by commas"
+                )
+        return text
+
+    @property
+    def trusted_networks(self) -> Sequence[IPv4Network | IPv6Network]:
+        """The networks of the proxies whose `X-Forwarded-For` is believed."""
+        return _networks(self.trusted_proxies)
+
+    @property
+    def allowed_origins(self) -> Sequence[str]:
+        """The origins whose scripts may read pictures; `*` means all."""
+        origins = self.cors_allowed_origins.split(",")
+        return [origin.strip() for origin in origins if origin.strip()]
 
     @property
     def base_url(self) -> str:
@@ -119,11 +186,28 @@ class Settings(BaseSettings):
         return self.public_base_url or f"http://127.0.0.1:{self.port}"
 
 
+def _not_weak(key: SecretStr) -> SecretStr:
+    """Return *key*; raises `ValueError` where anybody might guess it."""
+    text = key.get_secret_value()
+    if len(set(text)) < _MIN_DIFFERENT or text in _SHIPPED_EXAMPLES:
+        raise ValueError("is weak, or an example that everyone knows: make one anew")
+    return key
+
+
+def _networks(text: str | None) -> list[IPv4Network | IPv6Network]:
+    return [
+        ip_network(part.strip()) for part in (text or "").split(",") if part.strip()
+    ]
+
+
 def load_settings(**overrides: object) -> Settings:
     """Read the environment; *overrides* outrank it.
 
     Raises `InvalidSettings` with every problem, each naming its variable.
     """
+    if os.environ.get(_MAY_BE_EMPTY) == "":
+        # Here alone what is empty says something: no origin at all.
+        overrides.setdefault(_MAY_BE_EMPTY.lower(), "")
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:

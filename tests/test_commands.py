@@ -45,17 +45,15 @@ def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
     assert named == ["PORT"]
 
 
-def test_required_authentication_needs_a_key(tmp_path: Path) -> None:
-    """`serve` does not start without one, nor with one shorter than 32 characters."""
+def test_a_weak_admin_key_starts_nothing(tmp_path: Path) -> None:
+    """`serve` needs no admin key, and refuses one shorter than 32 characters."""
     enough = {"REDIS_URL": "redis://127.0.0.1:1", "S3_BUCKET": "images"}
 
-    without = run("serve", folder=tmp_path, environment=enough)
     short = run(
         "serve", folder=tmp_path, environment={**enough, "ADMIN_API_KEY": "x" * 31}
     )
 
-    assert (without.returncode, short.returncode) == (2, 2)
-    assert "ADMIN_API_KEY" in without.stderr
+    assert short.returncode == 2
     assert "at least 32 characters" in short.stderr
 
 

@@ -79,29 +79,93 @@ def test_every_problem_is_told_at_once(
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Redis, the bucket and the key are needed, an empty value is as if unset."""
+    """Redis and the bucket are needed, an empty value is as if unset."""
     monkeypatch.setenv("REDIS_URL", "")
 
     told = " ".join(problems())
 
-    assert "ADMIN_API_KEY: AUTH=required needs it" in told
-    monkeypatch.setenv("AUTH", "off")
-    told = " ".join(problems())
     assert "REDIS_URL" in told
     assert "S3_BUCKET" in told
     assert "ADMIN_API_KEY" not in told
 
 
-def test_a_missing_key_is_told_beside_other_problems(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a" * 40,
+        "abababababababababababababababababab",
+        "c2VjcmV0LWZvci10aGUtdGVzdC12ZWN0b3ItMzJieXRlcyE",
+    ],
+)
+def test_a_weak_admin_key_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Fewer than eight different characters, or an example that was shipped."""
+    set_all(monkeypatch, {**ENOUGH, "ADMIN_API_KEY": key})
+
+    (told,) = problems()
+
+    assert told.startswith("ADMIN_API_KEY: ")
+    assert key not in told
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "short",
+        "A" * 43,
+        "!" * 43,
+        "ключ",
+        "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi",
+    ],
+)
+def test_a_weak_master_key_is_refused(
+    monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """A wrong port does not hide that the key is missing."""
-    monkeypatch.setenv("PORT", "x")
+    """Secrets are sealed under 32 random bytes, as base64url, or not at all."""
+    set_all(monkeypatch, {**ENOUGH, "SIGNING_MASTER_KEY": key})
 
-    told = " ".join(problems())
+    (told,) = problems()
 
-    assert "PORT" in told
-    assert "ADMIN_API_KEY" in told
+    assert told.startswith("SIGNING_MASTER_KEY: ")
+    assert key not in told
+
+
+def test_a_random_master_key_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With or without its padding; it is in no representation."""
+    for key in (
+        "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8",
+        "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8=",
+    ):
+        set_all(monkeypatch, {**ENOUGH, "SIGNING_MASTER_KEY": key})
+
+        assert key not in repr(load_configuration().settings)
+
+
+def test_networks_and_origins_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no CIDR network, or no origin, is told at the start."""
+    wrong = {"TRUSTED_PROXIES": "10.0.0.1/8", "CORS_ALLOWED_ORIGINS": "shop.example"}
+    set_all(monkeypatch, {**ENOUGH, **wrong})
+
+    assert {told.partition(":")[0] for told in problems()} == wrong.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        (None, ["*"]),
+        ("", []),
+        ("*", ["*"]),
+        ("https://a.example, http://b:8080", ["https://a.example", "http://b:8080"]),
+    ],
+)
+def test_origins_may_be_none_at_all(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, allowed: list[str]
+) -> None:
+    """For this setting alone an empty value says something: no origin."""
+    set_all(monkeypatch, ENOUGH)
+    if given is not None:
+        monkeypatch.setenv("CORS_ALLOWED_ORIGINS", given)
+
+    assert load_configuration().settings.allowed_origins == allowed
 
 
 def test_a_short_admin_key_is_refused_and_not_repeated(

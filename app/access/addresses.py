@@ -7,7 +7,6 @@ from ipaddress import (
     IPv6Address,
     IPv6Network,
     ip_address,
-    ip_network,
 )
 from typing import TYPE_CHECKING
 
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
 
 _FORWARDED_FOR = istr("X-Forwarded-For")
 _SUBNET_BITS = 64
-
-
-def parse_networks(text: str) -> list[Network]:
-    """Read a comma-separated list of CIDR networks; raises `ValueError`."""
-    return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
 class ClientAddresses:

@@ -68,7 +68,7 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
     names_project = needs is not Needs.KEYS
 
     async def enter(request: web.Request) -> web.StreamResponse:
-        authenticator = request.app[SERVICES].authenticator
+        authenticator = request.app[SERVICES].access.authenticator
         request[CALLER] = caller = await authenticator.identify(
             presented(request),
             named_in_query=_named_in_query(request, authenticator),
@@ -84,7 +84,7 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
 def _admitted_to_live(handler: Handler) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
-        authenticator = services.authenticator
+        authenticator = services.access.authenticator
         asked = services.query_cache.read(text_of_query(request))
         request[LIVE_QUERY] = asked
         if authenticator.is_off:
@@ -93,7 +93,7 @@ def _admitted_to_live(handler: Handler) -> Handler:
             )
         elif asked.is_signed:
             # It decides also where there is a key beside it.
-            caller = await services.signed_urls.verify(
+            caller = await services.access.signed_urls.verify(
                 asked.claims(urls.LIVE), presented(request)
             )
             # From here on the answer is the same for whoever has the address.
@@ -129,7 +129,7 @@ def query_of(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
     given = request.get(_QUERY)
     if given is None:
         given = parse_query(text_of_query(request))
-    own = request.app[SERVICES].authenticator.query_parameters
+    own = request.app[SERVICES].access.authenticator.query_parameters
     return require_known(given, {*allowed, *own})
 
 

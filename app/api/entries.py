@@ -67,7 +67,7 @@ async def refresh(request: web.Request) -> web.Response:
     """Paint again and replace the picture under the same hash."""
     project, prompt_hash = project_of(request), _prompt_hash(request)
     services = request.app[SERVICES]
-    permit = services.permits.of(request[CALLER])
+    permit = services.access.permits.of(request[CALLER])
     if isinstance(permit, ServiceError):
         raise permit
     preferred = preferred_wait(request)

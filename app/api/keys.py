@@ -41,7 +41,7 @@ async def create(request: web.Request) -> web.Response:
             raise Forbidden("A project's key makes its own project's signing keys.")
         if not caller.role.includes(role):
             raise Forbidden("A key can't make one that may do more.")
-    keys = request.app[SERVICES].keys
+    keys = request.app[SERVICES].access.keys
     made = await keys.create(named, role, kind, by=caller.name)
     return json_answer(new_key_as_json(made), status=201)
 
@@ -62,7 +62,7 @@ async def list_keys(request: web.Request) -> web.Response:
         if project not in {None, caller.project}:
             raise Forbidden("A project's key lists its own project's signing keys.")
         project = caller.project
-    records = await request.app[SERVICES].keys.list(project)
+    records = await request.app[SERVICES].access.keys.list(project)
     shown = [
         record.as_json()
         for record in records
@@ -75,7 +75,7 @@ async def revoke(request: web.Request) -> web.Response:
     """Revoke a key; every replica refuses it within five seconds."""
     query_of(request, ())
     caller, key_id = request[CALLER], request.match_info["key_id"]
-    keys = request.app[SERVICES].keys
+    keys = request.app[SERVICES].access.keys
     if caller.role is not Role.ADMIN:
         await _require_own_signing_key(request, caller, key_id)
     await keys.revoke(key_id, by=caller.name)
@@ -85,7 +85,7 @@ async def revoke(request: web.Request) -> web.Response:
 async def _require_own_signing_key(
     request: web.Request, caller: Caller, key_id: str
 ) -> None:
-    record = await request.app[SERVICES].keys.find(key_id)
+    record = await request.app[SERVICES].access.keys.find(key_id)
     if record is None or record.project != caller.project:
         raise NotFound("There is no such key.")
     if record.kind is not Kind.SIGNING:

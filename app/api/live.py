@@ -49,7 +49,9 @@ async def generate(request: web.Request) -> web.StreamResponse:
 async def generate_from_json(request: web.Request) -> web.StreamResponse:
     """Answer like `generate`, for prompts too long for a URL, and references."""
     services = request.app[SERVICES]
-    query_of(request, SIGNATURE_PARAMETERS if services.authenticator.is_off else ())
+    query_of(
+        request, SIGNATURE_PARAMETERS if services.access.authenticator.is_off else ()
+    )
     document = await read_json_object(request)
     request[ERROR_AS_PICTURE] = document.get(ON_ERROR) == AS_PICTURE
     parameters = from_json(document, services.models)
@@ -76,7 +78,7 @@ def _key_from_query(request: web.Request, services: Services) -> PromptKey:
     caller = request[CALLER]
     # With AUTH=off a signed URL works, too: nobody looks at its signature.
     takes_claims = (
-        caller.audience is Audience.SIGNATURE or services.authenticator.is_off
+        caller.audience is Audience.SIGNATURE or services.access.authenticator.is_off
     )
     return request[LIVE_QUERY].key_of(caller.project, takes_claims=takes_claims)
 
@@ -84,7 +86,7 @@ def _key_from_query(request: web.Request, services: Services) -> PromptKey:
 async def _answer(
     request: web.Request, services: Services, key: PromptKey
 ) -> web.StreamResponse:
-    permit = services.permits.of(request[CALLER])
+    permit = services.access.permits.of(request[CALLER])
     preferred = preferred_wait(request)
     wait_seconds = services.wait_timeout_seconds
     if preferred is not None:

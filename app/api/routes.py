@@ -17,8 +17,10 @@ from app.api import (
     generations,
     health,
     images,
+    keys,
     live,
     models,
+    sign,
     transient_images,
 )
 from app.api.admission import Needs, admitted
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
     from aiohttp.web_urldispatcher import _ExpectHandler
 
-LIVE, NOTHING, PROJECT, READ = Needs.LIVE, Needs.NOTHING, Needs.PROJECT, Needs.READ
+KEYS, LIVE, NOTHING = Needs.KEYS, Needs.LIVE, Needs.NOTHING
+PROJECT, READ = Needs.PROJECT, Needs.READ
 
 
 class Route(NamedTuple):
@@ -68,6 +71,10 @@ ROUTES = (
     Route("GET", urls.TRANSIENT, NOTHING, transient_images.fetch),
     Route("HEAD", urls.TRANSIENT, NOTHING, transient_images.fetch),
     Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget),
+    Route("POST", urls.KEYS, KEYS, keys.create),
+    Route("GET", urls.KEYS, KEYS, keys.list_keys),
+    Route("DELETE", urls.KEY, KEYS, keys.revoke),
+    Route("POST", urls.SIGN, PROJECT, sign.sign),
     Route("GET", urls.HEALTH, NOTHING, health.healthz),
     Route("GET", urls.READY, NOTHING, health.readyz),
     Route("GET", urls.METRICS, NOTHING, health.metrics),

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from app.access.authenticator import Authenticator
-    from app.access.permits import Permits
-    from app.access.signed_urls import SignedUrls
+    from app.access.assemble import Access
     from app.api.query_cache import QueryCache
     from app.generation.models import Models
     from app.generation_jobs.record import Generations
@@ -29,9 +27,8 @@ if TYPE_CHECKING:
 class Services:
     """Everything that `open_services` built; *models* are those of the models file."""
 
-    authenticator: Authenticator
-    signed_urls: SignedUrls
-    permits: Permits
+    access: Access
+    base_url: str
     models: Models
     query_cache: QueryCache
     cache: PromptCache

@@ -34,7 +34,7 @@ async def sign(request: web.Request) -> web.Response:
         raise InvalidParameter("references", "A URL has no references.")
     # What would be refused when it is asked for is refused now.
     from_json(given, services.models)
-    found = await services.keys.signing_key(project, kid)
+    found = await services.access.keys.signing_key(project, kid)
     if found is None and kid is not None:
         raise InvalidParameter("kid", "The project has no such signing key.")
     if found is None:

@@ -12,8 +12,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from app import errors
-from app.access.api_keys import ApiKeys
-from app.access.authenticator import Authenticator
+from app.access.assemble import Access, AccessRules, open_access
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import entries, parameters, transient_images
 from app.api.picture_answers import OF_OUTCOME, live_headers
@@ -33,10 +32,12 @@ from app.prompt_cache.statistics import Statistics
 from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
+from app.storage.documents import StoredDocuments
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
 from app.urls import NO_PERMALINK
 from app.web import page
+from tests.fakes import InMemoryObjectStore
 from tests.server.frame import framed, get, wire
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 PROJECT_FILE = Path(__file__).parents[2] / "pyproject.toml"
+ADMIN_KEY = "an admin key of a lighthouse keeper"
 IMAGE_ID = "081e7a85-213f-4299-a3c0-267416281cf2"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -324,7 +326,10 @@ async def test_the_document_says_which_routes_want_a_key(described: Json) -> Non
     assert schemes["bearer"]["scheme"] == "bearer"
 
     async with (
-        listening(locked_up(), bind("127.0.0.1", 0)) as listener,
+        open_access(
+            StoredDocuments(InMemoryObjectStore()), AccessRules(admin_key=ADMIN_KEY)
+        ) as access,
+        listening(locked_up(access), bind("127.0.0.1", 0)) as listener,
         ClientSession(f"http://127.0.0.1:{listener.port}") as client,
     ):
         for method, path, operation in operations(described):
@@ -334,15 +339,14 @@ async def test_the_document_says_which_routes_want_a_key(described: Json) -> Non
             assert ("401" in operation["responses"]) is not is_open
 
 
-def locked_up() -> web.Application:
+def locked_up(access: Access) -> web.Application:
     """Return the routes of the service with a lock and nothing behind it."""
     app = web.Application()
     install(app, metrics=Metrics(), lifecycle=Lifecycle())
     nothing = Mock()
     app[SERVICES] = Services(
-        authenticator=Authenticator(ApiKeys("an admin key of a lighthouse keeper")),
-        signed_urls=nothing,
-        permits=nothing,
+        access=access,
+        base_url="https://paintonce.example",
         models=nothing,
         query_cache=QueryCache(()),
         cache=nothing,

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 from aiohttp import web
 
-from app.access.api_keys import ApiKeys
-from app.access.authenticator import Authenticator
+from app.access.assemble import AccessRules, open_access
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
 from app.api.uploads import DEADLINE_SECONDS
 from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
+from app.storage.documents import StoredDocuments
 from app.storage.redis.client.connection import RedisConnections, open_redis
 from app.telemetry import Metrics
 from app.transient_images import TransientImages
+from tests.fakes import InMemoryObjectStore
 from tests.transient_images.shelves import shelf_on
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ async def running(
     )
     install(app, metrics=Metrics(), lifecycle=Lifecycle())
     app[DEADLINE_SECONDS] = deadline_seconds
-    async with open_redis(redis_url) as redis:
+    rules = AccessRules(requires_keys=auth, admin_key=KEY)
+    documents = StoredDocuments(InMemoryObjectStore())
+    async with open_redis(redis_url) as redis, open_access(documents, rules) as access:
         images = TransientImages(
             shelf_on(redis),
             base_url=base_url,
@@ -88,9 +91,8 @@ async def running(
         )
         unused = cast("Any", None)
         app[SERVICES] = Services(
-            authenticator=Authenticator(ApiKeys(KEY) if auth else None),
-            signed_urls=unused,
-            permits=unused,
+            access=access,
+            base_url=base_url,
             models=unused,
             query_cache=unused,
             cache=unused,

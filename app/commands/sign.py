@@ -1,0 +1,81 @@
+"""`sign`: print a signed address for an `<img>`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from app.access.signed_urls import LONGEST_SECONDS
+from app.api.parameters import QUERY_PARAMETERS, from_query
+from app.application import load_configuration, open_keys
+from app.commands.failed import Failed
+from app.errors import InvalidParameter, ServiceError
+from app.signing import sign_url
+from app.storage.storage_key import Project
+from app.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    import argparse
+
+    from app.application import Configuration
+
+EXPIRES_UNLESS_SAID_SECONDS = 3600
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe `sign`."""
+    parser.add_argument("project", metavar="ORG/PROJECT")
+    parser.add_argument("--prompt", required=True, help="what is to be seen")
+    for name in sorted(QUERY_PARAMETERS - {"prompt"}):
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
+    parser.add_argument(
+        "--expires",
+        type=int,
+        default=EXPIRES_UNLESS_SAID_SECONDS,
+        metavar="SECONDS",
+        help="how long the address holds (%(default)s)",
+    )
+    parser.add_argument("--kid", metavar="ID", help="which key signs; else the newest")
+
+
+async def sign(chosen: argparse.Namespace) -> int:
+    """Print the address, alone."""
+    configuration = load_configuration()
+    configure_logging("WARNING", configuration.settings.log_format)
+    if not 1 <= chosen.expires <= LONGEST_SECONDS:
+        raise Failed(f"--expires is from 1 to {LONGEST_SECONDS} seconds.")
+    given = {name: getattr(chosen, name) for name in QUERY_PARAMETERS}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        print(await _address(configuration, chosen, given))
+    except InvalidParameter as error:
+        option = f"--{error.parameter.replace('_', '-')}"
+        raise Failed(f"{option}: {error.detail}") from error
+    except ServiceError as error:
+        raise Failed(error.detail) from error
+    return 0
+
+
+async def _address(
+    configuration: Configuration, chosen: argparse.Namespace, given: dict[str, str]
+) -> str:
+    # What would be refused when it is asked for is refused now.
+    from_query(given, configuration.models)
+    project = Project.parse(chosen.project)
+    async with open_keys(configuration) as keys:
+        found = await keys.signing_key(project, chosen.kid)
+    if found is None:
+        raise Failed(
+            f"{project} has no such signing key; make one: "
+            f"python -m app keys create {project} --kind signing"
+        )
+    record, secret = found
+    return sign_url(
+        configuration.settings.base_url,
+        given.pop("prompt"),
+        project=str(project),
+        kid=record.id,
+        secret=secret,
+        exp=int(time.time()) + chosen.expires,
+        **given,
+    )

@@ -1,0 +1,129 @@
+"""A whole Paintonce over ports in memory, asked through real sockets."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
+
+import aiohttp
+from aiohttp import web
+
+from app.access.assemble import Access, AccessRules, open_access
+from app.api.query_cache import QueryCache
+from app.api.routes import definitions
+from app.api.services import SERVICES, Services
+from app.server.frame import install
+from app.server.lifecycle import LIFECYCLE, Lifecycle
+from app.server.listener import bind, listening
+from app.storage.documents import StoredDocuments
+from tests.fakes import a_prompt_cache, a_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.fakes import Replica, World
+
+ADMIN_KEY = "the-keeper-of-the-lighthouse-rows-at-night"
+MASTER_KEY = "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8"
+LIVE = "/api/v1/live/generate"
+ADMIN = {"X-API-Key": ADMIN_KEY, "X-Project": "acme/shop"}
+
+RULES: dict[str, Any] = {"admin_key": ADMIN_KEY, "master_key": MASTER_KEY}
+
+
+@dataclass
+class Answer:
+    """What was answered, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+    json: Any
+
+    @property
+    def code(self) -> str | None:
+        """The code of a problem, else None."""
+        return self.json.get("code") if isinstance(self.json, dict) else None
+
+
+@dataclass
+class Paintonce:
+    """One running replica, its parts, and a client of it."""
+
+    port: int
+    client: aiohttp.ClientSession
+    replica: Replica
+    access: Access
+
+    @property
+    def world(self) -> World:
+        """What it keeps things in."""
+        return self.replica.world
+
+    async def ask(
+        self, method: str, path: str, headers: Any = None, **options: Any
+    ) -> Answer:
+        """Ask, and read the whole answer."""
+        async with self.client.request(
+            method,
+            f"http://127.0.0.1:{self.port}{path}",
+            headers=headers or {},
+            allow_redirects=False,
+            **options,
+        ) as answer:
+            body = await answer.read()
+            is_json = "json" in answer.headers.get("Content-Type", "")
+            document = await answer.json(content_type=None) if is_json and body else {}
+            return Answer(answer.status, answer.headers, body, document)
+
+    async def get(self, path: str, headers: Any = None, **query: Any) -> Answer:
+        """GET with *query*, encoded as aiohttp does."""
+        return await self.ask("GET", path, headers, params=query)
+
+    async def key(
+        self, project: str = "acme/shop", role: str = "project", kind: str = "api"
+    ) -> Any:
+        """Make a key and return its document."""
+        given = {"project": project, "role": role, "kind": kind}
+        made = await self.ask("POST", "/api/v1/keys", ADMIN, json=given)
+        assert made.status == 201, made
+        return made.json
+
+
+@asynccontextmanager
+async def running(
+    world: World | None = None, *, base_url: str | None = None, **rules: Any
+) -> AsyncIterator[Paintonce]:
+    """Run a replica of *world*; *rules* are those of `AccessRules`."""
+    replica = a_prompt_cache(world or a_world())
+    parts, app = replica.parts, web.Application()
+    install(app, metrics=replica.metrics, lifecycle=Lifecycle())
+    app.router.add_routes(definitions())
+    sockets = bind("127.0.0.1", 0)
+    port = sockets[0].getsockname()[1]
+    documents = StoredDocuments(replica.world.store)
+    async with (
+        open_access(documents, AccessRules(**(RULES | rules))) as access,
+        parts.running(),
+    ):
+        models = parts.painter.models
+        app[SERVICES] = Services(
+            access=access,
+            base_url=base_url or f"http://127.0.0.1:{port}",
+            models=models,
+            query_cache=QueryCache(models),
+            cache=parts.cache,
+            entries=parts.entries,
+            purge=parts.purge,
+            rebuild=parts.rebuild,
+            ledger=parts.ledger,
+            statistics=parts.statistics,
+            generations=parts.generations,
+            transient_images=AsyncMock(open=AsyncMock(return_value=None)),
+            lifecycle=app[LIFECYCLE],
+            wait_timeout_seconds=20.0,
+        )
+        async with listening(app, sockets), aiohttp.ClientSession() as client:
+            yield Paintonce(port, client, replica, access)

@@ -1,0 +1,273 @@
+"""API keys: made, used, revoked, and what happens while the ledger is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Paintonce, running
+from tests.fakes import a_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+UNKNOWN = f"pk_{'a' * 12}_{'A' * 43}"
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Paintonce]:
+    """Run one replica that asks for keys."""
+    async with running() as opened:
+        yield opened
+
+
+def of(key: str, **headers: str) -> dict[str, str]:
+    """Return the headers that show *key*."""
+    return {"X-API-Key": key, **headers}
+
+
+async def test_a_new_key_is_shown_once_and_only_its_hash_is_kept(
+    service: Paintonce,
+) -> None:
+    """The ledger has the SHA-256 of a key; no list and no log ever has the key."""
+    made = await service.key()
+
+    assert re.fullmatch(r"pk_[a-z0-9]{12}_[A-Za-z0-9_-]{43}", made["key"])
+    assert made["key"].split("_")[1] == made["id"]
+    assert made.keys() == {"id", "key", "project", "role", "kind", "created_at"}
+    kept = b"".join(one.data for one in service.world.store.objects.values())
+    secret = made["key"].split("_", 2)[2].encode()
+    assert secret not in kept
+    stored = json.loads(
+        service.world.store.objects[f"_system/keys/{made['id']}.json"].data
+    )
+    assert stored["sha256"] == sha256(made["key"].encode()).hexdigest()
+    listed = await service.get("/api/v1/keys", of(ADMIN_KEY))
+    (shown,) = listed.json["keys"]
+    assert shown["id"] == made["id"]
+    assert not {"key", "sha256", "sealed"} & shown.keys()
+    assert secret not in listed.body
+
+
+async def test_a_projects_key_names_its_project(service: Paintonce) -> None:
+    """It needs no X-Project, may name its own, and is refused for another."""
+    key = (await service.key("acme/shop"))["key"]
+
+    own = await service.get("/api/v1/live/stats", of(key))
+    said = await service.get(
+        "/api/v1/live/stats", of(key, **{"X-Project": "acme/shop"})
+    )
+    other = await service.get(
+        "/api/v1/live/stats", of(key, **{"X-Project": "acme/zoo"})
+    )
+
+    assert (own.status, own.json["project"]) == (200, "acme/shop")
+    assert said.status == 200
+    assert (other.status, other.code) == (403, "forbidden")
+
+
+async def test_an_admin_key_of_the_ledger_serves_every_project(
+    service: Paintonce,
+) -> None:
+    """It must name one, where a project is what the route is about."""
+    key = (await service.key("acme/shop", role="admin"))["key"]
+
+    unnamed = await service.get("/api/v1/live/stats", of(key))
+    named = await service.get(
+        "/api/v1/live/stats", of(key, **{"X-Project": "acme/zoo"})
+    )
+    listed = await service.get("/api/v1/keys", of(key))
+
+    assert (unnamed.status, unnamed.json["parameter"]) == (400, "X-Project")
+    assert named.json["project"] == "acme/zoo"
+    assert listed.status == 200
+
+
+async def test_a_revoked_key_is_refused_at_once_here(service: Paintonce) -> None:
+    """Revoking is idempotent; an id that nobody has is 404."""
+    made = await service.key()
+    assert (await service.get("/api/v1/live/stats", of(made["key"]))).status == 200
+
+    first = await service.ask("DELETE", f"/api/v1/keys/{made['id']}", of(ADMIN_KEY))
+    again = await service.ask("DELETE", f"/api/v1/keys/{made['id']}", of(ADMIN_KEY))
+    unknown = await service.ask("DELETE", f"/api/v1/keys/{'z' * 12}", of(ADMIN_KEY))
+    malformed = await service.ask("DELETE", "/api/v1/keys/..%2fa", of(ADMIN_KEY))
+
+    assert first.json == again.json == {"revoked": True}
+    assert (unknown.status, malformed.status) == (404, 404)
+    refused = await service.get("/api/v1/live/stats", of(made["key"]))
+    assert (refused.status, refused.code) == (401, "unauthenticated")
+    (shown,) = (await service.get("/api/v1/keys", of(ADMIN_KEY))).json["keys"]
+    assert shown["revoked_at"] is not None
+
+
+async def test_a_revocation_reaches_another_replica() -> None:
+    """Whoever uses the key all the time is refused there within five seconds."""
+    world = a_world()
+    async with running(world) as one, running(world) as other:
+        made = await one.key()
+        assert (await other.get("/api/v1/live/stats", of(made["key"]))).status == 200
+        await one.ask("DELETE", f"/api/v1/keys/{made['id']}", of(ADMIN_KEY))
+
+        async def status() -> int:
+            return (await other.get("/api/v1/live/stats", of(made["key"]))).status
+
+        async with asyncio.timeout(5):
+            while await status() == 200:  # noqa: ASYNC110 - as its user would notice
+                await asyncio.sleep(0.05)
+        assert await status() == 401
+
+
+async def test_what_is_no_key_reads_nothing(service: Paintonce) -> None:
+    """Without a key, and with what has not the form of one, no port is touched."""
+    for headers in ({}, of("pk_short"), of("x" * 59), of(UNKNOWN + "A"), of("ключ")):
+        for path in (f"{LIVE}?prompt=a+fox", "/api/v1/live/stats"):
+            answer = await service.ask("GET", path, headers)
+            assert answer.status == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+    assert not service.world.store.calls
+    assert not service.world.index.calls
+    assert not service.world.provider.calls
+
+
+async def test_an_unknown_key_is_looked_up_once(service: Paintonce) -> None:
+    """A hundred requests with it are one read of the ledger, and nothing else."""
+    answers = await asyncio.gather(
+        *(service.get(f"{LIVE}?prompt=fox", of(UNKNOWN)) for _ in range(100))
+    )
+
+    assert {answer.status for answer in answers} == {401}
+    assert service.world.store.calls == {"get": 1}
+    assert not service.world.index.calls
+
+
+async def test_a_known_id_with_another_secret_is_no_key(service: Paintonce) -> None:
+    """It is refused without a look-up where the key's record is at hand."""
+    made = await service.key()
+    assert (await service.get("/api/v1/live/stats", of(made["key"]))).status == 200
+    reads = service.world.store.calls["get"]
+
+    forged = [f"pk_{made['id']}_{'A' * 43}", made["key"][:-1] + "A" * 2]
+    for key in forged:
+        answer = await service.get("/api/v1/live/stats", of(key))
+        assert answer.status == 401
+
+    assert service.world.store.calls["get"] == reads
+
+
+async def test_guesses_are_bounded(service: Paintonce) -> None:
+    """Of 200 unknown keys at once an address gets 25 looked up; the rest are 429."""
+    keys = [f"pk_{number:012}_{'A' * 43}" for number in range(200)]
+
+    answers = await asyncio.gather(
+        *(service.get("/api/v1/live/stats", of(key)) for key in keys)
+    )
+
+    counted = dict.fromkeys((401, 429), 0)
+    for answer in answers:
+        counted[answer.status] += 1
+    assert counted == {401: 25, 429: 175}
+    assert service.world.store.calls["get"] == 25
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert (refused.code, refused.headers["Retry-After"]) == ("rate_limited", "1")
+
+
+async def test_known_keys_go_on_while_the_ledger_is_away(service: Paintonce) -> None:
+    """A HIT is served for a key in use; one that nobody knows here is 503."""
+    made, other = await service.key(), await service.key()
+    painted = await service.get(LIVE, of(made["key"]), prompt="a fox")
+    assert painted.headers["X-Cache-Status"] == "MISS"
+
+    service.world.store.is_away = True
+    await asyncio.sleep(0)
+    for _ in range(3):
+        hit = await service.get(LIVE, of(made["key"]), prompt="a fox")
+        assert (hit.status, hit.headers["X-Cache-Status"]) == (200, "HIT")
+    unknown = await service.get(LIVE, of(other["key"]), prompt="a fox")
+
+    assert (unknown.status, unknown.code) == (503, "storage_unavailable")
+    assert "Retry-After" in unknown.headers
+
+
+async def test_losing_redis_changes_nothing_about_keys(service: Paintonce) -> None:
+    """After a flush every key works and no revoked one does: Redis holds none."""
+    made, revoked = await service.key(), await service.key()
+    await service.ask("DELETE", f"/api/v1/keys/{revoked['id']}", of(ADMIN_KEY))
+
+    service.world.index.lose_everything()
+
+    assert (await service.get("/api/v1/live/stats", of(made["key"]))).status == 200
+    assert (await service.get("/api/v1/live/stats", of(revoked["key"]))).status == 401
+
+
+@pytest.mark.parametrize(
+    ("given", "parameter"),
+    [
+        ({}, "project"),
+        ({"project": "acme"}, "project"),
+        ({"project": 7}, "project"),
+        ({"project": "acme/shop", "role": "owner"}, "role"),
+        ({"project": "acme/shop", "role": None}, "role"),
+        ({"project": "acme/shop", "role": ["admin"]}, "role"),
+        ({"project": "acme/shop", "kind": "master"}, "kind"),
+        ({"project": "acme/shop", "name": "x"}, "name"),
+    ],
+)
+async def test_a_bad_request_for_a_key_names_its_parameter(
+    service: Paintonce, given: object, parameter: str
+) -> None:
+    """Nothing is made then."""
+    answer = await service.ask("POST", "/api/v1/keys", ADMIN, json=given)
+
+    assert (answer.status, answer.json["parameter"]) == (400, parameter)
+    assert not service.world.store.objects
+
+
+async def test_a_project_keeps_its_own_signing_keys_and_no_others(
+    service: Paintonce,
+) -> None:
+    """A project's key makes, lists and revokes signing keys of its project alone."""
+    own, other = await service.key("acme/shop"), await service.key("acme/zoo")
+    foreign = await service.key("acme/zoo", kind="signing")
+    mine = of(own["key"])
+
+    async def make(**given: str) -> int:
+        return (await service.ask("POST", "/api/v1/keys", mine, json=given)).status
+
+    made = await service.ask(
+        "POST", "/api/v1/keys", mine, json={"project": "acme/shop", "kind": "signing"}
+    )
+    assert made.status == 201
+    assert await make(project="acme/shop") == 403
+    assert await make(project="acme/zoo", kind="signing") == 403
+    assert await make(project="acme/shop", kind="signing", role="admin") == 403
+    listed = await service.get("/api/v1/keys", mine)
+    assert [one["id"] for one in listed.json["keys"]] == [made.json["id"]]
+    elsewhere = await service.get("/api/v1/keys", mine, project="acme/zoo")
+    assert elsewhere.status == 403
+
+    async def revoke(key_id: str) -> int:
+        return (await service.ask("DELETE", f"/api/v1/keys/{key_id}", mine)).status
+
+    assert await revoke(own["id"]) == 403
+    assert await revoke(other["id"]) == 404
+    assert await revoke(foreign["id"]) == 404
+    assert await revoke(made.json["id"]) == 200
+
+
+async def test_without_authentication_everyone_is_an_admin() -> None:
+    """With AUTH=off keys are made and listed without one, and none is looked at."""
+    async with running(requires_keys=False) as service:
+        made = await service.ask("POST", "/api/v1/keys", json={"project": "acme/shop"})
+        listed = await service.get("/api/v1/keys", project="acme/shop")
+        wrong = await service.get("/api/v1/live/stats", of("wrong"), project="acme/zoo")
+
+    assert made.status == 201
+    assert [one["id"] for one in listed.json["keys"]] == [made.json["id"]]
+    assert (wrong.status, wrong.json["project"]) == (200, "acme/zoo")

@@ -1,0 +1,148 @@
+"""Who may do what: every route of the table, asked in every role."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.api.admission import Needs
+from app.api.routes import ROUTES
+from tests.access.service import ADMIN_KEY, LIVE, Paintonce, running
+from tests.fakes import SHOP
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ROLES = ("nobody", "read", "project", "admin")
+
+# Who is let in, in the order of ROLES. A route that is not here fails the test.
+LET_IN = {
+    Needs.NOTHING: "nobody read project admin",
+    Needs.SCOPE: "nobody read project admin",
+    Needs.READ: "read project admin",
+    Needs.LIVE: "read project admin",
+    Needs.PROJECT: "project admin",
+    Needs.KEYS: "project admin",
+    Needs.ADMIN: "admin",
+}
+EXPECTED = {
+    ("GET", "/api/v1/live/generate"): "live",
+    ("HEAD", "/api/v1/live/generate"): "live",
+    ("POST", "/api/v1/live/generate"): "project",
+    ("GET", "/api/v1/live/stats"): "read",
+    ("GET", "/api/v1/live/entries"): "read",
+    ("GET", "/api/v1/live/entries/{prompt_hash}"): "read",
+    ("DELETE", "/api/v1/live/entries/{prompt_hash}"): "project",
+    ("POST", "/api/v1/live/entries/{prompt_hash}/refresh"): "project",
+    ("GET", "/api/v1/generations/{generation_id}"): "read",
+    ("GET", "/api/v1/images/{image_id}"): "read",
+    ("HEAD", "/api/v1/images/{image_id}"): "read",
+    ("GET", "/api/v1/images/{org}/{project}/{category}/{filename}"): "none",
+    ("HEAD", "/api/v1/images/{org}/{project}/{category}/{filename}"): "none",
+    ("GET", "/api/v1/images/{storage_key:.*}"): "none",
+    ("HEAD", "/api/v1/images/{storage_key:.*}"): "none",
+    ("POST", "/api/images"): "project",
+    ("GET", "/api/images"): "read",
+    ("POST", "/api/images/delete"): "project",
+    ("GET", "/api/images/{id}"): "none",
+    ("HEAD", "/api/images/{id}"): "none",
+    ("DELETE", "/api/images/{id}"): "project",
+    ("POST", "/api/v1/keys"): "keys",
+    ("GET", "/api/v1/keys"): "keys",
+    ("DELETE", "/api/v1/keys/{key_id}"): "keys",
+    ("POST", "/api/v1/sign"): "project",
+    ("GET", "/api/v1/models"): "read",
+    ("GET", "/healthz"): "none",
+    ("GET", "/readyz"): "none",
+    ("GET", "/metrics"): "none",
+    ("GET", "/openapi.json"): "none",
+    ("GET", "/docs"): "none",
+    ("GET", "/"): "none",
+    ("GET", "/web/{file}"): "none",
+}
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Paintonce]:
+    """Run one replica that asks for keys."""
+    async with running() as opened:
+        yield opened
+
+
+async def keys_of(service: Paintonce) -> dict[str, dict[str, str]]:
+    """Return the headers of each role."""
+    headers: dict[str, dict[str, str]] = {"nobody": {}}
+    for role in ("read", "project"):
+        headers[role] = {"X-API-Key": (await service.key(role=role))["key"]}
+    headers["admin"] = {"X-API-Key": ADMIN_KEY, "X-Project": str(SHOP)}
+    return headers
+
+
+def test_every_route_has_a_row() -> None:
+    """Whoever adds a route says here who may ask it."""
+    routed = {(route.method, route.path): route.needs for route in ROUTES}
+
+    assert {row: needs.value for row, needs in routed.items()} == EXPECTED
+
+
+async def test_every_role_gets_in_where_it_may_and_nowhere_else(
+    service: Paintonce,
+) -> None:
+    """401 without a key, 403 for a role that may not, before anything is done."""
+    headers = await keys_of(service)
+    seen: dict[Any, str] = {}
+    for route in ROUTES:
+        if route.path in {"/readyz", "/metrics"}:
+            continue  # They ask for what this harness does not have.
+        path = route.path.replace("{storage_key:.*}", "no/key")
+        path = re.sub(r"{\w+}", "0" * 64, path)
+        let_in = []
+        for role in ROLES:
+            calls = service.world.index.calls.copy()
+            answer = await service.ask(route.method, path, headers[role])
+            if answer.status in {401, 403}:
+                assert answer.status == (401 if role == "nobody" else 403)
+                assert service.world.index.calls == calls
+            else:
+                let_in.append(role)
+        seen[route.method, route.path] = " ".join(let_in)
+
+    expected = {
+        (route.method, route.path): LET_IN[route.needs]
+        for route in ROUTES
+        if (route.method, route.path) in seen
+    }
+    assert seen == expected
+
+
+async def test_a_reader_looks_up_and_never_leads(service: Paintonce) -> None:
+    """GET of a painted prompt is a HIT, of an unpainted one 403; HEAD is 404."""
+    headers = await keys_of(service)
+    read = headers["read"]
+    await service.get(LIVE, headers["project"], prompt="a fox")
+
+    hit = await service.get(LIVE, read, prompt="a fox")
+    unpainted = await service.get(LIVE, read, prompt="an owl")
+    head = await service.ask("HEAD", f"{LIVE}?prompt=an+owl", read)
+    post = await service.ask("POST", LIVE, read, json={"prompt": "a fox"})
+
+    assert (hit.status, hit.headers["X-Cache-Status"]) == (200, "HIT")
+    assert (unpainted.status, unpainted.code) == (403, "forbidden")
+    assert (head.status, head.headers["X-Cache-Status"]) == (404, "MISS")
+    assert (post.status, post.code) == (403, "forbidden")
+    assert service.world.provider.count == 1
+
+
+async def test_a_reader_is_served_what_only_the_ledger_knows(
+    service: Paintonce,
+) -> None:
+    """After a loss of Redis a painted prompt is painted still."""
+    headers = await keys_of(service)
+    await service.get(LIVE, headers["project"], prompt="a fox")
+    service.world.index.lose_everything()
+
+    hit = await service.get(LIVE, headers["read"], prompt="a fox")
+
+    assert (hit.status, service.world.provider.count) == (200, 1)
