@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from app.storage.storage_key import Project
 
-# Some 30 MB, 60 at the most; longer queries are parsed every time.
-KEPT = 32_768
-LONGEST_KEPT = 1024
+# Some 15 MB, 60 at the most; longer queries are parsed every time.
+KEPT = 8_192
+LONGEST_KEPT = 768
 
 _ALLOWED = QUERY_PARAMETERS | SIGNATURE_PARAMETERS
 
