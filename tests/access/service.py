@@ -119,6 +119,7 @@ async def running(
             purge=parts.purge,
             rebuild=parts.rebuild,
             ledger=parts.ledger,
+            pictures=parts.pictures,
             statistics=parts.statistics,
             generations=parts.generations,
             transient_images=AsyncMock(open=AsyncMock(return_value=None)),
