@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel, BeforeValidator
 
 from app.generation.config.model_table import ModelTable
 from app.generation.config.models_file import load_models
 from app.generation.config.vendors import VENDORS
-from app.generation.providers.openai import options as openai_options
-from app.generation.providers.placeholder import placeholder
+from app.generation.providers.placeholder.options import PlaceholderOptions
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -75,43 +78,41 @@ def test_every_key_of_a_model_is_documented_with_its_default() -> None:
     assert documented == expected
 
 
-def test_every_provider_that_is_built_in_is_documented() -> None:
-    """Providers that this version does not have are not promised."""
-    providers = [name for name, vendor in VENDORS.items() if vendor]
-
+def test_every_provider_is_documented() -> None:
+    """The row of `provider` names each one, in the order of the code."""
     meaning = _table("## Models file")["provider"][1]
 
-    assert re.findall(r"`(\w+)`", meaning) == providers
+    assert re.findall(r"`(\w+)`", meaning) == list(VENDORS)
 
 
-def test_every_option_of_a_provider_is_documented() -> None:
-    """The options of both providers stand in the tables, and no others do."""
-    ours = {
-        field.name: field.default
-        for field in fields(openai_options.OpenAIOptions)
-        if field.name != "passed_on"
+@pytest.mark.parametrize("provider", VENDORS)
+def test_every_option_of_a_provider_is_documented(provider: str) -> None:
+    """Each provider's table has its own options with their defaults, and no others."""
+    heading = "replicate` and `fal" if provider in {"replicate", "fal"} else provider
+    documented = {
+        name: row[0] for name, row in _table(f"### Options of `{heading}`").items()
     }
-    documented = _table("### Options of `openai`")
-    (unknown,) = placeholder.check_options({"lighthouse": 1})
 
-    assert set(documented) == set(ours)
-    for name, default in ours.items():
-        if isinstance(default, bool):
-            assert documented[name][0] == f"`{default}`".lower()
-        elif isinstance(default, str):
-            assert documented[name][0] == f'`"{default}"`'
-        else:
-            empty = {(): "`[]`", None: "none", MISSING: "`{}`"}
-            assert documented[name][0] == empty[default]
-    known = re.findall(r"\w+", unknown.partition("known are ")[2].replace(" and ", ","))
-    assert list(_table("### Options of `placeholder`")) == known
+    expected = {}
+    for name, field in VENDORS[provider].options.model_fields.items():
+        # What the request itself says is no option.
+        if any(isinstance(item, BeforeValidator) for item in field.metadata):
+            continue
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            default = default.model_dump(exclude_defaults=True)
+        text = "none" if default is None else json.dumps(default)
+        expected[field.alias or name] = text if text == "none" else f"`{text}`"
+
+    assert documented == expected
 
 
 def test_every_failure_of_the_placeholder_is_documented() -> None:
     """The row of `failure` names each one, in the order of the code."""
     meaning = _table("### Options of `placeholder`")["failure"][1]
+    failures = PlaceholderOptions.model_fields["failure"].annotation
 
-    assert tuple(re.findall(r"`(\w+)`", meaning)) == placeholder.FAILURES
+    assert tuple(re.findall(r"`(\w+)`", meaning)) == get_args(failures)
 
 
 def test_the_example_of_a_models_file_is_accepted(tmp_path: Path) -> None:

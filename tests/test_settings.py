@@ -74,7 +74,7 @@ def test_every_problem_is_told_at_once(
     assert named == {
         *("PORT", "REDIS_URL", "S3_BUCKET", "AUTH", "LEASE_SECONDS"),
         *("MAX_IMAGE_BYTES", "HOT_TIER_BYTES", "PUBLIC_BASE_URL", "LOG_FORMAT"),
-        *("ADMIN_API_KEY", "models.default.provider"),
+        *("ADMIN_API_KEY", "PROVIDERS_FILE"),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from app.errors import GenerationError, InvalidRequest, PromptRejected
 from app.generation.finishing import Finishing
@@ -17,8 +17,12 @@ from app.generation.painting import (
     Progress,
     ReferenceLoader,
 )
+from app.generation.providers.a1111.images import A1111Images
+from app.generation.providers.fal.queue import FalQueue
+from app.generation.providers.gemini.images import GeminiImages
 from app.generation.providers.openai.images import OpenAIImages
 from app.generation.providers.placeholder.placeholder import Placeholder
+from app.generation.providers.replicate.predictions import ReplicatePredictions
 from app.generation.spending import UNLIMITED
 
 if TYPE_CHECKING:
@@ -44,6 +48,14 @@ __all__ = [
 ]
 
 _logger = logging.getLogger(__name__)
+
+
+class _MakeAdapter(Protocol):
+    """How every adapter that speaks HTTP is made."""
+
+    def __call__(
+        self, config: ModelConfig, *, session: ClientSession, max_image_bytes: int
+    ) -> ImageProvider: ...
 
 
 class Models:
@@ -184,7 +196,7 @@ def build_models(
         {
             alias: Model(
                 config,
-                _adapter(config, session, max_image_bytes),
+                adapter_for(config, session, max_image_bytes),
                 finishing=finishing,
                 observer=observer,
             )
@@ -193,20 +205,22 @@ def build_models(
     )
 
 
-def _adapter(
+def adapter_for(
     config: ModelConfig, session: ClientSession, max_image_bytes: int
 ) -> ImageProvider:
     match config.provider:
         case "placeholder":
             return Placeholder(config.options)
         case "openai":
-            return OpenAIImages(
-                session=session,
-                model=config.model,
-                max_image_bytes=max_image_bytes,
-                base_url=config.base_url,
-                api_key=config.api_key,
-                options=config.options,
-            )
+            make: _MakeAdapter = OpenAIImages
+        case "gemini":
+            make = GeminiImages
+        case "replicate":
+            make = ReplicatePredictions
+        case "fal":
+            make = FalQueue
+        case "a1111":
+            make = A1111Images
         case unknown:
-            raise ValueError(f"{unknown} is not built into this version")
+            raise ValueError(f"no provider is called {unknown}")
+    return make(config, session=session, max_image_bytes=max_image_bytes)

@@ -33,7 +33,7 @@ def test_every_variable_of_a_replica_is_read_by_somebody() -> None:
         for name in ([names] if isinstance(names, str) else names)
     }
     botocore |= {EnvProvider.ACCESS_KEY, EnvProvider.SECRET_KEY, "AWS_ENDPOINT_URL_S3"}
-    providers = {vendor.key_variable for vendor in VENDORS.values() if vendor}
+    providers = {vendor.key_variable for vendor in VENDORS.values()}
     settings = {name.upper() for name in Settings.model_fields}
 
     for replica in replicas().values():

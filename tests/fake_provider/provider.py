@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tests.fake_provider.behaviour import Behaviour
 from tests.fake_provider.dialects import DIALECTS
+from tests.fake_provider.dialects.dialect import pick
 from tests.fake_provider.records import Call, Job
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class FakeProvider:
     async def cancel(self, job: Job, request: web.Request) -> None:
         """End *job*, if it has not ended."""
         self._record(self.cancels, request)
-        job.is_cancelled = job.is_cancelled or not job.is_done
+        job.is_cancelled = job.is_cancelled or not job.has_ended
         self._barrier = [held for held in self._barrier if held[1] is not job.released]
         await self._notify()
 
@@ -210,8 +211,9 @@ class FakeProvider:
 
 def _behaviour_in(call: Call) -> Behaviour:
     """Return the behaviour that a model's id asks for: `fake/moderation`."""
-    model = str(call.body.get("model") or call.body.get("version") or call.path)
-    words = model.replace(":", "/").removesuffix("/predictions").split("/")
+    checkpoint = pick(call.body, "override_settings", "sd_model_checkpoint")
+    model = call.body.get("model") or call.body.get("version") or checkpoint
+    words = str(model or call.path).replace(":", "/").split("/")
     asked = [word for word in words if word in MODES - {"text", "array", "null"}]
     return Behaviour(asked[-1]) if asked else Behaviour()
 

@@ -68,6 +68,11 @@ class Job:
         return self.released.is_set() and self.polls > self.behaviour.polls
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it can be cancelled no more; one nobody understands goes on."""
+        return self.is_done and self.call.mode != "unknown_status"
+
+    @property
     def fraction(self) -> float:
         """How much of it is done, as its vendor would tell."""
         return min(1.0, self.polls / (self.behaviour.polls + 1))

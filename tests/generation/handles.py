@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,12 @@ class RecordingKeeper:
         self.left = left
         self.kept: list[SubmittedJob] = []
         self.lost = lost
+        self.has_one = asyncio.Event()
 
     async def keep(self, job: SubmittedJob) -> bool:
         """Remember *job*."""
         self.kept.append(job)
+        self.has_one.set()
         return not self.lost
 
 

@@ -55,7 +55,9 @@ def problems_of(
     with pytest.raises(InvalidModelsFile) as caught:
         load_models(file, ENVIRON if environ is None else environ)
     assert str(caught.value) == "\n".join(caught.value.problems)
-    return caught.value.problems
+    where = f"PROVIDERS_FILE: {file}: "
+    assert all(problem.startswith(where) for problem in caught.value.problems)
+    return [problem.removeprefix(where) for problem in caught.value.problems]
 
 
 def test_without_a_file_the_placeholder_is_the_default() -> None:
@@ -143,14 +145,14 @@ def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
             load_models(path, {})
 
         (problem,) = caught.value.problems
-        assert problem.startswith("PROVIDERS_FILE: can't be read: ")
+        assert problem.startswith(f"PROVIDERS_FILE: {path}: can't be read: ")
 
 
 def test_a_syntax_error_tells_its_line(file: Path) -> None:
     """An operator is told where the file stops being TOML."""
     (problem,) = problems_of(file, '[models.default]\nprovider = "openai\n')
 
-    assert problem.startswith("PROVIDERS_FILE: ")
+    assert problem.startswith("is no TOML: ")
     assert "line 2" in problem
 
 
@@ -163,7 +165,7 @@ def test_bytes_that_are_no_toml_are_a_problem(file: Path, data: bytes) -> None:
     """Whatever the file holds, the start ends with a sentence and no traceback."""
     file.write_bytes(data)
 
-    with pytest.raises(InvalidModelsFile, match="PROVIDERS_FILE: "):
+    with pytest.raises(InvalidModelsFile, match="is no"):
         load_models(file, {})
 
 
@@ -247,13 +249,54 @@ def test_a_table_must_be_a_table(file: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("provider", ["gemini", "replicate", "fal", "a1111"])
-def test_a_vendor_that_is_to_come_is_told_apart(file: Path, provider: str) -> None:
-    """Naming a provider that this version lacks is answered clearly."""
-    text = f'[models.m]\nprovider = "{provider}"\nmodel = "x"'
+@pytest.mark.parametrize(
+    ("provider", "variable", "base_url"),
+    [
+        (
+            "gemini",
+            "GEMINI_API_KEY",
+            "https://generativelanguage.googleapis.com/v1beta",
+        ),
+        ("replicate", "REPLICATE_API_TOKEN", "https://api.replicate.com/v1"),
+        ("fal", "FAL_KEY", "https://queue.fal.run"),
+        ("a1111", "", "http://127.0.0.1:7860"),
+    ],
+)
+def test_each_vendor_has_its_own_key_and_address(
+    file: Path, provider: str, variable: str, base_url: str
+) -> None:
+    """A table with a provider and a model is enough; A1111 wants no key at first."""
+    file.write_text(f'[models.m]\nprovider = "{provider}"\nmodel = "x"')
 
-    assert problems_of(file, text) == [
-        f"models.m.provider: {provider} is not built into this version"
+    config = load_models(file, {variable: KEY} if variable else {})["m"]
+
+    assert config.base_url == base_url
+    assert config.api_key == (KEY if variable else None)
+
+
+def test_a1111s_key_is_a_user_and_a_password(file: Path) -> None:
+    """What can't be sent as Basic is refused, without being shown."""
+    text = '[models.m]\nprovider = "a1111"\napi_key_env = "WEBUI"'
+
+    (problem,) = problems_of(file, text, {"WEBUI": KEY})
+    assert problem.startswith("models.m.api_key_env: ")
+    assert "user:password" in problem
+    assert KEY not in problem
+    file.write_text(text)
+    assert load_models(file, {"WEBUI": "me:secret"})["m"].api_key == "me:secret"
+
+
+def test_result_hosts_are_names_or_origins(file: Path) -> None:
+    """A model says where its pictures may lie; an address alone is neither."""
+    table = '[models.m]\nprovider = "fal"\nmodel = "x"\nresult_hosts = '
+    file.write_text(f'{table}["*.example.com", "http://127.0.0.1:9000"]')
+    hosts = load_models(file, {"FAL_KEY": KEY})["m"].result_hosts
+    assert hosts == ("*.example.com", "http://127.0.0.1:9000")
+
+    problems = problems_of(file, f'{table}["10.0.0.1", "http://x/y"]', {"FAL_KEY": KEY})
+    assert [problem.split(": ")[0] for problem in problems] == [
+        "models.m.result_hosts.0",
+        "models.m.result_hosts.1",
     ]
 
 
@@ -362,6 +405,10 @@ def test_fallbacks_may_meet_again(file: Path) -> None:
         ("placeholder", 'failure = "explode"'),
         ("placeholder", 'quality = "high"'),
         ("openai", 'size_policy = "guess"'),
+        ("gemini", 'image_size = "8K"'),
+        ("replicate", "reference_list = 1"),
+        ("fal", 'shape = "round"'),
+        ("a1111", 'prompt = "a fox"'),
     ],
 )
 def test_options_are_checked_by_their_provider(
@@ -371,7 +418,10 @@ def test_options_are_checked_by_their_provider(
     table = f'[models.m]\nprovider = "{provider}"\nmodel = "x"'
     text = f"{table}\n[models.m.options]\n{option}"
 
-    (problem,) = problems_of(file, text)
+    keys = dict.fromkeys(
+        ("OPENAI_API_KEY", "GEMINI_API_KEY", "REPLICATE_API_TOKEN", "FAL_KEY"), KEY
+    )
+    (problem,) = problems_of(file, text, keys)
 
     assert problem.startswith(f"models.m.options.{option.partition(' ')[0]}: ")
 
@@ -411,7 +461,8 @@ provider = "fal"
         "models.default.model",
         "models.default.options.size_policy",
         "models.default.price",
-        "models.later.provider",
+        "models.later.api_key_env",
+        "models.later.model",
         "models.slow.fallbacks",
         "models.slow.options.delay_seconds",
     ]

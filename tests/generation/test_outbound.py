@@ -14,13 +14,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from app.errors import BadImage, ProviderFailed
-from app.generation.transport.outbound import (
-    decode_base64,
-    open_outbound_session,
-    parse_json,
-    pick,
-    post,
-)
+from app.generation.transport.base64_pictures import decode_base64
+from app.generation.transport.documents import parse_json, pick
+from app.generation.transport.outbound import ask, open_outbound_session
 from app.generation.transport.retry_hints import retry_hint
 
 if TYPE_CHECKING:
@@ -45,7 +41,9 @@ async def test_neither_proxies_nor_cookies_are_picked_up(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     async with open_outbound_session() as session:
         for _ in range(2):
-            await post(session, server.make_url("/"), headers={}, limit_bytes=LIMIT)
+            await ask(
+                session, "POST", server.make_url("/"), headers={}, limit_bytes=LIMIT
+            )
 
     assert cookies == [None, None]
 
@@ -62,7 +60,9 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(
     app.router.add_post("/", answer)
     server = await aiohttp_server(app)
     async with open_outbound_session() as session:
-        reply = await post(session, server.make_url("/"), headers={}, limit_bytes=LIMIT)
+        reply = await ask(
+            session, "POST", server.make_url("/"), headers={}, limit_bytes=LIMIT
+        )
 
     assert reply.status == 307
 
@@ -81,7 +81,9 @@ async def test_a_connection_is_never_used_twice(aiohttp_server: AiohttpServer) -
     server = await aiohttp_server(app)
     async with open_outbound_session() as session:
         for _ in range(3):
-            await post(session, server.make_url("/"), headers={}, limit_bytes=LIMIT)
+            await ask(
+                session, "POST", server.make_url("/"), headers={}, limit_bytes=LIMIT
+            )
 
     assert len(ports) == 3
 
@@ -104,7 +106,7 @@ async def test_a_broken_chunk_is_a_cut_connection() -> None:
     async with server, open_outbound_session() as session:
         url = URL(f"http://127.0.0.1:{port}/")
         with pytest.raises(ProviderFailed) as failure:
-            await post(session, url, headers={}, limit_bytes=LIMIT)
+            await ask(session, "POST", url, headers={}, limit_bytes=LIMIT)
 
     assert failure.value.maybe_billed
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from app.errors import BadImage, ProviderFailed
 from app.generation.transport.global_addresses import GlobalResolver, is_global
 from app.generation.transport.outbound import open_outbound_session
-from app.generation.transport.result_urls import ResultUrls, is_host_pattern
+from app.generation.transport.result_urls import ResultUrls, is_result_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -220,7 +220,6 @@ async def test_an_allowed_host_gets_no_key(
         "https://169.254.169.254/latest/meta-data",
         "ftp://pictures.example.com/picture",
         "file:///etc/passwd",
-        "data:image/png;base64,eA==",
         "https://",
         "https://[",
         "/picture\r\nX-Smuggled: 1",
@@ -239,6 +238,25 @@ async def test_any_other_address_is_refused_unasked(
 
     assert failure.value.maybe_billed
     assert host.requests == []
+
+
+async def test_an_address_that_holds_the_picture_is_read(fetch: ResultUrls) -> None:
+    """A `data:` address asks nobody."""
+    assert await fetch.fetch("data:image/png;base64,eA==", headers=KEY) == b"x"
+
+
+async def test_an_origin_that_is_allowed_may_be_private_and_gets_no_key(
+    session: aiohttp.ClientSession, own: str, host: PictureHost
+) -> None:
+    """An operator's own store may lie anywhere; no other port of it is meant."""
+    results = ResultUrls(
+        session=session, base_url="https://x.invalid", hosts=[own], limit_bytes=LIMIT
+    )
+
+    assert await results.fetch(f"{own}/picture", headers=KEY) == b"a picture"
+    assert "Authorization" not in host.requests[0].headers
+    with pytest.raises(BadImage):
+        await results.fetch("http://127.0.0.1:9/picture", headers=KEY)
 
 
 async def test_another_port_of_the_own_host_is_another_origin(
@@ -379,11 +397,19 @@ async def test_a_name_resolves_to_its_global_addresses_only() -> None:
         ("Fal.Media", False),
         ("10.0.0.1", False),
         ("fal.media/", False),
-        ("https://fal.media", False),
+        ("https://fal.media", True),
+        ("http://127.0.0.1:9000", True),
+        ("http://[::1]:9000", True),
+        ("http://127.0.0.1:9000/", False),
+        ("http://a@b", False),
+        ("http://x:99999", False),
+        ("ftp://fal.media", False),
         ("a.*.media", False),
         (7, False),
     ],
 )
-def test_what_may_be_allowed_is_a_host_name(*, pattern: object, is_one: bool) -> None:
-    """Addresses, single labels, URLs and stars in the middle can't be allowed."""
-    assert is_host_pattern(pattern) == is_one
+def test_what_may_be_allowed_is_a_host_name_or_an_origin(
+    *, pattern: object, is_one: bool
+) -> None:
+    """Addresses, single labels, paths and stars in the middle can't be allowed."""
+    assert is_result_host(pattern) == is_one

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from app.generation.config.vendors import VENDORS, Vendor
+from app.generation.transport.result_urls import is_result_host
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # ASCII without blanks and controls: what an address and a key are made of.
 _GRAPHIC = re.compile(r"[!-~]+")
+
+
+def _result_host(text: str) -> str:
+    if not is_result_host(text):
+        raise ValueError(
+            'must be a host name in lower case ("*." in front allows every name '
+            'below) or an origin ("http://host:port")'
+        )
+    return text
 
 
 class ModelTable(BaseModel):
@@ -42,6 +52,7 @@ class ModelTable(BaseModel):
     queue: Annotated[int, Field(ge=0, le=100_000)] = 64
     deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     fallbacks: list[str] = []
+    result_hosts: list[Annotated[str, AfterValidator(_result_host)]] = []
     options: dict[str, object] = {}
 
     @field_validator("provider")
@@ -49,8 +60,6 @@ class ModelTable(BaseModel):
     def _provider_is_built(cls, provider: str) -> str:
         if provider not in VENDORS:
             raise ValueError(f"must be one of {', '.join(VENDORS)}")
-        if VENDORS[provider] is None:
-            raise ValueError(f"{provider} is not built into this version")
         return provider
 
     @field_validator("model")
@@ -91,6 +100,15 @@ class ModelTable(BaseModel):
             raise ValueError(
                 f"the environment variable {shown} is not set; "
                 'api_key_env = "" is for a server that wants no key'
+            )
+        if (
+            variable
+            and vendor
+            and vendor.key_is_password
+            and ":" not in environ[variable]
+        ):
+            raise ValueError(
+                f"the environment variable {shown} must hold user:password"
             )
         if variable and not _GRAPHIC.fullmatch(environ[variable]):
             raise ValueError(

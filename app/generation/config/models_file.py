@@ -50,6 +50,7 @@ class ModelConfig:
     queue: int = 64
     deadline_seconds: float = 120.0
     fallbacks: tuple[str, ...] = ()
+    result_hosts: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -63,7 +64,16 @@ def load_models(
     """
     if path is None:
         return {"default": ModelConfig(alias="default", provider="placeholder")}
-    tables = _read(path)
+    try:
+        return _parsed(_read(path), environ)
+    except InvalidModelsFile as error:
+        where = f"PROVIDERS_FILE: {path}"
+        raise InvalidModelsFile([f"{where}: {it}" for it in error.problems]) from None
+
+
+def _parsed(
+    tables: Mapping[str, object], environ: Mapping[str, str]
+) -> dict[str, ModelConfig]:
     problems: list[str] = []
     models = {}
     for alias, table in tables.items():
@@ -83,14 +93,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        problem = f"PROVIDERS_FILE: can't be read: {error.strerror}"
+        problem = f"can't be read: {error.strerror}"
         raise InvalidModelsFile([problem]) from error
     except UnicodeDecodeError as error:
-        raise InvalidModelsFile(["PROVIDERS_FILE: is no UTF-8 text"]) from error
+        raise InvalidModelsFile(["is no UTF-8 text"]) from error
     # Beside syntax errors these are numbers of thousands of digits and tables
     # nested by the hundred.
     except (ValueError, RecursionError) as error:
-        raise InvalidModelsFile([f"PROVIDERS_FILE: is no TOML: {error}"]) from error
+        raise InvalidModelsFile([f"is no TOML: {error}"]) from error
     tables: Any = document.pop("models", None)
     problems = [f"{_quoted(name)}: unknown key" for name in document]
     if not isinstance(tables, dict) or not tables:
@@ -111,31 +121,39 @@ def _parse(alias: str, table: object, environ: Mapping[str, str]) -> ModelConfig
     try:
         parsed = ModelTable.model_validate(table, context=environ)
     except ValidationError as error:
-        problems += [
-            ".".join((where, *map(_quoted, map(str, item["loc"]))))
-            + f": {_sentence(item['type'], item['msg'])}"
-            for item in error.errors(include_url=False, include_input=False)
-        ]
+        known = f"unknown key; known are {', '.join(ModelTable.model_fields)}"
+        problems += _problems_in(where, error, unknown=known)
     if problems:
         raise InvalidModelsFile(problems)
-    terms = parsed.model_dump(exclude={"api_key_env", "fallbacks"})
+    terms = parsed.model_dump(exclude={"api_key_env", "fallbacks", "result_hosts"})
     return ModelConfig(
         alias=alias,
         api_key=environ.get(parsed.api_key_env or ""),
         fallbacks=tuple(parsed.fallbacks),
+        result_hosts=tuple(parsed.result_hosts),
         **terms,
     )
 
 
-def _sentence(kind: str, message: str) -> str:
-    known = ", ".join(ModelTable.model_fields)
+def _problems_in(where: str, error: ValidationError, *, unknown: str) -> list[str]:
+    """Return each problem of a table after the key that has it."""
+    return [
+        ".".join((where, *map(_quoted, map(str, item["loc"]))))
+        + f": {_sentence(item['type'], item['msg'], unknown)}"
+        for item in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _sentence(kind: str, message: str, unknown: str) -> str:
     match kind:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            return f"unknown key; known are {known}"
+            return unknown
         case "model_type":
             return "must be a table"
+        case "invalid-json-value":
+            return "has no form in JSON"
     message = message.removeprefix("Value error, ")
     return message.replace("Input should", "must")
 
@@ -146,8 +164,12 @@ def _option_problems(alias: str, table: object) -> list[str]:
     options = table.get("options", {}) if isinstance(table, dict) else None
     if vendor is None or not isinstance(options, dict):
         return []
-    where = f"models.{_quoted(alias)}.options"
-    return [f"{where}.{problem}" for problem in vendor.check_options(options)]
+    try:
+        vendor.options.model_validate(options)
+    except ValidationError as error:
+        known = f"unknown option; known are {', '.join(vendor.options.model_fields)}"
+        return _problems_in(f"models.{_quoted(alias)}.options", error, unknown=known)
+    return []
 
 
 def _fallback_problems(tables: Mapping[str, object]) -> list[str]:

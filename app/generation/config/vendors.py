@@ -8,35 +8,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.generation.providers.openai import images as openai_images
-from app.generation.providers.placeholder import placeholder
+from app.generation.providers.a1111.options import A1111Options
+from app.generation.providers.gemini.options import GeminiOptions
+from app.generation.providers.inputs import InputOptions
+from app.generation.providers.openai.options import OpenAIOptions
+from app.generation.providers.placeholder.options import PlaceholderOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
 
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
     """*key_variable* holds the key unless the file names another, "" for none.
 
-    *check_options* returns what is wrong with a table of options, one sentence
-    each that starts with the option's name.
+    *options* is the form of the table of options. *key_is_password* says that
+    the key is `user:password`.
     """
 
     key_variable: str
     base_url: str
-    check_options: Callable[[Mapping[str, object]], list[str]]
+    options: type[BaseModel]
     needs_model: bool = True
+    key_is_password: bool = False
 
 
-# None stands for an adapter that this version does not have.
-VENDORS: Mapping[str, Vendor | None] = {
-    "placeholder": Vendor("", "", placeholder.check_options, needs_model=False),
-    "openai": Vendor(
-        "OPENAI_API_KEY", "https://api.openai.com/v1", openai_images.check_options
+VENDORS: Mapping[str, Vendor] = {
+    "placeholder": Vendor("", "", PlaceholderOptions, needs_model=False),
+    "openai": Vendor("OPENAI_API_KEY", "https://api.openai.com/v1", OpenAIOptions),
+    "gemini": Vendor(
+        "GEMINI_API_KEY",
+        "https://generativelanguage.googleapis.com/v1beta",
+        GeminiOptions,
     ),
-    "gemini": None,
-    "replicate": None,
-    "fal": None,
-    "a1111": None,
+    "replicate": Vendor(
+        "REPLICATE_API_TOKEN", "https://api.replicate.com/v1", InputOptions
+    ),
+    "fal": Vendor("FAL_KEY", "https://queue.fal.run", InputOptions),
+    "a1111": Vendor(
+        "",
+        "http://127.0.0.1:7860",
+        A1111Options,
+        needs_model=False,
+        key_is_password=True,
+    ),
 }

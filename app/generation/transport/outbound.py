@@ -1,16 +1,14 @@
 """Outbound HTTP as every vendor's adapter needs it: asked once, bounded, distrustful.
 
 Deadlines belong to the caller, who cancels; only connecting is timed here.
-What a provider sends is input from a stranger: every read has a cap, and JSON
-of another shape than expected is an absent value, never an exception.
+What a provider sends is input from a stranger: every read has a cap.
 """
 
 from __future__ import annotations
 
-import asyncio
-import binascii
+import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import orjson
@@ -28,14 +26,6 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 _CHUNK_BYTES = 65_536
 # An error's envelope is a few hundred bytes; beyond this it is some page.
 _ERROR_BODY_BYTES = 65_536
-# Base64 has no commas: a large answer is one long text, while ten million empty
-# tables in as many bytes would be half a gigabyte of objects.
-_MAX_VALUES = 100_000
-# Below it decoding takes about two milliseconds, less than a thread is worth.
-_DECODE_INLINE_BYTES = 1_000_000
-# `a2b_base64` holds the interpreter lock, so that a thread alone would still
-# stop the loop for 28 ms (16 MiB); in slices of this size it is 5 ms.
-_DECODE_SLICE = 262_144
 
 # Raised before a byte of the request has left, so nothing was asked.
 _NOT_SENT = (
@@ -51,7 +41,7 @@ class AnswerTooLarge(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProviderResponse:
     """What a provider answered, whatever the status; *headers* ignore case.
 
     With a status of 300 or more *body* may be cut short or empty.
@@ -82,15 +72,16 @@ def open_outbound_session(
     )
 
 
-async def post(
+async def ask(
     session: aiohttp.ClientSession,
+    method: str,
     url: URL,
     *,
     headers: Mapping[str, str],
     limit_bytes: int,
     json: object = None,
     data: aiohttp.FormData | None = None,
-) -> Answer:
+) -> ProviderResponse:
     """Ask once and return the answer, of at most *limit_bytes* if it is a success.
 
     The request is never sent again: aiohttp repeats only idempotent methods,
@@ -98,11 +89,16 @@ async def post(
     been billed unless the connection was never made, or `BadImage` for an
     answer that is too large.
     """
+    body: aiohttp.FormData | io.BytesIO | None = data
+    if json is not None:
+        # As a file, because aiohttp sends one in portions.
+        body = io.BytesIO(orjson.dumps(json))
+        headers = {**headers, "Content-Type": "application/json"}
     try:
-        async with session.post(
-            url, headers=headers, json=json, data=data, allow_redirects=False
+        async with session.request(
+            method, url, headers=headers, data=body, allow_redirects=False
         ) as response:
-            return Answer(
+            return ProviderResponse(
                 response.status,
                 response.headers,
                 await _read_answer(response, limit_bytes),
@@ -141,67 +137,3 @@ async def read_capped(response: aiohttp.ClientResponse, limit_bytes: int) -> byt
         if len(body) > limit_bytes:
             raise AnswerTooLarge
     return bytes(body)
-
-
-def parse_json(body: bytes) -> Any:
-    """Return what *body* says, or None where it is no JSON or has no end of values.
-
-    orjson has a depth limit, so that nesting raises no RecursionError. It
-    holds the interpreter lock: a thread would not spare the loop anything.
-    """
-    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
-        return None
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def pick(document: object, *path: str | int) -> Any:
-    """Return what lies at *path* in parsed JSON, or None where nothing does."""
-    for step in path:
-        if isinstance(step, str) and isinstance(document, dict):
-            document = document.get(step)
-        elif isinstance(step, int) and isinstance(document, list):
-            document = (
-                document[step] if -len(document) <= step < len(document) else None
-            )
-        else:
-            return None
-    return document
-
-
-async def decode_base64(text: object, *, limit_bytes: int) -> bytes:
-    """Return the bytes of *text*, with or without `data:` prefix and line breaks.
-
-    Raises `BadImage` for any other character, wrong padding, no bytes at all,
-    more than *limit_bytes* of them, or something that is no text.
-    """
-    if not isinstance(text, str) or not text:
-        raise BadImage("The image provider answered without a picture.")
-    if len(text) > _DECODE_INLINE_BYTES:
-        data = await asyncio.to_thread(_decode, text)
-    else:
-        data = _decode(text)
-    if len(data) > limit_bytes:
-        raise BadImage("The image provider's picture is too large.")
-    return data
-
-
-def _decode(text: str) -> bytes:
-    if text.startswith("data:"):
-        text = text.partition(",")[2]
-    try:
-        encoded = "".join(text.split()).encode("ascii")
-        # Padding ends the data, so that only the last slice may have any.
-        if encoded.find(b"=", 0, len(encoded) - 2) >= 0:
-            raise BadImage("The image provider's picture is not valid base64.")
-        data = b"".join(
-            binascii.a2b_base64(encoded[at : at + _DECODE_SLICE], strict_mode=True)
-            for at in range(0, len(encoded), _DECODE_SLICE)
-        )
-    except ValueError as error:
-        raise BadImage("The image provider's picture is not valid base64.") from error
-    if not data:
-        raise BadImage("The image provider answered without a picture.")
-    return data

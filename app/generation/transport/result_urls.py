@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from app.errors import BadImage, ProviderFailed
+from app.generation.transport.base64_pictures import decode_base64
 from app.generation.transport.global_addresses import GlobalResolver
 from app.generation.transport.outbound import (
     AnswerTooLarge,
@@ -29,15 +30,32 @@ if TYPE_CHECKING:
 _SPELLING = re.compile(r"[!-~]{1,8192}")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]")
 
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,255}")
+
 _HTTPS_PORT = 443
+_LAST_PORT = 65_535
 
 # The picture is paid for and a GET starts no work, so it is tried again.
 _PAUSES_SECONDS = (0.2, 0.8)
 
 
-def is_host_pattern(text: object) -> bool:
-    """Say whether *text* is a host name, or `*.` and one: what may be allowed."""
-    return isinstance(text, str) and bool(_HOST.fullmatch(text.removeprefix("*.")))
+def is_result_host(text: object) -> bool:
+    """Say whether *text* is what may be allowed: a name, `*.` and one, or an origin."""
+    if not isinstance(text, str):
+        return False
+    return bool(_HOST.fullmatch(text.removeprefix("*."))) or _origin(text) is not None
+
+
+def _origin(text: str) -> URL | None:
+    """Return the origin that *text* is (`http://host:port`), if it is one."""
+    if not _ORIGIN.fullmatch(text):
+        return None
+    try:
+        url = URL(text, encoded=True)
+        # yarl takes any number for a port.
+        return url.origin() if url.port and url.port <= _LAST_PORT else None
+    except ValueError:
+        return None
 
 
 def open_guarded_session() -> aiohttp.ClientSession:
@@ -48,10 +66,10 @@ def open_guarded_session() -> aiohttp.ClientSession:
 class ResultUrls:
     """Fetches pictures from the provider's own origin and from allowed hosts.
 
-    The origin of *base_url* is the operator's choice and may be private and
-    plain http; it is reached through *session*. Any other address must be
-    https on port 443 at one of *hosts* (names, or `*.` and a name), and is
-    reached through a guarded session.
+    The origin of *base_url*, and any origin among *hosts*, is the operator's
+    choice and may be private and plain http; it is reached through *session*.
+    Any other address must be https on port 443 at one of *hosts* (names, or
+    `*.` and a name), and is reached through a guarded session.
     """
 
     def __init__(
@@ -65,25 +83,30 @@ class ResultUrls:
     ) -> None:
         self._session = session
         self._base = URL(base_url.rstrip("/") + "/")
-        self._hosts = hosts
+        self._names = [host for host in hosts if not _origin(host)]
+        self._origins = {origin for host in hosts if (origin := _origin(host))}
         self._limit_bytes = limit_bytes
         self._open_session = open_session
 
-    async def fetch(self, address: str, *, headers: Mapping[str, str]) -> bytes:
-        """Return what lies at *address*, absolute or relative to the base.
+    async def fetch(self, address: object, *, headers: Mapping[str, str]) -> bytes:
+        """Return what lies at *address*: absolute, relative to the base, or `data:`.
 
         *headers* (the key) go to the base's own origin only; redirects are not
         followed. Raises `BadImage`, or `ProviderFailed` when the host is away;
         the painting behind it may have been billed.
         """
+        if isinstance(address, str) and address.startswith("data:"):
+            return await decode_base64(address, limit_bytes=self._limit_bytes)
         url = self._check(address)
         if url.origin() == self._base.origin():
             return await self._get(self._session, url, headers)
+        if url.origin() in self._origins:
+            return await self._get(self._session, url, {})
         async with self._open_session() as guarded:
             return await self._get(guarded, url, {})
 
-    def _check(self, address: str) -> URL:
-        if not _SPELLING.fullmatch(address):
+    def _check(self, address: object) -> URL:
+        if not isinstance(address, str) or not _SPELLING.fullmatch(address):
             raise BadImage("The image provider's result address is broken.")
         try:
             # Already encoded: requoting would break a signed address.
@@ -92,7 +115,7 @@ class ResultUrls:
         except ValueError as error:
             raise BadImage("The image provider's result address is broken.") from error
         if url.raw_user is None and url.raw_password is None:
-            if origin == self._base.origin():
+            if origin == self._base.origin() or origin in self._origins:
                 return url
             if origin.scheme == "https" and origin.port == _HTTPS_PORT:
                 host = (origin.raw_host or "").lower()
@@ -106,7 +129,7 @@ class ResultUrls:
         # A literal address is no host name, whatever the operator allowed.
         return bool(_HOST.fullmatch(host)) and any(
             host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
-            for pattern in self._hosts
+            for pattern in self._names
         )
 
     async def _get(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from app.generation.transport.outbound import pick
+from app.generation.transport.documents import pick
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

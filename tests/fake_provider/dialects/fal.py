@@ -115,7 +115,7 @@ def _filled(document: Any, origin: str) -> Any:
 async def _cancel(request: web.Request) -> web.Response:
     """Ask for a request's end."""
     job = await job_of(request)
-    if job.is_done:
+    if job.has_ended:
         return json_answer({"status": "ALREADY_COMPLETED"}, 400)
     await request.app[PROVIDER].cancel(job, request)
     return json_answer({"status": "CANCELLATION_REQUESTED"}, 202)

@@ -126,8 +126,8 @@ DIALECT = Dialect(
     base_path="/v1beta",
     example="gemini-3.1-flash-image",
     paths=(
-        "/v1beta/models/{model}:generateContent",
-        "/v1/models/{model}:generateContent",
+        "/v1beta/models/{model:[^:]+}:generateContent",
+        "/v1/models/{model:[^:]+}:generateContent",
     ),
     read=_read,
     others=(web.get("/v1beta/models/{model}", _model),),

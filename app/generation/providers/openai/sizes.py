@@ -6,10 +6,11 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from app.generation.providers.parameters import size_for
+
 if TYPE_CHECKING:
     from app.generation.provider import PaintRequest
-
-POLICIES = ("snap", "exact", "omit")
+    from app.generation.providers.openai.options import Policy
 
 # GPT image 2 and later, as OpenAI's image generation guide has it.
 _STEP = 16
@@ -21,16 +22,13 @@ _MAX_PIXELS = 8_294_400
 # GPT image 1, 1.5 and their mini take nothing else.
 _FIXED = ((1024, 1024), (1536, 1024), (1024, 1536))
 
-# What a wish for a ratio without a size is worth: about a megapixel.
-_RATIO_PIXELS = 1024 * 1024
-
 _GPT_IMAGE = re.compile(r"gpt-image-([0-9]+)")
 
 # Lets a bound that was reached by multiplication count as reached.
 _ROUNDING = 1e-9
 
 
-def choose_size(model: str, policy: str, request: PaintRequest) -> str | None:
+def choose_size(model: str, policy: Policy, request: PaintRequest) -> str | None:
     """Return `WIDTHxHEIGHT` to ask *model* for; None to leave it to the model.
 
     Policy `snap` asks a GPT image model for the nearest size that it takes,
@@ -39,23 +37,11 @@ def choose_size(model: str, policy: str, request: PaintRequest) -> str | None:
     for exactly the wish; `omit` never asks. A ratio is asked for as about a
     megapixel in multiples of 16.
     """
-    wish = _wish(request)
+    wish = size_for(request)
     if policy == "omit" or wish is None:
         return None
     width, height = wish if policy == "exact" else _snap(model, *wish)
     return f"{width}x{height}"
-
-
-def _wish(request: PaintRequest) -> tuple[int, int] | None:
-    if request.width is not None and request.height is not None:
-        return request.width, request.height
-    if request.aspect_ratio is None:
-        return None
-    across, down = (int(part) for part in request.aspect_ratio.split(":"))
-    common = math.gcd(across, down)
-    across, down = across // common * _STEP, down // common * _STEP
-    times = max(1, round(math.sqrt(_RATIO_PIXELS / (across * down))))
-    return across * times, down * times
 
 
 def _snap(model: str, width: int, height: int) -> tuple[int, int]:

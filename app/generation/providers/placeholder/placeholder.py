@@ -20,15 +20,14 @@ from app.errors import PromptRejected, ProviderFailed, ProviderRateLimited
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.placeholder.caption import write_caption, write_mark
 from app.generation.providers.placeholder.landscape import paint_landscape
+from app.generation.providers.placeholder.options import PlaceholderOptions
+from app.generation.transport.failures import WITHOUT_A_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.generation.provider import Job, PaintRequest
 
-FAILURES = ("none", "rejected", "failed", "rate_limited", "timeout", "broken_image")
-
-_MAX_DELAY_SECONDS = 600
 _PIXELS = 1024 * 1024
 
 # The quality keeps a picture of a megapixel at 50 to 150 KB and encodes it in
@@ -47,63 +46,39 @@ _MAGIC_NUMBERS = {
 _logger = logging.getLogger(__name__)
 
 
-def check_options(options: Mapping[str, object]) -> list[str]:
-    """Return what is wrong with a models file's *options*, each by its name."""
-    problems = [
-        f"{name}: unknown option; known are delay_seconds, failure and format"
-        for name in options
-        if name not in {"delay_seconds", "failure", "format"}
-    ]
-    delay = options.get("delay_seconds", 0)
-    # A boolean is an int to Python; NaN fails the comparison.
-    if (
-        isinstance(delay, bool)
-        or not isinstance(delay, int | float)
-        or not 0 <= delay <= _MAX_DELAY_SECONDS
-    ):
-        problems.append(
-            f"delay_seconds: must be a number from 0 to {_MAX_DELAY_SECONDS}"
-        )
-    if options.get("failure", "none") not in FAILURES:
-        problems.append(f"failure: must be one of {', '.join(FAILURES)}")
-    if options.get("format", "png") not in tuple(_ENCODERS):
-        problems.append(f"format: must be one of {', '.join(_ENCODERS)}")
-    return problems
-
-
 class Placeholder:
     """An `ImageProvider` that paints hills under a sun and the prompt over them.
 
-    *options* have passed `check_options`.
+    *options* are those of `PlaceholderOptions`.
     """
 
     vendor = "placeholder"
     takes_addresses = False
 
     def __init__(self, options: Mapping[str, object] | None = None) -> None:
-        options = options or {}
-        self._delay_seconds = float(str(options.get("delay_seconds", 0)))
-        self._failure = str(options.get("failure", "none"))
-        self._format = str(options.get("format", "png"))
-        _logger.warning("placeholder in use", extra={"failure": self._failure})
+        self._options = PlaceholderOptions.model_validate(options or {})
+        _logger.warning("placeholder in use", extra={"failure": self._options.failure})
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:  # noqa: ARG002 - it paints at once
         """Return a picture that is a function of *request*, or fail as told."""
-        await asyncio.sleep(self._delay_seconds)
-        match self._failure:
+        await asyncio.sleep(self._options.delay_seconds)
+        match self._options.failure:
             case "rejected":
                 raise PromptRejected("The placeholder was told to refuse prompts.")
             case "failed":
                 raise ProviderFailed("The placeholder was told to fail.")
             case "rate_limited":
-                raise ProviderRateLimited("The placeholder was told to be busy.")
+                raise ProviderRateLimited(
+                    "The placeholder was told to be busy.", retry_after=WITHOUT_A_HINT
+                )
             case "timeout":
                 await asyncio.get_running_loop().create_future()
             case "broken_image":
-                return _painted(_MAGIC_NUMBERS[self._format] + bytes(64))
-        data = await asyncio.to_thread(_paint, request, self._format)
+                return _painted(_MAGIC_NUMBERS[self._options.format] + bytes(64))
+        data = await asyncio.to_thread(_paint, request, self._options.format)
         _logger.info(
-            "placeholder painted", extra={"format": self._format, "bytes": len(data)}
+            "placeholder painted",
+            extra={"format": self._options.format, "bytes": len(data)},
         )
         return _painted(data)
 

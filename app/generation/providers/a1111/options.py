@@ -1,0 +1,26 @@
+"""Options of an A1111 server."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from app.generation.providers.options import PassedOn, Taken, VendorOptions
+
+
+class A1111Options(VendorOptions):
+    """What is passed on goes into the request as the server documents it.
+
+    *override_settings* are put beside the checkpoint that the model names.
+    """
+
+    override_settings: dict[str, PassedOn] = Field(default_factory=dict)
+
+    prompt: Taken = None
+    seed: Taken = None
+    width: Taken = None
+    height: Taken = None
+    batch_size: Taken = None
+    n_iter: Taken = None
+    init_images: Taken = None
+    send_images: Taken = None
+    save_images: Taken = None

@@ -1,0 +1,1 @@
+"""fal: a queue of requests, which are jobs."""

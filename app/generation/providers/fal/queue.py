@@ -1,0 +1,208 @@
+"""fal: a request is queued, polled until it is completed, and its response read.
+
+https://docs.fal.ai/model-apis/model-endpoints/queue. Status, response and
+cancellation have addresses of their own, which lack part of the model's path:
+they are used as they come, but only where they are at the queue's own origin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from app.errors import BadImage, GenerationError, GenerationTimedOut, ProviderFailed
+from app.generation.provider import Origin, ProviderPicture
+from app.generation.providers.inputs import (
+    FLUX_RATIOS,
+    GEMINI_RATIOS,
+    IMAGEN_RATIOS,
+    Fields,
+    InputOptions,
+    fields_of,
+    input_for,
+)
+from app.generation.providers.progress import fraction_in
+from app.generation.transport.documents import parse_json, pick
+from app.generation.transport.failures import failure_of, refusal
+from app.generation.transport.polling import follow, will_pass
+from app.generation.transport.result_urls import ResultUrls
+from app.generation.transport.vendor_api import Reply, VendorApi
+
+if TYPE_CHECKING:
+    import aiohttp
+    from yarl import URL
+
+    from app.generation.config.models_file import ModelConfig
+    from app.generation.provider import Job, PaintRequest
+
+# The last one has the files of older models.
+RESULT_HOSTS = ("fal.media", "*.fal.media", "storage.googleapis.com")
+
+# The fields of the models' own pages; the longest beginning first.
+_KNOWN = {
+    "fal-ai/flux-pro/kontext/max/multi": Fields(
+        "image_urls[]", "aspect_ratio", FLUX_RATIOS
+    ),
+    "fal-ai/flux-pro/kontext/multi": Fields(
+        "image_urls[]", "aspect_ratio", FLUX_RATIOS
+    ),
+    "fal-ai/flux-pro/kontext": Fields("image_url", "aspect_ratio", FLUX_RATIOS),
+    "fal-ai/flux-pro/v1.1-ultra": Fields("image_url", "aspect_ratio", FLUX_RATIOS),
+    "fal-ai/flux/dev/image-to-image": Fields("image_url", "omit"),
+    "fal-ai/gemini": Fields("image_urls[]", "aspect_ratio", GEMINI_RATIOS),
+    "fal-ai/imagen4": Fields("image_urls[]", "aspect_ratio", IMAGEN_RATIOS),
+    "fal-ai/nano-banana": Fields("image_urls[]", "aspect_ratio", GEMINI_RATIOS),
+}
+_UNKNOWN = Fields("image_urls[]", "image_size")
+
+_TIMED_OUT = {"request_timeout", "startup_timeout", "generation_timeout"}
+
+
+class _Request(NamedTuple):
+    """Where a queued request is asked after."""
+
+    status: URL
+    response: URL
+    cancel: URL
+
+
+class FalQueue:
+    """One model at fal; an `ImageProvider` with jobs."""
+
+    vendor = "fal"
+    takes_addresses = True
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        session: aiohttp.ClientSession,
+        max_image_bytes: int,
+    ) -> None:
+        self._model = config.model
+        self._options = InputOptions.model_validate(config.options)
+        key = config.api_key
+        self._api = VendorApi(
+            config,
+            session=session,
+            headers={"Authorization": f"Key {key}"} if key else {},
+            max_image_bytes=max_image_bytes,
+        )
+        self._results = ResultUrls(
+            session=session,
+            base_url=config.base_url,
+            hosts=(*RESULT_HOSTS, *config.result_hosts),
+            limit_bytes=max_image_bytes,
+        )
+
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
+        """Return the first picture of the model's output."""
+        if job.resumed is None:
+            job_id = await self._submit(request)
+            await job.begun(job_id)
+        else:
+            job_id = job.resumed
+        queued = self._parse(job_id)
+        said = await follow(
+            lambda: self._api.ask("GET", queued.status.update_query(logs="1")),
+            lambda reply: self._read(reply, job),
+        )
+        response = await self._response(queued, said)
+        picture = pick(response.document, "images", 0) or pick(
+            response.document, "image"
+        )
+        if pick(response.document, "has_nsfw_concepts", 0) is True:
+            # The picture that is there has been painted black.
+            raise refusal()
+        data = await self._results.fetch(
+            pick(picture, "url"), headers=self._api.headers
+        )
+        return ProviderPicture(
+            data, Origin(self.vendor, self._model, response.request_id)
+        )
+
+    async def cancel(self, job_id: str) -> None:
+        """Ask for the end of a request; one that is completed or gone is a no-op."""
+        reply = await self._api.ask("PUT", self._parse(job_id).cancel)
+        if not reply.is_success and reply.status not in {400, 404}:
+            raise failure_of(reply)
+
+    async def probe(self) -> bool:
+        """Return False: whatever the queue is asked for without paying needs a job."""
+        return False
+
+    async def _submit(self, request: PaintRequest) -> str:
+        fields = fields_of(self._model, _KNOWN, _UNKNOWN)
+        reply = await self._api.ask(
+            "POST",
+            f"/{self._model}",
+            json=input_for(request, self._options, fields),
+        )
+        if not reply.is_success:
+            raise _error_of(reply)
+        addresses = [
+            str(self._api.own(pick(reply.document, f"{name}_url")))
+            for name in _Request._fields
+        ]
+        return orjson.dumps(addresses).decode()
+
+    def _parse(self, job_id: str) -> _Request:
+        """Return the addresses of a job, held against the origin once more.
+
+        The models file may have changed since another replica wrote them down.
+        """
+        addresses: Any = parse_json(job_id.encode())
+        if not isinstance(addresses, list) or len(addresses) != len(_Request._fields):
+            raise BadImage("The image provider's job can't be found again.")
+        return _Request(*map(self._api.own, addresses))
+
+    async def _read(self, reply: Reply, job: Job) -> Reply | None:
+        """Return the last word on the status; failures are completed as well."""
+        if pick(reply.document, "status") == "COMPLETED":
+            return reply
+        fraction = fraction_in(pick(reply.document, "logs", -1, "message"))
+        if fraction is not None:
+            await job.progressed(fraction)
+        return None
+
+    async def _response(self, queued: _Request, said: Reply) -> Reply:
+        if pick(said.document, "error") or pick(said.document, "error_type"):
+            # One look: it has the model's own words, or the platform's.
+            response = await self._api.ask("GET", queued.response)
+            raise _error_of(said if response.is_success else response)
+        return await follow(
+            lambda: self._api.ask("GET", queued.response),
+            _itself,
+            passes=lambda reply: will_pass(reply) and not _kinds(reply),
+            failure=_error_of,
+        )
+
+
+async def _itself(reply: Reply) -> Reply:
+    return reply
+
+
+def _error_of(reply: Reply) -> GenerationError:
+    """Return the error that a *reply* without a picture amounts to."""
+    kinds = _kinds(reply)
+    if "content_policy_violation" in kinds:
+        return refusal()
+    if kinds & _TIMED_OUT:
+        return GenerationTimedOut("The image provider timed out.")
+    if reply.is_success:
+        return ProviderFailed("The image provider's model failed.")
+    detail = pick(reply.document, "detail")
+    return failure_of(
+        reply, is_quota=isinstance(detail, str) and "balance" in detail.lower()
+    )
+
+
+def _kinds(reply: Reply) -> set[str]:
+    """Return what the model, or the platform, calls its error."""
+    told = (
+        pick(reply.document, "detail", 0, "type"),
+        pick(reply.document, "error_type"),
+        reply.headers.get("x-fal-error-type"),
+    )
+    return {kind for kind in told if isinstance(kind, str)}

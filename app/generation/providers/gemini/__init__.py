@@ -1,0 +1,1 @@
+"""Google Gemini: models that answer `generateContent` with a picture."""

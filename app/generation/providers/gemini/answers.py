@@ -1,0 +1,91 @@
+"""Google's answers: pictures, refusals with status 200, and errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.errors import BadImage
+from app.generation.transport.documents import pick
+from app.generation.transport.failures import failure_of, refusal
+
+if TYPE_CHECKING:
+    from app.errors import GenerationError
+    from app.generation.transport.vendor_api import Reply
+
+# https://ai.google.dev/api/generate-content#FinishReason. Every other reason
+# leaves a picture out without saying that the prompt is at fault.
+_REFUSALS = {
+    "BLOCKLIST",
+    "ESCALATION",
+    "IMAGE_PROHIBITED_CONTENT",
+    "IMAGE_RECITATION",
+    "IMAGE_SAFETY",
+    "LANGUAGE",
+    "MODEL_ARMOR",
+    "PROHIBITED_CONTENT",
+    "PUP_LIMITED_DISABLED",
+    "RECITATION",
+    "SAFETY",
+    "SPII",
+}
+
+
+def encoded_picture(document: object) -> str:
+    """Return the base64 of the picture: the last that is no thought.
+
+    Raises `PromptRejected` for a refusal, `BadImage` for any other answer
+    without a picture.
+    """
+    candidate = pick(document, "candidates", 0)
+    pictures = [
+        data
+        for part in _list(pick(candidate, "content", "parts"))
+        if pick(part, "thought") is not True and (data := _inline_data(part))
+    ]
+    if pictures:
+        return pictures[-1]
+    reason = _either(candidate, "finishReason", "finish_reason")
+    feedback = _either(document, "promptFeedback", "prompt_feedback")
+    if _either(feedback, "blockReason", "block_reason") or reason in _REFUSALS:
+        raise refusal()
+    raise BadImage("The image provider answered without a picture.")
+
+
+def error_of(reply: Reply) -> GenerationError:
+    """Return the error that a *reply* without success amounts to.
+
+    Google wraps some errors in a list of one; a key that is wrong is a 400.
+    """
+    if isinstance(reply.document, list):
+        reply = reply.with_document(pick(reply.document, 0))
+    error = pick(reply.document, "error")
+    message = pick(error, "message")
+    return failure_of(
+        reply,
+        is_quota=_is_daily(error),
+        is_key=isinstance(message, str) and "api key not valid" in message.lower(),
+    )
+
+
+def _is_daily(error: object) -> bool:
+    """Tell a quota of the day, which no wait that we tell of lifts."""
+    return any(
+        "PerDay" in str(pick(violation, "quotaId"))
+        for detail in _list(pick(error, "details"))
+        for violation in _list(pick(detail, "violations"))
+    )
+
+
+def _inline_data(part: object) -> str | None:
+    data = pick(_either(part, "inlineData", "inline_data"), "data")
+    return data if isinstance(data, str) and data else None
+
+
+def _either(document: object, *spellings: str) -> Any:
+    """Return what stands under a name in either of its spellings."""
+    found = (pick(document, spelling) for spelling in spellings)
+    return next((value for value in found if value is not None), None)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

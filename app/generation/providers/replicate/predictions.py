@@ -1,0 +1,180 @@
+"""Replicate: a prediction is made, polled until it has ended, and its file fetched.
+
+https://replicate.com/docs/reference/http. It is made without `Prefer: wait`,
+which would hold back the id of a job that is being paid for. Addresses are
+made from that id: those in the answer are not needed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from app.errors import BadImage, ProviderFailed
+from app.generation.provider import Origin, ProviderPicture
+from app.generation.providers.inputs import (
+    FLUX_RATIOS,
+    GEMINI_RATIOS,
+    IMAGEN_RATIOS,
+    Fields,
+    InputOptions,
+    fields_of,
+    input_for,
+)
+from app.generation.providers.progress import fraction_in
+from app.generation.transport.documents import pick
+from app.generation.transport.failures import failure_of, refusal
+from app.generation.transport.polling import follow
+from app.generation.transport.result_urls import ResultUrls
+from app.generation.transport.vendor_api import Reply, VendorApi
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from app.generation.config.models_file import ModelConfig
+    from app.generation.provider import Job, PaintRequest
+
+RESULT_HOSTS = ("replicate.delivery", "*.replicate.delivery")
+
+# The fields of the models' own pages; the longest beginning first.
+_KNOWN = {
+    "black-forest-labs/flux-2": Fields("input_images[]", "aspect_ratio", FLUX_RATIOS),
+    "black-forest-labs/flux-kontext": Fields(
+        "input_image", "aspect_ratio", FLUX_RATIOS
+    ),
+    "black-forest-labs/flux-1.1-pro": Fields(
+        "image_prompt", "aspect_ratio", FLUX_RATIOS
+    ),
+    "black-forest-labs/": Fields("image", "aspect_ratio", FLUX_RATIOS),
+    "bytedance/seedream": Fields("image_input[]", "aspect_ratio", GEMINI_RATIOS),
+    "google/imagen": Fields("image", "aspect_ratio", IMAGEN_RATIOS),
+    "google/nano-banana": Fields("image_input[]", "aspect_ratio", GEMINI_RATIOS),
+    "openai/gpt-image": Fields("input_images[]", "aspect_ratio", ("1:1", "3:2", "2:3")),
+}
+_UNKNOWN = Fields("image", "as_asked")
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VERSION = re.compile(r"[0-9a-f]{64}")
+_DEPLOYMENT = "deployments/"
+
+# A model's failure is one sentence; these words tell a refusal in it.
+_REFUSAL = re.compile(r"nsfw|sensitive|flagged|safety|\bE005\b", re.IGNORECASE)
+
+
+class ReplicatePredictions:
+    """One model at Replicate; an `ImageProvider` with jobs.
+
+    *model* is `owner/name` of an official model, `owner/name:version`, a
+    version's id, or `deployments/owner/name`.
+    """
+
+    vendor = "replicate"
+    takes_addresses = True
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        session: aiohttp.ClientSession,
+        max_image_bytes: int,
+    ) -> None:
+        self._model = config.model
+        self._options = InputOptions.model_validate(config.options)
+        key = config.api_key
+        self._api = VendorApi(
+            config,
+            session=session,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            # An answer repeats the input, references that were sent along too.
+            max_image_bytes=2 * max_image_bytes,
+        )
+        self._results = ResultUrls(
+            session=session,
+            base_url=config.base_url,
+            hosts=(*RESULT_HOSTS, *config.result_hosts),
+            limit_bytes=max_image_bytes,
+        )
+
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
+        """Return the first file of the prediction's output."""
+        output = None
+        prediction = job.resumed
+        if prediction is None:
+            reply = await self._submit(request)
+            prediction = _id_in(reply)
+            await job.begun(prediction)
+            output = await self._read(reply, job)
+        if output is None:
+            output = await follow(
+                lambda: self._api.ask("GET", f"/predictions/{prediction}"),
+                lambda reply: self._read(reply, job),
+            )
+        data = await self._results.fetch(output, headers=self._api.headers)
+        return ProviderPicture(data, Origin(self.vendor, self._model, prediction))
+
+    async def cancel(self, job_id: str) -> None:
+        """Cancel a prediction; one that has ended stays as it is."""
+        reply = await self._api.ask("POST", f"/predictions/{job_id}/cancel")
+        if not reply.is_success:
+            raise failure_of(reply)
+
+    async def probe(self) -> bool:
+        """Ask whose token it is."""
+        reply = await self._api.ask("GET", "/account")
+        if not reply.is_success:
+            raise failure_of(reply)
+        return True
+
+    async def _submit(self, request: PaintRequest) -> Reply:
+        fields = fields_of(self._model, _KNOWN, _UNKNOWN)
+        body: dict[str, Any] = {"input": input_for(request, self._options, fields)}
+        path = "/predictions"
+        if self._model.startswith(_DEPLOYMENT):
+            path = f"/{self._model}/predictions"
+        elif ":" in self._model or _VERSION.fullmatch(self._model):
+            body["version"] = self._model
+        else:
+            path = f"/models/{self._model}/predictions"
+        reply = await self._api.ask("POST", path, json=body)
+        if not reply.is_success:
+            raise failure_of(reply)
+        return reply
+
+    async def _read(self, reply: Reply, job: Job) -> str | None:
+        """Return where the picture lies; None while there is none yet."""
+        status, output = pick(reply.document, "status"), pick(reply.document, "output")
+        match status:
+            case "failed":
+                error = pick(reply.document, "error")
+                if isinstance(error, str) and _REFUSAL.search(error):
+                    raise refusal()
+                raise ProviderFailed("The image provider's model failed.")
+            case "canceled" | "aborted":
+                raise ProviderFailed("The image provider's job was cancelled.")
+            case "succeeded":
+                return _address_in(output)
+            # Some models have their picture before they have tidied up.
+            case "processing" if output:
+                return _address_in(output)
+        fraction = fraction_in(pick(reply.document, "logs"))
+        if fraction is not None:
+            await job.progressed(fraction)
+        return None
+
+
+def _id_in(reply: Reply) -> str:
+    prediction = pick(reply.document, "id")
+    if isinstance(prediction, str) and _ID.fullmatch(prediction):
+        return prediction
+    raise BadImage("The image provider did not name its job.")
+
+
+def _address_in(output: object) -> str:
+    """Return the first address in an output: a text, a list or a table of some."""
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, list):
+        output = next((item for item in output if isinstance(item, str)), None)
+    if isinstance(output, str) and output:
+        return output
+    raise BadImage("The image provider answered without a picture.")

@@ -1,0 +1,43 @@
+"""What tests of adapters have in common: the fake provider, and patience with none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.generation.transport import polling
+from app.generation.transport.outbound import open_outbound_session
+from tests.fake_provider import FakeProvider, serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+
+@pytest.fixture
+def provider() -> FakeProvider:
+    """Give a provider that nobody has asked yet."""
+    return FakeProvider()
+
+
+@pytest.fixture
+async def origin(provider: FakeProvider) -> AsyncIterator[str]:
+    """Give the origin under which the provider is served."""
+    async with serve(provider) as origin:
+        yield origin
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """Give a session as the service opens it."""
+    async with open_outbound_session() as session:
+        yield session
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask after jobs without waiting for long."""
+    monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE_SECONDS", 0.02)

@@ -1,0 +1,251 @@
+"""What each vendor answers: pictures in every shape, refusals, and nonsense."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import BadImage, GenerationError, PromptRejected, ProviderFailed
+from app.image import sniff
+from tests.fake_provider import pictures
+from tests.generation.handles import a_job, picture_by
+from tests.generation.vendor_cases import (
+    A1111,
+    FAL,
+    GEMINI,
+    LIGHTHOUSE,
+    OPENAI,
+    PROMPT,
+    REPLICATE,
+    VENDORS,
+    Vendor,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from tests.fake_provider import FakeProvider
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+
+def cases(*rows: tuple[Vendor, str]) -> pytest.MarkDecorator:
+    """Return a parameter for each vendor and way to answer."""
+    return pytest.mark.parametrize(
+        ("vendor", "mode"), rows, ids=[f"{row[0].name}-{row[1]}" for row in rows]
+    )
+
+
+async def failure_of(
+    vendor: Vendor, session: aiohttp.ClientSession, origin: str
+) -> GenerationError:
+    """Return the error that painting the lighthouse ends with."""
+    with pytest.raises(GenerationError) as failure:
+        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    return failure.value
+
+
+# Pictures, in every documented shape.
+
+
+@cases(
+    (OPENAI, "url_absolute"),
+    (OPENAI, "url_relative"),
+    (OPENAI, "base64_lines"),
+    (OPENAI, "base64_prefix"),
+    (OPENAI, "base64_urlsafe"),
+    (GEMINI, "snake_case"),
+    (GEMINI, "thoughts"),
+    (REPLICATE, "output_text"),
+    (REPLICATE, "output_table"),
+    (REPLICATE, "data_uri"),
+    (REPLICATE, "early_output"),
+    (FAL, "single"),
+    (FAL, "data_uri"),
+    (A1111, "base64_prefix"),
+)
+async def test_a_picture_in_another_shape_is_found(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """Google's sketches are passed over; a job may have its picture before its end."""
+    provider.behave(mode)
+    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    assert picture == provider.calls[0].picture
+    assert pictures.mark_of(picture)[0] == provider.calls[0].number
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+async def test_the_bytes_say_what_they_are(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """A JPEG that every vendor calls PNG comes back as the JPEG that it is."""
+    provider.behave("picture_jpeg")
+    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    assert sniff(picture) == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model", "request_id"),
+    [
+        (OPENAI, "gpt-image-2", "req_fake"),
+        (GEMINI, "fake-image-001", "req_fake"),
+        (REPLICATE, "black-forest-labs/flux-schnell", None),
+        (FAL, "fal-ai/flux/dev", "req_fake"),
+        (A1111, "fake.safetensors", "req_fake"),
+    ],
+)
+async def test_a_picture_comes_with_its_origin(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    model: str,
+    request_id: str | None,
+) -> None:
+    """Vendor and model, as the answer has it, and what support will ask for."""
+    painted = await vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job())
+
+    assert (painted.origin.vendor, painted.origin.model) == (vendor.name, model)
+    expected = request_id or next(iter(provider.jobs))
+    assert painted.origin.request_id == expected
+    assert not painted.origin.is_placeholder
+
+
+# Refusals, also those that come with status 200.
+
+
+@cases(
+    (OPENAI, "moderation"),
+    (OPENAI, "content_policy"),
+    (GEMINI, "prompt_blocked"),
+    (GEMINI, "moderation"),
+    (GEMINI, "recitation"),
+    (GEMINI, "prohibited"),
+    (REPLICATE, "moderation"),
+    (REPLICATE, "sensitive"),
+    (FAL, "moderation"),
+    (FAL, "moderation_at_once"),
+    (FAL, "nsfw"),
+)
+async def test_a_refusal_is_told_from_a_failure(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """It is the prompt's fault, costs nothing, is asked once, and is not quoted."""
+    caplog.set_level(logging.DEBUG)
+    provider.behave(mode)
+    failure = await failure_of(vendor, session, origin)
+
+    assert isinstance(failure, PromptRejected)
+    assert not failure.maybe_billed
+    assert provider.count(PROMPT) == 1
+    assert not any(PROMPT in str(vars(record)) for record in caplog.records)
+
+
+# Answers without a picture.
+
+
+@cases(
+    *((vendor, "html") for vendor in VENDORS),
+    *((vendor, "truncated_json") for vendor in VENDORS),
+    *((vendor, "array") for vendor in VENDORS),
+    *((vendor, "null") for vendor in VENDORS),
+    *((vendor, "text") for vendor in VENDORS),
+    *((vendor, "missing_data") for vendor in VENDORS),
+    *((vendor, "empty_data") for vendor in VENDORS),
+    *((vendor, "base64_garbage") for vendor in (OPENAI, GEMINI, A1111)),
+    *((vendor, "base64_padding") for vendor in (OPENAI, GEMINI, A1111)),
+    (OPENAI, "picture_empty"),
+    (OPENAI, "null_picture"),
+    (GEMINI, "no_image"),
+    (GEMINI, "text_only"),
+    (GEMINI, "picture_empty"),
+    (REPLICATE, "output_null"),
+    (REPLICATE, "output_number"),
+    (REPLICATE, "polled_array"),
+    (REPLICATE, "polled_null"),
+    (REPLICATE, "bad_id"),
+    (FAL, "output_null"),
+    (FAL, "output_array"),
+    (FAL, "output_number"),
+    (FAL, "polled_array"),
+    (FAL, "polled_null"),
+    (A1111, "picture_empty"),
+    (A1111, "null_picture"),
+)
+async def test_an_answer_without_a_picture_is_not_asked_for_again(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """No shape of answer is a crash; it may have been billed, and is one call."""
+    provider.behave(mode)
+    failure = await failure_of(vendor, session, origin)
+
+    assert isinstance(failure, BadImage)
+    assert failure.maybe_billed
+    assert provider.count(PROMPT) == 1
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@pytest.mark.parametrize(
+    "mode",
+    ["picture_html", "picture_svg", "picture_broken_png", "picture_enormous_png"],
+)
+async def test_what_the_bytes_are_is_not_the_adapters_business(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """Bytes that are no picture are handed on to who checks them, not decoded."""
+    provider.behave(mode)
+
+    assert await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+
+# Jobs that end without one.
+
+
+@cases(
+    (REPLICATE, "failed"),
+    (REPLICATE, "canceled"),
+    (REPLICATE, "aborted"),
+    (FAL, "failed"),
+    (FAL, "invalid_input"),
+)
+async def test_a_job_that_fails_costs_nothing(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """Failed, cancelled by somebody, or given up before it began: all are the end."""
+    provider.behave(mode)
+    failure = await failure_of(vendor, session, origin)
+
+    assert type(failure) is ProviderFailed
+    assert not failure.maybe_billed
+    assert provider.count(PROMPT) == 1

@@ -1,0 +1,458 @@
+"""What goes wrong between us and each vendor, and what it may have cost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import time
+import tracemalloc
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from app.errors import (
+    BadImage,
+    GenerationError,
+    GenerationTimedOut,
+    ProviderFailed,
+    ProviderRateLimited,
+)
+from tests.generation.handles import picture_by
+from tests.generation.vendor_cases import (
+    A1111,
+    FAL,
+    GEMINI,
+    LIGHTHOUSE,
+    OPENAI,
+    PROMPT,
+    REPLICATE,
+    VENDORS,
+    Vendor,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import aiohttp
+
+    from tests.fake_provider import FakeProvider
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+every_vendor = pytest.mark.parametrize(
+    "vendor", VENDORS, ids=lambda vendor: vendor.name
+)
+
+
+async def failure_of(
+    vendor: Vendor, session: aiohttp.ClientSession, origin: str
+) -> GenerationError:
+    """Return the error that painting the lighthouse ends with."""
+    with pytest.raises(GenerationError) as failure:
+        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    return failure.value
+
+
+# Rate limits and quotas.
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after-ms": "250", "Retry-After": "7"}, 0.25),
+        (
+            {
+                "Date": "Thu, 26 Nov 2026 06:00:00 GMT",
+                "Retry-After": "Thu, 26 Nov 2026 06:00:31 GMT",
+            },
+            31.0,
+        ),
+        ({"Retry-After": "3600"}, 120.0),
+        ({}, 10.0),
+    ],
+    ids=["seconds", "milliseconds", "date", "huge", "none"],
+)
+@every_vendor
+async def test_a_rate_limit_is_told_and_not_waited_out(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    headers: dict[str, str],
+    seconds: float,
+) -> None:
+    """The caller learns how long to wait, 10 s without a hint, and 120 s at most."""
+    provider.behave("rate_limited", headers=headers)
+    failure = await failure_of(vendor, session, origin)
+
+    assert isinstance(failure, ProviderRateLimited)
+    assert failure.retry_after == timedelta(seconds=seconds)
+    assert not failure.maybe_billed
+    assert provider.count(PROMPT) == 1
+
+
+@pytest.mark.parametrize(("vendor", "seconds"), [(GEMINI, 31), (REPLICATE, 5)])
+async def test_a_hint_in_the_body_counts(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    seconds: int,
+) -> None:
+    """Google says it in `RetryInfo`, Replicate in `retry_after`."""
+    provider.behave("rate_limited_in_body")
+
+    failure = await failure_of(vendor, session, origin)
+
+    assert failure.retry_after == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "mode"),
+    [
+        (OPENAI, "quota"),
+        (OPENAI, "spend_limit"),
+        (GEMINI, "quota"),
+        (REPLICATE, "quota"),
+        (FAL, "quota"),
+    ],
+)
+async def test_an_empty_account_is_no_rate_limit(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """Waiting does not fill an account, so no caller is told to wait."""
+    provider.behave(mode)
+    failure = await failure_of(vendor, session, origin)
+
+    assert type(failure) is ProviderFailed
+    assert failure.retry_after is None
+    assert provider.count(PROMPT) == 1
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        *("server_error", "bad_gateway", "unavailable", "truncated_error"),
+        *("unauthenticated", "not_found", "bad_request"),
+    ],
+)
+@every_vendor
+async def test_a_clear_error_costs_nothing(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """JSON, HTML, half a document: the status says enough, and nobody asks again."""
+    # Were it asked again, the second call would succeed.
+    provider.behave(mode, times=1)
+    failure = await failure_of(vendor, session, origin)
+
+    assert type(failure) is ProviderFailed
+    assert not failure.maybe_billed
+    assert len(provider.calls) == 1
+
+
+async def test_googles_errors_in_a_list_are_read(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider
+) -> None:
+    """Some come wrapped in a list of one."""
+    provider.behave("error_in_list")
+
+    assert type(await failure_of(GEMINI, session, origin)) is ProviderFailed
+
+
+@pytest.mark.parametrize(
+    ("vendor", "mode"),
+    [
+        *((vendor, "gateway_timeout") for vendor in VENDORS),
+        (GEMINI, "deadline"),
+        (FAL, "request_timeout"),
+    ],
+)
+async def test_a_vendors_own_time_out_is_one(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """It gave up on a painting that may have been billed."""
+    provider.behave(mode)
+    failure = await failure_of(vendor, session, origin)
+
+    assert isinstance(failure, GenerationTimedOut)
+    assert failure.maybe_billed
+    assert provider.count(PROMPT) == 1
+
+
+@pytest.mark.parametrize(
+    ("vendor", "mode"),
+    [
+        *((vendor, "unauthenticated") for vendor in VENDORS),
+        *((vendor, "forbidden") for vendor in VENDORS if vendor is not A1111),
+        (GEMINI, "bad_key"),
+    ],
+)
+async def test_a_key_that_is_not_accepted_is_told_so(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """Google's is a 400. The sentence has no key in it, though the answer had."""
+    provider.behave(mode)
+    failure = await failure_of(vendor, session, origin)
+
+    assert type(failure) is ProviderFailed
+    assert failure.detail == "The image provider does not accept this service's key."
+
+
+@every_vendor
+async def test_keys_and_prompts_are_not_said_aloud(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    caplog: pytest.LogCaptureFixture,
+    vendor: Vendor,
+) -> None:
+    """Not in logs, errors or reprs, however hard a vendor tries to echo them."""
+    caplog.set_level(logging.DEBUG)
+    said = repr(vendor.config(origin))
+    echo = f"{vendor.key} {vendor.value} {PROMPT}"
+    bodies = [
+        {"error": {"code": vendor.key, "type": PROMPT, "message": echo}},
+        {"error": vendor.key.replace(":", "_"), "detail": echo, "title": echo},
+        {"detail": [{"type": vendor.key, "msg": echo}], "error_type": vendor.key},
+        {"id": vendor.key, "request_id": vendor.key, "responseId": vendor.key},
+    ]
+    headers = {
+        "x-request-id": vendor.key,
+        "x-fal-request-id": f"req {PROMPT}",
+        "x-fal-error-type": vendor.key,
+    }
+    for status in (200, 400, 401, 429, 500):
+        for body in bodies:
+            provider.behave("error", status=status, body=body, headers=headers)
+            failure = await failure_of(vendor, session, origin)
+            said += f"{failure!r} {failure.detail} {failure.__dict__}"
+    logged = " ".join(str(vars(record)) for record in caplog.records)
+
+    for secret in (vendor.key, vendor.value, PROMPT):
+        assert secret not in said + logged
+    assert f'"{vendor.key}"' not in repr(vendor.adapter(session, origin))
+
+
+async def test_a_failure_can_be_traced_at_the_vendor(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log has the vendor's request id, status and code: what support asks for."""
+    caplog.set_level(logging.INFO, logger="app")
+    for vendor in VENDORS:
+        provider.behave("server_error", times=1)
+        await failure_of(vendor, session, origin)
+
+    told = [
+        (
+            vars(record)["provider"],
+            vars(record)["provider_status"],
+            vars(record)["provider_error_code"],
+            vars(record)["provider_request_id"],
+        )
+        for record in caplog.records
+        if record.getMessage() == "provider answered"
+    ]
+    assert told == [
+        ("openai", 500, "server_error", "req_fake"),
+        ("gemini", 500, "INTERNAL", "req_fake"),
+        ("replicate", 500, None, "req_fake"),
+        ("fal", 500, None, "req_fake"),
+        ("a1111", 500, "OutOfMemoryError", "req_fake"),
+    ]
+
+
+# Connections.
+
+
+@every_vendor
+async def test_an_unreachable_vendor_costs_nothing(
+    session: aiohttp.ClientSession,
+    origin: str,
+    unused_tcp_port: int,
+    vendor: Vendor,
+) -> None:
+    """A refused connection, no TLS, no such name: known to be unbilled."""
+    for away in (
+        f"http://127.0.0.1:{unused_tcp_port}",
+        origin.replace("http://", "https://"),
+        "http://lighthouse.invalid",
+    ):
+        failure = await failure_of(vendor, session, away)
+
+        assert type(failure) is ProviderFailed
+        assert not failure.maybe_billed
+
+
+@pytest.mark.parametrize(
+    "mode", ["reset_before_headers", "reset_in_body", "short_body"]
+)
+@every_vendor
+async def test_a_cut_connection_may_have_been_billed(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """Once bytes have gone out nobody knows, so nobody asks again."""
+    provider.behave(mode, times=1)
+    failure = await failure_of(vendor, session, origin)
+
+    assert type(failure) is ProviderFailed
+    assert failure.maybe_billed
+    assert len(provider.calls) == 1
+
+
+@pytest.mark.parametrize("mode", ["never", "drip"])
+@every_vendor
+async def test_cancelling_closes_the_connection(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """When the caller's deadline passes, the vendor sees at once that nobody waits."""
+    provider.behave(mode)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    seconds = time.monotonic() - started
+    async with asyncio.timeout(5):
+        await provider.until_aborted()
+
+    assert provider.count(PROMPT) == 1
+    assert seconds < 2
+
+
+@every_vendor
+async def test_an_answer_that_never_comes_keeps_nobody_else(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """Other paintings on the same loop and session go on."""
+    provider.behave("drip", prompt="a fox")
+    slow = asyncio.create_task(
+        picture_by(vendor.adapter(session, origin), type(LIGHTHOUSE)(prompt="a fox"))
+    )
+    try:
+        assert await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    finally:
+        slow.cancel()
+        await asyncio.wait([slow])
+
+
+# Memory.
+
+
+@pytest.fixture(scope="module")
+def steered() -> Iterator[str]:
+    """Start the fake provider as a process, whose memory is not ours."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.fake_provider", "--port", "0"],
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        line = orjson.loads(process.stdout.readline())
+        yield f"http://127.0.0.1:{line['port']}"
+        process.terminate()
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        {"mode": "huge_length"},
+        {"mode": "endless"},
+        {"mode": "gzip_bomb"},
+        {"mode": "ok", "picture_bytes": 45 << 20},
+        {"mode": "ok", "picture_bytes": (1 << 20) + 1000},
+    ],
+    ids=["two gigabytes", "endless", "gzip bomb", "60 MB of base64", "just over"],
+)
+@every_vendor
+async def test_a_huge_answer_takes_little_memory(
+    session: aiohttp.ClientSession,
+    steered: str,
+    *,
+    vendor: Vendor,
+    behaviour: dict[str, Any],
+) -> None:
+    """Whatever the vendor promises or sends, reading stops at the limit."""
+    async with session.post(f"{steered}/_behaviour", json=behaviour) as answer:
+        assert answer.status == 200
+    tracemalloc.start()
+    try:
+        failure = await failure_of(vendor, session, steered)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert isinstance(failure, BadImage)
+    assert failure.maybe_billed
+    assert peak_bytes < 24 << 20
+
+
+# Probes.
+
+
+@pytest.mark.parametrize(
+    ("vendor", "has_one"),
+    [
+        *((OPENAI, True), (GEMINI, True), (REPLICATE, True), (FAL, False)),
+        (A1111, True),
+    ],
+)
+async def test_a_vendor_can_be_tried_without_paying(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    has_one: bool,
+) -> None:
+    """Each is asked for what is free, where there is such a thing."""
+    assert await vendor.adapter(session, origin).probe() == has_one
+    assert provider.calls == []
+
+
+async def test_a_probe_finds_a_key_that_is_wrong(
+    session: aiohttp.ClientSession, origin: str
+) -> None:
+    """The fake Replicate wants any token at all."""
+    with pytest.raises(ProviderFailed, match="key"):
+        await REPLICATE.adapter(session, origin, api_key=None).probe()

@@ -1,0 +1,262 @@
+"""Jobs at Replicate and fal: one submission, patient questions, a sure end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import BadImage, GenerationTimedOut, ProviderFailed
+from app.generation.models import build_models
+from app.generation.painting import Progress
+from app.generation.transport import polling
+from tests.generation.handles import RecordingKeeper, a_job, left_behind, picture_by
+from tests.generation.vendor_cases import (
+    FAL,
+    LIGHTHOUSE,
+    MAX_IMAGE_BYTES,
+    PROMPT,
+    REPLICATE,
+    WITH_JOBS,
+    Vendor,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from app.generation.jobs import SubmittedJob
+    from tests.fake_provider import FakeProvider
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+with_jobs = pytest.mark.parametrize("vendor", WITH_JOBS, ids=lambda vendor: vendor.name)
+
+
+class Silent:
+    """A `PaintObserver` that nobody listens to."""
+
+    def provider_call(
+        self, provider: str, model: str, outcome: str, seconds: float, price: float
+    ) -> None:
+        """Count nothing."""
+
+
+@with_jobs
+async def test_a_job_is_asked_after_until_it_is_done(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """One submission, told to the handle before the first question; progress grows."""
+    provider.behave(polls=4)
+    keeper, progress = RecordingKeeper(), Progress()
+    painted = await vendor.adapter(session, origin).paint(
+        LIGHTHOUSE, a_job(keeper, progress)
+    )
+
+    (job,) = provider.jobs.values()
+    assert painted.data == provider.calls[0].picture
+    assert provider.count(PROMPT) == 1
+    assert job.polls == 5
+    assert [job.id in kept.id for kept in keeper.kept] == [True]
+    assert vendor.key not in keeper.kept[0].id
+    assert progress.fraction is not None
+    assert 0.5 < progress.fraction < 1.0
+    assert all(call.headers["Authorization"] == vendor.value for call in provider.polls)
+
+
+@with_jobs
+async def test_a_job_is_kept_before_it_is_asked_after(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """As long as the id is not kept there is no question."""
+    may_go_on = asyncio.Event()
+
+    class SlowKeeper(RecordingKeeper):
+        async def keep(self, job: SubmittedJob) -> bool:
+            await super().keep(job)
+            await may_go_on.wait()
+            return True
+
+    keeper = SlowKeeper()
+    painting = asyncio.create_task(
+        vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
+    )
+    await keeper.has_one.wait()
+    await asyncio.sleep(0.05)
+
+    assert provider.polls == []
+    may_go_on.set()
+    await painting
+    assert provider.polls
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("bad_gateway", "reset_before_headers"),
+        ("truncated_error", "short_body", "gateway_timeout"),
+        ("html", "array"),
+    ],
+)
+@with_jobs
+async def test_questions_may_fail(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    faults: tuple[str, ...],
+) -> None:
+    """What passes while a job is polled is borne: the picture is paid for."""
+    provider.behave(faults=faults, polls=3)
+
+    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    assert picture == provider.calls[0].picture
+    assert provider.count(PROMPT) == 1
+
+
+@with_jobs
+async def test_questions_become_fewer(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    vendor: Vendor,
+) -> None:
+    """Each pause is longer than the one before, up to a few seconds."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        if seconds:
+            pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE_SECONDS", 4.0)
+    monkeypatch.setattr("app.generation.transport.polling.asyncio.sleep", note)
+    provider.behave(polls=14)
+    await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    waited = pauses[: provider.jobs[next(iter(provider.jobs))].polls]
+    assert waited == sorted(waited)
+    assert waited[0] == 0.3
+    assert waited[-1] == 4.0
+
+
+@with_jobs
+async def test_a_job_of_a_former_leader_is_gone_on_with(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """What one replica wrote down another one understands: nothing is submitted."""
+    provider.behave("hold")
+    keeper = RecordingKeeper()
+    former = asyncio.create_task(
+        vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
+    )
+    await keeper.has_one.wait()
+    former.cancel()
+    await asyncio.wait([former])
+    provider.release()
+
+    picture = await vendor.adapter(session, origin).paint(
+        LIGHTHOUSE, a_job(RecordingKeeper(keeper.kept[0]))
+    )
+
+    assert picture.data == provider.calls[0].picture
+    assert provider.count(PROMPT) == 1
+    assert provider.cancels == []
+
+
+@pytest.mark.parametrize("mode", ["hold", "unknown_status"])
+@with_jobs
+async def test_a_job_is_cancelled_at_the_deadline(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+) -> None:
+    """Also one whose status nobody knows: it is asked after until then, not longer."""
+    provider.behave(mode)
+    models = build_models(
+        {"default": vendor.config(origin, deadline_seconds=0.3)},
+        session=session,
+        max_image_bytes=MAX_IMAGE_BYTES,
+        observer=Silent(),
+    )
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+
+    with pytest.raises(GenerationTimedOut):
+        await models.paint("default", LIGHTHOUSE, deadline=started + 30)
+    seconds = loop.time() - started
+    await models.aclose()
+
+    assert 0.3 <= seconds < 0.5
+    assert [job.is_cancelled for job in provider.jobs.values()] == [True]
+    assert len(provider.cancels) == 1
+    assert provider.cancels[0].headers["Authorization"] == vendor.value
+    assert provider.polls
+
+
+@with_jobs
+async def test_a_job_that_has_ended_can_be_cancelled(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """It is a no-op, as whoever cancels can't know."""
+    keeper = RecordingKeeper()
+    adapter = vendor.adapter(session, origin)
+    await adapter.paint(LIGHTHOUSE, a_job(keeper))
+
+    await adapter.cancel(keeper.kept[0].id)
+    await adapter.cancel(keeper.kept[0].id)
+
+    assert not any(job.is_cancelled for job in provider.jobs.values())
+
+
+async def test_a_job_that_replicate_does_not_know_can_not_be_cancelled(
+    session: aiohttp.ClientSession, origin: str
+) -> None:
+    """Whoever asked for it is told that it failed."""
+    with pytest.raises(ProviderFailed):
+        await REPLICATE.adapter(session, origin).cancel("nobody")
+
+
+@pytest.mark.parametrize("mode", ["status_foreign", "response_foreign"])
+async def test_fals_addresses_are_used_at_its_own_origin_only(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, mode: str
+) -> None:
+    """The key does not go where an answer points; the job may be paid for."""
+    provider.behave(mode)
+    keeper = RecordingKeeper()
+
+    with pytest.raises(BadImage) as failure:
+        await FAL.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
+
+    assert failure.value.maybe_billed
+    assert (keeper.kept, provider.polls) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    [
+        '["https://queue.invalid/a","https://queue.invalid/b","https://queue.invalid/c"]',
+        "[]",
+        "{}",
+        "no JSON",
+        "[1,2,3]",
+    ],
+)
+async def test_a_job_of_another_origin_is_not_gone_on_with(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, job_id: str
+) -> None:
+    """The models file may have changed since it was written down."""
+    job = a_job(RecordingKeeper(left_behind(job_id)))
+
+    with pytest.raises(BadImage):
+        await FAL.adapter(session, origin).paint(LIGHTHOUSE, job)
+
+    assert (provider.calls, provider.polls) == ([], [])

@@ -1,0 +1,181 @@
+"""Where pictures lie that an answer only points to: followed with distrust."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import BadImage
+from app.generation.models import build_models
+from tests.fake_provider import FakeProvider, pictures, serve
+from tests.generation.handles import picture_by
+from tests.generation.vendor_cases import (
+    FAL,
+    LIGHTHOUSE,
+    MAX_IMAGE_BYTES,
+    OPENAI,
+    PROMPT,
+    REPLICATE,
+    VENDORS,
+    Vendor,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+pytestmark = pytest.mark.usefixtures("eager")
+
+by_address = pytest.mark.parametrize(
+    "vendor", [OPENAI, REPLICATE, FAL], ids=lambda vendor: vendor.name
+)
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[tuple[FakeProvider, str]]:
+    """Give another host that serves pictures, at an origin of its own."""
+    host = FakeProvider()
+    async with serve(host) as origin:
+        yield host, origin
+
+
+def address_mode(vendor: Vendor) -> str:
+    """Return the mode in which *vendor* answers with an address."""
+    return "url_absolute" if vendor is OPENAI else "ok"
+
+
+@by_address
+async def test_a_picture_at_the_own_origin_is_fetched_with_the_key(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """A self-hosted server may serve its results itself, over plain http."""
+    provider.behave(address_mode(vendor))
+    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    assert picture == provider.calls[0].picture
+    assert [call.headers.get("Authorization") for call in provider.fetches] == [
+        vendor.value
+    ]
+
+
+@by_address
+async def test_a_delivery_host_gets_no_key(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    elsewhere: tuple[FakeProvider, str],
+    vendor: Vendor,
+) -> None:
+    """An origin that the models file allows is asked for the picture and no more."""
+    host, there = elsewhere
+    provider.behave(address_mode(vendor), results_at=there)
+    adapter = vendor.adapter(session, origin, result_hosts=(there,))
+
+    with pytest.raises(BadImage):
+        # It has no such picture; what matters is what it was told.
+        await picture_by(adapter, LIGHTHOUSE)
+
+    assert len(host.fetches) == 1
+    assert vendor.key not in str(host.fetches[0].headers)
+    assert "Authorization" not in host.fetches[0].headers
+
+
+@by_address
+async def test_another_origin_is_not_asked(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    elsewhere: tuple[FakeProvider, str],
+    vendor: Vendor,
+) -> None:
+    """Plain http on another port is another origin, which nobody has allowed."""
+    host, there = elsewhere
+    provider.behave(address_mode(vendor), results_at=there)
+
+    with pytest.raises(BadImage) as failure:
+        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    assert failure.value.maybe_billed
+    assert host.fetches == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "fetches"),
+    [
+        ("url_foreign", 0),
+        ("url_metadata", 0),
+        ("url_redirect", 1),
+        ("url_missing", 1),
+        ("url_forbidden", 1),
+    ],
+)
+@by_address
+async def test_any_other_address_gives_no_picture(
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    *,
+    vendor: Vendor,
+    mode: str,
+    fetches: int,
+) -> None:
+    """Foreign hosts are not asked, redirects not followed; the painting is paid."""
+    provider.behave(mode)
+
+    with pytest.raises(BadImage) as failure:
+        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    assert failure.value.maybe_billed
+    assert len(provider.fetches) == fetches
+    assert provider.count(PROMPT) == 1
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+async def test_twenty_paintings_keep_to_the_limit(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """As many at once as the model allows, each with its own picture."""
+    provider.behave("hold")
+    models = build_models(
+        {"default": vendor.config(origin, concurrency=5, queue=20)},
+        session=session,
+        max_image_bytes=MAX_IMAGE_BYTES,
+        observer=_Silent(),
+    )
+    deadline = asyncio.get_running_loop().time() + 30
+    prompts = [f"{PROMPT}, take {number}" for number in range(20)]
+    paintings = [
+        asyncio.create_task(
+            models.paint(
+                "default", replace(LIGHTHOUSE, prompt=prompt), deadline=deadline
+            )
+        )
+        for prompt in prompts
+    ]
+    await provider.until_held(5)
+    await asyncio.sleep(0.05)
+    assert len(provider.calls) == 5
+
+    provider.behave("ok")
+    provider.release()
+    marks = [
+        pictures.mark_of(painting.image.data)[0]
+        for painting in await asyncio.gather(*paintings)
+    ]
+
+    numbers = {call.prompt: call.number for call in provider.calls}
+    assert marks == [numbers[prompt] for prompt in prompts]
+    assert len(provider.calls) == 20
+
+
+class _Silent:
+    """A `PaintObserver` that nobody listens to."""
+
+    def provider_call(
+        self, provider: str, model: str, outcome: str, seconds: float, price: float
+    ) -> None:
+        """Count nothing."""

@@ -1,0 +1,111 @@
+"""Every vendor with an adapter, and how a test gets hold of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.generation.config.models_file import ModelConfig
+from app.generation.models import adapter_for
+from app.generation.provider import PaintRequest, Reference
+from app.image import Image
+from tests.fake_provider import pictures
+from tests.fake_provider.dialects import DIALECTS
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from app.generation.provider import ImageProvider
+
+PROMPT = "a lighthouse in a storm"
+LIGHTHOUSE = PaintRequest(prompt=PROMPT)
+MAX_IMAGE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """One vendor: what its key looks like, and in which header it goes out."""
+
+    name: str
+    key: str
+    header: str
+    value: str
+    path: str
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether it paints in the background."""
+        return DIALECTS[self.name].has_jobs
+
+    def config(self, origin: str, *, model: str = "", **terms: Any) -> ModelConfig:
+        """Return a model of this vendor, which is served at *origin*."""
+        dialect = DIALECTS[self.name]
+        return ModelConfig(
+            **{
+                "alias": "default",
+                "provider": self.name,
+                "model": model or dialect.example,
+                "base_url": origin + dialect.base_path,
+                "api_key": self.key,
+                "price": 0.04,
+                **terms,
+            }
+        )
+
+    def adapter(
+        self,
+        session: aiohttp.ClientSession,
+        origin: str,
+        *,
+        model: str = "",
+        options: dict[str, object] | None = None,
+        **terms: Any,
+    ) -> ImageProvider:
+        """Return the adapter of such a model."""
+        config = self.config(origin, model=model, options=options or {}, **terms)
+        return adapter_for(config, session, MAX_IMAGE_BYTES)
+
+
+OPENAI = Vendor(
+    "openai",
+    "sk-Lighthouse-keeper",
+    "Authorization",
+    "Bearer sk-Lighthouse-keeper",
+    "/v1/images/generations",
+)
+GEMINI = Vendor(
+    "gemini",
+    "AIza-Lighthouse-keeper",
+    "x-goog-api-key",
+    "AIza-Lighthouse-keeper",
+    "/v1beta/models/gemini-3.1-flash-image:generateContent",
+)
+REPLICATE = Vendor(
+    "replicate",
+    "r8_LighthouseKeeper",
+    "Authorization",
+    "Bearer r8_LighthouseKeeper",
+    "/v1/models/black-forest-labs/flux-schnell/predictions",
+)
+FAL = Vendor(
+    "fal",
+    "lighthouse:keeper",
+    "Authorization",
+    "Key lighthouse:keeper",
+    "/fal/fal-ai/flux/dev",
+)
+A1111 = Vendor(
+    "a1111",
+    "keeper:lamp",
+    "Authorization",
+    "Basic a2VlcGVyOmxhbXA=",
+    "/sdapi/v1/txt2img",
+)
+VENDORS = (OPENAI, GEMINI, REPLICATE, FAL, A1111)
+WITH_JOBS = (REPLICATE, FAL)
+
+
+def reference(number: int = 1, media_type: str = "image/png") -> Reference:
+    """Return a picture that a caller might lend as a reference."""
+    data = pictures.paint(number=number, prompt="reference", media_type=media_type)
+    return Reference.of(Image.inspect(data))
