@@ -16,8 +16,8 @@ from app.errors import ProviderFailed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FAILURES = 20
-_REST_SECONDS = 5.0
+_FAILURES = 5
+_REST_SECONDS = 10.0
 
 
 class CircuitBreaker:
@@ -37,6 +37,11 @@ class CircuitBreaker:
         self._open_until: float | None = None
         self._on_trial = False
         self._age = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no call may pass, or only one on trial."""
+        return self._open_until is not None
 
     def check(self) -> None:
         """Raise `ProviderFailed` with a `retry_after` if no call may pass now."""

@@ -35,6 +35,11 @@ class ConcurrencyLimit:
             await self._turn(who)
         return self._release
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def position_of(self, who: object) -> int | None:
         """Return how many turns it is until *who* paints; None if not waiting."""
         for position, waiting in enumerate(self._waiting, start=1):

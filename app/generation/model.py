@@ -61,6 +61,11 @@ class Model:
         self._observer = observer
         self._breaker = breaker or CircuitBreaker()
         self._cancelling: set[asyncio.Task[None]] = set()
+        observer.watch(
+            self.alias,
+            waiting=lambda: self._places.waiting,
+            is_resting=lambda: self._breaker.is_open,
+        )
 
     async def paint(
         self,
@@ -173,6 +178,7 @@ class Model:
     async def _pay(self, job: JobHandle, spending: Spending) -> PaidCall:
         """Reserve the price of a call; a job that was left is reserved already."""
         if job.left is not None:
+            self._observer.job_resumed(self.alias)
             return spending.resume(self.alias, self.price, job.left.paid_as)
         paid = await spending.begin(self.alias, self.price)
         job.paid_as = paid.reference
@@ -256,10 +262,15 @@ def _outcome(failure: BaseException | None) -> Outcome:
 
 
 def _is_healthy(failure: BaseException | None) -> bool | None:
-    """Tell whether the provider works; None where the call tells nothing."""
-    if isinstance(failure, asyncio.CancelledError | InvalidRequest):
-        return None
-    return _outcome(failure) not in {Outcome.FAILED, Outcome.TIMEOUT}
+    """Tell whether the provider works; None where the call tells nothing.
+
+    To refuse a prompt, to want fewer requests and to be asked for what can't
+    be done are no sign that it is out of order, and none that it is not.
+    """
+    if failure is None:
+        return True
+    silent = asyncio.CancelledError | InvalidRequest | PromptRejected
+    return None if isinstance(failure, silent | ProviderRateLimited) else False
 
 
 def _goes_on(job: JobHandle, failure: BaseException | None) -> bool:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.generation.concurrency_limit import ConcurrencyLimit
     from app.generation.provenance import Provenance
     from app.generation.provider import Origin, Reference
@@ -46,6 +48,19 @@ class PaintObserver(Protocol):
         """Note one call that reached *provider* for the alias *model*.
 
         *outcome* is an `Outcome`, *price* what the call may have cost.
+        """
+        ...
+
+    def job_resumed(self, model: str) -> None:
+        """Note a job of *model* that a former leader left, and that is gone on with."""
+        ...
+
+    def watch(
+        self, model: str, *, waiting: Callable[[], int], is_resting: Callable[[], bool]
+    ) -> None:
+        """Look, whenever that is wanted, how many wait and whether the breaker is open.
+
+        Said once for each model, before it paints.
         """
         ...
 

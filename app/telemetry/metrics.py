@@ -21,7 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from app.telemetry.counters import Durations, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 UNMATCHED = "unmatched"
 OTHER = "other"
@@ -91,6 +91,17 @@ class Metrics:
         self._calls.labels(provider, model, outcome).inc()
         self._generation_seconds.labels(model).observe(seconds)
         self._spend.labels(model).inc(price)
+
+    def job_resumed(self, model: str) -> None:
+        """Count a job that was gone on with after its leader had died."""
+        self._jobs_resumed.labels(model).inc()
+
+    def watch(
+        self, model: str, *, waiting: Callable[[], int], is_resting: Callable[[], bool]
+    ) -> None:
+        """Look at the queue and the breaker of *model* whenever somebody asks."""
+        self._queue_length.labels(model).set_function(waiting)
+        self._model_resting.labels(model).set_function(is_resting)
 
     def dependency_up(self, dependency: str, up: bool) -> None:  # noqa: FBT001 - an event and its value
         """Note whether *dependency* answers."""
@@ -176,7 +187,27 @@ class Metrics:
             ("model",),
             registry=self._registry,
         )
+        self._jobs_resumed = Counter(
+            "paintonce_jobs_resumed_total",
+            "Jobs of a provider that went on under another leader.",
+            ("model",),
+            registry=self._registry,
+        )
+        self._queue_length = Gauge(
+            "paintonce_provider_queue_length",
+            "Paintings that wait for a place.",
+            ("model",),
+            registry=self._registry,
+        )
+        self._model_resting = Gauge(
+            "paintonce_provider_breaker_open",
+            "1 while a model is given a rest after failures.",
+            ("model",),
+            registry=self._registry,
+        )
         for model, provider in models.items():
+            for series in (self._jobs_resumed, self._queue_length, self._model_resting):
+                series.labels(model)
             self._generation_seconds.labels(model)
             self._spend.labels(model)
             for outcome in CALL_OUTCOMES:

@@ -32,7 +32,7 @@ FAILURES = {
     "never": (504, "generation_timed_out"),
     "drip": (504, "generation_timed_out"),
 }
-FAILURES_IN_A_ROW = 20
+FAILURES_IN_A_ROW = 5
 REMEMBERED_SECONDS = 3
 
 

@@ -10,6 +10,8 @@ from app.generation.jobs import JobHandle, SubmittedJob
 from app.generation.painting import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.generation.provider import ImageProvider, PaintRequest
 
 
@@ -48,3 +50,18 @@ def left_behind(job_id: str, *, seconds_ago: float = 1.0) -> SubmittedJob:
 async def picture_by(provider: ImageProvider, request: PaintRequest) -> bytes:
     """Return the bytes that *provider* paints, in a call of its own."""
     return (await provider.paint(request, a_job())).data
+
+
+class Unheard:
+    """A `PaintObserver` that nobody listens to."""
+
+    def provider_call(
+        self, provider: str, model: str, outcome: str, seconds: float, price: float
+    ) -> None:
+        """Count nothing."""
+
+    def job_resumed(self, model: str) -> None:
+        """Count nothing."""
+
+    def watch(self, model: str, **looks: Callable[[], float]) -> None:
+        """Look nowhere."""

@@ -38,36 +38,36 @@ def fail(breaker: CircuitBreaker, times: int) -> None:
         breaker.report(breaker.admit(), healthy=False)
 
 
-def test_nineteen_failures_in_a_row_are_borne(breaker: CircuitBreaker) -> None:
+def test_four_failures_in_a_row_are_borne(breaker: CircuitBreaker) -> None:
     """A provider that stumbles is still asked."""
-    fail(breaker, 19)
+    fail(breaker, 4)
 
     breaker.admit()
 
 
-def test_the_twentieth_failure_opens_it(breaker: CircuitBreaker) -> None:
+def test_the_fifth_failure_opens_it(breaker: CircuitBreaker) -> None:
     """A provider that is down is not asked; the caller learns when to come back."""
-    fail(breaker, 20)
+    fail(breaker, 5)
 
     with pytest.raises(ProviderFailed) as caught:
         breaker.admit()
 
-    assert caught.value.retry_after == timedelta(seconds=5)
+    assert caught.value.retry_after == timedelta(seconds=10)
     assert not caught.value.maybe_billed
 
 
 def test_a_success_starts_the_count_again(breaker: CircuitBreaker) -> None:
     """Failures count only in a row."""
-    fail(breaker, 19)
+    fail(breaker, 4)
     breaker.report(breaker.admit(), healthy=True)
-    fail(breaker, 19)
+    fail(breaker, 4)
 
     breaker.admit()
 
 
 def test_calls_that_tell_nothing_leave_the_count(breaker: CircuitBreaker) -> None:
     """Cancelled calls neither hide an outage nor cause one."""
-    fail(breaker, 19)
+    fail(breaker, 4)
     breaker.report(breaker.admit(), healthy=None)
     breaker.admit()
     fail(breaker, 1)
@@ -80,8 +80,8 @@ def test_one_trial_call_passes_after_the_rest(
     breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
     """After five seconds one call finds out for all whether the provider is back."""
-    fail(breaker, 20)
-    clock.now += 4.9
+    fail(breaker, 5)
+    clock.now += 9.9
     with pytest.raises(ProviderFailed):
         breaker.check()
     clock.now += 0.1
@@ -96,12 +96,12 @@ def test_one_trial_call_passes_after_the_rest(
 def test_a_trial_that_succeeds_closes_it(
     breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
-    """A provider that is back is asked as before, with twenty failures to spare."""
-    fail(breaker, 20)
-    clock.now += 5
+    """A provider that is back is asked as before, with five failures to spare."""
+    fail(breaker, 5)
+    clock.now += 10
     breaker.report(breaker.admit(), healthy=True)
 
-    fail(breaker, 19)
+    fail(breaker, 4)
     breaker.admit()
     breaker.admit()
 
@@ -109,11 +109,11 @@ def test_a_trial_that_succeeds_closes_it(
 def test_a_trial_that_fails_opens_it_again(
     breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
-    """A provider that is still down gets another rest of five seconds."""
-    fail(breaker, 20)
-    clock.now += 5
+    """A provider that is still down gets another rest of ten seconds."""
+    fail(breaker, 5)
+    clock.now += 10
     fail(breaker, 1)
-    clock.now += 4.9
+    clock.now += 9.9
     with pytest.raises(ProviderFailed):
         breaker.check()
     clock.now += 0.1
@@ -125,8 +125,8 @@ def test_a_cancelled_trial_lets_the_next_one_pass(
     breaker: CircuitBreaker, clock: ManualClock
 ) -> None:
     """A trial that nobody waits for any more does not keep the breaker open."""
-    fail(breaker, 20)
-    clock.now += 5
+    fail(breaker, 5)
+    clock.now += 10
     breaker.report(breaker.admit(), healthy=None)
 
     breaker.admit()
@@ -138,8 +138,8 @@ def test_late_calls_do_not_speak_for_the_trial(
 ) -> None:
     """A call from before the outage changes nothing when it ends at last."""
     late = breaker.admit()
-    fail(breaker, 20)
-    clock.now += 5
+    fail(breaker, 5)
+    clock.now += 10
     breaker.admit()
 
     breaker.report(late, healthy=healthy)

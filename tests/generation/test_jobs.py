@@ -18,6 +18,8 @@ from tests.fakes import a_picture
 from tests.generation.handles import RecordingKeeper, left_behind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.generation.models import Painting
     from app.generation.provider import Job
 
@@ -72,12 +74,20 @@ class Counts:
     """A `PaintObserver` that remembers."""
 
     calls: list[tuple[str, str, float]] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
 
     def provider_call(
         self, provider: str, model: str, outcome: str, seconds: float, price: float
     ) -> None:
         """Remember one call."""
         self.calls.append((model, str(outcome), price))
+
+    def job_resumed(self, model: str) -> None:
+        """Remember one."""
+        self.resumed.append(model)
+
+    def watch(self, model: str, **looks: Callable[[], float]) -> None:
+        """Look nowhere."""
 
 
 def models_of(
@@ -144,6 +154,7 @@ async def test_the_next_leader_goes_on_with_the_job() -> None:
 
     assert (len(vendor.submitted), vendor.resumed) == (1, ["job-1"])
     assert counts.calls == [("default", "ok", 0.04)]
+    assert counts.resumed == ["default"]
 
 
 async def test_a_job_that_is_not_kept_ends_with_its_leader() -> None:

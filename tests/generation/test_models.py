@@ -60,6 +60,7 @@ class RecordingObserver:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.seconds: list[float] = []
+        self.watched: dict[str, tuple[Callable[[], int], Callable[[], bool]]] = {}
 
     def provider_call(
         self, provider: str, model: str, outcome: str, seconds: float, price: float
@@ -67,6 +68,15 @@ class RecordingObserver:
         """Remember one call."""
         self.calls.append(Call(provider, model, str(outcome), price))
         self.seconds.append(seconds)
+
+    def job_resumed(self, model: str) -> None:
+        """Remember nothing: jobs have tests of their own."""
+
+    def watch(
+        self, model: str, *, waiting: Callable[[], int], is_resting: Callable[[], bool]
+    ) -> None:
+        """Remember where to look."""
+        self.watched[model] = (waiting, is_resting)
 
 
 @dataclass
@@ -591,20 +601,20 @@ async def test_no_fallback_is_asked_when_the_time_is_up(
 @pytest.mark.parametrize(
     ("answer", "calls"),
     [
-        (ProviderFailed("502"), 20),
-        (GenerationTimedOut("late"), 20),
-        (KeyError("data"), 20),
+        (ProviderFailed("502"), 5),
+        (GenerationTimedOut("late"), 5),
+        (KeyError("data"), 5),
+        (BadImage("HTML"), 5),
+        (b"<html>", 5),
         (PromptRejected("no"), 30),
         (ProviderRateLimited("slow"), 30),
-        (BadImage("HTML"), 30),
-        (b"<html>", 30),
         (InvalidParameter("references", "none, please"), 30),
     ],
 )
 async def test_only_the_providers_own_faults_open_the_breaker(
     catalogue: Callable[..., Models], answer: bytes | Exception, calls: int
 ) -> None:
-    """After twenty outages in a row it is left alone; refusals are no outage."""
+    """After five failures in a row it is left alone; a refusal is none."""
     provider = ScriptedProvider(answer)
     models = catalogue((config(), provider))
 
@@ -615,6 +625,27 @@ async def test_only_the_providers_own_faults_open_the_breaker(
 
     # Eight are asked at once, so a few are under way when the breaker opens.
     assert calls <= provider.calls <= min(30, calls + 7)
+
+
+async def test_refusals_and_limits_do_not_hide_an_outage(
+    catalogue: Callable[..., Models],
+) -> None:
+    """Between failures they leave the count as it is, and on trial the rest goes on."""
+    now = 0.0
+    provider = ScriptedProvider()
+    breaker = CircuitBreaker(clock=lambda: now)
+    models = catalogue((config(), provider), breaker=breaker)
+    failed, refused = ProviderFailed("502"), PromptRejected("no")
+    limited = ProviderRateLimited("slow")
+    for answer in (failed, failed, refused, failed, limited, failed, failed):
+        provider.answer = answer
+        await asyncio.gather(paint(models), return_exceptions=True)
+    assert provider.calls == 7
+
+    provider.answer = refused
+    for now, calls in ((9.9, 7), (10.0, 8), (10.0, 9)):  # noqa: B007 - the clock reads it
+        await asyncio.gather(paint(models), return_exceptions=True)
+        assert provider.calls == calls
 
 
 async def test_an_open_breaker_calls_nobody_and_frees_the_queue(
@@ -635,8 +666,28 @@ async def test_an_open_breaker_calls_nobody_and_frees_the_queue(
 
     assert [type(end) for end in ends] == [ProviderFailed] * 3
     assert caught.value.retry_after
-    assert timedelta(0) < caught.value.retry_after <= timedelta(seconds=5)
+    assert timedelta(0) < caught.value.retry_after <= timedelta(seconds=10)
     assert (provider.calls, len(observer.calls)) == (1, 1)
+
+
+async def test_queues_and_rests_can_be_watched(
+    catalogue: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """Metrics look when they are asked, so that they are never out of date."""
+    provider = ScriptedProvider(ProviderFailed("502"))
+    provider.open.clear()
+    models = catalogue(
+        (config(concurrency=1), provider), breaker=CircuitBreaker(failures=1)
+    )
+    waiting, is_resting = observer.watched["default"]
+    tasks = [paint(models) for _ in range(3)]
+    await settle()
+    assert (waiting(), is_resting()) == (2, False)
+
+    provider.open.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert (waiting(), is_resting()) == (0, True)
 
 
 async def test_nobody_queues_for_a_model_at_rest(
@@ -670,7 +721,7 @@ async def test_a_cancelled_trial_is_followed_by_another(
     models = catalogue((config(), provider), breaker=breaker)
     with pytest.raises(ProviderFailed):
         await paint(models)
-    now = 5.0
+    now = 10.0
     provider.open.clear()
     provider.answer = picture()
     trial = paint(models)

@@ -11,7 +11,13 @@ from app.errors import BadImage, GenerationTimedOut, ProviderFailed
 from app.generation.models import build_models
 from app.generation.painting import Progress
 from app.generation.transport import polling
-from tests.generation.handles import RecordingKeeper, a_job, left_behind, picture_by
+from tests.generation.handles import (
+    RecordingKeeper,
+    Unheard,
+    a_job,
+    left_behind,
+    picture_by,
+)
 from tests.generation.vendor_cases import (
     FAL,
     LIGHTHOUSE,
@@ -31,15 +37,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("eager")
 
 with_jobs = pytest.mark.parametrize("vendor", WITH_JOBS, ids=lambda vendor: vendor.name)
-
-
-class Silent:
-    """A `PaintObserver` that nobody listens to."""
-
-    def provider_call(
-        self, provider: str, model: str, outcome: str, seconds: float, price: float
-    ) -> None:
-        """Count nothing."""
 
 
 @with_jobs
@@ -185,7 +182,8 @@ async def test_a_job_is_cancelled_at_the_deadline(
         {"default": vendor.config(origin, deadline_seconds=0.3)},
         session=session,
         max_image_bytes=MAX_IMAGE_BYTES,
-        observer=Silent(),
+        marks=False,
+        observer=Unheard(),
     )
     loop = asyncio.get_running_loop()
     started = loop.time()

@@ -11,7 +11,7 @@ import pytest
 from app.errors import BadImage
 from app.generation.models import build_models
 from tests.fake_provider import FakeProvider, pictures, serve
-from tests.generation.handles import picture_by
+from tests.generation.handles import Unheard, picture_by
 from tests.generation.vendor_cases import (
     FAL,
     LIGHTHOUSE,
@@ -144,7 +144,8 @@ async def test_twenty_paintings_keep_to_the_limit(
         {"default": vendor.config(origin, concurrency=5, queue=20)},
         session=session,
         max_image_bytes=MAX_IMAGE_BYTES,
-        observer=_Silent(),
+        marks=False,
+        observer=Unheard(),
     )
     deadline = asyncio.get_running_loop().time() + 30
     prompts = [f"{PROMPT}, take {number}" for number in range(20)]
@@ -170,12 +171,3 @@ async def test_twenty_paintings_keep_to_the_limit(
     numbers = {call.prompt: call.number for call in provider.calls}
     assert marks == [numbers[prompt] for prompt in prompts]
     assert len(provider.calls) == 20
-
-
-class _Silent:
-    """A `PaintObserver` that nobody listens to."""
-
-    def provider_call(
-        self, provider: str, model: str, outcome: str, seconds: float, price: float
-    ) -> None:
-        """Count nothing."""
