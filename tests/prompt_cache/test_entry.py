@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.generation.provenance import Provenance
+from app.generation.provenance import BY_A_MODEL, BY_A_PROGRAM, Provenance
 from app.image import MEDIA_TYPES
 from app.prompt_cache.entry.entry import _MEDIA_TYPES, PromptEntry, UnreadableManifest
 from app.prompt_cache.entry.prompt_key import Parameters
@@ -129,6 +129,32 @@ def test_the_spelling_of_records_never_changes() -> None:
         generation_id="",
     )
     assert entry.to_record() == record
+
+
+@pytest.mark.parametrize(
+    ("provenance", "flags"),
+    [
+        (Provenance(), 0b000_000_00),
+        (Provenance(c2pa=True), 0b000_001_00),
+        (Provenance(c2pa_lost=True), 0b000_010_00),
+        (Provenance(digital_source_type=BY_A_MODEL, marked=True), 0b001_100_00),
+        (Provenance(digital_source_type=BY_A_PROGRAM, marked=True), 0b010_100_00),
+        (Provenance(digital_source_type="urn:example:other"), 0b011_000_00),
+    ],
+)
+def test_the_bits_of_a_provenance_never_change(
+    provenance: Provenance, flags: int
+) -> None:
+    """Records that tell where a picture comes from are read for ever as well."""
+    golden = PromptEntry.from_record("ab" * 32, bytes.fromhex(GOLDEN_RECORD))
+    assert golden is not None
+    record = golden._replace(provenance=provenance).to_record()
+
+    # Below them: painted by the placeholder, and by another model than was asked.
+    assert record[2] == flags | 0b11
+    assert PromptEntry.from_record("ab" * 32, record) == golden._replace(
+        provenance=provenance
+    )
 
 
 def test_every_media_type_has_a_number() -> None:

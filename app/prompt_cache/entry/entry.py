@@ -17,8 +17,12 @@ import orjson
 from app.errors import InvalidParameter
 from app.generation.provenance import UNKNOWN, Provenance
 from app.image import EXTENSIONS, MEDIA_TYPES
-from app.prompt_cache.entry import provenance_code
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.entry.provenance_code import (
+    PROVENANCES,
+    encode,
+    source_type_is_apart,
+)
 from app.storage.storage_key import Project, StorageKey
 
 MANIFEST_VERSION = 1
@@ -32,6 +36,11 @@ _HEAD = Struct(">BBB32s16sIIIQd")
 _PLACEHOLDER, _BY_ANOTHER_MODEL = 1, 2
 # Above them the provenance, nothing of which was known of older pictures.
 _PROVENANCE_BIT = 2
+_WITH_MORE_IN_THE_LIST = frozenset(
+    flags
+    for flags in range(2**8)
+    if flags & _BY_ANOTHER_MODEL or source_type_is_apart(flags >> _PROVENANCE_BIT)
+)
 # By their number in a record: a new one goes to the end.
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif")
 _UNREADABLE = (StructError, ValueError, TypeError, IndexError, InvalidParameter)
@@ -138,8 +147,8 @@ class PromptEntry(NamedTuple):
     def to_record(self) -> bytes:
         """Return the compact spelling that Redis keeps."""
         is_by_another = self.model != self.parameters.model
-        provenance = provenance_code.encode(self.provenance)
-        said_apart = provenance_code.source_type_is_apart(provenance)
+        provenance = encode(self.provenance)
+        said_apart = source_type_is_apart(provenance)
         return _HEAD.pack(
             RECORD_VERSION,
             _MEDIA_TYPES.index(self.media_type),
@@ -168,7 +177,7 @@ class PromptEntry(NamedTuple):
         try:
             head = _HEAD.unpack_from(record)
             project, painted_by, *asked = orjson.loads(record[_HEAD.size :])
-            is_apart = provenance_code.source_type_is_apart(head[2] >> _PROVENANCE_BIT)
+            is_apart = source_type_is_apart(head[2] >> _PROVENANCE_BIT)
             source_type = asked.pop() if is_apart else None
             parameters = Parameters.from_list(asked)
             asked_for = (prompt_hash, Project.parse(project), parameters)
@@ -189,9 +198,7 @@ class PromptEntry(NamedTuple):
         """
         try:
             head = _HEAD.unpack_from(record)
-            if head[2] & _BY_ANOTHER_MODEL or provenance_code.source_type_is_apart(
-                head[2] >> _PROVENANCE_BIT
-            ):
+            if head[2] in _WITH_MORE_IN_THE_LIST:
                 return cls.from_record(key.hash, record)
             asked_for = (key.hash, key.project, key.parameters)
             return cls._of(asked_for, key.parameters.model, head)
@@ -234,7 +241,7 @@ class PromptEntry(NamedTuple):
             bool(flags & _PLACEHOLDER),
             created_ms,
             "",
-            provenance_code.decode(flags >> _PROVENANCE_BIT),
+            PROVENANCES[flags >> _PROVENANCE_BIT],
         )
 
 

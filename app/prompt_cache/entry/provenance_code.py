@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from app.generation.provenance import BY_A_MODEL, BY_A_PROGRAM, Provenance
 
-CODES = 32
-
+_CODES = 32
 _C2PA, _C2PA_LOST, _MARKED = 1, 2, 4
 # By their number in the bits above; a picture may also say something else.
 _SOURCE_TYPES = (None, BY_A_MODEL, BY_A_PROGRAM)
@@ -23,8 +22,9 @@ def _of(code: int) -> Provenance:
     )
 
 
-# Each hit reads one.
-_PROVENANCES = tuple(map(_of, range(CODES)))
+# What `encode` was given, by its code, but for a source type that is apart:
+# each hit reads one.
+PROVENANCES = tuple(map(_of, range(_CODES)))
 
 
 def encode(provenance: Provenance) -> int:
@@ -38,11 +38,6 @@ def encode(provenance: Provenance) -> int:
         | provenance.marked * _MARKED
         | number << _SOURCE_TYPE_BIT
     )
-
-
-def decode(code: int) -> Provenance:
-    """Return what `encode` was given, but for a source type that is apart."""
-    return _PROVENANCES[code]
 
 
 def source_type_is_apart(code: int) -> bool:
