@@ -13,7 +13,7 @@ from app.commands.dev import dev
 from app.commands.failed import Failed
 from app.commands.keys import add_arguments as add_key_arguments
 from app.commands.keys import keys
-from app.commands.rebuild import rebuild
+from app.commands.rebuild import rebuild, remove_orphans
 from app.commands.serve import serve
 from app.commands.sign import add_arguments as add_sign_arguments
 from app.commands.sign import sign
@@ -50,7 +50,9 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], Coroutine[None, None, int
     "warm": lambda chosen: warm(
         chosen.file, chosen.project, chosen.url, chosen.concurrency
     ),
-    "rebuild": lambda chosen: rebuild(chosen.project, chosen.rate),
+    "rebuild": lambda chosen: (remove_orphans if chosen.orphans else rebuild)(
+        chosen.project, chosen.rate
+    ),
     "check": lambda _: check(),
 }
 
@@ -117,6 +119,11 @@ def _parser() -> argparse.ArgumentParser:
         default=200.0,
         metavar="N",
         help="manifests a second at the most (200)",
+    )
+    rebuilding.add_argument(
+        "--orphans",
+        action="store_true",
+        help="instead remove pictures older than a day that no manifest names",
     )
     parsers.add_parser(
         "check", help="try Redis, the object store and the models; 1 if any fails"

@@ -219,6 +219,7 @@ async def open_services(
                 entries=prompts.entries,
                 purge=prompts.purge,
                 rebuild=prompts.rebuild,
+                orphans=prompts.orphans,
                 ledger=prompts.ledger,
                 pictures=prompts.pictures,
                 statistics=prompts.statistics,

@@ -12,7 +12,7 @@ import time
 from collections import Counter, defaultdict, deque
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -139,6 +139,7 @@ class _Object:
     data: bytes
     media_type: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    modified_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def etag(self) -> str:
@@ -245,7 +246,7 @@ class InMemoryObjectStore(Gated):
         """Yield what starts with *prefix* and comes after *after*, in key order."""
         async with self._call("list"):
             found = [
-                Listed(key, len(self.objects[key].data))
+                Listed(key, len(self.objects[key].data), self.objects[key].modified_at)
                 for key in sorted(self.objects)
                 if key.startswith(prefix) and key > after
             ]

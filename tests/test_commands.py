@@ -126,11 +126,13 @@ async def test_rebuild_restores_a_flushed_redis(
 
         ended = run("rebuild", folder=tmp_path, environment=environment)
         again = run("rebuild", "default/main", folder=tmp_path, environment=environment)
+        swept = run("rebuild", "--orphans", folder=tmp_path, environment=environment)
 
         assert ended.returncode == 0, ended.stderr
         assert "3 restored, 0 were there" in ended.stdout
         assert "default/main" in ended.stderr  # the progress bar
         assert "0 restored, 3 were there" in again.stdout
+        assert swept.stdout == "0 removed, 0 bytes.\n"
         async with session.get(f"{one.url}/api/v1/live/entries") as listed:
             entries = (await listed.json())["entries"]
         assert {entry["prompt"] for entry in entries} == {

@@ -99,3 +99,54 @@ async def test_one_who_waits_may_leave() -> None:
     calls.gates[0].open()
 
     assert (await first, await third) == (1, 1)
+
+
+async def test_whoever_comes_late_shares_the_next_call() -> None:
+    """What was read before one came may be gone: three who are late call once more."""
+    calls = Calls()
+    first = asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))
+    await asyncio.sleep(0)
+    late = [
+        asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    assert len(calls.gates) == 1
+    calls.gates[0].open()
+    assert await first == 1
+    await asyncio.sleep(0)
+    calls.gates[1].open()
+
+    assert await asyncio.gather(*late) == [2, 2, 2]
+    assert len(calls.gates) == 2
+
+
+async def test_whoever_comes_late_shares_an_error() -> None:
+    """A store that is away is not asked again by those who came while it was."""
+    calls = Calls(StorageUnavailable("It is away, says the test."))
+    asking = [
+        asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    calls.gates[0].open()
+
+    ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(end) for end in ends] == [StorageUnavailable] * 3
+    assert len(calls.gates) == 1
+
+
+async def test_whoever_comes_late_calls_where_the_caller_went_away() -> None:
+    """A call that was given up says nothing to anybody."""
+    calls = Calls()
+    first, late = (
+        asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))
+        for _ in range(2)
+    )
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    await asyncio.sleep(0)
+    calls.gates[1].open()
+
+    assert await late == 2

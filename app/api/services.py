@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.cache import PromptCache
     from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.orphans import Orphans
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.purge import Purge
     from app.prompt_cache.rebuild import Rebuild
@@ -35,6 +36,7 @@ class Services:
     entries: PromptEntries
     purge: Purge
     rebuild: Rebuild
+    orphans: Orphans
     ledger: Ledger
     pictures: Pictures
     statistics: Statistics

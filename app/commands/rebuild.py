@@ -1,8 +1,9 @@
-"""`rebuild`: restore the entries in Redis from the object store."""
+"""`rebuild`: set right what Redis or a crash has left, from the object store."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Never
 
 from tqdm import tqdm
 
@@ -10,41 +11,71 @@ from app.application import load_configuration
 from app.commands.failed import Failed
 from app.commands.opened import opened_services
 from app.errors import InvalidParameter, ServiceError
+from app.prompt_cache.orphans import OrphanCount
 from app.prompt_cache.rebuild import Tally
-from app.storage.storage_key import Project
+from app.storage.storage_key import GENERATED, PROMPTS, Project
 from app.telemetry import configure_logging
 
 if TYPE_CHECKING:
-    from app.application import Opened
+    from collections.abc import AsyncIterator
+
+    from app.api.services import Services
 
 
 async def rebuild(project: str | None, per_second: float) -> int:
     """Restore the entries of one project, or of all, from the manifests."""
-    configuration = load_configuration()
-    configure_logging("WARNING", configuration.settings.log_format)
-    try:
-        named = Project.parse(project) if project is not None else None
-    except InvalidParameter as error:
-        raise Failed(error.detail) from error
-    try:
-        async with opened_services(configuration) as opened:
-            return await _rebuild(opened, named, per_second)
-    except ServiceError as error:
-        raise Failed(f"{error.detail} Run it again: it goes on here.") from error
-
-
-async def _rebuild(opened: Opened, named: Project | None, per_second: float) -> int:
-    services = opened.services
     total = Tally()
-    projects = [named] if named else [p async for p in services.ledger.projects()]
-    for project in projects:
-        count = sum([1 async for _ in services.ledger.manifests(project)])
-        with tqdm(total=count, desc=str(project), unit="entry") as bar:
-            total += await services.rebuild.run(
-                project, per_second=per_second, on_progress=bar.update
-            )
+    async with _services() as services:
+        for one in await _projects(services, project, PROMPTS):
+            with await _progress(services, one) as bar:
+                total += await services.rebuild.run(
+                    one, per_second=per_second, on_progress=bar.update
+                )
     print(
         f"{total.restored} restored, {total.known} were there, "
         f"{total.lost} have no picture, {total.busy} are being written."
     )
     return 0
+
+
+async def remove_orphans(project: str | None, per_second: float) -> int:
+    """Remove pictures older than a day that no manifest names."""
+    total = OrphanCount()
+    async with _services() as services:
+        for one in await _projects(services, project, GENERATED):
+            with await _progress(services, one) as bar:
+                count = await services.orphans.remove(
+                    one, per_second=per_second, on_progress=bar.update
+                )
+            if count.unreadable:
+                print(f"{one}: {count.unreadable} manifests can't be read, all is kept")
+            total += count
+    print(f"{total.removed} removed, {total.bytes} bytes.")
+    return 1 if total.unreadable else 0
+
+
+@asynccontextmanager
+async def _services() -> AsyncIterator[Services]:
+    configuration = load_configuration()
+    configure_logging("WARNING", configuration.settings.log_format)
+    try:
+        async with opened_services(configuration) as opened:
+            yield opened.services
+    except ServiceError as error:
+        raise Failed(f"{error.detail} Run it again: it goes on here.") from error
+
+
+async def _projects(
+    services: Services, named: str | None, category: str
+) -> list[Project]:
+    try:
+        if named is not None:
+            return [Project.parse(named)]
+    except InvalidParameter as error:
+        raise Failed(error.detail) from error
+    return [project async for project in services.ledger.projects(category)]
+
+
+async def _progress(services: Services, project: Project) -> tqdm[Never]:
+    count = sum([1 async for _ in services.ledger.manifests(project)])
+    return tqdm(total=count, desc=str(project), unit="entry")

@@ -14,6 +14,7 @@ from app.prompt_cache.cache import PromptCache
 from app.prompt_cache.entry.ledger import Ledger
 from app.prompt_cache.flight.flights import Flights
 from app.prompt_cache.flight.leases import Leases
+from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer, FlightResult
 from app.prompt_cache.painting.hot_tier import HotTier
 from app.prompt_cache.painting.painter import Painter
@@ -68,6 +69,7 @@ class PromptCacheParts:
     entries: PromptEntries
     purge: Purge
     rebuild: Rebuild
+    orphans: Orphans
     ledger: Ledger
     leases: Leases
     pictures: Pictures
@@ -163,6 +165,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
             committer=committer,
             statistics=statistics,
         ),
+        orphans=Orphans(ledger=ledger),
         ledger=ledger,
         leases=leases,
         pictures=pictures,

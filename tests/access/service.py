@@ -118,6 +118,7 @@ async def running(
             entries=parts.entries,
             purge=parts.purge,
             rebuild=parts.rebuild,
+            orphans=parts.orphans,
             ledger=parts.ledger,
             pictures=parts.pictures,
             statistics=parts.statistics,

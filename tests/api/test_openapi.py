@@ -353,6 +353,7 @@ def locked_up(access: Access) -> web.Application:
         entries=nothing,
         purge=nothing,
         rebuild=nothing,
+        orphans=nothing,
         pictures=nothing,
         ledger=nothing,
         statistics=nothing,

@@ -16,7 +16,7 @@ from tests.contracts.test_s3_faults import LIGHTHOUSE, read, store_at
 
 if TYPE_CHECKING:
     from app.storage.ports.object_store import ObjectBody
-    from tests.contracts.scripted_s3 import Script, ScriptedS3
+    from tests.contracts.scripted_s3 import Request, Script, ScriptedS3
 
 # More than the kernel takes of an answer that nobody reads.
 PICTURE = b"".join(number.to_bytes(4) for number in range(5_000_000))
@@ -81,6 +81,31 @@ async def test_readers_at_the_same_place_share_a_window() -> None:
 
     assert pictures == [picture] * readers
     assert len(server.requests) <= windows
+
+
+async def test_a_reader_who_comes_after_a_purge_gets_nothing_of_an_older_get() -> None:
+    """1. A GET reads. 2. The object is removed. 3. Who opens it now finds nothing."""
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    async def read_before(request: Request, writer: asyncio.StreamWriter) -> None:
+        """Answer with what was there when it was asked for."""
+        server.script = refusal("404 Not Found", "NoSuchKey")
+        asked.set()
+        await answering.wait()
+        await whole(PICTURE[:100])(request, writer)
+
+    async with (
+        scripted_s3(read_before) as server,
+        store_at(server.endpoint) as store,
+    ):
+        early = asyncio.create_task(read(store))
+        await asked.wait()
+        late = asyncio.create_task(read(store))
+        await asyncio.sleep(0)
+        answering.set()
+
+        assert await early == PICTURE[:100]
+        assert await late is None
 
 
 async def test_a_slow_reader_holds_nothing_at_the_store() -> None:

@@ -99,6 +99,7 @@ async def running(
             entries=unused,
             purge=unused,
             rebuild=unused,
+            orphans=unused,
             pictures=unused,
             ledger=unused,
             statistics=unused,

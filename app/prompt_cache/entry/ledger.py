@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from app.image import Image
-    from app.storage.ports.object_store import ByteRange, ObjectBody, ObjectStore
+    from app.storage.ports.object_store import (
+        ByteRange,
+        Listed,
+        ObjectBody,
+        ObjectStore,
+    )
 
 logger = logging.getLogger(__name__)
 
@@ -158,20 +163,25 @@ class Ledger:
             if is_prompt_hash(prompt_hash):
                 yield prompt_hash
 
-    async def projects(self) -> AsyncIterator[Project]:
-        """Yield every project that has a manifest, in order.
+    async def images(self, project: Project) -> AsyncIterator[Listed]:
+        """Yield what lies among the pictures of *project*, in order."""
+        async for listed in self._store.list(f"{project}/{GENERATED}/"):
+            yield listed
+
+    async def projects(self, category: str = PROMPTS) -> AsyncIterator[Project]:
+        """Yield every project that has a manifest, or else of *category*, in order.
 
         Jumps from project to project, past the keys of each.
         """
         after = ""
         while found := await self._first(after):
-            org, name, category, *_ = [*found.split("/"), "", ""]
+            org, name, found_category, *_ = [*found.split("/"), "", ""]
             if org == SYSTEM:
                 after = f"{SYSTEM}0"
                 continue
             # `0` is the character after the slash: past all that lies below.
-            after = f"{org}/{name}/{category}0"
-            if category == PROMPTS:
+            after = f"{org}/{name}/{found_category}0"
+            if found_category == category:
                 yield Project(org, name)
                 after = f"{org}/{name}0"
 

@@ -11,6 +11,7 @@ import fcntl
 import os
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
@@ -94,8 +95,8 @@ class ObjectFolder:
 
     def sizes(self, keys: Sequence[str]) -> list[Listed]:
         """Return a line for each of *keys* that is still there."""
-        sizes = ((key, self.size(key)) for key in keys)
-        return [Listed(key, size) for key, size in sizes if size is not None]
+        lines = (self._unless_missing(partial(_line, key), key) for key in keys)
+        return [line for line in lines if line is not None]
 
     def _unless_missing(self, look: Callable[[Path], _T], key: str) -> _T | None:
         try:
@@ -145,6 +146,11 @@ def _link(draft: Path, path: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _line(key: str, path: Path) -> Listed:
+    modified_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return Listed(key, object_file.read_size(path), modified_at)
 
 
 def _remove(path: Path) -> None:

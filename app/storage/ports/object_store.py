@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Listed:
 
     key: str
     size: int
+    modified_at: datetime
 
 
 class ObjectBody(Protocol):

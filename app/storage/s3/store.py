@@ -203,7 +203,7 @@ class S3ObjectStore:
                 )
             for line in page.get("Contents", ()):
                 after = line["Key"]
-                yield Listed(after, line["Size"])
+                yield Listed(after, line["Size"], line["LastModified"])
             more = page["IsTruncated"]
 
     async def ping(self) -> None:

@@ -1,0 +1,100 @@
+"""Orphans: pictures in the object store that no manifest names.
+
+They remain after crashes between a picture and its manifest, and where a
+picture's fate could not be read. They cost space, and nobody can ask for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from app.errors import InvalidStorageKey
+from app.storage.storage_key import StorageKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.prompt_cache.entry.ledger import Ledger
+    from app.storage.storage_key import Project
+
+# A picture is stored minutes before its manifest at the most.
+OLD_AFTER = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class OrphanCount:
+    """How many pictures were *removed*, of how many *bytes*.
+
+    *unreadable* are manifests that might name any picture: where there is one,
+    nothing of its project is removed.
+    """
+
+    removed: int = 0
+    bytes: int = 0
+    unreadable: int = 0
+
+    def __iadd__(self, other: OrphanCount) -> Self:
+        self.removed += other.removed
+        self.bytes += other.bytes
+        self.unreadable += other.unreadable
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphans:
+    """Removes what no manifest names and is older than *old_after*."""
+
+    ledger: Ledger
+    old_after: timedelta = OLD_AFTER
+
+    async def remove(
+        self,
+        project: Project,
+        *,
+        per_second: float,
+        on_progress: Callable[[], object] = lambda: None,
+    ) -> OrphanCount:
+        """Remove the orphans of *project*; *on_progress* after each manifest."""
+        count = OrphanCount()
+        named = await self._named(project, per_second, on_progress, count)
+        if count.unreadable:
+            return count
+        old = datetime.now(UTC) - self.old_after
+        async for listed in self.ledger.images(project):
+            key = _picture(listed.key)
+            if key is None or listed.modified_at > old or listed.key in named:
+                continue
+            await self.ledger.forget_image(key)
+            count.removed += 1
+            count.bytes += listed.size
+        return count
+
+    async def _named(
+        self,
+        project: Project,
+        per_second: float,
+        on_progress: Callable[[], object],
+        count: OrphanCount,
+    ) -> set[str]:
+        named: set[str] = set()
+        async for prompt_hash in self.ledger.manifests(project):
+            manifest = await self.ledger.read(project, prompt_hash)
+            if manifest is not None and manifest.entry is not None:
+                named.add(str(manifest.entry.storage_key))
+            # One that is gone by now named a picture that was purged.
+            count.unreadable += manifest is not None and manifest.entry is None
+            on_progress()
+            await asyncio.sleep(1 / per_second)
+        return named
+
+
+def _picture(key: str) -> StorageKey | None:
+    """Return the key of a generated picture; None for whatever else lies there."""
+    with suppress(InvalidStorageKey):
+        parsed = StorageKey.parse(key)
+        return parsed if parsed.image_id is not None else None
+    return None

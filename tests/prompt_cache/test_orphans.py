@@ -1,0 +1,85 @@
+"""Orphans: pictures that no manifest names go, once they are old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from app.prompt_cache.orphans import OrphanCount
+from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
+
+if TYPE_CHECKING:
+    from app.storage.storage_key import Project
+    from tests.fakes import Replica, World
+
+TWO_DAYS = timedelta(days=2)
+
+
+async def swept(replica: Replica, project: Project = SHOP) -> OrphanCount:
+    """Remove the orphans of a project at once."""
+    return await replica.parts.orphans.remove(project, per_second=1_000_000)
+
+
+async def an_image(world: World, name: str = "", *, age: timedelta = TWO_DAYS) -> str:
+    """Put a picture that no manifest names into the store; return its key."""
+    key = f"acme/shop/generated/{name or f'{uuid4()}.png'}"
+    await world.store.put(key, b"12345", media_type="image/png")
+    world.store.objects[key].modified_at = datetime.now(UTC) - age
+    return key
+
+
+@pytest.fixture(autouse=True)
+async def painted(world: World, replica: Replica) -> str:
+    """Paint the lighthouse long ago; return where its picture lies."""
+    answer = await replica.cache.get_or_generate(
+        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+    key = str(answer.entry.storage_key)
+    world.store.objects[key].modified_at -= TWO_DAYS
+    return key
+
+
+async def test_only_what_is_old_and_has_no_manifest_goes(
+    world: World, replica: Replica, painted: str
+) -> None:
+    """A picture that is about to be committed, and what is no picture, stays."""
+    await an_image(world)
+    young = await an_image(world, age=timedelta(hours=23))
+    foreign = await an_image(world, "notes.txt")
+
+    count = await swept(replica)
+
+    assert count == OrphanCount(removed=1, bytes=5)
+    assert world.images == sorted([painted, young, foreign])
+    assert await swept(replica) == OrphanCount()
+
+
+async def test_a_manifest_that_cannot_be_read_keeps_everything(
+    world: World, replica: Replica
+) -> None:
+    """It may name any picture of its project, so none is removed."""
+    orphan = await an_image(world)
+    world.store.objects[world.manifests[0]].data = b"{"
+
+    count = await swept(replica)
+
+    assert count == OrphanCount(unreadable=1)
+    assert orphan in world.images
+
+
+async def test_a_project_without_a_manifest_is_found(
+    world: World, replica: Replica
+) -> None:
+    """Where all was purged, orphans may be all that is left."""
+    await world.store.put("zoo/main/generated/x.png", b"", media_type="image/png")
+    await world.store.put("_system/prompts/generated/x", b"", media_type="image/png")
+
+    ledger = replica.parts.ledger
+    with_pictures = [str(one) async for one in ledger.projects("generated")]
+    with_manifests = [str(one) async for one in ledger.projects()]
+
+    assert with_pictures == ["acme/shop", "zoo/main"]
+    assert with_manifests == ["acme/shop"]
