@@ -15,8 +15,9 @@ COPY app /srv/paintonce/app
 RUN /opt/paintonce/bin/python -m compileall -q /srv/paintonce/app
 
 FROM ${PYTHON}
-RUN groupadd --system --gid 10001 paintonce \
- && useradd --system --uid 10001 --gid paintonce --no-create-home --home-dir /srv/paintonce paintonce
+RUN groupadd --gid 10001 paintonce \
+ && useradd --uid 10001 --gid paintonce --no-log-init --no-create-home --home-dir /srv/paintonce \
+      --shell /usr/sbin/nologin paintonce
 COPY --from=builder /opt/paintonce /opt/paintonce
 COPY --from=builder /srv/paintonce /srv/paintonce
 ENV PATH=/opt/paintonce/bin:$PATH \

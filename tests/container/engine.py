@@ -1,0 +1,176 @@
+"""A container engine of a test's own: podman in namespaces, with folders that go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+TOOLS = ("apt-get", "buildah", "crun", "mmdebstrap", "nsenter", "podman", "setpriv")
+
+_START_SECONDS = 10.0
+_COMMAND_SECONDS = 300.0
+
+# crun refuses hybrid cgroups; without any it needs no manager of them either.
+_PREPARE = """
+set -e
+if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+{more}
+echo ready
+exec sleep infinity
+"""
+
+_NETWORK = """
+mkdir -p /run/netns
+mount -t tmpfs tmpfs /run/netns
+ip link set lo up
+"""
+
+_CONTAINERS = """
+[containers]
+cgroups = "disabled"
+default_ulimits = ["nofile=20000:20000", "nproc=30000:30000"]
+[engine]
+runtime = "crun"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[network]
+network_backend = "netavark"
+network_config_dir = "{folder}/networks"
+"""
+
+_STORAGE = """
+[storage]
+driver = "overlay"
+graphroot = "{folder}/storage"
+runroot = "{folder}/run"
+"""
+
+
+class NotHere(Exception):
+    """Containers can't be run on this machine; the message says why."""
+
+
+class EngineFailed(Exception):
+    """A command of the engine failed; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine; *inside* are the words that enter its namespaces."""
+
+    folder: Path
+    inside: Sequence[str]
+
+    def podman(self, *arguments: str, seconds: float = _COMMAND_SECONDS) -> str:
+        """Run podman; return what it wrote, without white space at the ends."""
+        return self.run("podman", *arguments, seconds=seconds)
+
+    def logs(self, container: str) -> str:
+        """Return everything that a container has written."""
+        return self.run("sh", "-c", 'podman logs "$1" 2>&1', "sh", container)
+
+    def run(self, *command: str, seconds: float = _COMMAND_SECONDS) -> str:
+        """Run a command in the namespaces; `EngineFailed` where it fails."""
+        try:
+            done = subprocess.run(
+                [*self.inside, *command],
+                capture_output=True,
+                check=True,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=seconds,
+            )
+        except subprocess.CalledProcessError as error:
+            said = f"{error.stdout}{error.stderr}".strip()
+            raise EngineFailed(f"{' '.join(command)}:\n{said}") from error
+        except subprocess.TimeoutExpired as error:
+            raise EngineFailed(
+                f"{' '.join(command)}: longer than {seconds} s"
+            ) from error
+        return done.stdout.strip()
+
+    def environment(self) -> dict[str, str]:
+        """Return what leads podman and buildah to this engine's folders."""
+        return {
+            **os.environ,
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
+            "REGISTRY_AUTH_FILE": str(self.folder / "auth.json"),
+            "TMPDIR": str(self.folder / "tmp"),
+        }
+
+
+def obstacle() -> str | None:
+    """Return why no engine can be started here, as far as a look can tell."""
+    if os.geteuid() != 0:
+        return "only root may make namespaces and mounts"
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    return None
+
+
+@contextmanager
+def engine(*, own_network: bool = False) -> Iterator[Engine]:
+    """Run an engine while the context is open; `NotHere` where it can't be.
+
+    It is a namespace of processes: they end with it, and it ends with this
+    process, however that ends. Its folder is removed with what was built.
+    With *own_network* containers see nothing but each other.
+    """
+    if reason := obstacle():
+        raise NotHere(reason)
+    with tempfile.TemporaryDirectory(
+        prefix="paintonce-container-", ignore_cleanup_errors=True
+    ) as name:
+        folder = Path(name)
+        for directory in ("tmp", "networks", "storage", "run"):
+            (folder / directory).mkdir()
+        (folder / "containers.conf").write_text(_CONTAINERS.format(folder=folder))
+        (folder / "storage.conf").write_text(_STORAGE.format(folder=folder))
+        (folder / "auth.json").write_text("{}")
+        with _namespaces(own_network=own_network) as inside:
+            yield Engine(folder, inside)
+
+
+@contextmanager
+def _namespaces(*, own_network: bool) -> Iterator[list[str]]:
+    """Hold namespaces open; give the command that enters them."""
+    holder = subprocess.Popen(
+        [
+            *("setpriv", "--pdeathsig", "KILL", "--"),
+            *("unshare", "--mount", "--propagation", "private"),
+            *("--pid", "--fork", "--kill-child", "--mount-proc"),
+            *(("--net",) if own_network else ()),
+            *("sh", "-c", _PREPARE.format(more=_NETWORK if own_network else "")),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    )
+    assert holder.stdout
+    try:
+        said = holder.stdout.readline()
+        if said != "ready\n":
+            raise NotHere(f"no namespaces: {said.strip() or holder.wait()}")
+        of = f"/proc/{holder.pid}/ns"
+        yield [
+            *("nsenter", f"--mount={of}/mnt", f"--pid={of}/pid_for_children"),
+            *((f"--net={of}/net",) if own_network else ()),
+            "--",
+        ]
+    finally:
+        holder.kill()
+        holder.communicate()
