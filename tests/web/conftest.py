@@ -1,4 +1,4 @@
-"""A browser for each worker, and the service with and without keys behind it."""
+"""A browser, and the service with and without keys behind it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ failure = "rejected"
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Run one Chromium for each worker."""
+    """Run one Chromium for all tests of a worker."""
     with open_browser() as browser:
         yield browser
 

@@ -117,10 +117,8 @@ def test_nothing_moves_for_whoever_wants_no_motion(page: Browser) -> None:
     assert page.run("return document.getAnimations().length") > 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_api_page_is_readable(browser: Browser, service: str, scheme: str) -> None:
+def test_the_api_page_is_readable(browser: Browser, service: str) -> None:
     """It shows every operation offline, fits a phone, and axe finds nothing serious."""
-    browser.prefer(scheme=scheme)
     browser.resize(*PHONE)
     browser.open(f"{service}/docs")
     browser.until(lambda: browser.all("link", "GET /api/v1/live/generate") or None)

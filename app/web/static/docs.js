@@ -82,7 +82,7 @@ function answers(api, all) {
 
 function operation(api, path, method, shared) {
   const one = api.paths[path][method];
-  return element("section", { class: "operation", id: one.operationId, "aria-labelledby": `${one.operationId}-title` },
+  return element("article", { class: "operation", id: one.operationId, "aria-labelledby": `${one.operationId}-title` },
     element("h3", { id: `${one.operationId}-title` }, one.summary),
     element("code", { class: "address" }, element("span", { class: "method" }, method.toUpperCase()), ` ${path}`),
     element("p", {}, ...prose(one.description)),
