@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import html
+import json
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from app import urls
 from tests.web.conftest import ADMIN_KEY
 from tests.web.steps import line, paint, set_access
 
@@ -47,6 +51,33 @@ def test_a_key_opens_the_service(locked: Browser, project: str) -> None:
     assert ADMIN_KEY in kept[0]
     assert ADMIN_KEY not in str(kept[1:])
     assert ADMIN_KEY not in line(locked, "curl command")
+
+
+def test_a_tag_is_signed_for_everyone(locked: Browser, project: str) -> None:
+    """With a signing key the ready tag shows the picture to whoever has no key."""
+    set_access(locked, key=ADMIN_KEY, project=project)
+    locked.status("Saved")
+    make_signing_key(locked, project)
+    locked.open_tab("Playground")
+    paint(locked, "a garden for everyone")
+
+    tag = str(locked.until(lambda: "sig=" in (now := line(locked, "img tag")) and now))
+    address = html.unescape(tag.split('"')[1])
+    with urlopen(address) as answer:
+        assert answer.headers["X-Cache-Status"] == "HIT"
+        assert answer.read()[:4] == b"\x89PNG"
+
+
+def make_signing_key(page: Browser, project: str) -> None:
+    """Make a key of the project to sign with, as an admin does."""
+    body = {"project": project, "role": "project", "kind": "signing"}
+    request = Request(
+        page.run("return location.origin") + urls.KEYS,
+        data=json.dumps(body).encode(),
+        headers={"X-API-Key": ADMIN_KEY, "Content-Type": "application/json"},
+    )
+    with urlopen(request) as answer:
+        assert answer.status == 201
 
 
 def test_an_unknown_key_is_an_alert(locked: Browser) -> None:
