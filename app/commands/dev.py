@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from app import urls
@@ -20,6 +21,8 @@ DEV_DEFAULTS = {
     "log_format": "text",
     "shutdown_grace_seconds": 2.0,
 }
+
+MASTER_KEY_FILE = "signing-master-key"
 
 
 async def dev(port: int | None, data: Path) -> int:
@@ -41,6 +44,8 @@ async def dev(port: int | None, data: Path) -> int:
         with claimed(data):
             async with embedded_redis(data) as redis:
                 overrides["redis_url"] = redis.url
+                if "SIGNING_MASTER_KEY" not in said:
+                    overrides["signing_master_key"] = _master_key(data)
                 configuration = load_configuration(
                     image_folder=data / "images", **overrides
                 )
@@ -51,6 +56,17 @@ async def dev(port: int | None, data: Path) -> int:
     finally:
         for taken in sockets:
             taken.close()
+
+
+def _master_key(data: Path) -> str:
+    """Return the folder's own key to its signing secrets, made the first time."""
+    file = data / MASTER_KEY_FILE
+    file.touch(mode=0o600)
+    key = file.read_text()
+    if not key:
+        key = secrets.token_urlsafe(32)
+        file.write_text(key)
+    return key
 
 
 def _introduce(configuration: Configuration, program: str, data: Path) -> None:
