@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from dotenv import dotenv_values
 
+from app import transient_images
 from app.access.assemble import AccessRules, open_access
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
@@ -45,7 +46,6 @@ from app.telemetry import Metrics
 from app.telemetry.tracing import Tracing, open_tracing, traced
 from app.telemetry.tracing import is_installed as tracing_is_installed
 from app.telemetry.watchdog import watch_the_loop
-from app.transient_images import TransientImages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -169,17 +169,13 @@ async def open_services(
         stack.push_async_callback(models.aclose)
 
         # A picture with an address.
-        transient_images = TransientImages(
+        transient = transient_images.assemble(
             RedisTransientStore(
                 commands=redis.commands, slices=redis.slices, blobs=redis.blobs
             ),
-            base_url=settings.base_url,
-            max_image_bytes=settings.max_image_bytes,
-            default_ttl_seconds=settings.transient_ttl_seconds,
-            quota_bytes=settings.transient_quota_bytes,
-            total_bytes=settings.transient_total_bytes,
+            _transient_limits(settings),
         )
-        await stack.enter_async_context(transient_images.swept())
+        await stack.enter_async_context(transient.running())
 
         # What prompts became.
         index = RedisPromptIndex(commands=redis.commands, leases=redis.leases)
@@ -191,7 +187,7 @@ async def open_services(
                 statistics=RedisStatistics(redis.commands),
                 generations=RedisGenerations(redis.commands),
                 models=traced(tracing, models, "models", ("paint",)),
-                references=transient_images.references,
+                references=transient.references.for_painting,
                 metrics=metrics,
             ),
             Limits(
@@ -224,7 +220,8 @@ async def open_services(
                 pictures=prompts.pictures,
                 statistics=prompts.statistics,
                 generations=prompts.generations,
-                transient_images=transient_images,
+                transient_images=transient.images,
+                references=transient.references,
                 lifecycle=lifecycle,
                 wait_timeout_seconds=settings.wait_timeout_seconds,
             ),
@@ -276,6 +273,19 @@ def _open_object_store(
 @asynccontextmanager
 async def _open_folder(folder: Path) -> AsyncIterator[ObjectStore]:
     yield FilesystemObjectStore(folder)
+
+
+def _transient_limits(settings: Settings) -> transient_images.Limits:
+    ttl_seconds = settings.transient_ttl_seconds
+    return transient_images.Limits(
+        base_url=settings.base_url,
+        max_image_bytes=settings.max_image_bytes,
+        quota_bytes=settings.transient_quota_bytes,
+        total_bytes=settings.transient_total_bytes or None,
+        default_ttl=timedelta(seconds=ttl_seconds) if ttl_seconds else None,
+        threshold_bytes=settings.image_url_threshold_bytes,
+        lease_for=timedelta(seconds=settings.lease_seconds),
+    )
 
 
 @asynccontextmanager

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from app.generation.provider import Job, PaintRequest
-    from app.image import Image
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.assemble import PromptCacheParts
     from app.prompt_cache.cache import PromptCache
@@ -730,11 +729,12 @@ class Replica:
         return self.metrics._registry.get_sample_value(name, labels) or 0.0
 
 
+@asynccontextmanager
 async def no_references(
-    project: Project, references: tuple[str, ...]
-) -> tuple[Image, ...]:
-    """Find no reference pictures."""
-    return ()
+    project: Project, image_ids: tuple[str, ...]
+) -> AsyncIterator[None]:
+    """Paint without reference pictures."""
+    yield
 
 
 def a_prompt_cache(

@@ -119,7 +119,7 @@ def test_every_live_parameter_is_documented_with_its_bounds() -> None:
 
 def test_other_bounds_are_documented() -> None:
     """References, pages, times to live and batches are as large as the page says."""
-    assert f"up to {parameters.MOST_REFERENCES} ids" in API
+    assert f"1 to {parameters.MOST_REFERENCES} ids" in API
     assert f"1 to {MOST_ENTRIES}, {ENTRIES_UNLESS_SAID} unless given" in API
     assert f"1 to\n{LONGEST_TTL_SECONDS} seconds" in API
     assert f"Up to {MOST_IDS} at once" in API

@@ -32,9 +32,12 @@ from app.prompt_cache.painting.pictures import PictureGone
 from app.server.frame import ERROR_AS_PICTURE, ERROR_HEADERS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
     from app.api.services import Services
+    from app.storage.storage_key import Project
 
 _PREFER = istr("Prefer")
 _PREFERENCE = re.compile(r"respond-async|wait=([0-9]{1,9})", re.ASCII | re.IGNORECASE)
@@ -54,9 +57,23 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
     )
     document = await read_json_object(request)
     request[ERROR_AS_PICTURE] = document.get(ON_ERROR) == AS_PICTURE
+    project = request[CALLER].project
     parameters = from_json(document, services.models)
-    key = PromptKey(request[CALLER].project, parameters)
+    if parameters.references:
+        # The same pictures under other ids are the same prompt.
+        digests = await _digests(services, project, parameters.references)
+        parameters = parameters._replace(reference_digests=digests)
+    key = PromptKey(project, parameters)
     return await _answer(request, services, key)
+
+
+async def _digests(
+    services: Services, project: Project, image_ids: Sequence[str]
+) -> tuple[str, ...]:
+    try:
+        return await services.references.digests(project, image_ids)
+    except ReferencesGone as error:
+        raise InvalidParameter("references", error.detail) from error
 
 
 async def look(request: web.Request) -> web.StreamResponse:

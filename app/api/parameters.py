@@ -62,7 +62,7 @@ def from_json(given: Mapping[str, Any], models: Container[str]) -> Parameters:
             raise InvalidParameter(name, f"{name} must be a whole number.")
         return bounded(value, name, least=least, most=most)
 
-    return _read(given, models, integer, _references(given.get("references", [])))
+    return _read(given, models, integer, _references(given.get("references")))
 
 
 def _read(
@@ -136,9 +136,11 @@ def _check_size(width: int | None, height: int | None) -> None:
 
 
 def _references(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MOST_REFERENCES:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_REFERENCES:
         raise InvalidParameter(
-            "references", f"references must be a list of at most {MOST_REFERENCES} ids."
+            "references", f"references must be a list of 1 to {MOST_REFERENCES} ids."
         )
     if not all(isinstance(item, str) and is_image_id(item) for item in value):
         raise InvalidParameter(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.rebuild import Rebuild
     from app.prompt_cache.statistics import Statistics
     from app.server.lifecycle import Lifecycle
-    from app.transient_images import TransientImages
+    from app.transient_images import References, TransientImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class Services:
     statistics: Statistics
     generations: Generations
     transient_images: TransientImages
+    references: References
     lifecycle: Lifecycle
     wait_timeout_seconds: float
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
@@ -44,10 +45,11 @@ async def upload(request: web.Request) -> web.Response:
     # The head, then the parameters: neither needs the body.
     form = check_upload(request, images.max_image_bytes)
     project, given = project_and_query(request, {"ttl"})
-    ttl = whole_number(given, "ttl", least=1, most=LONGEST_TTL_SECONDS)
+    seconds = whole_number(given, "ttl", least=1, most=LONGEST_TTL_SECONDS)
+    ttl = None if seconds is None else timedelta(seconds=seconds)
     with request.app[BODY_BUDGET].holding(request.content_length or 0):
         data = await read_upload(request, form, images.max_image_bytes)
-        kept = await images.keep(project, data, ttl_seconds=ttl)
+        kept = await images.keep(project, data, ttl=ttl)
     name = f"{kept.id}.{EXTENSIONS[kept.content_type]}"
     return json_answer(
         {

@@ -119,7 +119,10 @@ class Model:
     ) -> PaintRequest:
         try:
             async with asyncio.timeout_at(deadline):
-                loaded = await references(by_address=self._provider.takes_addresses)
+                loaded = await references(
+                    by_address=self._provider.takes_addresses,
+                    within_seconds=self._deadline_seconds,
+                )
         except TimeoutError as error:
             raise _never_asked() from error
         return replace(request, references=loaded)

@@ -29,12 +29,15 @@ class Outcome(StrEnum):
 class ReferenceLoader(Protocol):
     """Reads the reference pictures of one painting, when they are needed."""
 
-    async def __call__(self, *, by_address: bool) -> tuple[Reference, ...]:
+    async def __call__(
+        self, *, by_address: bool, within_seconds: float
+    ) -> tuple[Reference, ...]:
         """Return them in order, each distinct one read once.
 
         With *by_address* the provider can fetch what is lent: those that are
-        better fetched than sent have a `url`. It is called by each model in
-        turn, once it has a place to paint.
+        better fetched than sent have a `url`, good for a call that takes up to
+        *within_seconds*. It is called by each model in turn, once it has a
+        place to paint.
         """
         ...
 

@@ -3,10 +3,12 @@
 An outside image provider wants a URL where it can fetch a picture, as often
 and as late as it likes. So a picture lives until whoever uploaded it deletes
 it, or until the time it was given is up; it is never evicted to make room for
-another. `store` keeps; `delivery` is what callers of the service use.
+another. `store` keeps, `references` reads and lends what paintings go by;
+`delivery` is what callers of the service use.
 """
 
 from app.client import LentImage
+from app.transient_images.assemble import Limits, TransientParts, assemble
 from app.transient_images.data_url import DataUrlTooLarge, InvalidDataUrl, read_data_url
 from app.transient_images.delivery import UploadFailed, upload_image_for_url
 from app.transient_images.images import (
@@ -16,6 +18,7 @@ from app.transient_images.images import (
     TransientListing,
 )
 from app.transient_images.reachability import is_reachable
+from app.transient_images.references import References
 from app.transient_images.store import TransientImages
 from app.transient_images.threshold import should_use_image_url
 
@@ -23,12 +26,16 @@ __all__ = [
     "DataUrlTooLarge",
     "InvalidDataUrl",
     "LentImage",
+    "Limits",
     "ListedImage",
     "OpenImage",
+    "References",
     "TransientImage",
     "TransientImages",
     "TransientListing",
+    "TransientParts",
     "UploadFailed",
+    "assemble",
     "is_reachable",
     "read_data_url",
     "should_use_image_url",

@@ -59,7 +59,7 @@ class OpenImage:
     content_type: str
     size: int
     _id: str
-    _shelf: TransientStore
+    _store: TransientStore
 
     async def chunks(self, byte_range: ByteRange | None = None) -> AsyncIterator[bytes]:
         """Yield the picture, or a range of it, in slices.
@@ -69,7 +69,7 @@ class OpenImage:
         part = byte_range or ByteRange(0, self.size - 1)
         for first in range(part.first, part.last + 1, SLICE_BYTES):
             last = min(first + SLICE_BYTES - 1, part.last)
-            data = await self._shelf.read(self._id, first, last)
+            data = await self._store.read(self._id, first, last)
             if len(data) != last - first + 1:
                 raise NotFound("The picture is gone.")
             yield data

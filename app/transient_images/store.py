@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from app import urls
-from app.errors import (
-    InvalidParameter,
-    QuotaFull,
-    ReferencesGone,
-    UnsupportedImage,
-)
-from app.image import EXTENSIONS, Image, sniff
-from app.storage.ports.transient_store import NoRoom, Room
+from app.errors import QuotaFull, UnsupportedImage
+from app.image import sniff
+from app.storage.ports.transient_store import QuotaReached
 from app.storage.storage_key import is_image_id
 from app.transient_images.images import (
     ListedImage,
@@ -23,98 +16,90 @@ from app.transient_images.images import (
     TransientImage,
     TransientListing,
 )
-from app.transient_images.reachability import is_reachable
-from app.transient_images.sweeper import sweeping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractAsyncContextManager
 
-    from app.storage.ports.transient_store import TransientStore
+    from app.storage.ports.transient_store import Quota, TransientStore
     from app.storage.storage_key import Project
+    from app.transient_images.addresses import Addresses
 
-# Bounds the list, which is read in one step, and what the books weigh: the
+# Bounds the list, which is read in one step, and what the accounts weigh: the
 # byte quota alone would let millions of tiny pictures in.
 MAX_PICTURES = 20_000
 
 _REFUSALS = {
-    NoRoom.IN_PROJECT: "The project's quota of transient images has no room for it.",
-    NoRoom.IN_ALL: "The service's quota of transient images has no room for it.",
-    NoRoom.IN_COUNT: f"The project has {MAX_PICTURES} transient images already.",
-    NoRoom.IN_CACHE: "The cache has no memory left for it.",
+    QuotaReached.IN_PROJECT: (
+        "The project's quota of transient images has no room for it."
+    ),
+    QuotaReached.IN_ALL: "The service's quota of transient images has no room for it.",
+    QuotaReached.IN_COUNT: f"The project has {MAX_PICTURES} transient images already.",
+    QuotaReached.IN_CACHE: "The cache has no memory left for it.",
 }
 
 
 class TransientImages:
     """Pictures with an address, each until it is taken back or its time is up.
 
-    *default_ttl_seconds* of 0 is none; *total_bytes* of 0 is no bound over all
-    projects. Every method raises `CacheUnavailable` when the cache is away.
+    Without a *default_ttl* a picture stays until it is taken back. Every method
+    raises `CacheUnavailable` when the cache is away.
     """
 
     def __init__(
         self,
-        shelf: TransientStore,
+        store: TransientStore,
         *,
-        base_url: str,
+        addresses: Addresses,
         max_image_bytes: int,
-        quota_bytes: int,
-        total_bytes: int = 0,
-        default_ttl_seconds: float = 0,
+        quota: Quota,
+        default_ttl: timedelta | None = None,
     ) -> None:
         self.max_image_bytes = max_image_bytes
-        self._shelf = shelf
-        self._base_url = base_url.rstrip("/")
-        self._reachable = is_reachable(base_url)
-        self._room = Room(quota_bytes, total_bytes or None, MAX_PICTURES)
-        self._default_ttl_seconds = default_ttl_seconds
-
-    def swept(self) -> AbstractAsyncContextManager[None]:
-        """Give memory back as long as the context is open; see `sweeper`."""
-        return sweeping(self._shelf)
+        self._store = store
+        self._addresses = addresses
+        self._quota = quota
+        self._default_ttl = default_ttl
 
     async def keep(
-        self, project: Project, data: bytes, *, ttl_seconds: float | None = None
+        self, project: Project, data: bytes, *, ttl: timedelta | None = None
     ) -> TransientImage:
         """Keep *data* and return its address.
 
         Raises `UnsupportedImage`, or `QuotaFull`: nothing that lives is ever
-        evicted. Without *ttl_seconds* the default applies.
+        evicted. Without *ttl* the default applies.
         """
         media_type = sniff(data)
         if media_type is None:
             raise UnsupportedImage("The bytes are no PNG, JPEG, WebP, GIF or AVIF.")
-        seconds = self._default_ttl_seconds if ttl_seconds is None else ttl_seconds
-        shelved = await self._shelf.put(
+        stored = await self._store.put(
             str(uuid4()),
             data,
             project=str(project),
             media_type=media_type,
-            ttl=timedelta(seconds=seconds) if seconds else None,
-            room=self._room,
+            ttl=self._default_ttl if ttl is None else ttl,
+            quota=self._quota,
         )
-        if isinstance(shelved, NoRoom):
-            raise QuotaFull(_REFUSALS[shelved])
-        name = f"{shelved.image_id}.{EXTENSIONS[media_type]}"
+        if isinstance(stored, QuotaReached):
+            raise QuotaFull(_REFUSALS[stored])
         return TransientImage(
-            id=shelved.image_id,
-            url=f"{self._base_url}{urls.transient(name)}",
+            id=stored.image_id,
+            url=self._addresses.of(stored.image_id, media_type),
             content_type=media_type,
-            size=shelved.size,
-            created_at=_moment(shelved.created_ms),
-            expires_at=_moment_or_none(shelved.expires_ms),
-            reachable=self._reachable,
+            size=stored.size,
+            created_at=_moment(stored.created_ms),
+            expires_at=_moment_or_none(stored.expires_ms),
+            reachable=self._addresses.are_reachable,
         )
 
     async def open(self, image_id: str) -> OpenImage | None:
         """Return the picture under *image_id*, whoever uploaded it, or None."""
         if not is_image_id(image_id):
             return None
-        found = await self._shelf.describe(image_id)
+        found = await self._store.describe(image_id)
         media_type = sniff(found.head) if found else None
         if found is None or media_type is None:
             return None
-        return OpenImage(media_type, found.size, image_id, self._shelf)
+        return OpenImage(media_type, found.size, image_id, self._store)
 
     async def forget(
         self,
@@ -129,11 +114,11 @@ class TransientImages:
         *content_type* pictures of another type.
         """
         known = [image_id for image_id in image_ids if is_image_id(image_id)]
-        return await self._shelf.forget(str(project), known, media_type=content_type)
+        return await self._store.forget(str(project), known, media_type=content_type)
 
     async def list(self, project: Project) -> TransientListing:
         """Return what *project* keeps, the oldest first."""
-        inventory = await self._shelf.inventory(str(project))
+        inventory = await self._store.inventory(str(project))
         images = [
             ListedImage(
                 id=found.image_id,
@@ -146,35 +131,8 @@ class TransientImages:
             for found in sorted(inventory.images, key=lambda image: image.created_ms)
         ]
         return TransientListing(
-            tuple(images), inventory.taken_bytes, self._room.in_project
+            tuple(images), inventory.used_bytes, self._quota.in_project
         )
-
-    async def references(
-        self, project: Project, image_ids: Sequence[str]
-    ) -> tuple[Image, ...]:
-        """Return pictures of *project* in the order of *image_ids*.
-
-        Raises `ReferencesGone` where one is missing, malformed or another
-        project's, and `InvalidParameter` where one is no readable picture.
-        """
-        if not all(map(is_image_id, image_ids)):
-            raise ReferencesGone("A reference picture is gone.")
-        if not image_ids:
-            return ()
-        if not await self._shelf.owned(str(project), image_ids):
-            raise ReferencesGone("A reference picture is gone.")
-        return tuple([await self._inspected(image_id) for image_id in image_ids])
-
-    async def _inspected(self, image_id: str) -> Image:
-        data = await self._shelf.read(image_id, 0, -1)
-        if not data:
-            raise ReferencesGone("A reference picture is gone.")
-        try:
-            return await asyncio.to_thread(Image.inspect, data)
-        except UnsupportedImage as error:
-            raise InvalidParameter(
-                "references", "A reference is no picture that can be read."
-            ) from error
 
 
 def _moment(ms: int) -> datetime:

@@ -1,6 +1,6 @@
 """The sweeper: bytes that nobody counts any more are discarded.
 
-The books are right without it, since every script that reads them takes out
+The accounts are right without it, since every script that reads them takes out
 what is due; it only gives memory back, and finishes what died half-way.
 """
 
@@ -27,17 +27,17 @@ EVERY = timedelta(seconds=1)
 
 @asynccontextmanager
 async def sweeping(
-    shelf: TransientStore, *, every: timedelta = EVERY
+    store: TransientStore, *, every: timedelta = EVERY
 ) -> AsyncIterator[None]:
-    """Sweep *shelf* as long as the context is open; any number of replicas may."""
-    async with running(_sweep(shelf, every), name="transient-sweeper"):
+    """Sweep *store* as long as the context is open; any number of replicas may."""
+    async with running(_sweep(store, every), name="transient-sweeper"):
         yield
 
 
-async def _sweep(shelf: TransientStore, every: timedelta) -> None:
+async def _sweep(store: TransientStore, every: timedelta) -> None:
     while True:
         try:
-            while await shelf.sweep():
+            while await store.sweep():
                 pass
         except CacheUnavailable:
             # Whoever serves requests has said so already.

@@ -124,6 +124,7 @@ async def running(
             statistics=parts.statistics,
             generations=parts.generations,
             transient_images=AsyncMock(open=AsyncMock(return_value=None)),
+            references=AsyncMock(),
             lifecycle=app[LIFECYCLE],
             wait_timeout_seconds=20.0,
         )

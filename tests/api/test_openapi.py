@@ -359,6 +359,7 @@ def locked_up(access: Access) -> web.Application:
         statistics=nothing,
         generations=nothing,
         transient_images=nothing,
+        references=nothing,
         lifecycle=app[LIFECYCLE],
         wait_timeout_seconds=1.0,
     )

@@ -211,22 +211,27 @@ def test_a_text_in_json_is_a_text(name: str, value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, "", IDS[0], {}, 1, [1], [None], [""], ["not an id"], IDS[:17]),
+        *(None, "", [], IDS[0], {}, 1, [1], [None], [""], ["not an id"], IDS[:17]),
         *([IDS[0].upper().replace("0", "A")], [f"{{{IDS[0]}}}"], [IDS[0] + "\n"]),
         [IDS[0].replace("-", "")],
     ],
 )
 def test_what_is_no_list_of_references(value: object) -> None:
-    """References are at most sixteen ids in their canonical form."""
+    """References are one to sixteen ids in their canonical form."""
     assert refused({**FOX, "references": value}, is_json=True) == "references"
 
 
-def test_the_order_of_references_counts() -> None:
-    """The same references in another order are another picture."""
+def test_what_references_show_counts_and_their_order() -> None:
+    """The same pictures under other ids are the same prompt, in another order not."""
     one = from_json({**FOX, "references": IDS[:2]}, MODELS)
-    other = from_json({**FOX, "references": IDS[1::-1]}, MODELS)
+    other = from_json({**FOX, "references": IDS[2:4]}, MODELS)
+    shown = ("a", "b")
 
-    assert PromptKey(SHOP, one).hash != PromptKey(SHOP, other).hash
+    key = PromptKey(SHOP, one._replace(reference_digests=shown))
+    same = PromptKey(SHOP, other._replace(reference_digests=shown))
+    assert same.hash == key.hash
+    swapped = one._replace(reference_digests=("b", "a"))
+    assert PromptKey(SHOP, swapped).hash != key.hash
 
 
 @pytest.mark.parametrize(

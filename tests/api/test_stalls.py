@@ -23,7 +23,7 @@ from app.http.json_bodies import MOST_JSON_BYTES, read_json_object
 from tests.loop_lag import loop_lag
 from tests.server.frame import framed
 from tests.transient_images.service import SHOP, Paintonce, running
-from tests.transient_images.shelves import keys_left, picture, until
+from tests.transient_images.stores import keys_left, picture, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

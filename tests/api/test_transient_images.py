@@ -15,7 +15,7 @@ import pytest
 
 from tests.server.frame import wire
 from tests.transient_images.service import KEY, SHOP, STUDIO, Paintonce, running
-from tests.transient_images.shelves import fill, keys_left, picture
+from tests.transient_images.stores import fill, keys_left, picture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -266,7 +266,9 @@ async def test_references_are_read_once_there_is_a_place() -> None:
     """Who waits holds no pictures in memory, and who resumes a job reads none."""
     vendor, seen = Vendor(), []
 
-    async def references(*, by_address: bool) -> tuple[Reference, ...]:
+    async def references(
+        *, by_address: bool, within_seconds: float
+    ) -> tuple[Reference, ...]:
         seen.append(by_address)
         return (REFERENCE,)
 

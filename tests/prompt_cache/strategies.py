@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from hypothesis import strategies as st
 
 from app.generation.provenance import BY_A_MODEL, BY_A_PROGRAM, Provenance
@@ -12,6 +14,13 @@ from app.storage.storage_key import Project
 
 _SEGMENTS = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
 _IDS = st.uuids().map(str)
+
+
+def _with_digests(parameters: Parameters) -> Parameters:
+    """Have each reference show a picture of its own."""
+    digests = [sha256(name.encode()).hexdigest() for name in parameters.references]
+    return parameters._replace(reference_digests=tuple(digests))
+
 
 PROJECTS = st.builds(Project, _SEGMENTS, _SEGMENTS)
 PARAMETERS = st.builds(
@@ -24,7 +33,7 @@ PARAMETERS = st.builds(
     seed=st.none() | st.integers(0, 2**32 - 1),
     variant=st.integers(0, 15),
     references=st.lists(_IDS, max_size=3).map(tuple),
-)
+).map(_with_digests)
 KEYS = st.builds(PromptKey, PROJECTS, PARAMETERS)
 
 

@@ -199,7 +199,7 @@ def test_the_keys_of_each_script_share_a_slot() -> None:
             *(key(project) for key in (keys.statistics, keys.by_recency, keys.by_hits)),
             keys.batch(project, "a-replica"),
         ],
-        list(keys.TRANSIENT_BOOKS),
+        list(keys.TRANSIENT_ACCOUNTS),
         [keys.transient_bytes(image)],
     ]
 

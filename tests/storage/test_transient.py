@@ -1,4 +1,4 @@
-"""The shelf of transient images on a real Redis."""
+"""The store of transient images on a real Redis."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from uuid import uuid4
 import pytest
 
 from app.errors import CacheUnavailable
-from app.storage.ports.transient_store import NoRoom, Room, Shelved
-from app.storage.redis import keys
-from app.storage.redis.client.connection import open_redis
+from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
+from app.storage.redis import keys, transient_scripts
+from app.storage.redis.client.connection import Script, open_redis
 from app.storage.redis.transient import RedisTransientStore
+from app.storage.redis.transient_scripts import TAKEN_OUT_AT_ONCE
 from app.transient_images.sweeper import sweeping
 from tests.servers import RedisServer, free_port, redis_server
-from tests.transient_images.shelves import fill, keys_left, picture, shelf_on, until
+from tests.transient_images.stores import fill, keys_left, picture, store_on, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from app.storage.redis.client.connection import RedisConnection, RedisConnections
 
 SHOP, STUDIO = "acme/shop", "acme/studio"
-PLENTY = Room(in_project=1_000_000, in_all=None, pictures=1000)
+PLENTY = Quota(in_project=1_000_000, in_all=None, pictures=1000)
 # RESERVE, SET, SETTLE, CONFIRM.
 STEPS_OF_AN_UPLOAD = 4
 SOON = timedelta(milliseconds=40)
@@ -80,10 +81,10 @@ class Meddled:
         return answer
 
 
-def meddled_shelf(
+def meddled_store(
     redis: RedisConnections, meddler: Meddler, **options: Any
 ) -> RedisTransientStore:
-    """Return the shelf of a replica with trouble."""
+    """Return the store of a replica with trouble."""
     return RedisTransientStore(
         commands=meddler.on(redis.commands),
         slices=meddler.on(redis.slices),
@@ -116,167 +117,88 @@ async def full_redis(own_server: RedisServer) -> AsyncIterator[RedisConnections]
 
 
 async def put(
-    shelf: RedisTransientStore,
+    store: RedisTransientStore,
     data: bytes | None = None,
     *,
     project: str = SHOP,
     ttl: timedelta | None = None,
-    room: Room = PLENTY,
-) -> Shelved | NoRoom:
-    """Put a picture on the shelf."""
-    return await shelf.put(
+    quota: Quota = PLENTY,
+) -> StoredImage | QuotaReached:
+    """Put a picture on the store."""
+    return await store.put(
         str(uuid4()),
         picture() if data is None else data,
         project=project,
         media_type="image/png",
         ttl=ttl,
-        room=room,
+        quota=quota,
     )
 
 
-async def placed(shelf: RedisTransientStore, **options: Any) -> Shelved:
-    """Put a picture on the shelf; there is room."""
-    shelved = await put(shelf, **options)
-    assert isinstance(shelved, Shelved)
-    return shelved
+async def placed(store: RedisTransientStore, **options: Any) -> StoredImage:
+    """Put a picture on the store; there is room."""
+    stored = await put(store, **options)
+    assert isinstance(stored, StoredImage)
+    return stored
 
 
-async def taken(shelf: RedisTransientStore, project: str = SHOP) -> int:
+async def taken(store: RedisTransientStore, project: str = SHOP) -> int:
     """Return the count of a project, which always is the sum of its list."""
-    inventory = await shelf.inventory(project)
-    assert inventory.taken_bytes == sum(image.size for image in inventory.images)
-    return inventory.taken_bytes
+    inventory = await store.inventory(project)
+    assert inventory.used_bytes == sum(image.size for image in inventory.images)
+    return inventory.used_bytes
 
 
-async def test_what_is_put_there_is_read_until_it_is_taken_away(
-    redis: RedisConnections,
-) -> None:
-    """A picture is whole, counted and listed, and afterwards leaves nothing."""
-    shelf = shelf_on(redis)
-    data = picture(3000, b"storm")
-    shelved = await placed(shelf, data=data)
-
-    described = await shelf.describe(shelved.image_id)
-    inventory = await shelf.inventory(SHOP)
-    part = await shelf.read(shelved.image_id, 10, 1999)
-
-    assert described is not None
-    assert (described.size, described.head) == (3000, data[:64])
-    assert part == data[10:2000]
-    assert inventory.images == (shelved,)
-    assert (inventory.taken_bytes, shelved.expires_ms) == (3000, None)
-    assert await shelf.forget(SHOP, [shelved.image_id]) == 1
-    assert await shelf.describe(shelved.image_id) is None
-    assert await shelf.read(shelved.image_id, 0, -1) == b""
-    assert await keys_left(redis) == []
-
-
-async def test_only_the_owner_takes_it_away(redis: RedisConnections) -> None:
-    """Foreign and unknown ids look alike, and change nothing."""
-    shelf = shelf_on(redis)
-    shelved = await placed(shelf)
-    others = [shelved.image_id, str(uuid4())]
-
-    assert await shelf.forget(STUDIO, others) == 0
-    assert await shelf.forget(SHOP, others, media_type="image/jpeg") == 0
-    assert not await shelf.owned(STUDIO, [shelved.image_id])
-    assert not await shelf.owned(SHOP, others)
-    assert await shelf.owned(SHOP, [shelved.image_id])
-    assert await shelf.forget(SHOP, [*others, *others], media_type="image/png") == 1
-
-
-async def test_a_project_whose_name_begins_like_anothers_has_its_own_list(
-    redis: RedisConnections,
-) -> None:
-    """Lists and counts are of one project exactly."""
-    shelf = shelf_on(redis)
-    longer = await placed(shelf, project=f"{SHOP}-2")
-    shorter = await placed(shelf)
-
-    assert (await shelf.inventory(SHOP)).images == (shorter,)
-    assert (await shelf.inventory(f"{SHOP}-2")).images == (longer,)
+async def is_gone(store: RedisTransientStore, image: StoredImage) -> bool:
+    """Say whether nobody can read *image* any more."""
+    return await store.describe(image.image_id) is None
 
 
 async def test_the_quota_is_exact_under_concurrency(redis_url: str) -> None:
     """Of many uploads at once, over two replicas, as many fit as fit."""
-    room = Room(in_project=1050, in_all=None, pictures=1000)
+    quota = Quota(in_project=1050, in_all=None, pictures=1000)
     async with open_redis(redis_url) as one, open_redis(redis_url) as other:
-        shelves = [shelf_on(one), shelf_on(other)] * 20
-        ends = await asyncio.gather(*(put(shelf, room=room) for shelf in shelves))
+        stores = [store_on(one), store_on(other)] * 20
+        ends = await asyncio.gather(*(put(store, quota=quota) for store in stores))
 
-        assert sum(isinstance(end, Shelved) for end in ends) == 10
-        assert ends.count(NoRoom.IN_PROJECT) == 30
-        assert await taken(shelves[1]) == 1000
+        assert sum(isinstance(end, StoredImage) for end in ends) == 10
+        assert ends.count(QuotaReached.IN_PROJECT) == 30
+        assert await taken(stores[1]) == 1000
 
 
-async def test_the_quota_over_all_projects_is_exact(redis: RedisConnections) -> None:
-    """No project may take what another has; what goes makes room for anybody."""
-    shelf = shelf_on(redis)
-    room = Room(in_project=1000, in_all=550, pictures=1000)
-    projects = [SHOP, STUDIO, "acme/attic"] * 4
-    ends = await asyncio.gather(
-        *(put(shelf, project=project, room=room) for project in projects)
+# KEYS of the accounts. ARGV how many pictures of the shop are due at once.
+DUE_AT_ONCE = Script.of("""\
+#!lua
+for n = 1, ARGV[1] do
+  local id = 'picture-' .. n
+  redis.call('HSET', KEYS[1], id, '10 1 2 image/png acme/shop')
+  redis.call('ZADD', KEYS[2], 0, 'acme/shop ' .. id)
+  redis.call('ZADD', KEYS[3], 2, id)
+  redis.call('HINCRBY', KEYS[4], 'acme/shop', 10)
+  redis.call('HINCRBY', KEYS[4], 'total', 10)
+end
+return 1
+""")
+
+
+async def test_thousands_that_expire_at_once_go_in_batches(
+    redis: RedisConnections,
+) -> None:
+    """No script holds Redis up for all of them, and none of them is ever seen."""
+    store = store_on(redis)
+    everything = 4 * TAKEN_OUT_AT_ONCE + 10
+    await redis.leases.run(DUE_AT_ONCE, keys.TRANSIENT_ACCOUNTS, [everything])
+    one = await redis.leases.run(
+        transient_scripts.INVENTORY, keys.TRANSIENT_ACCOUNTS, [SHOP]
     )
-    kept = [end for end in ends if isinstance(end, Shelved)]
+    due = await redis.leases.execute("ZCARD", keys.TRANSIENT_ACCOUNTS[2])
 
-    assert len(kept) == 5
-    assert set(ends) - set(kept) == {NoRoom.IN_ALL}
-    assert sum([await taken(shelf, project) for project in set(projects)]) == 500
-    for project in set(projects):
-        await shelf.forget(project, [kept[0].image_id])
-    assert isinstance(await put(shelf, project="acme/new", room=room), Shelved)
-
-
-async def test_the_number_of_pictures_is_bounded(redis: RedisConnections) -> None:
-    """Tiny pictures fill the books long before they fill the quota."""
-    room = Room(in_project=1_000_000, in_all=None, pictures=2)
-    shelf = shelf_on(redis)
-    for _ in range(2):
-        await placed(shelf, room=room)
-
-    assert await put(shelf, room=room) is NoRoom.IN_COUNT
-    assert isinstance(await put(shelf, project=STUDIO, room=room), Shelved)
-
-
-async def test_an_expired_picture_is_gone_and_refunded_at_once(
-    redis: RedisConnections,
-) -> None:
-    """Without any sweeper, whoever looks first after its time sees neither."""
-    shelf = shelf_on(redis)
-    stays = await placed(shelf)
-    goes = await placed(shelf, ttl=SOON)
-    assert goes.expires_ms == goes.created_ms + 40
-
-    async def is_gone() -> bool:
-        before = await shelf.inventory(SHOP)
-        described = await shelf.describe(goes.image_id)
-        after = await shelf.inventory(SHOP)
-        if before.images == (stays,):
-            assert described is None
-        if described is None:
-            assert after.images == (stays,)
-            assert after.taken_bytes == stays.size
-        return described is None
-
-    await until(is_gone)
-    assert await shelf.forget(SHOP, [goes.image_id]) == 0
-
-
-async def test_room_comes_back_in_the_moment_of_expiry(
-    redis: RedisConnections,
-) -> None:
-    """A full project may upload again as soon as a picture's time is up."""
-    shelf = shelf_on(redis)
-    room = Room(in_project=150, in_all=150, pictures=10)
-    first = await placed(shelf, room=room, ttl=SOON)
-    assert await put(shelf, room=room) is NoRoom.IN_PROJECT
-    await until(lambda: _is_gone(shelf, first))
-
-    assert isinstance(await put(shelf, room=room), Shelved)
-
-
-async def _is_gone(shelf: RedisTransientStore, image: Shelved) -> bool:
-    return await shelf.describe(image.image_id) is None
+    assert (one, due) == (b"again", everything - TAKEN_OUT_AT_ONCE)
+    assert await taken(store) == 0
+    assert (await store.inventory(SHOP)).images == ()
+    while await store.sweep():
+        pass
+    assert await keys_left(redis) == []
 
 
 @pytest.mark.parametrize("steps", range(STEPS_OF_AN_UPLOAD))
@@ -284,8 +206,8 @@ async def test_a_replica_that_dies_in_an_upload_leaves_nothing(
     redis: RedisConnections, steps: int
 ) -> None:
     """Killed after any step: no byte and no count is left after the deadline."""
-    survivor = shelf_on(redis)
-    dying = meddled_shelf(redis, Meddler(at=steps, is_deadly=True), finish_within=SOON)
+    survivor = store_on(redis)
+    dying = meddled_store(redis, Meddler(at=steps, is_deadly=True), finish_within=SOON)
     with pytest.raises(Died):
         await put(dying)
     assert (await survivor.inventory(SHOP)).images == ()
@@ -307,9 +229,9 @@ async def test_an_upload_whose_reply_is_lost_is_undone(
     async def lose_the_reply() -> None:
         raise CacheUnavailable("The cache is away.")
 
-    shelf = meddled_shelf(redis, Meddler(at=step, after=lose_the_reply))
+    store = meddled_store(redis, Meddler(at=step, after=lose_the_reply))
     with pytest.raises(CacheUnavailable):
-        await put(shelf)
+        await put(store)
 
     assert await keys_left(redis) == []
 
@@ -325,8 +247,8 @@ async def test_an_upload_that_is_cancelled_is_undone(
         reached.set()
         await asyncio.Event().wait()
 
-    shelf = meddled_shelf(redis, Meddler(at=step, after=wait_for_ever))
-    upload = asyncio.create_task(put(shelf))
+    store = meddled_store(redis, Meddler(at=step, after=wait_for_ever))
+    upload = asyncio.create_task(put(store))
     await reached.wait()
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -340,7 +262,7 @@ async def test_an_upload_that_stalls_over_its_deadline_is_refused(
     redis: RedisConnections, step: int
 ) -> None:
     """Whoever was frozen and comes back late neither leaks nor succeeds."""
-    survivor = shelf_on(redis)
+    survivor = store_on(redis)
 
     async def stall_until_swept() -> None:
         async def is_swept() -> bool:
@@ -348,11 +270,11 @@ async def test_an_upload_that_stalls_over_its_deadline_is_refused(
 
         await until(is_swept)
 
-    shelf = meddled_shelf(
+    store = meddled_store(
         redis, Meddler(at=step, before=stall_until_swept), finish_within=SOON
     )
     with pytest.raises(CacheUnavailable):
-        await put(shelf)
+        await put(store)
 
     assert await keys_left(redis) == []
 
@@ -361,20 +283,20 @@ async def test_a_deletion_that_was_cut_short_is_finished(
     redis: RedisConnections,
 ) -> None:
     """The next attempt finishes it at once, else the sweeper does."""
-    shelf = shelf_on(redis)
-    for finish in (shelf.forget, None):
-        shelved = await placed(shelf)
-        dying = meddled_shelf(redis, Meddler(at=1, is_deadly=True))
+    store = store_on(redis)
+    for finish in (store.forget, None):
+        stored = await placed(store)
+        dying = meddled_store(redis, Meddler(at=1, is_deadly=True))
         with pytest.raises(Died):
-            await dying.forget(SHOP, [shelved.image_id])
-        assert await taken(shelf) == 0
+            await dying.forget(SHOP, [stored.image_id])
+        assert await taken(store) == 0
 
         if finish:
-            assert await finish(SHOP, [shelved.image_id]) == 0
+            assert await finish(SHOP, [stored.image_id]) == 0
         else:
-            assert await shelf.sweep() == 1
+            assert await store.sweep() == 1
 
-        assert await shelf.describe(shelved.image_id) is None
+        assert await store.describe(stored.image_id) is None
         assert await keys_left(redis) == []
 
 
@@ -382,13 +304,13 @@ async def test_of_deletions_at_once_one_is_told_that_it_deleted(
     redis: RedisConnections,
 ) -> None:
     """A picture is deleted once, and when any of them is told, it is gone."""
-    shelf = shelf_on(redis)
+    store = store_on(redis)
     for _ in range(5):
-        shelved = await placed(shelf)
+        stored = await placed(store)
 
-        async def delete(image_id: str = shelved.image_id) -> int:
-            deleted = await shelf.forget(SHOP, [image_id])
-            assert await shelf.describe(image_id) is None
+        async def delete(image_id: str = stored.image_id) -> int:
+            deleted = await store.forget(SHOP, [image_id])
+            assert await store.describe(image_id) is None
             return deleted
 
         assert sum(await asyncio.gather(*(delete() for _ in range(8)))) == 1
@@ -397,31 +319,31 @@ async def test_of_deletions_at_once_one_is_told_that_it_deleted(
 
 async def test_many_sweepers_do_no_harm(redis: RedisConnections) -> None:
     """Replicas that sweep at the same time discard what is due and nothing else."""
-    shelf = shelf_on(redis)
-    stays = [await placed(shelf) for _ in range(3)]
+    store = store_on(redis)
+    stays = [await placed(store) for _ in range(3)]
     for _ in range(30):
-        await placed(shelf, ttl=timedelta(milliseconds=1))
+        await placed(store, ttl=timedelta(milliseconds=1))
     every = timedelta(milliseconds=1)
 
-    async with sweeping(shelf, every=every), sweeping(shelf, every=every):
+    async with sweeping(store, every=every), sweeping(store, every=every):
 
         async def only_the_others_are_left() -> bool:
             return len(await keys_left(redis)) == 3 + len(stays)
 
         await until(only_the_others_are_left)
 
-    assert set((await shelf.inventory(SHOP)).images) == set(stays)
+    assert set((await store.inventory(SHOP)).images) == set(stays)
 
 
 async def test_the_sweeper_survives_an_outage(tmp_path: Path) -> None:
     """It goes on when Redis is back, and its end is quiet."""
     with redis_server(tmp_path) as server:
         async with open_redis(server.url) as redis:
-            shelf = shelf_on(redis)
+            store = store_on(redis)
 
             async def is_away() -> bool:
                 try:
-                    await shelf.sweep()
+                    await store.sweep()
                 except CacheUnavailable:
                     return True
                 return False
@@ -429,20 +351,20 @@ async def test_the_sweeper_survives_an_outage(tmp_path: Path) -> None:
             async def is_back() -> bool:
                 return not await is_away()
 
-            async with sweeping(shelf, every=timedelta(milliseconds=1)):
+            async with sweeping(store, every=timedelta(milliseconds=1)):
                 server.stop()
                 await until(is_away)
                 server.start()
                 await until(is_back)
-                await placed(shelf, ttl=SOON)
+                await placed(store, ttl=SOON)
                 await until(lambda: _is_empty(redis))
 
 
 async def test_a_sweeper_always_comes_to_its_end(redis: RedisConnections) -> None:
     """Whatever it is doing when it is stopped, the replica can go."""
-    shelf = shelf_on(redis)
+    store = store_on(redis)
     for steps in range(100):
-        async with asyncio.timeout(5), sweeping(shelf, every=timedelta(0)):
+        async with asyncio.timeout(5), sweeping(store, every=timedelta(0)):
             for _ in range(steps):
                 await asyncio.sleep(0)
 
@@ -455,21 +377,21 @@ async def test_a_full_redis_takes_nothing_and_gives_everything(
     full_redis: RedisConnections,
 ) -> None:
     """Row 9: uploads find no room; reading, deleting and expiry work."""
-    shelf = shelf_on(full_redis)
+    store = store_on(full_redis)
     data = picture(500)
-    read, deleted = await placed(shelf, data=data), await placed(shelf)
-    expiring = await placed(shelf, ttl=SOON)
+    read, deleted = await placed(store, data=data), await placed(store)
+    expiring = await placed(store, ttl=SOON)
     await fill(full_redis)
 
-    assert await put(shelf) is NoRoom.IN_CACHE
-    assert await shelf.read(read.image_id, 0, -1) == data
-    assert await shelf.describe(read.image_id) is not None
-    assert await shelf.forget(SHOP, [deleted.image_id]) == 1
-    await until(lambda: _is_gone(shelf, expiring))
-    assert await taken(shelf) == 500
-    assert await shelf.sweep() == 1
-    assert (await shelf.inventory(SHOP)).images == (read,)
-    assert await shelf.forget(SHOP, [read.image_id]) == 1
+    assert await put(store) is QuotaReached.IN_CACHE
+    assert await store.read(read.image_id, 0, -1) == data
+    assert await store.describe(read.image_id) is not None
+    assert await store.forget(SHOP, [deleted.image_id]) == 1
+    await until(lambda: is_gone(store, expiring))
+    assert await taken(store) == 500
+    assert await store.sweep() == 1
+    assert (await store.inventory(SHOP)).images == (read,)
+    assert await store.forget(SHOP, [read.image_id]) == 1
     assert await keys_left(full_redis) == []
 
 
@@ -478,24 +400,24 @@ async def test_a_redis_that_fills_up_in_an_upload_refunds_it(
     full_redis: RedisConnections, step: int
 ) -> None:
     """The picture that finds no memory is refused whole."""
-    shelf = meddled_shelf(full_redis, Meddler(at=step, before=lambda: fill(full_redis)))
+    store = meddled_store(full_redis, Meddler(at=step, before=lambda: fill(full_redis)))
 
-    assert await put(shelf) is NoRoom.IN_CACHE
+    assert await put(store) is QuotaReached.IN_CACHE
     assert await keys_left(full_redis) == []
 
 
 async def test_an_outage_is_never_nothing() -> None:
     """Without Redis every question is an error, not an empty answer."""
     async with open_redis(f"redis://127.0.0.1:{free_port()}") as redis:
-        shelf = shelf_on(redis)
+        store = store_on(redis)
         for question in (
-            put(shelf),
-            shelf.describe(str(uuid4())),
-            shelf.read(str(uuid4()), 0, -1),
-            shelf.forget(SHOP, [str(uuid4())]),
-            shelf.inventory(SHOP),
-            shelf.owned(SHOP, [str(uuid4())]),
-            shelf.sweep(),
+            put(store),
+            store.describe(str(uuid4())),
+            store.read(str(uuid4()), 0, -1),
+            store.forget(SHOP, [str(uuid4())]),
+            store.inventory(SHOP),
+            store.digests(SHOP, [str(uuid4())]),
+            store.sweep(),
         ):
             with pytest.raises(CacheUnavailable):
                 await question
@@ -529,21 +451,22 @@ def _bytes(reply: Any) -> bytes:
 
 async def test_it_works_on_a_cluster(cluster: RedisConnections) -> None:
     """No script crosses slots, and many pictures are deleted at once."""
-    shelf = shelf_on(cluster)
-    kept = [await placed(shelf, ttl=timedelta(seconds=60)) for _ in range(20)]
+    store = store_on(cluster)
+    kept = [await placed(store, ttl=timedelta(seconds=60)) for _ in range(20)]
 
-    assert await taken(shelf) == 2000
-    assert await shelf.owned(SHOP, [image.image_id for image in kept])
-    assert await shelf.read(kept[0].image_id, 0, -1) == picture()
-    assert await shelf.forget(SHOP, [image.image_id for image in kept]) == 20
-    assert await _is_gone(shelf, kept[0])
-    assert await taken(shelf) == 0
-    assert await shelf.sweep() == 0
+    assert await taken(store) == 2000
+    ids = [image.image_id for image in kept]
+    assert (await store.digests(SHOP, ids)).keys() == set(ids)
+    assert await store.read(kept[0].image_id, 0, -1) == picture()
+    assert await store.forget(SHOP, [image.image_id for image in kept]) == 20
+    assert await is_gone(store, kept[0])
+    assert await taken(store) == 0
+    assert await store.sweep() == 0
 
 
-def test_the_books_lie_in_one_slot_and_the_bytes_in_many() -> None:
+def test_the_accounts_lie_in_one_slot_and_the_bytes_in_many() -> None:
     """All keys of a script share a hash tag; pictures spread over a Cluster."""
-    tags = {key.split("{")[1].split("}")[0] for key in keys.TRANSIENT_BOOKS}
+    tags = {key.split("{")[1].split("}")[0] for key in keys.TRANSIENT_ACCOUNTS}
 
     assert len(tags) == 1
     assert "{lighthouse}" in keys.transient_bytes("lighthouse")

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.storage.ports.transient_store import NoRoom, Room, Shelved
+from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
 from app.storage.redis.client.connection import open_redis
-from tests.transient_images.shelves import keys_left, picture, shelf_on
+from tests.transient_images.stores import keys_left, picture, store_on
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 PROJECTS = ["acme/shop", "acme/shop-2", "acme/studio"]
-ROOM = Room(in_project=500, in_all=900, pictures=8)
+QUOTA = Quota(in_project=500, in_all=900, pictures=8)
 FOR_EVER = 1 << 62
 
 
-class ShelfMachine(RuleBasedStateMachine):
-    """A shelf on a real Redis beside a dict that should say the same."""
+class StoreMachine(RuleBasedStateMachine):
+    """A store on a real Redis beside a dict that should say the same."""
 
     url = ""
     images: Bundle[str] = Bundle("images")
 
     def __init__(self) -> None:
         super().__init__()
-        self.model: dict[str, tuple[str, Shelved, bytes]] = {}
+        self.model: dict[str, tuple[str, StoredImage, bytes]] = {}
         self.runner = asyncio.Runner()
         self.stack = contextlib.AsyncExitStack()
         self.redis = self.do(self.stack.enter_async_context(open_redis(self.url)))
         self.do(self.redis.leases.execute("FLUSHALL"))
-        self.shelf = shelf_on(self.redis)
+        self.store = store_on(self.redis)
 
     def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run *coroutine* on the machine's own loop."""
@@ -56,8 +56,8 @@ class ShelfMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Take everything away: nothing may be left, not even an empty key."""
         for image_id, (project, _, _) in self.model.items():
-            self.do(self.shelf.forget(project, [image_id]))
-        self.do(self.shelf.sweep())
+            self.do(self.store.forget(project, [image_id]))
+        self.do(self.store.sweep())
         left = self.do(keys_left(self.redis))
         self.do(self.stack.aclose())
         self.runner.close()
@@ -68,7 +68,7 @@ class ShelfMachine(RuleBasedStateMachine):
         seconds, micros = self.do(self.redis.leases.execute("TIME"))
         return int(seconds) * 1000 + int(micros) // 1000
 
-    def alive(self, at: int, project: str | None = None) -> dict[str, Shelved]:
+    def alive(self, at: int, project: str | None = None) -> dict[str, StoredImage]:
         """Return what lives *at* a time; a picture is gone after its last one."""
         return {
             image_id: image
@@ -80,10 +80,10 @@ class ShelfMachine(RuleBasedStateMachine):
         """Say whether the model has room for one more."""
         own, everyones = self.alive(at, project), self.alive(at)
         return (
-            sum(image.size for image in own.values()) + size <= ROOM.in_project
+            sum(image.size for image in own.values()) + size <= QUOTA.in_project
             and sum(image.size for image in everyones.values()) + size
-            <= (ROOM.in_all or 0)
-            and len(own) < ROOM.pictures
+            <= (QUOTA.in_all or 0)
+            and len(own) < QUOTA.pictures
         )
 
     @rule(
@@ -95,28 +95,28 @@ class ShelfMachine(RuleBasedStateMachine):
     def keep(self, project: str, size: int, ttl_ms: int | None) -> Any:
         """Put a picture there, if the model has room for it."""
         image_id, data, before = str(uuid4()), picture(size), self.now()
-        shelved = self.do(
-            self.shelf.put(
+        stored = self.do(
+            self.store.put(
                 image_id,
                 data,
                 project=project,
                 media_type="image/png",
                 ttl=None if ttl_ms is None else timedelta(milliseconds=ttl_ms),
-                room=ROOM,
+                quota=QUOTA,
             )
         )
-        if isinstance(shelved, NoRoom):
+        if isinstance(stored, QuotaReached):
             assert not self.has_room(before, project, size)
             return multiple()
-        assert self.has_room(shelved.created_ms, project, size)
-        self.model[image_id] = (project, shelved, data)
+        assert self.has_room(stored.created_ms, project, size)
+        self.model[image_id] = (project, stored, data)
         return image_id
 
     @rule(image_id=images)
     def read(self, image_id: str) -> None:
         """Read a picture: whole while it lives, nothing afterwards."""
         before = self.now()
-        found = self.do(self.shelf.read(image_id, 0, -1))
+        found = self.do(self.store.read(image_id, 0, -1))
         after = self.now()
         if image_id in self.alive(after):
             assert found == self.model[image_id][2]
@@ -127,7 +127,7 @@ class ShelfMachine(RuleBasedStateMachine):
     def forget(self, image_id: str, project: str) -> None:
         """Delete a picture: only its owner can, and only while it lives."""
         before = self.now()
-        deleted = self.do(self.shelf.forget(project, [image_id, image_id]))
+        deleted = self.do(self.store.forget(project, [image_id, image_id]))
         after = self.now()
         if image_id in self.alive(after, project):
             assert deleted == 1
@@ -135,7 +135,7 @@ class ShelfMachine(RuleBasedStateMachine):
             assert deleted == 0
         if image_id in self.model and self.model[image_id][0] == project:
             del self.model[image_id]
-            assert self.do(self.shelf.describe(image_id)) is None
+            assert self.do(self.store.describe(image_id)) is None
 
     @rule(image_id=consumes(images))
     def wait_for_the_end_of(self, image_id: str) -> None:
@@ -149,24 +149,24 @@ class ShelfMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """Discard what nobody counts any more."""
-        self.do(self.shelf.sweep())
+        self.do(self.store.sweep())
 
     @invariant()
     def the_count_is_the_sum_of_what_lives(self) -> None:
         """List and count are those of the model, at the list's own time."""
         for project in PROJECTS:
-            inventory = self.do(self.shelf.inventory(project))
+            inventory = self.do(self.store.inventory(project))
             expected = self.alive(inventory.now_ms, project)
 
             assert {image.image_id: image for image in inventory.images} == expected
-            assert inventory.taken_bytes == sum(x.size for x in expected.values())
+            assert inventory.used_bytes == sum(x.size for x in expected.values())
 
 
 def test_the_count_is_the_sum_of_what_lives(redis_server: RedisServer) -> None:
     """Whatever happens in whatever order, no byte is counted twice or forgotten."""
-    ShelfMachine.url = redis_server.url
+    StoreMachine.url = redis_server.url
     run_state_machine_as_test(
-        ShelfMachine,
+        StoreMachine,
         settings=settings(
             max_examples=40,
             stateful_step_count=30,

@@ -20,9 +20,9 @@ from app.server.listener import bind, listening
 from app.storage.documents import StoredDocuments
 from app.storage.redis.client.connection import RedisConnections, open_redis
 from app.telemetry import Metrics
-from app.transient_images import TransientImages
+from app.transient_images import Limits, assemble
 from tests.fakes import InMemoryObjectStore
-from tests.transient_images.shelves import shelf_on
+from tests.transient_images.stores import store_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,11 +83,13 @@ async def running(
     rules = AccessRules(requires_keys=auth, admin_key=KEY)
     documents = StoredDocuments(InMemoryObjectStore())
     async with open_redis(redis_url) as redis, open_access(documents, rules) as access:
-        images = TransientImages(
-            shelf_on(redis),
-            base_url=base_url,
-            max_image_bytes=max_image_bytes,
-            quota_bytes=quota_bytes,
+        transient = assemble(
+            store_on(redis),
+            Limits(
+                base_url=base_url,
+                max_image_bytes=max_image_bytes,
+                quota_bytes=quota_bytes,
+            ),
         )
         unused = cast("Any", None)
         app[SERVICES] = Services(
@@ -104,7 +106,8 @@ async def running(
             ledger=unused,
             statistics=unused,
             generations=unused,
-            transient_images=images,
+            transient_images=transient.images,
+            references=transient.references,
             lifecycle=app[LIFECYCLE],
             wait_timeout_seconds=1.0,
         )

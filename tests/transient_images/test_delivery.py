@@ -21,7 +21,7 @@ from app.transient_images import (
 )
 from tests.servers import free_port
 from tests.transient_images.service import KEY, Paintonce, running
-from tests.transient_images.shelves import picture
+from tests.transient_images.stores import picture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

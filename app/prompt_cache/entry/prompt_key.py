@@ -26,7 +26,11 @@ _PROMPT_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Parameters(NamedTuple):
-    """What a caller can say about a picture; None where it was not said."""
+    """What a caller can say about a picture; None where it was not said.
+
+    *reference_digests*, SHA-256 in hex, are those of the *references*, whose ids
+    say where to read them and not what they are.
+    """
 
     prompt: str
     model: str = DEFAULT_MODEL
@@ -36,6 +40,7 @@ class Parameters(NamedTuple):
     seed: int | None = None
     variant: int = 0
     references: tuple[str, ...] = ()
+    reference_digests: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return every parameter by its name."""
@@ -44,7 +49,10 @@ class Parameters(NamedTuple):
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Parameters:
         """Read what `as_json` made."""
-        return cls(**{**fields, "references": tuple(fields.get("references", ()))})
+        lists = ("references", "reference_digests")
+        return cls(
+            **{**fields, **{name: tuple(fields.get(name, ())) for name in lists}}
+        )
 
     def as_list(self) -> list[Any]:
         """Return the values in order, without the defaults at the end."""
@@ -58,7 +66,10 @@ class Parameters(NamedTuple):
         """Read what `as_list` made, from JSON, which has no tuples."""
         read = cls(*values)
         if read.references:
-            return read._replace(references=tuple(read.references))
+            return read._replace(
+                references=tuple(read.references),
+                reference_digests=tuple(read.reference_digests),
+            )
         return read
 
 
@@ -83,7 +94,7 @@ class PromptKey:
             "model": asked.model,
             "project": str(self.project),
             "prompt": asked.prompt,
-            "references": asked.references,
+            "references": asked.reference_digests,
             "seed": asked.seed,
             "variant": asked.variant,
             "version": VERSION,

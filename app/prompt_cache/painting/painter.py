@@ -6,26 +6,25 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from app.errors import CacheUnavailable, GenerationError, StorageUnavailable
 from app.generation.painting import Progress
-from app.generation.provider import PaintRequest, Reference
+from app.generation.provider import PaintRequest
 from app.generation_jobs.record import new_record
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import remember_for, to_note
 from app.prompt_cache.painting.commit import FlightResult
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
 
-    from app.generation.models import Models, Painting
+    from app.generation.models import Models, Painting, ReferenceLoader
     from app.generation.spending import Spending, SpendPermit
     from app.generation_jobs.record import Generations
-    from app.image import Image
     from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flight
@@ -35,7 +34,9 @@ if TYPE_CHECKING:
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project, StorageKey
 
-    References = Callable[[Project, tuple[str, ...]], Awaitable[tuple[Image, ...]]]
+    References = Callable[
+        [Project, tuple[str, ...]], AbstractAsyncContextManager[ReferenceLoader | None]
+    ]
 
 logger = logging.getLogger(__name__)
 
@@ -144,14 +145,15 @@ class Painter:
             variant=wanted.variant,
         )
         try:
-            painting = await self.models.paint(
-                wanted.model,
-                request,
-                deadline=deadline,
-                progress=progress,
-                references=partial(self._load, key) if wanted.references else None,
-                spending=spending,
-            )
+            async with self.references(key.project, wanted.references) as references:
+                painting = await self.models.paint(
+                    wanted.model,
+                    request,
+                    deadline=deadline,
+                    progress=progress,
+                    references=references,
+                    spending=spending,
+                )
         except GenerationError as failure:
             self.statistics.failed(project)
             await self._remember(key, lease, failure)
@@ -160,15 +162,6 @@ class Painter:
             self.statistics.spent(project, progress.spent)
         self.statistics.generated(project, painting.seconds)
         return painting
-
-    async def _load(
-        self,
-        key: PromptKey,
-        *,
-        by_address: bool,  # noqa: ARG002 - all are sent along
-    ) -> tuple[Reference, ...]:
-        images = await self.references(key.project, key.parameters.references)
-        return tuple(map(Reference.of, images))
 
     async def _remember(
         self,

@@ -1,4 +1,4 @@
-"""The port to what the replicas share about transient images: bytes and books.
+"""The port to what the replicas share about transient images: bytes and accounts.
 
 Every method raises `CacheUnavailable` when the cache is away; "nothing there"
 and "no room" are answers. Ids are canonical UUIDs; times are the cache's own,
@@ -12,12 +12,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
 
-class NoRoom(Enum):
-    """Why a picture was not put on the shelf."""
+class QuotaReached(Enum):
+    """Why a picture was not stored: whose room is used up."""
 
     IN_PROJECT = b"project"
     IN_ALL = b"total"
@@ -26,8 +26,8 @@ class NoRoom(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How much may lie there: bytes and pictures of a project, bytes in all.
+class Quota:
+    """How much may be stored: bytes and pictures of a project, bytes in all.
 
     *in_all* is None where there is no such bound.
     """
@@ -38,8 +38,8 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelved:
-    """A picture on the shelf; *expires_ms* is None where it stays."""
+class StoredImage:
+    """A picture that was stored; *expires_ms* is None where it stays."""
 
     image_id: str
     size: int
@@ -50,10 +50,10 @@ class Shelved:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a project has on the shelf at *now_ms*, and the count of its bytes."""
+    """What a project has stored at *now_ms*, and the count of its bytes."""
 
-    images: tuple[Shelved, ...]
-    taken_bytes: int
+    images: tuple[StoredImage, ...]
+    used_bytes: int
     now_ms: int
 
 
@@ -66,7 +66,7 @@ class Described:
 
 
 class TransientStore(Protocol):
-    """Pictures that lie there until they are taken away or their time is up."""
+    """Pictures that stay until they are taken away or their time is up."""
 
     async def put(
         self,
@@ -76,9 +76,9 @@ class TransientStore(Protocol):
         project: str,
         media_type: str,
         ttl: timedelta | None,
-        room: Room,
-    ) -> Shelved | NoRoom:
-        """Put *data* there and count it, or neither."""
+        quota: Quota,
+    ) -> StoredImage | QuotaReached:
+        """Store *data* and count it, or neither."""
         ...
 
     async def describe(self, image_id: str) -> Described | None:
@@ -102,8 +102,17 @@ class TransientStore(Protocol):
         """Return what a project has, and its count, at one moment."""
         ...
 
-    async def owned(self, project: str, image_ids: Sequence[str]) -> bool:
-        """Say whether all of *image_ids* are there and belong to *project*."""
+    async def digests(
+        self, project: str, image_ids: Sequence[str]
+    ) -> Mapping[str, bytes]:
+        """Return what was noted of those of *image_ids* that *project* has.
+
+        The digest of a picture is empty until it has been noted.
+        """
+        ...
+
+    async def note_digest(self, image_id: str, digest: bytes) -> None:
+        """Keep *digest* for as long as the picture is there."""
         ...
 
     async def sweep(self) -> int:

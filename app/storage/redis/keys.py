@@ -80,15 +80,15 @@ def batch(project: str, replica: str) -> str:
     return f"{VERSION}:{{{project}}}:b:{replica}"
 
 
-TRANSIENT_RECORDS = f"{VERSION}:{{transient}}:records"
-TRANSIENT_DOOMED = f"{VERSION}:{{transient}}:doomed"
+TRANSIENT_TOMBSTONES = f"{VERSION}:{{transient}}:tombstones"
 
-TRANSIENT_BOOKS = (
-    TRANSIENT_RECORDS,
+TRANSIENT_ACCOUNTS = (
+    f"{VERSION}:{{transient}}:records",
     f"{VERSION}:{{transient}}:listed",
     f"{VERSION}:{{transient}}:due",
-    f"{VERSION}:{{transient}}:taken",
-    TRANSIENT_DOOMED,
+    f"{VERSION}:{{transient}}:used",
+    TRANSIENT_TOMBSTONES,
+    f"{VERSION}:{{transient}}:digests",
 )
 """What is known of all transient images; `transient_scripts` says how."""
 

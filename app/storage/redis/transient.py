@@ -1,21 +1,21 @@
-"""Transient images in Redis: the books in one slot, the bytes in many.
+"""Transient images in Redis: the accounts in one slot, the bytes in many.
 
 An upload is four steps, because a Cluster has no transaction over two slots:
 
-1. *Reserve*: the books check both quotas and count the picture as pending,
+1. *Reserve*: both quotas are checked and the picture is counted as pending,
    with a deadline.
 2. *Store*: the bytes are set, to vanish by themselves at that deadline.
 3. *Settle*: the bytes get their own time to live, or none.
-4. *Confirm*: the books list the picture; it counts as live.
+4. *Confirm*: the picture is listed; it counts as live.
 
 Whoever dies in between leaves a reservation that runs out: the first script
-that reads the books after the deadline refunds it, and the sweeper discards
+that reads the accounts after the deadline refunds it, and the sweeper discards
 the bytes. Bytes that arrive later than the deadline vanish on arrival, so
 there is no order of events that leaks one or the other.
 
-Taking away is: the books refund and note the id as doomed, the bytes are
-unlinked, the note is removed. Who dies in between leaves the note to the
-sweeper. An expired picture is taken out of the books in the millisecond in
+Taking away is: the bytes are refunded and the id gets a tombstone, the bytes
+are unlinked, the tombstone is removed. Who dies in between leaves that to the
+sweeper. An expired picture is taken out of the accounts in the millisecond in
 which Redis stops to serve its bytes, by whatever script looks first.
 """
 
@@ -23,18 +23,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from app.errors import CacheUnavailable
-from app.storage.ports.transient_store import Described, Inventory, NoRoom, Shelved
+from app.storage.ports.transient_store import (
+    Described,
+    Inventory,
+    QuotaReached,
+    StoredImage,
+)
 from app.storage.redis import keys, transient_scripts
 from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from app.storage.ports.transient_store import Room
+    from app.storage.ports.transient_store import Quota
     from app.storage.redis.client.connection import RedisConnection, Script
 
 logger = logging.getLogger(__name__)
@@ -47,12 +53,16 @@ SWEPT_AT_ONCE = 500
 # Of the connection's places; thousands of ids must not take them all.
 UNLINKED_AT_ONCE = 8
 
+# While so many pictures are due that a script does nothing but take them out.
+_AGAIN = b"again"
+_MOST_BATCHES = 1000
+
 # Up to here a part of a picture may stand before another's on one connection.
 SLICE_AT_MOST_BYTES = 262_144
 
 
 class RedisTransientStore:
-    """The shelf; an upload that is not done after *finish_within* is undone."""
+    """The store; an upload that is not done after *finish_within* is undone."""
 
     def __init__(
         self,
@@ -75,11 +85,11 @@ class RedisTransientStore:
         project: str,
         media_type: str,
         ttl: timedelta | None,
-        room: Room,
-    ) -> Shelved | NoRoom:
-        """Put *data* there and count it, or neither."""
+        quota: Quota,
+    ) -> StoredImage | QuotaReached:
+        """Store *data* and count it, or neither."""
         try:
-            reply = await self._books(
+            reply = await self._account(
                 transient_scripts.RESERVE,
                 image_id,
                 project,
@@ -87,22 +97,22 @@ class RedisTransientStore:
                 media_type,
                 0 if ttl is None else _milliseconds(ttl),
                 _milliseconds(self._finish_within),
-                room.in_project,
-                -1 if room.in_all is None else room.in_all,
-                room.pictures,
+                quota.in_project,
+                -1 if quota.in_all is None else quota.in_all,
+                quota.pictures,
             )
             if isinstance(reply, bytes):
-                return NoRoom(reply)
+                return QuotaReached(reply)
             created, deadline, expires = map(int, reply)
             await self._store(image_id, data, deadline, expires)
         except CacheFull:
             await self._undo(project, image_id)
-            return NoRoom.IN_CACHE
+            return QuotaReached.IN_CACHE
         except BaseException:
             # The caller may have gone away, or a reply been lost.
             await self._undo(project, image_id)
             raise
-        return Shelved(image_id, len(data), media_type, created, expires or None)
+        return StoredImage(image_id, len(data), media_type, created, expires or None)
 
     async def describe(self, image_id: str) -> Described | None:
         """Return what a reader must know first, or None if nothing is there."""
@@ -127,7 +137,7 @@ class RedisTransientStore:
         """Take away what *project* has of *image_ids*, and tell how many those were."""
         if not image_ids:
             return 0
-        out, left = await self._books(
+        out, left = await self._account(
             transient_scripts.FORGET, project, media_type or "", *image_ids
         )
         await self._discard([*out, *left])
@@ -135,26 +145,30 @@ class RedisTransientStore:
 
     async def inventory(self, project: str) -> Inventory:
         """Return what a project has, and its count, at one moment."""
-        now, taken, *flat = await self._books(transient_scripts.INVENTORY, project)
+        now, used, *flat = await self._account(transient_scripts.INVENTORY, project)
         pairs = zip(flat[::2], flat[1::2], strict=True)
-        images = [_shelved(image_id, record) for image_id, record in pairs]
-        return Inventory(tuple(images), taken, now)
+        images = [_stored(image_id, record) for image_id, record in pairs]
+        return Inventory(tuple(images), used, now)
 
-    async def owned(self, project: str, image_ids: Sequence[str]) -> bool:
-        """Say whether all of *image_ids* are there and belong to *project*."""
-        records = await self._commands.execute(
-            "HMGET", keys.TRANSIENT_RECORDS, *image_ids
-        )
-        return all(
-            record and record.decode().rpartition(" ")[2] == project
-            for record in records
-        )
+    async def digests(
+        self, project: str, image_ids: Sequence[str]
+    ) -> Mapping[str, bytes]:
+        """Return what was noted of those of *image_ids* that *project* has."""
+        flat = await self._account(transient_scripts.DIGESTS, project, *image_ids)
+        names = (image_id.decode() for image_id in flat[::2])
+        return dict(zip(names, flat[1::2], strict=True))
+
+    async def note_digest(self, image_id: str, digest: bytes) -> None:
+        """Keep *digest* for as long as the picture is there."""
+        # Where Redis is full it is worked out again the next time.
+        with suppress(CacheFull):
+            await self._account(transient_scripts.NOTE_DIGEST, image_id, digest)
 
     async def sweep(self) -> int:
         """Discard bytes whose time is up, whoever left them; tell how many."""
-        doomed = await self._books(transient_scripts.SWEEP, SWEPT_AT_ONCE)
-        await self._discard(doomed)
-        return len(doomed)
+        tombstones = await self._account(transient_scripts.SWEEP, SWEPT_AT_ONCE)
+        await self._discard(tombstones)
+        return len(tombstones)
 
     async def _store(
         self, image_id: str, data: bytes, deadline: int, expires: int
@@ -162,7 +176,7 @@ class RedisTransientStore:
         key = keys.transient_bytes(image_id)
         await self._blobs.execute("SET", key, data, "PXAT", deadline)
         settled = await self._commands.run(transient_scripts.SETTLE, [key], [expires])
-        if not settled or not await self._books(transient_scripts.CONFIRM, image_id):
+        if not settled or not await self._account(transient_scripts.CONFIRM, image_id):
             raise CacheUnavailable("The upload could not be stored in time.")
 
     async def _undo(self, project: str, image_id: str) -> None:
@@ -189,15 +203,19 @@ class RedisTransientStore:
         for end in ends:
             if end is not None:
                 raise end
-        await self._commands.execute("ZREM", keys.TRANSIENT_DOOMED, *image_ids)
+        await self._commands.execute("ZREM", keys.TRANSIENT_TOMBSTONES, *image_ids)
 
-    async def _books(self, script: Script, *args: str | int | bytes) -> Any:
-        return await self._commands.run(script, keys.TRANSIENT_BOOKS, args)
+    async def _account(self, script: Script, *args: str | int | bytes) -> Any:
+        for _ in range(_MOST_BATCHES):
+            reply = await self._commands.run(script, keys.TRANSIENT_ACCOUNTS, args)
+            if reply != _AGAIN:
+                return reply
+        raise CacheUnavailable("More pictures expire than the cache can take out.")
 
 
-def _shelved(image_id: bytes, record: bytes) -> Shelved:
+def _stored(image_id: bytes, record: bytes) -> StoredImage:
     size, created, expires, media_type, _ = record.decode().split(" ")
-    return Shelved(
+    return StoredImage(
         image_id.decode(), int(size), media_type, int(created), int(expires) or None
     )
 

@@ -1,25 +1,32 @@
 """Every line of Lua about transient images.
 
-The books lie in one slot, so that both quotas, expiry and the list are decided
+The accounts lie in one slot, so that both quotas, expiry and the list are decided
 by one script at one moment; the bytes lie each in the slot of its own id, which
 is all that a reader knows. The steps between them are told in `transient`.
 
-KEYS of the books: records (hash: id to size, created, expires, type, project;
+KEYS of the accounts: records (hash: id to size, created, expires, type, project;
 expires is 0 for never), listed (sorted set of `project id`, all of score 0),
-due (sorted set of ids by when they go), taken (hash: bytes by project, by
-`project pending`, and `total`), doomed (sorted set of ids whose bytes must go).
+due (sorted set of ids by when they go), used (hash: bytes by project, by
+`project pending`, and `total`), tombstones (sorted set of ids whose bytes must
+go), digests (hash: id to SHA-256, where somebody has asked for it).
 
 An id is pending until it is listed. Each script begins by taking out whatever
-is due, so that none of them ever sees an expired picture counted.
+is due, so that none of them ever sees an expired picture counted. Thousands
+that are due at once would hold Redis up: a script that has taken out a batch
+of them does nothing else, answers `again`, and is to be run again.
 """
 
 from __future__ import annotations
 
 from app.storage.redis.client.connection import Script
 
+# Each takes Redis some 8 microseconds.
+TAKEN_OUT_AT_ONCE = 500
+
 # A key is expired from the millisecond after its time on, and so is an id.
-_BOOKS = """\
-local records, listed, due, taken, doomed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+_ACCOUNTS = """\
+local records, listed, due, used = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local tombstones, digests = KEYS[5], KEYS[6]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function ms(number) return string.format('%.0f', number) end
@@ -29,11 +36,11 @@ end
 local function first_of(project) return '[' .. project .. ' ' end
 local function behind(project) return '(' .. project .. '!' end
 local function bytes_of(field)
-  return tonumber(redis.call('HGET', taken, field) or '0')
+  return tonumber(redis.call('HGET', used, field) or '0')
 end
 local function count(field, bytes)
-  if redis.call('HINCRBY', taken, field, ms(bytes)) == 0 then
-    redis.call('HDEL', taken, field)
+  if redis.call('HINCRBY', used, field, ms(bytes)) == 0 then
+    redis.call('HDEL', used, field)
   end
 end
 local function take_out(id)
@@ -41,24 +48,27 @@ local function take_out(id)
   local record = redis.call('HGET', records, id)
   if not record then return end
   redis.call('HDEL', records, id)
+  redis.call('HDEL', digests, id)
   local size, _, _, _, project = parse(record)
   local was_listed = redis.call('ZREM', listed, project .. ' ' .. id) == 1
   count(was_listed and project or project .. ' pending', -size)
   count('total', -size)
-  redis.call('ZADD', doomed, ms(now), id)
+  redis.call('ZADD', tombstones, ms(now), id)
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', '(' .. ms(now))) do
+local gone = redis.call('ZRANGEBYSCORE', due, '-inf', '(' .. ms(now), 'LIMIT', 0, BATCH)
+for _, id in ipairs(gone) do
   take_out(id)
 end
-"""
+if #gone == BATCH then return 'again' end
+""".replace("BATCH", str(TAKEN_OUT_AT_ONCE))
 
 # ARGV id, project, size, type, ttl ms (0: none), ms to finish within, then the
-# room: bytes of the project, bytes in all (-1: no bound), pictures of the project.
-# Returns created, deadline and expires; or the reason why there is no room.
+# quota: bytes of the project, bytes in all (-1: no bound), pictures of the project.
+# Returns created, deadline and expires; or whose room is used up.
 # Without `allow-oom`: what can't be stored need not be begun.
 RESERVE = Script.of(
     "#!lua\n"
-    + _BOOKS
+    + _ACCOUNTS
     + """\
 local id, project, size = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local begun = redis.call('HGET', records, id)
@@ -88,7 +98,7 @@ return {ms(now), deadline, expires}
 # overfills Redis is the one that goes again.
 CONFIRM = Script.of(
     "#!lua\n"
-    + _BOOKS
+    + _ACCOUNTS
     + """\
 local id = ARGV[1]
 local record = redis.call('HGET', records, id)
@@ -110,7 +120,7 @@ return 1
 # out, and those whose bytes an earlier attempt may have left behind.
 FORGET = Script.of(
     "#!lua flags=allow-oom\n"
-    + _BOOKS
+    + _ACCOUNTS
     + """\
 local out, left = {}, {}
 for n = 3, #ARGV do
@@ -122,7 +132,7 @@ for n = 3, #ARGV do
       take_out(id)
       out[#out + 1] = id
     end
-  elseif redis.call('ZSCORE', doomed, id) then
+  elseif redis.call('ZSCORE', tombstones, id) then
     left[#left + 1] = id
   end
 end
@@ -133,7 +143,7 @@ return {out, left}
 # ARGV project. Returns now, the bytes counted, then id and record of each.
 INVENTORY = Script.of(
     "#!lua flags=allow-oom\n"
-    + _BOOKS
+    + _ACCOUNTS
     + """\
 local project = ARGV[1]
 local found = {now, bytes_of(project)}
@@ -150,9 +160,38 @@ return found
 # ARGV how many at the most. Returns ids whose bytes must go.
 SWEEP = Script.of(
     "#!lua flags=allow-oom\n"
-    + _BOOKS
+    + _ACCOUNTS
     + """\
-return redis.call('ZRANGE', doomed, 0, ARGV[1] - 1)
+return redis.call('ZRANGE', tombstones, 0, ARGV[1] - 1)
+"""
+)
+
+# ARGV project, then ids. Returns id and digest, as far as it is known, of those
+# that are listed for it.
+DIGESTS = Script.of(
+    "#!lua flags=allow-oom\n"
+    + _ACCOUNTS
+    + """\
+local found = {}
+for n = 2, #ARGV do
+  if redis.call('ZSCORE', listed, ARGV[1] .. ' ' .. ARGV[n]) then
+    found[#found + 1] = ARGV[n]
+    found[#found + 1] = redis.call('HGET', digests, ARGV[n]) or ''
+  end
+end
+return found
+"""
+)
+
+# ARGV id, digest. It goes with the record.
+NOTE_DIGEST = Script.of(
+    "#!lua\n"
+    + _ACCOUNTS
+    + """\
+if redis.call('HEXISTS', records, ARGV[1]) == 1 then
+  redis.call('HSET', digests, ARGV[1], ARGV[2])
+end
+return 1
 """
 )
 

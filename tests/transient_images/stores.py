@@ -1,4 +1,4 @@
-"""The shelf of transient images on a real Redis, and how tests look at it."""
+"""The store of transient images on a real Redis, and how tests look at it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def picture(size: int = 100, fill: bytes = b".") -> bytes:
     return (PNG_HEAD + fill * (size // len(fill) + 1))[:size]
 
 
-def shelf_on(connections: RedisConnections, **options: Any) -> RedisTransientStore:
+def store_on(connections: RedisConnections, **options: Any) -> RedisTransientStore:
     """Return the adapter, as a replica has it."""
     return RedisTransientStore(
         commands=connections.commands,

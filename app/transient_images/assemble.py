@@ -1,0 +1,78 @@
+"""How transient images are put together: once, for service, commands and tests."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.storage.ports.transient_store import Quota
+from app.transient_images.addresses import Addresses
+from app.transient_images.byte_budget import ByteBudget
+from app.transient_images.references import References
+from app.transient_images.store import MAX_PICTURES, TransientImages
+from app.transient_images.sweeper import sweeping
+from app.transient_images.threshold import DEFAULT_THRESHOLD_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.storage.ports.transient_store import TransientStore
+
+# Reference pictures that a replica holds for paintings, above which they wait.
+REFERENCES_BYTES = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an operator decides; None is no bound, and no default."""
+
+    base_url: str
+    max_image_bytes: int
+    quota_bytes: int
+    total_bytes: int | None = None
+    default_ttl: timedelta | None = None
+    threshold_bytes: int = DEFAULT_THRESHOLD_BYTES
+    lease_for: timedelta = timedelta(seconds=20)
+    references_bytes: int = REFERENCES_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransientParts:
+    """The parts that others call; `running` is for as long as they do."""
+
+    images: TransientImages
+    references: References
+    store: TransientStore
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Give memory back as long as the context is open; see `sweeper`."""
+        async with sweeping(self.store):
+            yield
+
+
+def assemble(store: TransientStore, limits: Limits) -> TransientParts:
+    """Put the transient images of one replica together."""
+    addresses = Addresses.under(limits.base_url)
+    quota = Quota(limits.quota_bytes, limits.total_bytes, MAX_PICTURES)
+    return TransientParts(
+        images=TransientImages(
+            store,
+            addresses=addresses,
+            max_image_bytes=limits.max_image_bytes,
+            quota=quota,
+            default_ttl=limits.default_ttl,
+        ),
+        references=References(
+            store,
+            addresses=addresses,
+            threshold_bytes=limits.threshold_bytes,
+            # What is lent counts like the pictures of one more project.
+            quota=quota,
+            outlives=2 * limits.lease_for,
+            budget=ByteBudget(limits.references_bytes),
+        ),
+        store=store,
+    )

@@ -1,0 +1,32 @@
+"""How many bytes of pictures may be in memory at once."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class ByteBudget:
+    """*most_bytes*, or one holder alone; whoever wants more waits for the others."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._held = 0
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def holding(self, size: int) -> AsyncIterator[None]:
+        """Hold *size* bytes as long as the context is open; callers bound the wait."""
+        while self._held and self._held + size > self._most_bytes:
+            self._freed.clear()
+            await self._freed.wait()
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
+            self._freed.set()

@@ -1,0 +1,241 @@
+"""Reference pictures: what a painting goes by, read, lent, and taken back.
+
+A provider that fetches them is lent copies, outside of the caller's quota and
+list: whatever becomes of the originals, it finds what the painting began with.
+A copy goes when the provider's job is over. Where its replica dies or hands
+the job on, the copy's own time ends it, a little later than the job's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from app.errors import (
+    CacheUnavailable,
+    InvalidParameter,
+    ReferencesGone,
+    UnsupportedImage,
+)
+from app.generation.provider import Reference
+from app.image import Image
+from app.storage.ports.transient_store import StoredImage
+from app.storage.storage_key import is_image_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from app.generation.painting import ReferenceLoader
+    from app.storage.ports.transient_store import Quota, TransientStore
+    from app.storage.storage_key import Project
+    from app.transient_images.addresses import Addresses
+    from app.transient_images.byte_budget import ByteBudget
+
+logger = logging.getLogger(__name__)
+
+# No project has a name like it, so that nobody lists or deletes these.
+LENT = "_lent"
+
+# For a picture that is asked for the first time: it is read to be known again.
+_DIGEST_WITHIN_SECONDS = 10.0
+
+
+class References:
+    """The reference pictures of all paintings of a replica.
+
+    Those of more than *threshold_bytes* are lent where that is of use, within
+    *quota*; a copy outlives its call by *outlives*, should nobody take it
+    back. What is read counts in *budget* until its painting is over.
+    """
+
+    def __init__(
+        self,
+        store: TransientStore,
+        *,
+        addresses: Addresses,
+        threshold_bytes: int,
+        quota: Quota,
+        outlives: timedelta,
+        budget: ByteBudget,
+    ) -> None:
+        self._store = store
+        self._addresses = addresses
+        self._threshold_bytes = threshold_bytes
+        self._quota = quota
+        self._outlives = outlives
+        self._budget = budget
+
+    async def digests(
+        self, project: Project, image_ids: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Return the SHA-256 of each picture, in hex and in order.
+
+        Raises `ReferencesGone` where one is missing, malformed or another
+        project's, and `CacheUnavailable`.
+        """
+        known = dict(await self._owned(project, image_ids))
+        try:
+            async with asyncio.timeout(_DIGEST_WITHIN_SECONDS):
+                for image_id, digest in known.items():
+                    known[image_id] = digest or await self._digest(image_id)
+        except TimeoutError:
+            raise CacheUnavailable("The references can't be read in time.") from None
+        return tuple([known[image_id].hex() for image_id in image_ids])
+
+    @asynccontextmanager
+    async def for_painting(
+        self, project: Project, image_ids: Sequence[str]
+    ) -> AsyncIterator[ReferenceLoader | None]:
+        """Yield what reads the pictures for each model that asks; None for none.
+
+        In the end lent copies are taken back, but not on a cancellation: then
+        the provider's job goes on, and somebody else waits for it.
+        """
+        if not image_ids:
+            yield None
+            return
+        async with AsyncExitStack() as memory:
+            reading = _Reading(self, project, image_ids, memory)
+            try:
+                yield reading.load
+            except asyncio.CancelledError:
+                raise
+            except BaseException:
+                await self.take_back(reading.lent)
+                raise
+            await self.take_back(reading.lent)
+
+    async def read(
+        self, project: Project, image_ids: Sequence[str], memory: AsyncExitStack
+    ) -> dict[str, Image]:
+        """Read each distinct picture once, into *memory* that is held.
+
+        Raises `ReferencesGone`, or `InvalidParameter` where one is no readable
+        picture.
+        """
+        distinct = await self._owned(project, image_ids)
+        # All at once: two that held a part each would wait for one another.
+        size = sum([await self._size(image_id) for image_id in distinct])
+        await memory.enter_async_context(self._budget.holding(size))
+        return {image_id: await self._inspected(image_id) for image_id in distinct}
+
+    async def lend(self, image: Image, *, within_seconds: float) -> StoredImage | None:
+        """Lend a copy of *image* for a call; None where it is better sent along."""
+        if not self._addresses.are_reachable or (
+            len(image.data) <= self._threshold_bytes
+        ):
+            return None
+        try:
+            stored = await self._store.put(
+                str(uuid4()),
+                image.data,
+                project=LENT,
+                media_type=image.media_type,
+                ttl=timedelta(seconds=within_seconds) + self._outlives,
+                quota=self._quota,
+            )
+        except CacheUnavailable:
+            return None
+        return stored if isinstance(stored, StoredImage) else None
+
+    def address_of(self, lent: StoredImage) -> str:
+        """Return where the provider fetches what it is lent."""
+        return self._addresses.of(lent.image_id, lent.media_type)
+
+    async def take_back(self, lent: Sequence[StoredImage]) -> None:
+        """Delete copies; where that can't be, their own time ends them."""
+        if not lent:
+            return
+        try:
+            await self._store.forget(LENT, [image.image_id for image in lent])
+        except CacheUnavailable:
+            logger.warning("lent copies are left to their time")
+
+    async def _owned(
+        self, project: Project, image_ids: Sequence[str]
+    ) -> dict[str, bytes]:
+        """Return the digests of what *project* has, as far as they are known."""
+        _require(all(map(is_image_id, image_ids)))
+        distinct = list(dict.fromkeys(image_ids))
+        found = await self._store.digests(str(project), distinct)
+        _require(len(found) == len(distinct))
+        return {image_id: found[image_id] for image_id in distinct}
+
+    async def _size(self, image_id: str) -> int:
+        described = await self._store.describe(image_id)
+        _require(described is not None)
+        return described.size if described else 0
+
+    async def _digest(self, image_id: str) -> bytes:
+        async with self._budget.holding(await self._size(image_id)):
+            data = await self._store.read(image_id, 0, -1)
+            _require(bool(data))
+            digest = await asyncio.to_thread(_sha256, data)
+        await self._store.note_digest(image_id, digest)
+        return digest
+
+    async def _inspected(self, image_id: str) -> Image:
+        data = await self._store.read(image_id, 0, -1)
+        _require(bool(data))
+        try:
+            return await asyncio.to_thread(Image.inspect, data)
+        except UnsupportedImage as error:
+            raise InvalidParameter(
+                "references", "A reference is no picture that can be read."
+            ) from error
+
+
+class _Reading:
+    """The references of one painting: read once, lent to each model that fetches."""
+
+    def __init__(
+        self,
+        references: References,
+        project: Project,
+        image_ids: Sequence[str],
+        memory: AsyncExitStack,
+    ) -> None:
+        self.lent: list[StoredImage] = []
+        self._references = references
+        self._project = project
+        self._image_ids = image_ids
+        self._memory = memory
+        self._images: dict[str, Image] | None = None
+
+    async def load(
+        self, *, by_address: bool, within_seconds: float
+    ) -> tuple[Reference, ...]:
+        """Return them in order; see `ReferenceLoader`."""
+        if self._images is None:
+            self._images = await self._references.read(
+                self._project, self._image_ids, self._memory
+            )
+        loaded = {
+            image_id: Reference.of(
+                image,
+                url=await self._lend(image, within_seconds) if by_address else None,
+            )
+            for image_id, image in self._images.items()
+        }
+        return tuple([loaded[image_id] for image_id in self._image_ids])
+
+    async def _lend(self, image: Image, within_seconds: float) -> str | None:
+        lent = await self._references.lend(image, within_seconds=within_seconds)
+        if lent is None:
+            return None
+        self.lent.append(lent)
+        return self._references.address_of(lent)
+
+
+def _require(is_there: bool) -> None:  # noqa: FBT001 - a condition that reads as one
+    if not is_there:
+        raise ReferencesGone("A reference picture is gone.")
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
