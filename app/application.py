@@ -290,14 +290,16 @@ def _transient_limits(settings: Settings) -> transient_images.Limits:
 
 @asynccontextmanager
 async def open_keys(configuration: Configuration) -> AsyncIterator[Keys]:
-    """Open the keys in the ledger, and nothing else."""
-    async with (
-        _open_object_store(configuration) as store,
-        open_access(
+    """Open the keys in the ledger, and nothing else.
+
+    Whoever makes the first key does so before any replica has made the bucket.
+    """
+    async with _open_object_store(configuration) as store:
+        await store.ping()
+        async with open_access(
             StoredDocuments(store), access_rules(configuration.settings)
-        ) as access,
-    ):
-        yield access.keys
+        ) as access:
+            yield access.keys
 
 
 def access_rules(settings: Settings) -> AccessRules:
