@@ -53,7 +53,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], Coroutine[None, None, int
     "rebuild": lambda chosen: (remove_orphans if chosen.orphans else rebuild)(
         chosen.project, chosen.rate
     ),
-    "check": lambda _: check(),
+    "check": lambda chosen: check(providers=chosen.providers),
 }
 
 
@@ -125,8 +125,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="instead remove pictures older than a day that no manifest names",
     )
-    parsers.add_parser(
+    checking = parsers.add_parser(
         "check", help="try Redis, the object store and the models; 1 if any fails"
+    )
+    checking.add_argument(
+        "--providers",
+        action="store_true",
+        help="also ask each provider for what costs nothing, where it has such a thing",
     )
     return parser
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import aiohttp
 import pytest
 import redis
 
+from tests.fake_provider import FakeProvider, serve
+from tests.fake_provider.dialects import DIALECTS
 from tests.replica import ROOT, environment_of, replica
 
 if TYPE_CHECKING:
@@ -104,6 +108,45 @@ async def test_check_tells_what_is_away(
     assert bad.returncode == 1
     assert "redis" in bad.stderr
     assert "object_store" in bad.stdout
+
+
+async def test_check_asks_providers_for_what_costs_nothing(
+    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """Each vendor is told apart: it answers, has nothing that is free, or fails."""
+    provider = FakeProvider()
+    models = tmp_path / "models.toml"
+    async with serve(provider) as origin:
+        tables = [
+            f'[models.{name}]\nprovider = "{name}"\nmodel = "{dialect.example}"\n'
+            f'base_url = "{origin}{dialect.base_path}"\napi_key_env = "SOME_KEY"\n'
+            for name, dialect in DIALECTS.items()
+        ]
+        models.write_text("\n".join(tables))
+        environment = environment_of(
+            redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
+        ) | {"PROVIDERS_FILE": str(models), "SOME_KEY": "keeper:lamp"}
+
+        good = await asyncio.to_thread(
+            run, "check", "--providers", folder=tmp_path, environment=environment
+        )
+        # Where there is a key the fake Replicate has an account to tell of.
+        models.write_text(tables[2].replace("SOME_KEY", ""))
+        bad = await asyncio.to_thread(
+            run, "check", "--providers", folder=tmp_path, environment=environment
+        )
+
+    assert good.returncode == 0, good.stderr
+    assert re.findall(r"model +(\w+): \w+, (.*)", good.stdout) == [
+        ("openai", "answers"),
+        ("gemini", "answers"),
+        ("replicate", "answers"),
+        ("fal", "configuration ok; it has no call that costs nothing"),
+        ("a1111", "answers"),
+    ]
+    assert bad.returncode == 1
+    assert "replicate, The image provider does not accept" in bad.stderr
+    assert provider.calls == []
 
 
 async def test_rebuild_restores_a_flushed_redis(

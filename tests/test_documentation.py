@@ -115,15 +115,34 @@ def test_every_failure_of_the_placeholder_is_documented() -> None:
     assert tuple(re.findall(r"`(\w+)`", meaning)) == get_args(failures)
 
 
-def test_the_example_of_a_models_file_is_accepted(tmp_path: Path) -> None:
-    """What a reader copies from the page is a valid models file."""
-    (example,) = re.findall(r"```toml\n(.*?)```", CONFIGURATION.read_text(), re.DOTALL)
+@pytest.mark.parametrize(
+    "page",
+    [CONFIGURATION, *sorted((ROOT / "docs" / "how-to" / "providers").glob("*.md"))],
+    ids=lambda page: page.stem,
+)
+def test_every_example_of_a_models_file_is_accepted(page: Path, tmp_path: Path) -> None:
+    """What a reader copies from a page is a valid models file."""
+    examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
     file = tmp_path / "models.toml"
-    file.write_text(example)
+    keys = {vendor.key_variable: "a:lighthouse" for vendor in VENDORS.values()}
 
-    models = load_models(file, {"OPENAI_API_KEY": "sk-a-lighthouse"})
+    assert len(examples) == (page.stem != "try")
+    for example in examples:
+        file.write_text(example)
+        models = load_models(file, keys)
+        assert set(models) == set(tomllib.loads(example)["models"])
 
-    assert set(models) == set(tomllib.loads(example)["models"])
+
+def test_every_provider_has_a_page_of_its_own() -> None:
+    """Key, models file, price, limits and references of each are told."""
+    pages = (ROOT / "docs" / "how-to" / "providers").glob("*.md")
+    told = {page.stem: page.read_text() for page in pages}
+
+    assert set(told) - {"try"} == set(VENDORS) - {"placeholder"}
+    for provider in set(VENDORS) - {"placeholder"}:
+        assert f'provider = "{provider}"' in told[provider]
+        for subject in ("Key", "Price", "Limits", "References"):
+            assert f"**{subject}" in told[provider]
 
 
 def _links(page: Path) -> set[Path]:

@@ -4,40 +4,78 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.application import load_configuration
 from app.commands.opened import opened_services
 from app.errors import ServiceError
+from app.generation.models import adapter_for
+from app.generation.transport.outbound import open_outbound_session
 from app.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from app.application import Configuration
+
 PING_WITHIN_SECONDS = 5.0
+PROBE_WITHIN_SECONDS = 15.0
 
 
-async def check() -> int:
-    """Try what a replica depends on, and say what is wrong with it."""
+async def check(*, providers: bool) -> int:
+    """Try what a replica depends on, and say what is wrong with it.
+
+    Asking a provider for a picture would cost one: only *providers* asks, and
+    only for what costs nothing. All else was checked when the file was read.
+    """
     configuration = load_configuration()
     configure_logging("ERROR", configuration.settings.log_format)
+    faults = 0
     async with opened_services(configuration) as opened:
-        faults = 0
         for name, ping in opened.pings.items():
-            fault = await _fault(ping)
-            print(f"{name:14} {fault or 'ok'}", file=sys.stderr if fault else None)
-            faults += fault is not None
-        for alias, model in configuration.models.items():
-            # Asking a provider for a picture would cost one: what can be
-            # checked without paying was checked when the file was read.
-            print(f"{'model':14} {alias}: {model.provider}, configuration ok")
+            fault = await _fault(ping, PING_WITHIN_SECONDS)
+            faults += _told(name, fault or "ok", is_fault=fault is not None)
+    if providers:
+        return 1 if faults + await _faulty_providers(configuration) else 0
+    for alias, model in configuration.models.items():
+        _told("model", f"{alias}: {model.provider}, configuration ok")
     return 1 if faults else 0
 
 
-async def _fault(ping: Callable[[], Awaitable[None]]) -> str | None:
+async def _faulty_providers(configuration: Configuration) -> int:
+    """Ask every provider at once, tell how each does, and count those that fail."""
+    limit = configuration.settings.max_image_bytes
+    models = configuration.models
+    said = dict.fromkeys(models, "answers")
+    async with open_outbound_session() as session:
+
+        async def probe(alias: str) -> None:
+            if not await adapter_for(models[alias], session, limit).probe():
+                said[alias] = "configuration ok; it has no call that costs nothing"
+
+        faults = await asyncio.gather(
+            *(_fault(partial(probe, alias), PROBE_WITHIN_SECONDS) for alias in models)
+        )
+    return sum(
+        _told(
+            "model",
+            f"{alias}: {models[alias].provider}, {fault or said[alias]}",
+            is_fault=fault is not None,
+        )
+        for alias, fault in zip(models, faults, strict=True)
+    )
+
+
+def _told(what: str, line: str, *, is_fault: bool = False) -> bool:
+    print(f"{what:14} {line}", file=sys.stderr if is_fault else None)
+    return is_fault
+
+
+async def _fault(ask: Callable[[], Awaitable[None]], seconds: float) -> str | None:
     try:
-        async with asyncio.timeout(PING_WITHIN_SECONDS):
-            await ping()
+        async with asyncio.timeout(seconds):
+            await ask()
     except TimeoutError:
         return "does not answer"
     except ServiceError as error:

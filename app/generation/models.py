@@ -208,6 +208,7 @@ def build_models(
 def adapter_for(
     config: ModelConfig, session: ClientSession, max_image_bytes: int
 ) -> ImageProvider:
+    """Make whoever paints under an alias; *max_image_bytes* bounds what it reads."""
     match config.provider:
         case "placeholder":
             return Placeholder(config.options)
