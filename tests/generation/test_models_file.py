@@ -405,6 +405,7 @@ def test_fallbacks_may_meet_again(file: Path) -> None:
         ("placeholder", 'failure = "explode"'),
         ("placeholder", 'quality = "high"'),
         ("openai", 'size_policy = "guess"'),
+        ("openai", 'result_hosts = ["fal.media"]'),
         ("gemini", 'image_size = "8K"'),
         ("replicate", "reference_list = 1"),
         ("fal", 'shape = "round"'),

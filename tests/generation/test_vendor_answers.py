@@ -97,7 +97,7 @@ async def test_the_bytes_say_what_they_are(
     ("vendor", "model", "request_id"),
     [
         (OPENAI, "gpt-image-2", "req_fake"),
-        (GEMINI, "fake-image-001", "req_fake"),
+        (GEMINI, "gemini-3.1-flash-image", "req_fake"),
         (REPLICATE, "black-forest-labs/flux-schnell", None),
         (FAL, "fal-ai/flux/dev", "req_fake"),
         (A1111, "fake.safetensors", "req_fake"),
@@ -112,7 +112,7 @@ async def test_a_picture_comes_with_its_origin(
     model: str,
     request_id: str | None,
 ) -> None:
-    """Vendor and model, as the answer has it, and what support will ask for."""
+    """Vendor and model, as the file has them, and what support will ask for."""
     painted = await vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job())
 
     assert (painted.origin.vendor, painted.origin.model) == (vendor.name, model)

@@ -144,10 +144,14 @@ async def test_questions_become_fewer(
 
 @with_jobs
 async def test_a_job_of_a_former_leader_is_gone_on_with(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    session: aiohttp.ClientSession,
+    origin: str,
+    provider: FakeProvider,
+    monkeypatch: pytest.MonkeyPatch,
+    vendor: Vendor,
 ) -> None:
-    """What one replica wrote down another one understands: nothing is submitted."""
-    provider.behave("hold")
+    """Another replica understands what was written down, and looks at once."""
+    provider.behave("hold", polls=0)
     keeper = RecordingKeeper()
     former = asyncio.create_task(
         vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
@@ -156,6 +160,7 @@ async def test_a_job_of_a_former_leader_is_gone_on_with(
     former.cancel()
     await asyncio.wait([former])
     provider.release()
+    monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 3600.0)
 
     picture = await vendor.adapter(session, origin).paint(
         LIGHTHOUSE, a_job(RecordingKeeper(keeper.kept[0]))
@@ -246,6 +251,7 @@ async def test_fals_addresses_are_used_at_its_own_origin_only(
         "{}",
         "no JSON",
         "[1,2,3]",
+        '["/fal/a\\r\\nX: 1","/b","/c"]',
     ],
 )
 async def test_a_job_of_another_origin_is_not_gone_on_with(

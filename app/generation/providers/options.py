@@ -26,6 +26,10 @@ def _taken(_value: object) -> NoReturn:
     raise ValueError("is set by the request itself")
 
 
+def _moved(_value: object) -> NoReturn:
+    raise ValueError("stands in the model's own table, beside options")
+
+
 PassedOn = Annotated[JsonValue, AfterValidator(_finite)]
 # A field that no table may have: the request itself says it.
 Taken = Annotated[Any, BeforeValidator(_taken)]
@@ -37,6 +41,8 @@ class VendorOptions(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
     __pydantic_extra__: dict[str, PassedOn]
+
+    result_hosts: Annotated[Any, BeforeValidator(_moved)] = None
 
     @property
     def passed_on(self) -> dict[str, Any]:

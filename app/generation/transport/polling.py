@@ -44,18 +44,22 @@ async def follow(
     look: Callable[[], Awaitable[Reply]],
     read: Callable[[Reply], Awaitable[Outcome | None]],
     *,
+    at_once: bool = False,
     passes: Callable[[Reply], bool] = will_pass,
     failure: Callable[[Reply], GenerationError] = failure_of,
 ) -> Outcome:
     """Return what *read* first makes of an answer that *look* gave.
 
+    *at_once* looks before the first pause, at what may be done long since.
     Raises *failure* for an error that does not pass, `BadImage` for the third
     answer in a row that is no JSON object, and what *read* raises.
     """
     pause_seconds, nonsense = FIRST_PAUSE_SECONDS, 0
     while True:
-        await asyncio.sleep(pause_seconds)
-        pause_seconds = min(pause_seconds * GROWTH, LONGEST_PAUSE_SECONDS)
+        if not at_once:
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * GROWTH, LONGEST_PAUSE_SECONDS)
+        at_once = False
         try:
             reply = await look()
         except BadImage:

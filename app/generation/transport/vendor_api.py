@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 
 # Usage figures, logs of a model and the like.
 _ENVELOPE_BYTES = 65_536
-_LONGEST_ADDRESS = 2048
 
+# What is left of an address without white space, controls and non-ASCII.
+_SPELLING = re.compile(r"[!-~]{1,1024}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 # Codes are logged, so nothing that could be a sentence, a prompt or a key.
 _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -87,13 +88,11 @@ class VendorApi:
         *,
         json: object = None,
         data: aiohttp.FormData | None = None,
-        echoed_bytes: int = 0,
     ) -> Reply:
         """Ask once for a path below the base address, or for an `own` one.
 
-        *echoed_bytes* is how much of the request an answer may repeat. Raises
-        `ProviderFailed` where nothing came back, which may have been billed
-        unless no connection was made, or `BadImage` for an endless answer.
+        Raises `ProviderFailed` where nothing came back, which may have been
+        billed unless no connection was made, or `BadImage` for an endless answer.
         """
         url = self.url(target) if isinstance(target, str) else target
         response = await ask(
@@ -101,7 +100,7 @@ class VendorApi:
             method,
             url,
             headers=self.headers,
-            limit_bytes=self._limit_bytes + echoed_bytes,
+            limit_bytes=self._limit_bytes,
             json=json,
             data=data,
         )
@@ -112,7 +111,7 @@ class VendorApi:
             document,
             self._discreet(_REQUEST_ID, *_request_ids(response.headers, document)),
         )
-        self._log(reply)
+        self._log(reply, method)
         return reply
 
     def url(self, path: str) -> URL:
@@ -124,7 +123,7 @@ class VendorApi:
 
         Raises `BadImage` for any other: the key must not go there.
         """
-        if isinstance(address, str) and len(address) <= _LONGEST_ADDRESS:
+        if isinstance(address, str) and _SPELLING.fullmatch(address):
             try:
                 url = URL(address, encoded=True)
                 if url.user is None and url.origin() == URL(self._base_url).origin():
@@ -137,9 +136,13 @@ class VendorApi:
         """Return the code, or else the type, of an error, if it has one."""
         return self._discreet(_CODE, *_codes(document))
 
-    def _log(self, reply: Reply) -> None:
+    def _log(self, reply: Reply, method: str) -> None:
+        level = logging.WARNING
+        if reply.status < 400:  # noqa: PLR2004 - RFC 9110 15.5
+            # A job is asked after again and again.
+            level = logging.DEBUG if method == "GET" else logging.INFO
         logger.log(
-            logging.INFO if reply.status < 400 else logging.WARNING,  # noqa: PLR2004 - RFC 9110 15.5
+            level,
             "provider answered",
             extra={
                 "provider": self._vendor,

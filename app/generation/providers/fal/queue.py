@@ -107,6 +107,7 @@ class FalQueue:
         said = await follow(
             lambda: self._api.ask("GET", queued.status.update_query(logs="1")),
             lambda reply: self._read(reply, job),
+            at_once=job.resumed is not None,
         )
         response = await self._response(queued, said)
         picture = pick(response.document, "images", 0) or pick(
@@ -174,6 +175,7 @@ class FalQueue:
         return await follow(
             lambda: self._api.ask("GET", queued.response),
             _itself,
+            at_once=True,
             passes=lambda reply: will_pass(reply) and not _kinds(reply),
             failure=_error_of,
         )

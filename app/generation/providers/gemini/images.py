@@ -15,7 +15,6 @@ from app.generation.providers.gemini.options import GeminiOptions
 from app.generation.providers.gemini.sizes import image_config
 from app.generation.providers.parameters import seed_for
 from app.generation.transport.base64_pictures import decode_base64
-from app.generation.transport.documents import pick
 from app.generation.transport.vendor_api import VendorApi
 
 if TYPE_CHECKING:
@@ -65,9 +64,7 @@ class GeminiImages:
         data = await decode_base64(
             encoded_picture(reply.document), limit_bytes=self._max_image_bytes
         )
-        version = pick(reply.document, "modelVersion")
-        model = version if isinstance(version, str) and version else self._model
-        return ProviderPicture(data, Origin(self.vendor, model, reply.request_id))
+        return ProviderPicture(data, Origin(self.vendor, self._model, reply.request_id))
 
     async def cancel(self, job_id: str) -> None:
         """Do nothing: a call ends with its connection."""

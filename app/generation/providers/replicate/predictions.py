@@ -108,6 +108,7 @@ class ReplicatePredictions:
             output = await follow(
                 lambda: self._api.ask("GET", f"/predictions/{prediction}"),
                 lambda reply: self._read(reply, job),
+                at_once=job.resumed is not None,
             )
         data = await self._results.fetch(output, headers=self._api.headers)
         return ProviderPicture(data, Origin(self.vendor, self._model, prediction))
