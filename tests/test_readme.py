@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.dev_service import clone_into, make_dev
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,66 +25,7 @@ def code_blocks() -> list[str]:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """Return a copy of the tree as a clone has it, with the set-up done."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    folder = tmp_path / "paintonce"
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
-
-
-@contextmanager
-def make_dev(folder: Path) -> Iterator[str]:
-    """Run `make dev` on a free port; yield the address that took 8080's place."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        name: os.environ[name]
-        for name in ("PATH", "HOME", "LANG")
-        if name in os.environ
-    }
-    log = (folder / "dev.log").open("w+")
-    with (
-        log,
-        subprocess.Popen(
-            ["make", "dev", f"PORT={port}"],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-    ):
-        address = f"http://127.0.0.1:{port}"
-        try:
-            deadline = time.monotonic() + 30
-            while not is_ready(address):
-                assert process.poll() is None, (folder / "dev.log").read_text()
-                assert time.monotonic() < deadline, (folder / "dev.log").read_text()
-                time.sleep(0.1)
-            yield address
-        finally:
-            # Ctrl-C: everything in the foreground gets it.
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait(timeout=40)
-
-
-def is_ready(address: str) -> bool:
-    """Say whether the service answers that it is ready."""
-    try:
-        with urlopen(f"{address}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    return clone_into(tmp_path / "paintonce")
 
 
 def run(command: str, folder: Path, address: str) -> str:

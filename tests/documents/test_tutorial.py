@@ -1,4 +1,4 @@
-"""docs/tutorial.md, run line by line in one shell against a fresh service."""
+"""docs/tutorial.md, run block by block in one shell, from a fresh clone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.dev_service import served
-from tests.documents.shell import ADDRESS, DOCS, Shell
+from tests.dev_service import clone_into, make_dev
+from tests.documents.shell import ADDRESS, DOCS, Shell, blocks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,10 @@ def steps() -> list[tuple[str, list[str]]]:
 
 
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
-    """A reader who types it sees each line that is shown."""
-    with served(tmp_path) as address, Shell(tmp_path) as shell:
+    """A reader who types it, in a fresh clone, sees each line that is shown."""
+    assert blocks("tutorial.md", "console") == ["make dev\n"]
+    clone = clone_into(tmp_path / "paintonce")
+    with make_dev(clone) as address, Shell(tmp_path) as shell:
         for commands, shown in steps():
             printed = shell.run(commands.replace(ADDRESS, address))
             missing = Counter(shown) - Counter(printed.replace("\r", "").splitlines())
