@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,15 +23,10 @@ _COMMAND_SECONDS = 300.0
 _PREPARE = """
 set -e
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
-{more}
-echo ready
-exec sleep infinity
-"""
-
-_NETWORK = """
 mkdir -p /run/netns
 mount -t tmpfs tmpfs /run/netns
-ip link set lo up
+echo ready
+exec sleep infinity
 """
 
 _CONTAINERS = """
@@ -65,10 +60,19 @@ class EngineFailed(Exception):
 
 @dataclass(frozen=True)
 class Engine:
-    """A running engine; *inside* are the words that enter its namespaces."""
+    """A running engine; *inside* are the words that enter its namespaces.
+
+    Its containers share this machine's network, unless it is set `apart`.
+    """
 
     folder: Path
     inside: Sequence[str]
+    network: str
+
+    def apart(self) -> Engine:
+        """Return the same engine in a network where there is nothing else."""
+        into = [*self.inside[:-1], f"--net={self.network}", "--"]
+        return replace(self, inside=into)
 
     def podman(self, *arguments: str, seconds: float = _COMMAND_SECONDS) -> str:
         """Run podman; return what it wrote, without white space at the ends."""
@@ -121,12 +125,11 @@ def obstacle() -> str | None:
 
 
 @contextmanager
-def engine(*, own_network: bool = False) -> Iterator[Engine]:
+def engine() -> Iterator[Engine]:
     """Run an engine while the context is open; `NotHere` where it can't be.
 
     It is a namespace of processes: they end with it, and it ends with this
     process, however that ends. Its folder is removed with what was built.
-    With *own_network* containers see nothing but each other.
     """
     if reason := obstacle():
         raise NotHere(reason)
@@ -139,20 +142,20 @@ def engine(*, own_network: bool = False) -> Iterator[Engine]:
         (folder / "containers.conf").write_text(_CONTAINERS.format(folder=folder))
         (folder / "storage.conf").write_text(_STORAGE.format(folder=folder))
         (folder / "auth.json").write_text("{}")
-        with _namespaces(own_network=own_network) as inside:
-            yield Engine(folder, inside)
+        with _namespaces() as of:
+            inside = ["nsenter", f"--mount={of}/mnt", f"--pid={of}/pid_for_children"]
+            yield Engine(folder, [*inside, "--"], f"{of}/net")
 
 
 @contextmanager
-def _namespaces(*, own_network: bool) -> Iterator[list[str]]:
-    """Hold namespaces open; give the command that enters them."""
+def _namespaces() -> Iterator[str]:
+    """Hold namespaces open; give the folder where they are."""
     holder = subprocess.Popen(
         [
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *("unshare", "--mount", "--propagation", "private"),
-            *("--pid", "--fork", "--kill-child", "--mount-proc"),
-            *(("--net",) if own_network else ()),
-            *("sh", "-c", _PREPARE.format(more=_NETWORK if own_network else "")),
+            *("--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            *("sh", "-c", _PREPARE),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -165,12 +168,7 @@ def _namespaces(*, own_network: bool) -> Iterator[list[str]]:
         said = holder.stdout.readline()
         if said != "ready\n":
             raise NotHere(f"no namespaces: {said.strip() or holder.wait()}")
-        of = f"/proc/{holder.pid}/ns"
-        yield [
-            *("nsenter", f"--mount={of}/mnt", f"--pid={of}/pid_for_children"),
-            *((f"--net={of}/net",) if own_network else ()),
-            "--",
-        ]
+        yield f"/proc/{holder.pid}/ns"
     finally:
         holder.kill()
         holder.communicate()

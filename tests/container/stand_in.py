@@ -52,11 +52,18 @@ def mirror() -> str:
 
 
 def from_packages(
-    engine: Engine, name: str, suite: str, packages: Sequence[str], hook: str = ":"
+    engine: Engine,
+    name: str,
+    suite: str,
+    *,
+    packages: Sequence[str],
+    hook: str = ":",
+    changes: Sequence[str] = (),
 ) -> None:
     """Make the image *name* out of Debian packages; `NotHere` where that fails.
 
-    *hook* is for the shell, with the image's root as `$1`.
+    *hook* is for the shell, with the image's root as `$1`; *changes* are
+    instructions of a Dockerfile.
     """
     archive = engine.folder / "tmp" / "base.tar"
     try:
@@ -64,11 +71,14 @@ def from_packages(
             *("mmdebstrap", "--quiet", "--variant=essential"),
             f"--include={','.join(packages)}",
             *('--aptopt=Acquire::Retries "3"', "--dpkgopt=force-unsafe-io"),
+            # A suite that is still being tested is signed for a week only.
+            '--aptopt=Acquire::Check-Valid-Until "false"',
             f"--customize-hook={hook}",
             *(suite, str(archive), mirror()),
             seconds=_PATIENCE_SECONDS,
         )
-        engine.podman("import", "-q", "-c", f"ENV {_PATH}", str(archive), name)
+        told = (f"--change={change}" for change in (f"ENV {_PATH}", *changes))
+        engine.podman("import", "--quiet", *told, str(archive), name)
     except EngineFailed as failure:
         raise NotHere(f"no image of Debian packages: {_end_of(failure)}") from failure
     finally:
@@ -82,7 +92,7 @@ def python_base(engine: Engine, name: str) -> None:
     machine can run and build images: `NotHere` says why not.
     """
     wanted, _, suite = name.removeprefix("python:").partition("-slim-")
-    from_packages(engine, name, suite, _PACKAGES, _PIP)
+    from_packages(engine, name, suite, packages=_PACKAGES, hook=_PIP)
     try:
         told = engine.podman(
             *("run", "--rm", "--network=host", *CONFINED, name, "python", "--version")

@@ -24,6 +24,12 @@ def seconds(duration: str) -> int:
     return int(duration.removesuffix("s"))
 
 
+def size(text: str) -> int:
+    """Return the bytes of a size like `1gb`, `2g`, `256m` or `24m`."""
+    number, unit = re.fullmatch(r"(\d+)([gm])b?", text.lower()).groups()  # type: ignore[union-attr]
+    return int(number) * MIB * (1024 if unit == "g" else 1)
+
+
 def instructions() -> list[tuple[str, str]]:
     """Return the Dockerfile's instructions in order: name, and the rest."""
     text = (ROOT / "Dockerfile").read_text()
@@ -46,7 +52,7 @@ def replicas() -> dict[str, dict[str, Any]]:
 
 def resolved(value: str) -> str:
     """Return what compose hands on where only what must be set is set."""
-    value = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
+    value = re.sub(r"\$\{\w+:?-(.*?)\}", r"\1", value)
     return re.sub(r"\$\{\w+:\?.*?\}", "a-lighthouse-in-a-storm-0123456789", value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from botocore.credentials import EnvProvider
@@ -11,10 +12,25 @@ from botocore.credentials import EnvProvider
 from app.generation.config.models_file import load_models
 from app.generation.config.vendors import VENDORS
 from app.settings import Settings
-from tests.deploy.shipped_files import ROOT, compose, replicas, resolved, seconds
+from tests.deploy.shipped_files import (
+    MIB,
+    ROOT,
+    compose,
+    replicas,
+    resolved,
+    seconds,
+    size,
+)
 
 if TYPE_CHECKING:
     import pytest
+
+# The settings of the next release: passed on already, read by nobody yet.
+COMING = {
+    *("BUDGET_PER_DAY", "CORS_ALLOWED_ORIGINS", "GENERATION", "KEYED_CACHE_CONTROL"),
+    *("RATE_LIMIT_PER_MINUTE", "SCOPE_NEW_PER_ADDRESS_PER_HOUR", "SIGNING_MASTER_KEY"),
+    *("TRUSTED_PROXIES", "GEMINI_API_KEY", "REPLICATE_API_TOKEN", "FAL_KEY"),
+}
 
 
 def test_two_replicas_differ_in_nothing_but_their_name() -> None:
@@ -22,6 +38,21 @@ def test_two_replicas_differ_in_nothing_but_their_name() -> None:
     first, second = replicas().values()
 
     assert first == second
+
+
+def test_every_setting_can_be_set_from_outside() -> None:
+    """Whatever the service knows is passed on from `.env`, under the same name.
+
+    But for where it listens, and for what compose.yaml itself decides.
+    """
+    own = {"HOST", "PORT", "PROVIDERS_FILE", "REDIS_URL", "TRUSTED_PROXIES"}
+    settings = {name.upper() for name in Settings.model_fields} - own
+    settings |= {one.key_variable for one in VENDORS.values() if one.key_variable}
+
+    for replica in replicas().values():
+        for name in settings:
+            passed_on = replica["environment"].get(name, "")
+            assert passed_on.startswith(f"${{{name}"), name
 
 
 def test_every_variable_of_a_replica_is_read_by_somebody() -> None:
@@ -37,7 +68,7 @@ def test_every_variable_of_a_replica_is_read_by_somebody() -> None:
     settings = {name.upper() for name in Settings.model_fields}
 
     for replica in replicas().values():
-        assert set(replica["environment"]) <= settings | botocore | providers
+        assert set(replica["environment"]) <= settings | botocore | providers | COMING
 
 
 def test_the_settings_of_a_replica_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,10 +88,61 @@ def test_the_settings_of_a_replica_are_valid(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_no_secret_stands_in_the_compose_file() -> None:
     """Keys and passwords come from outside, and compose stops where one is missing."""
+    outside = r"\$\{\w+:\?[^}]+\}"
     for service in compose()["services"].values():
         for name, value in service.get("environment", {}).items():
-            if re.search(r"SECRET|PASSWORD|ADMIN_API_KEY", name):
-                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
+            if re.search(r"SECRET|PASSWORD|ADMIN_API_KEY|_AUTH$", name):
+                assert re.fullmatch(outside, value), name
+    for replica in replicas().values():
+        assert re.fullmatch(
+            rf"redis://:{outside}@.+", replica["environment"]["REDIS_URL"]
+        )
+
+
+def test_the_stores_ask_who_is_there() -> None:
+    """Redis has a password; the replicas' account of the store is not its root."""
+    services = compose()["services"]
+    command = services["redis"]["command"]
+    replica = next(iter(replicas().values()))["environment"]
+    root = services["object-store"]["environment"]
+
+    assert "${REDIS_PASSWORD" in command[command.index("--requirepass") + 1]
+    assert replica["AWS_ACCESS_KEY_ID"] != root["MINIO_ROOT_USER"]
+    assert replica["AWS_SECRET_ACCESS_KEY"] != root["MINIO_ROOT_PASSWORD"]
+    account = services["object-store-account"]["environment"]
+    assert account["ACCOUNT"] == replica["AWS_ACCESS_KEY_ID"]
+    assert account["ACCOUNT_PASSWORD"] == replica["AWS_SECRET_ACCESS_KEY"]
+    assert account["BUCKET"] == replica["S3_BUCKET"]
+    assert "AWS_ACCESS_KEY_ID" not in account
+
+
+def test_every_container_has_a_bound_on_its_memory() -> None:
+    """One that leaks is ended by itself, not its neighbours."""
+    for name, service in compose()["services"].items():
+        assert size(service["mem_limit"]) >= 256 * MIB, name
+
+
+def test_transient_images_leave_redis_room_for_leases() -> None:
+    """All quotas together fill half of Redis; the file's rewriting has room as well."""
+    redis = compose()["services"]["redis"]
+    replica = next(iter(replicas().values()))["environment"]
+    memory = size(redis["command"][redis["command"].index("--maxmemory") + 1])
+
+    assert int(resolved(replica["TRANSIENT_TOTAL_BYTES"])) <= memory / 2
+    assert size(redis["mem_limit"]) >= 2 * memory
+
+
+def test_only_nginx_is_believed_about_addresses() -> None:
+    """The replicas trust the network in which nothing but nginx and they are."""
+    parsed = compose()
+    (subnet,) = parsed["networks"]["front"]["ipam"]["config"]
+    inside = {
+        name for name, one in parsed["services"].items() if "front" in one["networks"]
+    }
+
+    assert inside == {"nginx", *replicas()}
+    for replica in replicas().values():
+        assert replica["environment"]["TRUSTED_PROXIES"] == subnet["subnet"]
 
 
 def test_the_addresses_of_the_compose_file_lead_to_its_services() -> None:
@@ -69,10 +151,15 @@ def test_the_addresses_of_the_compose_file_lead_to_its_services() -> None:
     replica = next(iter(replicas().values()))
 
     for name in ("REDIS_URL", "AWS_ENDPOINT_URL_S3"):
-        host = replica["environment"][name].split("//")[1].partition(":")[0]
+        host = urlsplit(resolved(replica["environment"][name])).hostname
         assert set(parsed["services"][host]["networks"]) & set(replica["networks"])
-        assert replica["depends_on"][host] == {"condition": "service_healthy"}
         assert "healthcheck" in parsed["services"][host]
+    healthy = {"condition": "service_healthy"}
+    assert replica["depends_on"]["redis"] == healthy
+    done = {"condition": "service_completed_successfully"}
+    assert replica["depends_on"]["object-store-account"] == done
+    account = parsed["services"]["object-store-account"]
+    assert account["depends_on"]["object-store"] == healthy
 
 
 def test_the_stores_are_out_of_reach_from_outside() -> None:
@@ -81,7 +168,7 @@ def test_the_stores_are_out_of_reach_from_outside() -> None:
     published = {name for name, one in parsed["services"].items() if "ports" in one}
 
     assert published == {"nginx"}
-    for name in ("redis", "object-store"):
+    for name in ("redis", "object-store", "object-store-account"):
         assert parsed["services"][name]["networks"] == ["back"]
     assert parsed["networks"]["back"]["internal"] is True
 
@@ -89,8 +176,8 @@ def test_the_stores_are_out_of_reach_from_outside() -> None:
 def test_a_container_outlives_its_own_grace() -> None:
     """Docker kills a replica only after the grace, and a second, have passed."""
     for replica in replicas().values():
-        grace = float(replica["environment"]["SHUTDOWN_GRACE_SECONDS"])
-        assert seconds(replica["stop_grace_period"]) > grace + 1
+        grace = float(resolved(replica["environment"]["SHUTDOWN_GRACE_SECONDS"]))
+        assert seconds(resolved(replica["stop_grace_period"])) > grace + 1
 
 
 def test_every_mounted_file_is_there() -> None:

@@ -85,11 +85,14 @@ def object_store_server(
             server.process.stop()
 
 
-def minio_command() -> str | None:
-    """Return the MinIO to run, from PATH or where `go install` puts it."""
+def minio_command(name: str = "minio") -> str | None:
+    """Return the MinIO to run, from PATH or where `go install` puts it.
+
+    Its client is called `mc`.
+    """
     go = os.environ.get("GOPATH") or str(Path.home() / "go")
     places = os.pathsep.join([os.environ.get("PATH", os.defpath), f"{go}/bin"])
-    return shutil.which("minio", path=places)
+    return shutil.which(name, path=places)
 
 
 def _run_minio(directory: Path, port: int) -> S3Server:
