@@ -59,7 +59,10 @@ if TYPE_CHECKING:
 
 # What a request may wait for, and what a trace tells of.
 STORE_CALLS = ("put", "create", "replace", "get", "open", "exists", "delete")
-INDEX_CALLS = ("look_up", "acquire", "hold", "commit", "fail", "release", "forget")
+INDEX_CALLS = (
+    *("look_up", "acquire", "hold", "renew", "commit", "fail", "release"),
+    *("withdraw", "forget"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +217,14 @@ async def open_services(
                 cache=prompts.cache,
                 entries=prompts.entries,
                 purge=prompts.purge,
+                bulk_purge=prompts.bulk_purge,
                 rebuild=prompts.rebuild,
                 orphans=prompts.orphans,
                 ledger=prompts.ledger,
                 pictures=prompts.pictures,
                 statistics=prompts.statistics,
                 generations=prompts.generations,
+                generation_events=prompts.generation_events,
                 transient_images=transient.images,
                 references=transient.references,
                 lifecycle=lifecycle,

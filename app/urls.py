@@ -7,6 +7,8 @@ from __future__ import annotations
 
 LIVE = "/api/v1/live/generate"
 STATISTICS = "/api/v1/live/stats"
+HISTORY = f"{STATISTICS}/history"
+PURGE = "/api/v1/live/purge"
 ENTRIES = "/api/v1/live/entries"
 ENTRY = f"{ENTRIES}/{{prompt_hash}}"
 REFRESH = f"{ENTRY}/refresh"
@@ -15,6 +17,7 @@ SCOPE = f"{SCOPES}/{{scope}}"
 SCOPE_LIVE = "/live/{org}/{project}/{scope}"
 
 GENERATION = "/api/v1/generations/{generation_id}"
+GENERATION_EVENTS = f"{GENERATION}/events"
 
 MODELS = "/api/v1/models"
 

@@ -504,6 +504,9 @@ class Sums:
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     recency: dict[str, int] = field(default_factory=dict)
     hits: dict[str, int] = field(default_factory=dict)
+    history: dict[int, dict[str, float]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(float))
+    )
 
 
 class InMemoryStatistics(Gated):
@@ -527,6 +530,14 @@ class InMemoryStatistics(Gated):
             known = self.projects[project]
             return {**known.sums, "entries": len(known.recency)}
 
+    async def history(
+        self, project: str, hours: Sequence[int]
+    ) -> list[dict[str, float]]:
+        """Return the sums of each of *hours*, empty ones included."""
+        async with self._call("history"):
+            known = self.projects[project].history
+            return [dict(known.get(hour, {})) for hour in hours]
+
     async def page(
         self, project: str, *, by_hits: bool, after: tuple[int, str], limit: int
     ) -> list[tuple[int, str]]:
@@ -545,6 +556,7 @@ class InMemoryStatistics(Gated):
 def _add(known: Sums, batch: Batch) -> None:
     for name, amount in batch.sums.items():
         known.sums[name] += amount
+        known.history[batch.hour][name] += amount
     for key, size in batch.removed.items():
         known.hits.pop(key, None)
         if known.recency.pop(key, None) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from app.api.admission import CALLER, project_and_query, project_of
@@ -12,7 +13,9 @@ from app.api.live import preferred_wait
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, NotFound, ServiceError, StillGenerating
 from app.http.json_answers import json_answer
+from app.http.json_bodies import read_json_object
 from app.http.query import whole_number
+from app.prompt_cache.bulk_purge import MOST_PROMPTS
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
 from app.prompt_cache.statistics import Place
 
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 200
 ENTRIES_UNLESS_SAID = 50
+
+# 35 days; after them an hour is forgotten.
+MOST_HOURS = 840
+HOURS_UNLESS_SAID = 48
+
+# A hundred years.
+MOST_SECONDS = 3_153_600_000
 
 
 async def get_statistics(request: web.Request) -> web.Response:
@@ -48,6 +58,14 @@ async def list_entries(request: web.Request) -> web.Response:
     )
 
 
+async def get_history(request: web.Request) -> web.Response:
+    """Answer with what the project's cache did, hour by hour."""
+    project, given = project_and_query(request, {"hours"})
+    hours = whole_number(given, "hours", least=1, most=MOST_HOURS) or HOURS_UNLESS_SAID
+    buckets = await request.app[SERVICES].statistics.history(str(project), hours)
+    return json_answer({"buckets": buckets})
+
+
 async def get_entry(request: web.Request) -> web.Response:
     """Answer with one entry."""
     project = project_of(request)
@@ -61,6 +79,49 @@ async def purge(request: web.Request) -> web.Response:
     project = project_of(request)
     await request.app[SERVICES].purge.run(project, _prompt_hash(request))
     return json_answer({"deleted": True})
+
+
+async def purge_many(request: web.Request) -> web.Response:
+    """Purge the prompts that are named, those of an age, or all."""
+    project = project_of(request)
+    document = await read_json_object(request)
+    bulk = request.app[SERVICES].bulk_purge
+    match list(document.items()):
+        case [("prompt_hashes", hashes)]:
+            purged = await bulk.these(project, _prompt_hashes(hashes))
+        case [("older_than_seconds", seconds)]:
+            purged = await bulk.older_than(project, _age(seconds))
+        case [("all", asked)] if asked is True:
+            purged = await bulk.all(project)
+        case [("all", _)]:
+            raise InvalidParameter("all", "all must be true.")
+        case _:
+            raise InvalidParameter(
+                "body", "Say either prompt_hashes, older_than_seconds, or all."
+            )
+    return json_answer(asdict(purged))
+
+
+def _prompt_hashes(given: object) -> list[str]:
+    if not isinstance(given, list) or not given or len(given) > MOST_PROMPTS:
+        raise InvalidParameter(
+            "prompt_hashes", f"prompt_hashes must be a list of 1 to {MOST_PROMPTS}."
+        )
+    if not all(isinstance(one, str) and is_prompt_hash(one) for one in given):
+        raise InvalidParameter(
+            "prompt_hashes", "A prompt hash has 64 hexadecimal digits in lower case."
+        )
+    return given
+
+
+def _age(given: object) -> float:
+    # A boolean is an integer to Python.
+    if type(given) is not int or not 1 <= given <= MOST_SECONDS:
+        raise InvalidParameter(
+            "older_than_seconds",
+            f"older_than_seconds must be a whole number from 1 to {MOST_SECONDS}.",
+        )
+    return given
 
 
 async def refresh(request: web.Request) -> web.Response:
@@ -86,7 +147,7 @@ async def refresh(request: web.Request) -> web.Response:
         if preferred is None or error.generation_id is None:
             raise
         return await accepted(
-            services, project, prompt_hash, error.generation_id, preferred
+            services, project, prompt_hash, error.generation_id, wait_seconds
         )
     return json_answer(entry.as_json())
 

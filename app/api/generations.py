@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+
 from app import errors, urls
-from app.api.admission import project_of
+from app.api.admission import CALLER, project_of
 from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
 from app.generation_jobs.record import new_record
-from app.http.json_answers import json_answer
+from app.http import server_sent_events
+from app.http.json_answers import json_answer, json_bytes
 from app.http.picture_headers import LIVE_VARY
 from app.http.problems import problem_document, row_of
 from app.storage.storage_key import Project, is_image_id
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from app.api.services import Services
     from app.generation_jobs.record import GenerationRecord
 
@@ -26,16 +27,52 @@ ASK_AGAIN_SECONDS = "2"
 
 async def get_generation(request: web.Request) -> web.Response:
     """Answer how one of the project's generations goes."""
+    record = await _own_generation(request)
+    headers = {} if record.has_ended else {"Retry-After": ASK_AGAIN_SECONDS}
+    return json_answer(_document(record), headers=headers)
+
+
+async def follow_generation(request: web.Request) -> web.StreamResponse:
+    """Answer with the state of a generation whenever it changes, as events.
+
+    Whoever comes back with the id of the last one is told to stop: 204.
+    """
     services = request.app[SERVICES]
+    record = await _own_generation(request)
+    seen = request.headers.get("Last-Event-ID")
+    if record.has_ended and record.event_id == seen:
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+    response = web.StreamResponse(headers=server_sent_events.HEADERS)
+    await response.prepare(request)
+    states = services.generation_events.follow(
+        request[CALLER].project,
+        record.generation_id,
+        seen=seen,
+        until=services.lifecycle.drain_began,
+    )
+    async with aclosing(states):
+        async for state in states:
+            await response.write(
+                server_sent_events.COMMENT if state is None else _event(state)
+            )
+    return response
+
+
+def _event(record: GenerationRecord) -> bytes:
+    data = json_bytes(_document(record))
+    return server_sent_events.event("state", record.event_id, data)
+
+
+async def _own_generation(request: web.Request) -> GenerationRecord:
     project = project_of(request)
     generation_id = request.match_info["generation_id"]
     record = None
     if is_image_id(generation_id):
-        record = await services.generations.find(project, generation_id)
+        generations = request.app[SERVICES].generations
+        record = await generations.find(project, generation_id)
     if record is None:
         raise NotFound("There is no such generation.")
-    headers = {} if record.has_ended else {"Retry-After": ASK_AGAIN_SECONDS}
-    return json_answer(_document(record), headers=headers)
+    return record
 
 
 async def accepted(
@@ -43,14 +80,17 @@ async def accepted(
     project: Project,
     prompt_hash: str,
     generation_id: str,
-    preferred_wait: float,
+    waited_seconds: float,
 ) -> web.Response:
-    """Return 202 for a painting that goes on (RFC 7240, 4.1 and 4.3)."""
+    """Return 202 for a painting that goes on (RFC 7240, 4.1 and 4.3).
+
+    *waited_seconds* is the preference as it was applied.
+    """
     record = new_record(project, prompt_hash, generation_id)
     # Without Redis the painting goes on all the same: a record is news only.
     with suppress(CacheUnavailable):
         record = await services.generations.find(project, generation_id) or record
-    applied = f"wait={preferred_wait:.0f}" if preferred_wait else "respond-async"
+    applied = f"wait={waited_seconds:.0f}" if waited_seconds else "respond-async"
     return json_answer(
         _document(record),
         status=202,

@@ -125,7 +125,7 @@ async def _answer(
             if preferred is None or error.generation_id is None:
                 raise
             return await accepted(
-                services, key.project, key.hash, error.generation_id, preferred
+                services, key.project, key.hash, error.generation_id, wait_seconds
             )
     raise StillGenerating("The picture goes away faster than it can be read.")
 

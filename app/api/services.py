@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from app.access.assemble import Access
     from app.api.query_cache import QueryCache
     from app.generation.models import Models
+    from app.generation_jobs.events import GenerationEvents
     from app.generation_jobs.record import Generations
     from app.prompt_cache.administration import PromptEntries
+    from app.prompt_cache.bulk_purge import BulkPurge
     from app.prompt_cache.cache import PromptCache
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.orphans import Orphans
@@ -35,12 +37,14 @@ class Services:
     cache: PromptCache
     entries: PromptEntries
     purge: Purge
+    bulk_purge: BulkPurge
     rebuild: Rebuild
     orphans: Orphans
     ledger: Ledger
     pictures: Pictures
     statistics: Statistics
     generations: Generations
+    generation_events: GenerationEvents
     transient_images: TransientImages
     references: References
     lifecycle: Lifecycle

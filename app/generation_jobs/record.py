@@ -70,6 +70,13 @@ class GenerationRecord:
         """Whether nothing more will come."""
         return self.state in {"done", "failed"}
 
+    @property
+    def event_id(self) -> str:
+        """What tells this state from every other one of the generation."""
+        details = (self.queue_position, self.progress)
+        said = [str(detail) for detail in details if detail is not None]
+        return "-".join([self.state, *said])
+
     def as_json(self) -> dict[str, Any]:
         """Return the record as the contract has it."""
         elapsed = self.elapsed_seconds

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 JSON = "application/json"
 
 
+def json_bytes(document: Any) -> bytes:
+    """Return *document* in one line of JSON."""
+    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+
+
 def json_answer(
     document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Return *document* as an answer that is `no-store`."""
     return web.Response(
-        body=orjson.dumps(document, option=orjson.OPT_UTC_Z),
+        body=json_bytes(document),
         status=status,
         headers={"Content-Type": JSON, "Cache-Control": "no-store", **(headers or {})},
     )

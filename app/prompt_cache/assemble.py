@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.generation_jobs.events import GenerationEvents
 from app.generation_jobs.record import Generations
 from app.prompt_cache import purge
 from app.prompt_cache.administration import PromptEntries
+from app.prompt_cache.bulk_purge import BulkPurge
 from app.prompt_cache.cache import PromptCache
 from app.prompt_cache.entry.ledger import Ledger
 from app.prompt_cache.flight.flights import Flights
@@ -68,6 +70,7 @@ class PromptCacheParts:
     cache: PromptCache
     entries: PromptEntries
     purge: Purge
+    bulk_purge: BulkPurge
     rebuild: Rebuild
     orphans: Orphans
     ledger: Ledger
@@ -77,6 +80,7 @@ class PromptCacheParts:
     hot_tier: HotTier
     statistics: Statistics
     generations: Generations
+    generation_events: GenerationEvents
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -131,6 +135,15 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         references=ports.references,
         generation_timeout=limits.generation_timeout,
     )
+    purging = Purge(
+        index=index,
+        leases=leases,
+        ledger=ledger,
+        pictures=pictures,
+        statistics=statistics,
+        generations=generations,
+        waits_seconds=limits.purge_waits_seconds,
+    )
     return PromptCacheParts(
         cache=PromptCache(
             index=index,
@@ -149,14 +162,9 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
             refreshes=Flights[FlightResult](leases),
             statistics=statistics,
         ),
-        purge=Purge(
-            index=index,
-            leases=leases,
-            ledger=ledger,
-            pictures=pictures,
-            statistics=statistics,
-            generations=generations,
-            waits_seconds=limits.purge_waits_seconds,
+        purge=purging,
+        bulk_purge=BulkPurge(
+            purge=purging, index=index, ledger=ledger, statistics=statistics
         ),
         rebuild=Rebuild(
             index=index,
@@ -173,4 +181,5 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         hot_tier=hot_tier,
         statistics=statistics,
         generations=generations,
+        generation_events=GenerationEvents(generations, ports.completions),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from app.background import running
 from app.errors import CacheUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from app.prompt_cache.entry.entry import PromptEntry
     from app.storage.storage_key import Project
@@ -27,17 +28,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 APPLY_EVERY_SECONDS = 0.2
+SECONDS_AN_HOUR = 3600
+
+# Which sums have a history, and whether they count or add up money.
+HISTORY: dict[str, type[int | float]] = {
+    "hits": int,
+    "misses": int,
+    "coalesced": int,
+    "failures": int,
+    "spend": float,
+    "saved": float,
+}
+
+
+def this_hour() -> int:
+    """Return the hour that runs, counted from 1970."""
+    return int(time.time() // SECONDS_AN_HOUR)
 
 
 @dataclass(slots=True)
 class Batch:
-    """What happened to one project since the last batch.
+    """What happened to one project since the last batch, which began in *hour*.
 
     *sums* are amounts by name; *accesses* the time (ms) and the hits of the
     last access of a prompt hash; *added* the time and the size of entries that
     came, *removed* the size of those that went.
     """
 
+    hour: int = field(default_factory=this_hour)
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     accesses: dict[str, tuple[int, int]] = field(default_factory=dict)
     added: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -61,6 +79,12 @@ class StatisticsStore(Protocol):
 
     async def read(self, project: str) -> dict[str, float]:
         """Return the sums by name, `entries` and `last_accessed_ms` with them."""
+        ...
+
+    async def history(
+        self, project: str, hours: Sequence[int]
+    ) -> list[dict[str, float]]:
+        """Return the sums of each of *hours* (since 1970), empty ones included."""
         ...
 
     async def page(
@@ -174,6 +198,23 @@ class Statistics:
                 datetime.fromtimestamp(last_ms / 1000, UTC) if last_ms else None
             ),
         }
+
+    async def history(self, project: str, hours: int) -> list[dict[str, Any]]:
+        """Return so many hours by the contract's names, the running one last."""
+        await self.apply_if_possible()
+        last = this_hour()
+        asked = range(last - hours + 1, last + 1)
+        found = await self._store.history(project, asked)
+        return [
+            {
+                "at": datetime.fromtimestamp(hour * SECONDS_AN_HOUR, UTC),
+                **{
+                    name: round(kind(sums.get(name, 0)), 6)
+                    for name, kind in HISTORY.items()
+                },
+            }
+            for hour, sums in zip(asked, found, strict=True)
+        ]
 
     async def page(
         self, project: str, *, by_hits: bool, after: Place | None, limit: int

@@ -20,6 +20,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.draining = False
+        self.drain_began = asyncio.Event()
         self._requests = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -50,6 +51,7 @@ class Lifecycle:
         if self.draining:
             return
         self.draining = True
+        self.drain_began.set()
         for callback in self._on_drain:
             callback()
 

@@ -21,7 +21,7 @@ from app.storage.documents import StoredDocuments
 from tests.fakes import a_prompt_cache, a_world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tests.fakes import Replica, World
 
@@ -56,6 +56,7 @@ class Paintonce:
     client: aiohttp.ClientSession
     replica: Replica
     access: Access
+    drain: Callable[[], None]
 
     @property
     def world(self) -> World:
@@ -117,16 +118,18 @@ async def running(
             cache=parts.cache,
             entries=parts.entries,
             purge=parts.purge,
+            bulk_purge=parts.bulk_purge,
             rebuild=parts.rebuild,
             orphans=parts.orphans,
             ledger=parts.ledger,
             pictures=parts.pictures,
             statistics=parts.statistics,
             generations=parts.generations,
+            generation_events=parts.generation_events,
             transient_images=AsyncMock(open=AsyncMock(return_value=None)),
             references=AsyncMock(),
             lifecycle=app[LIFECYCLE],
             wait_timeout_seconds=20.0,
         )
         async with listening(app, sockets), aiohttp.ClientSession() as client:
-            yield Paintonce(port, client, replica, access)
+            yield Paintonce(port, client, replica, access, app[LIFECYCLE].drain)

@@ -208,3 +208,18 @@ async def test_records_of_generations_are_kept_and_replaced(stores: Stores) -> N
 
     assert await stores.generations.get("g1") == b"done"
     assert await stores.generations.get("g2") is None
+
+
+async def test_sums_have_a_history(stores: Stores) -> None:
+    """Each batch is added to its hour, over days; hours without one are empty."""
+    hour, project = NOON_MS // 3_600_000, "acme/history"
+    await stores.ours.apply(
+        project, 1, Batch(hour=hour, sums={"hits": 2, "saved": 0.04})
+    )
+    await stores.ours.apply(project, 1, Batch(hour=hour, sums={"hits": 9}))
+    await stores.theirs.apply(project, 1, Batch(hour=hour, sums={"hits": 3}))
+    await stores.ours.apply(project, 2, Batch(hour=hour - 24, sums={"misses": 1}))
+
+    found = await stores.theirs.history(project, [hour - 24, hour - 1, hour])
+
+    assert found == [{"misses": 1}, {}, {"hits": 5, "saved": 0.04}]

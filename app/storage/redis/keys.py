@@ -60,6 +60,11 @@ def statistics(project: str) -> str:
     return f"{VERSION}:{{{project}}}:s"
 
 
+def history(project: str, day: int) -> str:
+    """Hash of a project's sums of one day, since 1970, each `hour:name`."""
+    return f"{VERSION}:{{{project}}}:d:{day}"
+
+
 def by_recency(project: str) -> str:
     """Sorted set of a project's prompts, each `member`, by last access (ms)."""
     return f"{VERSION}:{{{project}}}:recent"

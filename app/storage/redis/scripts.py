@@ -146,22 +146,25 @@ redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1
 """)
 
-# KEYS statistics, by recency, by hits, batch. ARGV batch number, number of
-# sums, then name and amount of each; number of removals, then member and bytes
-# of each; number of accesses, then member, ms and hits of each; number of
-# additions, then member, ms and bytes of each. A batch that came through
-# although its reply was lost is not applied again.
+# KEYS statistics, by recency, by hits, batch, history of the batch's day. ARGV
+# batch number, hour, how long the day is kept (s); number of sums, then name and
+# amount of each; number of removals, then member and bytes of each; number of
+# accesses, then member, ms and hits of each; number of additions, then member,
+# ms and bytes of each. A batch that came through although its reply was lost is
+# not applied again.
 APPLY = Script.of("""\
 #!lua
 local last = tonumber(redis.call('GET', KEYS[4]) or '0')
 if tonumber(ARGV[1]) <= last then return 0 end
 redis.call('SET', KEYS[4], ARGV[1], 'EX', 3600)
-local at = 2
+local at = 4
 local function next_value() at = at + 1; return ARGV[at - 1] end
 for _ = 1, tonumber(next_value()) do
   local name, amount = next_value(), next_value()
   redis.call('HINCRBYFLOAT', KEYS[1], name, amount)
+  redis.call('HINCRBYFLOAT', KEYS[5], ARGV[2] .. ':' .. name, amount)
 end
+redis.call('EXPIRE', KEYS[5], ARGV[3])
 local stored = 0
 for _ = 1, tonumber(next_value()) do
   local member, bytes = next_value(), next_value()

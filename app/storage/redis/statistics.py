@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -10,9 +12,14 @@ from app.storage.redis import keys, scripts
 from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from app.storage.redis.client.connection import RedisConnection
+
+
+HOURS_A_DAY = 24
+# What is asked for at the most, 35 days, and the day that it begins in.
+KEPT_SECONDS = 37 * 86_400
 
 
 class RedisStatistics:
@@ -24,7 +31,12 @@ class RedisStatistics:
 
     async def apply(self, project: str, number: int, batch: Any) -> None:
         """Add a batch unless its number was added before."""
-        args: list[str | bytes | int] = [number, len(batch.sums)]
+        args: list[str | bytes | int] = [
+            number,
+            batch.hour,
+            KEPT_SECONDS,
+            len(batch.sums),
+        ]
         for name, amount in batch.sums.items():
             args += name, repr(amount)
         for prompts in (batch.removed, batch.accesses, batch.added):
@@ -37,6 +49,7 @@ class RedisStatistics:
                     keys.by_recency(project),
                     keys.by_hits(project),
                     keys.batch(project, self._replica),
+                    keys.history(project, batch.hour // HOURS_A_DAY),
                 ],
                 args,
             )
@@ -54,6 +67,24 @@ class RedisStatistics:
             for name, value in zip(reply[::2], reply[1::2], strict=True)
         }
 
+    async def history(
+        self, project: str, hours: Sequence[int]
+    ) -> list[dict[str, float]]:
+        """Return the sums of each of *hours*, empty ones included."""
+        days = sorted({hour // HOURS_A_DAY for hour in hours})
+        replies = await asyncio.gather(
+            *(
+                self._commands.execute("HGETALL", keys.history(project, day))
+                for day in days
+            )
+        )
+        found: dict[int, dict[str, float]] = defaultdict(dict)
+        for reply in replies:
+            for field, amount in _pairs(reply):
+                hour, _, name = field.decode().partition(":")
+                found[int(hour)][name] = float(amount)
+        return [found[hour] for hour in hours]
+
     async def page(
         self, project: str, *, by_hits: bool, after: tuple[int, str], limit: int
     ) -> list[tuple[int, str]]:
@@ -67,6 +98,14 @@ class RedisStatistics:
             (int(float(score)), member.hex())
             for member, score in zip(found[::2], found[1::2], strict=True)
         ]
+
+
+def _pairs(reply: Any) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what HGETALL returned: a flat list, or from a Cluster's client a map."""
+    if isinstance(reply, dict):
+        yield from reply.items()
+    else:
+        yield from zip(reply[::2], reply[1::2], strict=True)
 
 
 def _flattened(prompts: Mapping[str, int | tuple[int, int]]) -> list[bytes | int]:

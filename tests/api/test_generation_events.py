@@ -1,0 +1,232 @@
+"""Generations as events: every state once, resumed anywhere, ended by a drain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.errors import PromptRejected
+from app.generation_jobs import events, record
+from tests.access.service import ADMIN, LIVE, running
+from tests.fakes import SOON_SECONDS, a_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+    from tests.access.service import Paintonce
+    from tests.fakes import World
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Give an empty world in which records are written as soon as they change."""
+    monkeypatch.setattr(record, "LOOK_EVERY_SECONDS", 0.001)
+    return a_world()
+
+
+@pytest.fixture
+async def service(world: World) -> AsyncIterator[Paintonce]:
+    """Run one replica."""
+    async with running(world) as started:
+        yield started
+
+
+async def begun(service: Paintonce, prompt: str = "a lighthouse in a storm") -> str:
+    """Begin a painting; return where its generation is told about."""
+    told = await service.get(LIVE, {**ADMIN, "Prefer": "respond-async"}, prompt=prompt)
+    assert told.status == 202
+    assert told.headers["Preference-Applied"] == "respond-async"
+    return str(told.headers["Location"])
+
+
+class Stream:
+    """An open stream, read event by event."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+
+    async def next(self) -> dict[str, str] | None:
+        """Return the fields of the next event, a comment as `""`; None at the end."""
+        async with asyncio.timeout(SOON_SECONDS):
+            fields: dict[str, str] = {}
+            async for line in self.answer.content:
+                if line == b"\n":
+                    return fields
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                fields[name.rstrip(":")] = value
+        return None
+
+    async def state(self) -> dict[str, Any]:
+        """Return the document of the next event, with its id."""
+        event = await self.next()
+        assert event is not None
+        assert event["event"] == "state"
+        return {**json.loads(event["data"]), "id": event["id"]}
+
+
+@asynccontextmanager
+async def opened(
+    service: Paintonce, location: str, last_event_id: str | None = None
+) -> AsyncIterator[Stream]:
+    """Follow a generation as long as the context is open."""
+    headers = dict(ADMIN)
+    if last_event_id is not None:
+        headers["Last-Event-ID"] = last_event_id
+    url = f"http://127.0.0.1:{service.port}{location}/events"
+    async with service.client.get(url, headers=headers) as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert answer.headers["Cache-Control"] == "no-store"
+        yield Stream(answer)
+
+
+async def until_running(stream: Stream) -> dict[str, Any]:
+    """Return the state in which a generation runs."""
+    state = await stream.state()
+    while state["state"] != "running":
+        assert state["state"] == "queued"
+        state = await stream.state()
+    return state
+
+
+async def test_every_state_is_told_and_then_the_stream_ends(
+    service: Paintonce, world: World
+) -> None:
+    """Running, then done with its picture; the data is the generation's JSON."""
+    gate = world.provider.before("paint")
+    location = await begun(service)
+    await gate.reached()
+    async with opened(service, location) as stream:
+        runs = await until_running(stream)
+        gate.open()
+        last = await stream.state()
+        end = await stream.next()
+
+    assert runs["queue_position"] is None
+    assert (last["state"], last["progress"], end) == ("done", 1.0, None)
+    told = (await service.get(location, ADMIN)).json
+    assert {name: last[name] for name in told} == told
+
+
+async def test_a_queued_generation_tells_its_place_from_one(
+    service: Paintonce, world: World
+) -> None:
+    """Whoever waits for a place learns how many turns are left, the next one is 1."""
+    # As many as the model paints at once.
+    gates = [world.provider.before("paint") for _ in range(8)]
+    for number, gate in enumerate(gates):
+        await begun(service, f"a lighthouse, number {number}")
+        await gate.reached()
+    last = await begun(service, "one too many")
+    async with opened(service, last) as stream:
+        first = await stream.state()
+        for gate in gates:
+            gate.open()
+
+    assert (first["state"], first["queue_position"]) == ("queued", 1)
+
+
+async def test_a_stream_is_resumed_after_the_last_event_that_was_seen(
+    service: Paintonce, world: World
+) -> None:
+    """Nothing is told twice, and whoever has seen the end is told to stop."""
+    gate = world.provider.before("paint")
+    location = await begun(service)
+    await gate.reached()
+    async with opened(service, location) as stream:
+        seen = await until_running(stream)
+    async with running(world) as another:
+        async with opened(another, location, seen["id"]) as resumed:
+            gate.open()
+            last = await resumed.state()
+        again = await another.get(
+            f"{location}/events", {**ADMIN, "Last-Event-ID": last["id"]}
+        )
+
+    assert last["state"] == "done"
+    assert (again.status, again.body) == (204, b"")
+
+
+async def test_a_failure_is_told_as_a_problem(service: Paintonce, world: World) -> None:
+    """`error` is what a live request would have been answered."""
+    world.provider.script.append(PromptRejected("Not in this shop."))
+    async with opened(service, await begun(service)) as stream:
+        last = await stream.state()
+        while last["state"] != "failed":
+            last = await stream.state()
+
+    request_id = last["error"].pop("request_id")
+    assert request_id
+    assert last["error"] == {
+        "type": "urn:paintonce:problem:prompt_rejected",
+        "title": "Prompt rejected",
+        "status": 422,
+        "detail": "Not in this shop.",
+        "code": "prompt_rejected",
+    }
+
+
+async def test_silence_is_filled_with_comments(
+    service: Paintonce, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream on which nothing happens looks alive to whoever stands in between."""
+    monkeypatch.setattr(events, "COMMENT_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(events, "LOOK_EVERY_SECONDS", 0.01)
+    gate = world.provider.before("paint")
+    location = await begun(service)
+    await gate.reached()
+    async with opened(service, location) as stream:
+        while (event := await stream.next()) and "" not in event:
+            pass
+        gate.open()
+
+    assert event == {"": "still here"}
+
+
+async def test_a_drain_ends_a_stream_with_the_last_state(
+    service: Paintonce, world: World
+) -> None:
+    """A replica that is about to end says how it stands, and holds nobody."""
+    gate = world.provider.before("paint")
+    location = await begun(service)
+    await gate.reached()
+    async with opened(service, location) as stream:
+        state = await until_running(stream)
+        service.drain()
+        last = await stream.state()
+        end = await stream.next()
+    gate.open()
+
+    assert (last["state"], last["id"]) == ("running", state["id"])
+    assert end is None
+
+
+@pytest.mark.parametrize("path", ["", "/events"])
+async def test_anothers_generation_is_not_there(
+    service: Paintonce, world: World, path: str
+) -> None:
+    """Foreign, unknown and malformed ids look alike."""
+    location = await begun(service)
+    elsewhere = {**ADMIN, "X-Project": "acme/zoo"}
+
+    foreign = await service.get(f"{location}{path}", elsewhere)
+    malformed = await service.get(f"/api/v1/generations/nothing{path}", ADMIN)
+
+    assert (foreign.status, malformed.status) == (404, 404)
+
+
+async def test_a_wait_that_is_longer_than_the_bound_is_applied_in_part(
+    service: Paintonce, world: World
+) -> None:
+    """`Preference-Applied` says what was applied, not what was asked for."""
+    gate = world.provider.before("paint")
+    told = await service.get(LIVE, {**ADMIN, "Prefer": "wait=1"}, prompt="a slow one")
+    gate.open()
+
+    assert (told.status, told.headers["Preference-Applied"]) == (202, "wait=1")

@@ -1,0 +1,139 @@
+"""Bulk purges: many prompts by the rules of one, in bounds."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import CacheUnavailable
+from app.prompt_cache import bulk_purge
+from app.prompt_cache.bulk_purge import BulkPurge, Purged
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.storage.storage_key import Project
+from tests.fakes import SHOP, UNLIMITED_PERMIT, a_prompt_cache, leases_of
+
+if TYPE_CHECKING:
+    from tests.fakes import Replica, World
+
+ZOO = Project("acme", "zoo")
+KEYS = [PromptKey(SHOP, Parameters(f"a red fox, {number}")) for number in range(20)]
+HASHES = [key.hash for key in KEYS]
+
+
+@pytest.fixture(autouse=True)
+async def painted(replica: Replica) -> None:
+    """Paint twenty foxes, and one for the zoo."""
+    for key in [*KEYS, PromptKey(ZOO, KEYS[0].parameters)]:
+        await replica.cache.get_or_generate(
+            key, permit=UNLIMITED_PERMIT, wait_seconds=30
+        )
+
+
+def bounded(replica: Replica, **bounds: float) -> BulkPurge:
+    """Return a bulk purge with other bounds."""
+    parts = replica.parts
+    return BulkPurge(
+        purge=parts.purge,
+        index=parts.cache.index,
+        ledger=parts.ledger,
+        statistics=parts.statistics,
+        **bounds,  # type: ignore[arg-type]
+    )
+
+
+def aged(world: World, key: PromptKey, seconds: float) -> None:
+    """Let a prompt have been painted long ago, as Redis has it."""
+    entry = PromptEntry.from_record(key.hash, world.index.entries[key.hash])
+    assert entry is not None
+    old = entry._replace(created_ms=round((time.time() - seconds) * 1000))
+    world.index.entries[key.hash] = old.to_record()
+
+
+async def test_those_that_are_named_go(world: World, replica: Replica) -> None:
+    """Unknown and foreign hashes are not counted, and repetitions count once."""
+    purged = await replica.parts.bulk_purge.these(
+        SHOP, [*HASHES[:5], HASHES[0], "0" * 64]
+    )
+
+    assert purged == Purged(deleted=5, failed=0, more=False)
+    assert len(world.images) == 16
+    assert await replica.parts.bulk_purge.these(ZOO, HASHES) == Purged()
+
+
+async def test_all_goes_of_one_project_alone(world: World, replica: Replica) -> None:
+    """Nothing of another project is touched, and again there is nothing left."""
+    assert await replica.parts.bulk_purge.all(SHOP) == Purged(deleted=20)
+
+    assert len(world.images) == len(world.manifests) == len(world.index.entries) == 1
+    assert await replica.parts.bulk_purge.all(SHOP) == Purged()
+
+
+async def test_all_takes_what_only_redis_knows(world: World, replica: Replica) -> None:
+    """An entry whose manifest is lost is a part of all."""
+    await replica.statistics.apply()
+    del world.store.objects[f"acme/shop/prompts/{HASHES[3]}.json"]
+
+    assert await replica.parts.bulk_purge.all(SHOP) == Purged(deleted=20)
+    assert len(world.index.entries) == 1
+
+
+async def test_what_is_old_goes_by_its_creation(world: World, replica: Replica) -> None:
+    """Young prompts stay, also those that only the ledger knows."""
+    for key in KEYS[:4]:
+        aged(world, key, 3600)
+    del world.index.entries[HASHES[5]]
+
+    purged = await replica.parts.bulk_purge.older_than(SHOP, 1800)
+
+    assert purged == Purged(deleted=4)
+    assert len(world.images) == 17
+
+
+async def test_a_call_has_a_bound_and_the_next_one_goes_on(
+    world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers repeat while there is more, and nothing is looked at for ever."""
+    monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 6)
+    some = bounded(replica, most_prompts=8)
+    calls = [await some.all(SHOP)]
+    while calls[-1].more:
+        calls.append(await some.all(SHOP))
+
+    assert sum(call.deleted for call in calls) == 20
+    assert all(call.deleted <= 16 for call in calls)
+    assert len(calls) >= 2
+    assert len(world.images) == 1
+
+
+async def test_a_call_ends_in_its_time(replica: Replica) -> None:
+    """What there was no time for is more to come."""
+    late = bounded(replica, at_most_seconds=0)
+
+    assert await late.these(SHOP, HASHES) == Purged(more=True)
+    assert await late.all(SHOP) == Purged(more=True)
+
+
+async def test_what_somebody_writes_about_is_told(world: World) -> None:
+    """A prompt that is being written fails, the others go."""
+    replica = a_prompt_cache(world, purge_waits_seconds=0.01)
+    async with leases_of(world).writing(SHOP, HASHES[7]):
+        purged = await replica.parts.bulk_purge.these(SHOP, HASHES)
+
+    assert purged == Purged(deleted=19, failed=1)
+
+
+async def test_an_outage_ends_a_call(world: World, replica: Replica) -> None:
+    """Before anything went it is an outage, after that there is more to come."""
+    world.index.is_away = True
+    with pytest.raises(CacheUnavailable):
+        await replica.parts.bulk_purge.all(SHOP)
+    world.index.is_away = False
+    world.index.fail_next("forget")
+
+    purged = await replica.parts.bulk_purge.these(SHOP, HASHES)
+
+    assert (purged.failed, purged.more) == (1, True)
+    assert purged.deleted > 0
