@@ -358,7 +358,7 @@ async def test_cancelling_closes_the_connection(
         await provider.until_aborted()
 
     assert provider.count(PROMPT) == 1
-    assert seconds < 2
+    assert seconds < 5
 
 
 @every_vendor

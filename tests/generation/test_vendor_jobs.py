@@ -198,7 +198,8 @@ async def test_a_job_is_cancelled_at_the_deadline(
     seconds = loop.time() - started
     await models.aclose()
 
-    assert 0.3 <= seconds < 0.5
+    # At once, and not after the five seconds that a cancellation may take.
+    assert 0.3 <= seconds < 3
     assert [job.is_cancelled for job in provider.jobs.values()] == [True]
     assert len(provider.cancels) == 1
     assert provider.cancels[0].headers["Authorization"] == vendor.value
