@@ -18,7 +18,9 @@ class Behaviour:
 
     A job is done after *polls* polls. The first ones are spoiled by the modes
     in *faults*, one each. Results that are pointed to lie at *results_at*, an
-    origin; None is the provider's own.
+    origin; None is the provider's own. At each poll the references are fetched
+    in the ways that the next of *fetches* names (`"opened whole"`); see
+    `tests.fake_provider.fetching`.
     """
 
     mode: str = "ok"
@@ -34,6 +36,9 @@ class Behaviour:
     polls: int = 1
     faults: tuple[str, ...] = ()
     results_at: str | None = None
+    fetches: tuple[str, ...] = ()
+    references_from: str = ""
+    references_at: str = ""
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> Self:

@@ -118,7 +118,14 @@ class FakeProvider:
         self, call: Call, behaviour: Behaviour, outcome: Callable[[Job], Any]
     ) -> Job:
         """Begin a job that ends with *outcome*, held if that was ordered."""
-        job = Job(uuid4().hex, call, behaviour, outcome, list(behaviour.faults))
+        job = Job(
+            uuid4().hex,
+            call,
+            behaviour,
+            outcome,
+            list(behaviour.faults),
+            list(behaviour.fetches),
+        )
         self.jobs[job.id] = job
         if behaviour.hold:
             self._barrier.append((call.prompt, job.released))

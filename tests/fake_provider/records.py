@@ -58,6 +58,8 @@ class Job:
     behaviour: Behaviour
     outcome: Callable[[Job], Any]
     faults: list[str]
+    fetches: list[str]
+    fetched: list[dict[str, Any]] = field(default_factory=list)
     polls: int = 0
     is_cancelled: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,4 +88,5 @@ class Job:
             "polls": self.polls,
             "is_done": self.is_done,
             "is_cancelled": self.is_cancelled,
+            "fetched": self.fetched,
         }

@@ -10,6 +10,7 @@ from aiohttp import web
 from tests.fake_provider.answers import ANSWERS, BRUSHES
 from tests.fake_provider.dialects.dialect import PROVIDER
 from tests.fake_provider.faults import FAULTS
+from tests.fake_provider.fetching import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,9 @@ async def poll(request: web.Request) -> tuple[Job, web.StreamResponse | None]:
     job = await job_of(request)
     request.app[PROVIDER].record_poll(request)
     job.polls += 1
+    if job.fetches:
+        for way in job.fetches.pop(0).split():
+            job.fetched += await fetch(job, way)
     if job.faults:
         mode = (FAULTS | ANSWERS)[job.faults.pop(0)]
         return job, await mode(request, job.call, job.behaviour)

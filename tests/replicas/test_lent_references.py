@@ -1,0 +1,173 @@
+"""References that a provider fetches, in every way in which providers do."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import redis
+
+from tests.fake_provider import FakeProvider, pictures, serve
+from tests.replica import environment_of, replica
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.replica import Replica
+    from tests.servers import RedisServer, S3Server
+
+LIVE = "/api/v1/live/generate"
+KNOWN_AS = "https://lend.example.com"
+LARGE = pictures.paint(number=1, prompt="a sketch", at_least_bytes=5000)
+SMALL = pictures.paint(number=2, prompt="a stamp")
+
+MODELS = """
+[models.replicate]
+provider = "replicate"
+model = "google/nano-banana"
+base_url = "{origin}/v1"
+api_key_env = ""
+[models.fal]
+provider = "fal"
+model = "fal-ai/nano-banana/edit"
+base_url = "{origin}/fal"
+api_key_env = ""
+"""
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Place:
+    """A replica that providers reach under another name, and the provider."""
+
+    service: Replica
+    provider: FakeProvider
+    session: aiohttp.ClientSession
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    redis_server: RedisServer,
+    s3_server: S3Server,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Place]:
+    """Run both for all tests here."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    folder, provider = tmp_path_factory.mktemp("lent"), FakeProvider()
+    async with serve(provider) as origin, aiohttp.ClientSession() as session:
+        (folder / "models.toml").write_text(MODELS.format(origin=origin))
+        environment = environment_of(
+            redis_url=redis_server.url,
+            bucket=f"lent-{uuid4().hex}",
+            object_store=s3_server.environment(),
+            PROVIDERS_FILE=str(folder / "models.toml"),
+            PUBLIC_BASE_URL=KNOWN_AS,
+            IMAGE_URL_THRESHOLD_BYTES="4000",
+        )
+        async with replica(environment, folder=folder) as service:
+            yield Place(service, provider, session)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def place(running: Place) -> AsyncIterator[Place]:
+    """Give both, with a provider that nobody has asked yet."""
+    running.provider.reset()
+    yield running
+
+
+async def lent(session: aiohttp.ClientSession, at: Replica, data: bytes) -> str:
+    """Upload a picture and return its id."""
+    headers = {"Content-Type": "image/png"}
+    async with session.post(
+        f"{at.url}/api/images", data=data, headers=headers
+    ) as answer:
+        image_id: str = (await answer.json())["id"]
+        return image_id
+
+
+async def status_of(session: aiohttp.ClientSession, url: str) -> int:
+    """Return with what status *url* answers."""
+    async with session.get(url) as answer:
+        return answer.status
+
+
+@pytest.mark.parametrize("model", ["replicate", "fal"])
+async def test_a_reference_is_there_until_its_job_is_over(
+    place: Place, model: str
+) -> None:
+    """Late, opened and left, with HEAD, in parts, twice: and then it is gone.
+
+    The caller deletes its own picture meanwhile, which changes nothing; a
+    small one is sent along; the job's copies are in nobody's list.
+    """
+    service, provider, session = place.service, place.provider, place.session
+    provider.behave(
+        "hold",
+        polls=3,
+        fetches=("", "opened whole", "head range whole"),
+        references_from=KNOWN_AS,
+        references_at=service.url,
+    )
+    ids = [await lent(session, service, data) for data in (LARGE, SMALL)]
+    body: Any = {"prompt": "a harbour", "model": model, "references": ids}
+    painting = asyncio.create_task(session.post(service.url + LIVE, json=body))
+    await provider.until_held()
+    for image_id in ids:
+        await session.delete(f"{service.url}/api/images/{image_id}")
+    provider.release()
+    answer = await painting
+
+    assert answer.status == 200, await answer.text()
+    (job,) = provider.jobs.values()
+    sent = job.call.body.get("input", job.call.body)
+    field = "image_input" if model == "replicate" else "image_urls"
+    address, inline = sent[field]
+    assert address.startswith(f"{KNOWN_AS}/api/images/")
+    assert address.endswith(".png")
+    assert not any(image_id in address for image_id in ids)
+    assert inline.startswith("data:image/png;base64,")
+    whole = str(len(LARGE))
+    assert [
+        (seen["way"], seen["status"], seen["length"], seen["bytes"])
+        for seen in job.fetched
+    ] == [
+        ("opened", 200, whole, 0),
+        ("whole", 200, whole, len(LARGE)),
+        ("head", 200, whole, 0),
+        ("range", 206, "100", 100),
+        ("whole", 200, whole, len(LARGE)),
+    ]
+    assert await status_of(session, address.replace(KNOWN_AS, service.url)) == 404
+    async with session.get(f"{service.url}/api/images") as listed:
+        ids = [image["id"] for image in (await listed.json())["images"]]
+        assert not any(image_id in address for image_id in ids)
+
+
+@pytest.mark.parametrize("mode", ["failed", "moderation", "url_missing"])
+async def test_a_copy_ends_with_a_job_that_fails_but_the_callers_own_stays(
+    place: Place, mode: str
+) -> None:
+    """What the caller uploaded is the caller's to delete."""
+    service, provider, session = place.service, place.provider, place.session
+    provider.behave(mode)
+    image_id = await lent(session, service, LARGE)
+    body: Any = {
+        "prompt": f"a pier, {mode}",
+        "model": "replicate",
+        "references": [image_id],
+    }
+    answer = await session.post(service.url + LIVE, json=body)
+
+    assert answer.status in {422, 502}
+    (call,) = provider.calls
+    address = call.body["input"]["image_input"][0].replace(KNOWN_AS, service.url)
+    assert await status_of(session, address) == 404
+    assert await status_of(session, f"{service.url}/api/images/{image_id}") == 200
