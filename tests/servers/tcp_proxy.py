@@ -27,6 +27,8 @@ class TcpProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._delay_seconds = 0.0
+        self._seconds_a_byte = 0.0
+        self._link = asyncio.Lock()
         self._to_swallow = 0
         self._cuts_when_it_swallows = False
         self.port = 0
@@ -55,6 +57,10 @@ class TcpProxy:
         """Hold every piece of data back for so long, in both directions."""
         self._delay_seconds = seconds
 
+    def narrow(self, bytes_a_second: int) -> None:
+        """Let all replies together have no more than so many bytes a second."""
+        self._seconds_a_byte = 1 / bytes_a_second
+
     def freeze(self) -> None:
         """Accept connections and forward nothing, in both directions."""
         self._flowing.clear()
@@ -70,7 +76,7 @@ class TcpProxy:
 
     async def heal(self) -> None:
         """Forward everything from now on, also what a freeze held back."""
-        self._delay_seconds = 0.0
+        self._delay_seconds = self._seconds_a_byte = 0.0
         self._to_swallow = 0
         self._flowing.set()
         await self._listen()
@@ -138,6 +144,9 @@ class TcpProxy:
         while data := await reader.read(_CHUNK_BYTES):
             if self._delay_seconds:
                 await asyncio.sleep(self._delay_seconds)
+            if is_reply and self._seconds_a_byte:
+                async with self._link:
+                    await asyncio.sleep(len(data) * self._seconds_a_byte)
             await self._flowing.wait()
             if is_reply and self._to_swallow:
                 self._to_swallow -= 1

@@ -45,6 +45,13 @@ if TYPE_CHECKING:
 # that under a cold herd does not read as an outage.
 COMMAND_TIMEOUT_SECONDS = 1.0
 BLOB_TIMEOUT_SECONDS = 5.0
+
+# Two megabytes on their way. Anybody may read a transient image: hundreds of
+# readers over a slow link stand in line, for as long as a client that reads
+# nothing may hold its own answer, and not before the look-ups of others.
+SLICES_AT_ONCE = 16
+SLICE_TIMEOUT_SECONDS = 2.0
+SLICE_WAITS_SECONDS = 10.0
 MAX_WAITING_SECONDS = 0.5
 
 
@@ -71,8 +78,10 @@ class RedisConnection:
     """One kind of traffic to Redis, bounded in number and time.
 
     With *pipeline* commands share them; without, each takes a connection of
-    the pool, at most *at_once*. With *repeats_silence* a command whose answer
-    did not come in time is sent once more, as one whose connection was cut is.
+    the pool. At most *at_once* are under way, the others stand in line for up
+    to *waits_seconds*; a pipeline needs no bound. With *repeats_silence* a command
+    whose answer did not come in time is sent once more, as one whose connection
+    was cut is.
     """
 
     def __init__(
@@ -80,8 +89,9 @@ class RedisConnection:
         client: Client,
         *,
         breaker: CircuitBreaker | None,
-        at_once: int,
+        at_once: int | None,
         timeout_seconds: float,
+        waits_seconds: float = MAX_WAITING_SECONDS,
         pipeline: CommandPipeline | None = None,
         repeats_silence: bool = False,
     ) -> None:
@@ -90,7 +100,8 @@ class RedisConnection:
         self._cluster = client if isinstance(client, ClusterClient) else None
         self._pipeline = pipeline
         self._breaker = breaker
-        self._places = asyncio.Semaphore(at_once)
+        self._places = asyncio.Semaphore(at_once) if at_once else None
+        self._waits_seconds = waits_seconds
         self._timeout_seconds = timeout_seconds
         self._repeats_silence = repeats_silence
 
@@ -163,48 +174,63 @@ class RedisConnection:
             return self._over_the_pool(command, key)
         if self._pipeline.is_full:
             raise CacheUnavailable("The cache is overloaded.")
-        return self._pipeline.execute(command)
+        if self._places is None:
+            return self._pipeline.execute(command)
+        return self._in_turn(self._pipeline, command, key)
+
+    async def _in_turn(
+        self, pipeline: CommandPipeline, command: Sequence[Any], key: str
+    ) -> Any:
+        async with self._place(key):
+            return await pipeline.execute(command)
 
     def _part(self, key: str) -> str:
         return "" if self._cluster is None else self._cluster.owner(key)
 
     async def _over_the_pool(self, command: Sequence[Any], key: str) -> Any:
-        await self._take_place(key)
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        started = loop.time()
         cancelled_before = task.cancelling() if task else 0
-        try:
-            async with asyncio.timeout(self._timeout_seconds + SLACK_SECONDS):
-                reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
-        except (TimeoutError, RedisTimedOut) as error:
-            late = loop.time() - started - self._timeout_seconds
-            # Our own loop stalled: the reply may lie unread in the socket.
-            raise RedisAway(
-                error,
-                is_worth_a_retry=late > self._timeout_seconds / 4,
-                was_silent=True,
-            ) from None
-        finally:
-            self._places.release()
+        async with self._place(key):
+            started = loop.time()
+            try:
+                async with asyncio.timeout(self._timeout_seconds + SLACK_SECONDS):
+                    reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+            except (TimeoutError, RedisTimedOut) as error:
+                late = loop.time() - started - self._timeout_seconds
+                # Our own loop stalled: the reply may lie unread in the socket.
+                raise RedisAway(
+                    error,
+                    is_worth_a_retry=late > self._timeout_seconds / 4,
+                    was_silent=True,
+                ) from None
         if task and task.cancelling() > cancelled_before:
             # redis-py sends under `asyncio.wait_for`, which can lose a
             # cancellation before Python 3.12 (python/cpython#86296).
             raise asyncio.CancelledError
         return reply
 
-    async def _take_place(self, key: str) -> None:
-        try:
-            async with asyncio.timeout(MAX_WAITING_SECONDS):
-                await self._places.acquire()
-        except TimeoutError:
-            raise CacheUnavailable("The cache is overloaded.") from None
+    @asynccontextmanager
+    async def _place(self, key: str) -> AsyncIterator[None]:
+        """Hold one of the places; `CacheUnavailable` if none is free in time."""
+        if self._places is None:
+            yield
+            return
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(self._waits_seconds):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise CacheUnavailable("The cache is overloaded.") from None
+        else:
+            # It waits for nobody, and needs no timer.
+            await self._places.acquire()
         try:
             if self._breaker is not None:
                 # Redis may have gone away while this command stood in line.
                 self._breaker.check(self._part(key))
-        except CacheUnavailable:
+            yield
+        finally:
             self._places.release()
-            raise
 
     async def _forget_connections(self) -> None:
         if self._pipeline is not None:
@@ -264,10 +290,11 @@ _AWAY_SIGNS = (
 
 @dataclass(frozen=True, slots=True)
 class RedisConnections:
-    """The kinds of traffic; all but the leases share a breaker.
+    """The kinds of traffic.
 
     *commands* and *slices*, which are small parts of pictures, share round
-    trips; *blobs* are whole pictures.
+    trips; *blobs* are whole pictures. Pictures have a breaker of their own: a
+    link that is too slow for them is not away. The leases have none.
     """
 
     commands: RedisConnection
@@ -301,32 +328,53 @@ async def open_redis(
                 )
             )
 
-        breaker = CircuitBreaker(
-            await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=2),
-            on_breaker,
-        )
-        stack.push_async_callback(breaker.aclose)
+        def changed(_: bool) -> None:  # noqa: FBT001 - of one breaker or the other
+            on_breaker(breaker.is_open or of_pictures.is_open)
 
-        async def sharing(name: str) -> RedisConnection:
-            own = await client(name, COMMAND_TIMEOUT_SECONDS, max_connections=80)
+        probe = await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=4)
+        breaker = CircuitBreaker(probe, changed)
+        of_pictures = CircuitBreaker(probe, changed)
+        stack.push_async_callback(breaker.aclose)
+        stack.push_async_callback(of_pictures.aclose)
+
+        async def sharing(
+            name: str,
+            *,
+            breaker: CircuitBreaker,
+            timeout_seconds: float,
+            at_once: int | None = None,
+            waits_seconds: float = MAX_WAITING_SECONDS,
+        ) -> RedisConnection:
+            own = await client(name, timeout_seconds, max_connections=80)
             pipeline: CommandPipeline | None = None
             if isinstance(own, Redis):
-                # A Cluster's slots lie behind many connections: it goes without.
                 pipeline = CommandPipeline(
-                    own.connection_pool, timeout_seconds=COMMAND_TIMEOUT_SECONDS
+                    own.connection_pool, timeout_seconds=timeout_seconds
                 )
                 stack.push_async_callback(pipeline.aclose)
+            elif at_once is None:
+                # A Cluster's slots lie behind many connections: it goes without.
+                at_once = 64
             return RedisConnection(
                 own,
                 pipeline=pipeline,
                 breaker=breaker,
-                at_once=64,
-                timeout_seconds=COMMAND_TIMEOUT_SECONDS,
+                at_once=at_once,
+                timeout_seconds=timeout_seconds,
+                waits_seconds=waits_seconds,
             )
 
         yield RedisConnections(
-            commands=await sharing("commands"),
-            slices=await sharing("slices"),
+            commands=await sharing(
+                "commands", breaker=breaker, timeout_seconds=COMMAND_TIMEOUT_SECONDS
+            ),
+            slices=await sharing(
+                "slices",
+                breaker=of_pictures,
+                timeout_seconds=SLICE_TIMEOUT_SECONDS,
+                at_once=SLICES_AT_ONCE,
+                waits_seconds=SLICE_WAITS_SECONDS,
+            ),
             blobs=RedisConnection(
                 await client(
                     "blobs",
@@ -334,7 +382,7 @@ async def open_redis(
                     max_connections=40,
                     read_size=262_144,
                 ),
-                breaker=breaker,
+                breaker=of_pictures,
                 at_once=32,
                 timeout_seconds=BLOB_TIMEOUT_SECONDS,
             ),
