@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from dotenv import dotenv_values
 
 from app import transient_images
 from app.access.assemble import AccessRules, open_access
@@ -18,6 +16,7 @@ from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
 from app.background import running
+from app.environment import environment, export
 from app.generation.config.models_file import (
     InvalidModelsFile,
     ModelConfig,
@@ -81,20 +80,22 @@ def load_configuration(
     *, image_folder: Path | None = None, **overrides: object
 ) -> Configuration:
     """Read settings and models file; raises `InvalidSettings` with every problem."""
-    problems: list[str] = []
+    # botocore reads its own settings by itself.
+    export("AWS_")
+    said = {**environment(), **{name.upper(): it for name, it in overrides.items()}}
+    problems = _redis_problems(said.get("REDIS_URL"))
+    if image_folder is None and not said.get("S3_BUCKET"):
+        problems.append("S3_BUCKET: is needed; or try `python -m app dev`")
     settings: Settings | None = None
     models: Mapping[str, ModelConfig] = {}
     try:
         settings = load_settings(**overrides)
-        problems += _redis_problems(settings)
-        if settings.s3_bucket is None and image_folder is None:
-            problems.append("S3_BUCKET: is needed; or try `python -m app dev`")
         if settings.tracing == "on" and not tracing_is_installed():
             problems.append("TRACING: needs the packages of the extra `tracing`")
     except InvalidSettings as error:
         problems += error.problems
     try:
-        models = load_models(_providers_file(), environment())
+        models = load_models(_providers_file(said), environment())
     except InvalidModelsFile as error:
         problems += error.problems
     if settings is None or problems:
@@ -102,25 +103,19 @@ def load_configuration(
     return Configuration(settings, models, image_folder)
 
 
-def _redis_problems(settings: Settings) -> list[str]:
-    if settings.redis_url is None:
+def _redis_problems(url: object) -> list[str]:
+    if not url:
         return ["REDIS_URL: is needed; or try `python -m app dev`"]
     try:
-        parse_address(settings.redis_url.get_secret_value())
+        parse_address(str(url))
     except ValueError as error:
         return [f"REDIS_URL: {error}"]
     return []
 
 
-def environment() -> dict[str, str]:
-    """Return the environment over `.env`; what is empty is as if unset."""
-    merged = {**dotenv_values(".env"), **os.environ}
-    return {name: value for name, value in merged.items() if value}
-
-
-def _providers_file() -> Path | None:
-    name = environment().get("PROVIDERS_FILE")
-    return Path(name) if name else None
+def _providers_file(said: Mapping[str, object]) -> Path | None:
+    name = said.get("PROVIDERS_FILE")
+    return Path(str(name)) if name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +174,13 @@ async def open_services(
             _transient_limits(settings),
         )
         await stack.enter_async_context(transient.running())
+        watching = running(
+            transient_images.warn_unless_bounded(
+                redis.max_memory, settings.transient_total_bytes or None
+            ),
+            name="memory-warning",
+        )
+        await stack.enter_async_context(watching)
 
         # What prompts became.
         index = RedisPromptIndex(commands=redis.commands, leases=redis.leases)

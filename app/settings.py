@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -24,14 +26,29 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 
-Bytes = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, le=86_400)]
+_DIGITS = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
-_REDIS_SCHEMES = (
-    *("redis", "redis+sentinel", "redis+cluster"),
-    *("rediss", "rediss+sentinel", "rediss+cluster"),
-    "unix",
-)
+
+def _whole_number(value: object) -> object:
+    """Refuse what Python would read as a number: `1.0`, `1_000`, other digits."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("must be a whole number in the digits 0 to 9")
+    return value
+
+
+def _decimal(value: object) -> object:
+    """Refuse what Python would read as a number: `1e3`, `1_0`, `inf`."""
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise ValueError("must be a decimal like 1.5 in the digits 0 to 9")
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
+Bytes = Annotated[WholeNumber, Field(ge=0)]
+Seconds = Annotated[Decimal, Field(gt=0, le=86_400)]
+
 _MIN_KEY_LENGTH = 32
 _MIN_DIFFERENT = 8
 _MASTER_KEY_BYTES = 32
@@ -63,7 +80,7 @@ class Settings(BaseSettings):
     )
 
     host: str = "0.0.0.0"  # noqa: S104 - a container's service; `dev` binds to loopback
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    port: Annotated[WholeNumber, Field(ge=0, le=65_535)] = 8080
     redis_url: SecretStr | None = None
     s3_bucket: (
         Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None
@@ -74,38 +91,28 @@ class Settings(BaseSettings):
     providers_file: Path | None = None
     mark_ai_generated: Literal["auto", "off"] = "auto"
     signing_master_key: SecretStr | None = None
-    rate_limit_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    budget_per_day: Annotated[float, Field(ge=0, allow_inf_nan=False, le=1e9)] = 0
+    rate_limit_per_minute: Annotated[WholeNumber, Field(ge=0, le=1_000_000)] = 0
+    budget_per_day: Annotated[Decimal, Field(ge=0, le=1e9)] = 0
     generation: Literal["on", "off"] = "on"
-    scope_new_per_address_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    scope_new_per_address_per_hour: Annotated[
+        WholeNumber, Field(ge=0, le=1_000_000)
+    ] = 10
     trusted_proxies: str | None = None
     cors_allowed_origins: str = "*"
     keyed_cache_control: Literal["public", "private"] = "public"
-    max_image_bytes: Annotated[int, Field(ge=1)] = 16 * MIB
+    max_image_bytes: Annotated[WholeNumber, Field(ge=1)] = 16 * MIB
     image_url_threshold_bytes: Bytes = 262_144
-    transient_ttl_seconds: Annotated[
-        float, Field(ge=0, allow_inf_nan=False, le=31_536_000)
-    ] = 0
+    transient_ttl_seconds: Annotated[Decimal, Field(ge=0, le=31_536_000)] = 0
     transient_quota_bytes: Bytes = 256 * MIB
     transient_total_bytes: Bytes = 0
     hot_tier_bytes: Bytes = 128 * MIB
     generation_timeout_seconds: Seconds = 300
     wait_timeout_seconds: Seconds = 60
-    lease_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False, le=3600)] = 20
-    shutdown_grace_seconds: Annotated[
-        float, Field(ge=0, allow_inf_nan=False, le=3600)
-    ] = 30
+    lease_seconds: Annotated[Decimal, Field(ge=1, le=3600)] = 20
+    shutdown_grace_seconds: Annotated[Decimal, Field(ge=0, le=3600)] = 30
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     tracing: Literal["on", "off"] = "off"
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_scheme_is_known(cls, url: SecretStr | None) -> SecretStr | None:
-        if url and urlsplit(url.get_secret_value()).scheme not in _REDIS_SCHEMES:
-            known = ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES)
-            raise ValueError(f"must start with one of {known}")
-        return url
 
     @field_validator("public_base_url")
     @classmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.application import load_configuration
 from app.settings import InvalidSettings, Settings, load_settings
+from app.transient_images import should_use_image_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +89,77 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "REDIS_URL" in told
     assert "S3_BUCKET" in told
     assert "ADMIN_API_KEY" not in told
+
+
+def test_what_is_missing_is_told_beside_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody has to start the service three times to hear of three problems."""
+    models = tmp_path / "models.toml"
+    models.write_text('[models.default]\nprovider = "nobody"\n')
+    set_all(monkeypatch, {"PORT": "none", "PROVIDERS_FILE": f"{models}"})
+    told = problems()
+
+    assert {problem.partition(":")[0] for problem in told} == {
+        *("PORT", "REDIS_URL", "S3_BUCKET", "PROVIDERS_FILE"),
+    }
+    assert any(str(models) in problem for problem in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("MAX_IMAGE_BYTES", text)
+            for text in ("1.0", "1_000", "+5", "\u0665", "1e3")
+        ),
+        *(("PORT", text) for text in ("80.0", "8_080", " 80")),
+        *(
+            ("WAIT_TIMEOUT_SECONDS", text)
+            for text in ("1e3", "1_0", "inf", "nan", "-1")
+        ),
+        *(("LEASE_SECONDS", text) for text in ("0.99", "\u0665", "5s")),
+        *(("BUDGET_PER_DAY", text) for text in ("1e9", "infinity")),
+    ],
+)
+def test_numbers_are_spelled_in_digits(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """What only Python reads as a number is a typing error."""
+    set_all(monkeypatch, {**ENOUGH, name: value})
+
+    assert [problem.partition(":")[0] for problem in problems()] == [name]
+
+
+def test_fractions_of_seconds_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds are decimals, a lease of one is the shortest."""
+    set_all(
+        monkeypatch,
+        {**ENOUGH, "WAIT_TIMEOUT_SECONDS": "0.5", "LEASE_SECONDS": "1"},
+    )
+    settings = load_configuration().settings
+
+    assert (settings.wait_timeout_seconds, settings.lease_seconds) == (0.5, 1)
+
+
+def test_what_libraries_read_may_stand_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The object store's own settings, and the threshold of lent pictures."""
+    set_all(monkeypatch, ENOUGH)
+    # Whatever is added to it goes with the test.
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ["AWS_REGION"] = "from-outside"
+    (tmp_path / ".env").write_text(
+        "AWS_ACCESS_KEY_ID=from-file\nAWS_REGION=from-file\n"
+        "IMAGE_URL_THRESHOLD_BYTES=3\n"
+    )
+    load_configuration()
+
+    assert os.environ["AWS_ACCESS_KEY_ID"] == "from-file"
+    assert os.environ["AWS_REGION"] == "from-outside"
+    assert should_use_image_url(b"four")
+    assert not should_use_image_url(b"two")
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from app.application import environment
 from app.client import Paintonce, PaintonceError
 from app.commands.failed import Failed
 from app.commands.prompt_file import read_prompt_file
+from app.environment import environment
 from app.errors import InvalidParameter
 from app.storage.storage_key import Project
 

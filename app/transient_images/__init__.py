@@ -17,6 +17,7 @@ from app.transient_images.images import (
     TransientImage,
     TransientListing,
 )
+from app.transient_images.memory import warn_unless_bounded
 from app.transient_images.reachability import is_reachable
 from app.transient_images.references import References
 from app.transient_images.store import TransientImages
@@ -40,4 +41,5 @@ __all__ = [
     "read_data_url",
     "should_use_image_url",
     "upload_image_for_url",
+    "warn_unless_bounded",
 ]

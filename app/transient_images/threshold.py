@@ -1,14 +1,14 @@
 """When a picture is too large to be sent inline. Does no I/O.
 
 This runs in the caller's process, where no composition root hands settings
-on: so the threshold is read from the environment.
+on: so the threshold is read from the environment, and from `.env` as there.
 """
 
 from __future__ import annotations
 
-import os
 from urllib.parse import urlsplit
 
+from app.environment import environment
 from app.transient_images.data_url import is_data_url, read_data_url
 
 DEFAULT_THRESHOLD_BYTES = 262_144
@@ -51,7 +51,7 @@ def is_http_url(text: str) -> bool:
 
 def _threshold() -> int:
     # At every call: nothing is configured by importing a module.
-    text = os.environ.get(THRESHOLD_SETTING) or str(DEFAULT_THRESHOLD_BYTES)
+    text = environment().get(THRESHOLD_SETTING, str(DEFAULT_THRESHOLD_BYTES))
     if not text.isascii() or not text.isdecimal():
         raise ValueError(f"{THRESHOLD_SETTING} must be a whole number of bytes")
     return int(text)

@@ -308,6 +308,16 @@ class RedisConnections:
         """Return when Redis answers; raises `CacheUnavailable`."""
         await self.leases.execute("PING")
 
+    async def max_memory(self) -> int | None:
+        """Return how many bytes Redis may hold; None for no bound, and in a Cluster.
+
+        Raises `CacheUnavailable`.
+        """
+        if isinstance(self.leases.client, ClusterClient):
+            return None
+        told = await self.leases.execute("INFO", "memory")
+        return told.get("maxmemory") or None
+
 
 @asynccontextmanager
 async def open_redis(
