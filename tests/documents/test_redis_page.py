@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import redis
 
 from app.client import Paintonce
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PAGE = "how-to/redis.md"
 
 
+@pytest.mark.long
 async def test_a_move_keeps_the_counts_and_a_loss_keeps_the_pictures(
     redis_server: RedisServer,
     redis_url: str,

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import pytest
 
 from app.client import Paintonce
 from tests.documents.shell import blocks
@@ -26,6 +27,7 @@ STATISTICS = "/api/v1/live/stats"
 REVOKED_WITHIN_SECONDS = 5.0
 
 
+@pytest.mark.long
 async def test_keys_are_replaced_without_a_gap(
     operator: Callable[..., AbstractAsyncContextManager[tuple[Replica, Shell]]],
     master_key: str,
