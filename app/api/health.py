@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
 
+from app.errors import InvalidParameter
 from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
 from app.server.frame import METRICS
 from app.server.lifecycle import LIFECYCLE
@@ -28,10 +29,12 @@ async def healthz(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Answer 200 where requests may come; `strict=1` wants every dependency up."""
+    strict = request.query.get("strict")
+    if strict not in {None, "1"}:
+        raise InvalidParameter("strict", "strict must be 1, or not be there.")
     dependencies = request.app[DEPENDENCY_MONITOR]
     status = _status(dependencies, draining=request.app[LIFECYCLE].draining)
-    strict = request.query.get("strict") == "1"
-    ready = status == "ok" or (status == "degraded" and not strict)
+    ready = status == "ok" or (status == "degraded" and strict is None)
     return web.json_response(
         {"status": status, "dependencies": dependencies.findings()},
         status=200 if ready else 503,

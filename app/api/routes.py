@@ -89,6 +89,10 @@ ROUTES = (
 # fmt: on
 
 
+# `delete` is a resource of its own, which only POST is for.
+_ONLY = {urls.TRANSIENT: f"{urls.TRANSIENT_IMAGES}/{{id:(?!delete$)[^/]+}}"}
+
+
 def definitions(routes: Iterable[Route] = ROUTES) -> list[web.RouteDef]:
     """Return *routes* for aiohttp's router, each behind its check."""
     return [_definition(route) for route in routes]
@@ -101,4 +105,5 @@ def _definition(route: Route) -> web.RouteDef:
     if route.expect_handler is not None:
         options["expect_handler"] = route.expect_handler
     handler = admitted(route.needs, route.handler)
-    return web.RouteDef(route.method, route.path, handler, options)
+    path = _ONLY.get(route.path, route.path)
+    return web.RouteDef(route.method, path, handler, options)
