@@ -17,12 +17,12 @@ from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
 from app.background import running
 from app.environment import environment, export
+from app.generation.assemble import build_models
 from app.generation.config.models_file import (
     InvalidModelsFile,
     ModelConfig,
     load_models,
 )
-from app.generation.models import build_models
 from app.generation.transport.outbound import open_outbound_session
 from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.application import load_configuration
 from app.commands.opened import opened_services
 from app.errors import ServiceError
-from app.generation.models import adapter_for
+from app.generation.assemble import adapter_for
 from app.generation.transport.outbound import open_outbound_session
 from app.telemetry import configure_logging
 

@@ -9,17 +9,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from app.errors import (
-    BadImage,
     GenerationError,
     GenerationTimedOut,
     InvalidRequest,
-    PromptRejected,
     ProviderFailed,
-    ProviderRateLimited,
 )
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
-from app.generation.painting import Outcome, Painting
+from app.generation.outcomes import is_free, is_healthy, outcome_of
+from app.generation.painting import Painting
 from app.generation.spending import UNLIMITED
 
 if TYPE_CHECKING:
@@ -166,16 +164,16 @@ class Model:
         finally:
             asked = paid is not None
             if admission is not None:
-                healthy = _is_healthy(failure) if asked else None
+                healthy = is_healthy(failure) if asked else None
                 self._breaker.report(admission, healthy=healthy)
             # A job that goes on without us is counted by who waits for its end.
             if paid is not None and not _goes_on(job, failure):
-                price = self._price_of(failure)
+                price = 0.0 if is_free(failure) else self.price
                 # A request that the adapter itself turned down reached nobody.
                 if not isinstance(failure, InvalidRequest):
                     self._note(failure, seconds or clock() - started, progress, price)
                 # Not lost with whoever is cancelled here: the books are kept.
-                await asyncio.shield(paid.settle(_outcome(failure), price))
+                await asyncio.shield(paid.settle(outcome_of(failure), price))
         return Painting(*finished, self.alias, self.price, seconds, painted.origin)
 
     async def _pay(self, job: JobHandle, spending: Spending) -> PaidCall:
@@ -228,13 +226,6 @@ class Model:
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
 
-    def _price_of(self, failure: BaseException | None) -> float:
-        # A cancelled call is a cut connection, which may be billed as well.
-        is_free = isinstance(failure, InvalidRequest) or (
-            isinstance(failure, GenerationError) and not failure.maybe_billed
-        )
-        return 0.0 if is_free else self.price
-
     def _note(
         self,
         failure: BaseException | None,
@@ -244,36 +235,8 @@ class Model:
     ) -> None:
         progress.spent += price
         self._observer.provider_call(
-            self._provider.vendor, self.alias, _outcome(failure), seconds, price
+            self._provider.vendor, self.alias, outcome_of(failure), seconds, price
         )
-
-
-def _outcome(failure: BaseException | None) -> Outcome:
-    match failure:
-        case None:
-            return Outcome.OK
-        case PromptRejected():
-            return Outcome.REJECTED
-        case ProviderRateLimited():
-            return Outcome.RATE_LIMITED
-        case GenerationTimedOut():
-            return Outcome.TIMEOUT
-        case BadImage():
-            return Outcome.BAD_IMAGE
-        case _:
-            return Outcome.FAILED
-
-
-def _is_healthy(failure: BaseException | None) -> bool | None:
-    """Tell whether the provider works; None where the call tells nothing.
-
-    To refuse a prompt, to want fewer requests and to be asked for what can't
-    be done are no sign that it is out of order, and none that it is not.
-    """
-    if failure is None:
-        return True
-    silent = asyncio.CancelledError | InvalidRequest | PromptRejected
-    return None if isinstance(failure, silent | ProviderRateLimited) else False
 
 
 def _goes_on(job: JobHandle, failure: BaseException | None) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from app.errors import GenerationError, InvalidRequest, PromptRejected
-from app.generation.finishing import Finishing
 from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob, Unkept
 from app.generation.model import Model
 from app.generation.painting import (
@@ -17,21 +16,12 @@ from app.generation.painting import (
     Progress,
     ReferenceLoader,
 )
-from app.generation.providers.a1111.images import A1111Images
-from app.generation.providers.fal.queue import FalQueue
-from app.generation.providers.gemini.images import GeminiImages
-from app.generation.providers.openai.images import OpenAIImages
-from app.generation.providers.placeholder.placeholder import Placeholder
-from app.generation.providers.replicate.predictions import ReplicatePredictions
 from app.generation.spending import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp import ClientSession
-
-    from app.generation.config.models_file import ModelConfig
-    from app.generation.provider import ImageProvider, PaintRequest
+    from app.generation.provider import PaintRequest
     from app.generation.spending import Spending
 
 __all__ = [
@@ -44,18 +34,9 @@ __all__ = [
     "Progress",
     "ReferenceLoader",
     "SubmittedJob",
-    "build_models",
 ]
 
 _logger = logging.getLogger(__name__)
-
-
-class _MakeAdapter(Protocol):
-    """How every adapter that speaks HTTP is made."""
-
-    def __call__(
-        self, config: ModelConfig, *, session: ClientSession, max_image_bytes: int
-    ) -> ImageProvider: ...
 
 
 class Models:
@@ -177,51 +158,3 @@ class Models:
                 chain[name] = self._models[name]
                 waiting.extend(reversed(chain[name].fallbacks))
         return list(chain.values())
-
-
-def build_models(
-    configs: Mapping[str, ModelConfig],
-    *,
-    session: ClientSession,
-    max_image_bytes: int,
-    marks: bool,
-    observer: PaintObserver,
-) -> Models:
-    """Make every model of a checked models file; they share *session*.
-
-    *marks*: their pictures are marked as generated.
-    """
-    finishing = Finishing(max_image_bytes=max_image_bytes, marks=marks)
-    return Models(
-        {
-            alias: Model(
-                config,
-                adapter_for(config, session, max_image_bytes),
-                finishing=finishing,
-                observer=observer,
-            )
-            for alias, config in configs.items()
-        }
-    )
-
-
-def adapter_for(
-    config: ModelConfig, session: ClientSession, max_image_bytes: int
-) -> ImageProvider:
-    """Make whoever paints under an alias; *max_image_bytes* bounds what it reads."""
-    match config.provider:
-        case "placeholder":
-            return Placeholder(config.options)
-        case "openai":
-            make: _MakeAdapter = OpenAIImages
-        case "gemini":
-            make = GeminiImages
-        case "replicate":
-            make = ReplicatePredictions
-        case "fal":
-            make = FalQueue
-        case "a1111":
-            make = A1111Images
-        case unknown:
-            raise ValueError(f"no provider is called {unknown}")
-    return make(config, session=session, max_image_bytes=max_image_bytes)

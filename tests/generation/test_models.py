@@ -22,11 +22,12 @@ from app.errors import (
     ProviderRateLimited,
     QueueFull,
 )
+from app.generation.assemble import build_models
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.config.models_file import ModelConfig, load_models
 from app.generation.finishing import Finishing
-from app.generation.models import Model, Models, Painting, Progress, build_models
+from app.generation.models import Model, Models, Painting, Progress
 from app.generation.provider import Origin, PaintRequest, ProviderPicture
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import BadImage, GenerationTimedOut, ProviderFailed
-from app.generation.models import build_models
+from app.generation.assemble import build_models
 from app.generation.painting import Progress
 from app.generation.transport import polling
 from tests.generation.handles import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import BadImage
-from app.generation.models import build_models
+from app.generation.assemble import build_models
 from tests.fake_provider import FakeProvider, pictures, serve
 from tests.generation.handles import Unheard, picture_by
 from tests.generation.vendor_cases import (

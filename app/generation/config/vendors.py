@@ -1,6 +1,6 @@
 """Vendors: the names that a models file may use, and what each one needs.
 
-One line here and one `case` in `models.py` make a new adapter known.
+One line here and one `case` in `generation/assemble.py` make a new adapter known.
 """
 
 from __future__ import annotations

@@ -13,15 +13,8 @@ import orjson
 
 from app.errors import BadImage, GenerationError, GenerationTimedOut, ProviderFailed
 from app.generation.provider import Origin, ProviderPicture
-from app.generation.providers.inputs import (
-    FLUX_RATIOS,
-    GEMINI_RATIOS,
-    IMAGEN_RATIOS,
-    Fields,
-    InputOptions,
-    fields_of,
-    input_for,
-)
+from app.generation.providers.fal.known_models import KNOWN, UNKNOWN
+from app.generation.providers.inputs import InputOptions, fields_of, input_for
 from app.generation.providers.progress import fraction_in
 from app.generation.transport.documents import parse_json, pick
 from app.generation.transport.failures import failure_of, refusal
@@ -38,23 +31,6 @@ if TYPE_CHECKING:
 
 # The last one has the files of older models.
 RESULT_HOSTS = ("fal.media", "*.fal.media", "storage.googleapis.com")
-
-# The fields of the models' own pages; the longest beginning first.
-_KNOWN = {
-    "fal-ai/flux-pro/kontext/max/multi": Fields(
-        "image_urls[]", "aspect_ratio", FLUX_RATIOS
-    ),
-    "fal-ai/flux-pro/kontext/multi": Fields(
-        "image_urls[]", "aspect_ratio", FLUX_RATIOS
-    ),
-    "fal-ai/flux-pro/kontext": Fields("image_url", "aspect_ratio", FLUX_RATIOS),
-    "fal-ai/flux-pro/v1.1-ultra": Fields("image_url", "aspect_ratio", FLUX_RATIOS),
-    "fal-ai/flux/dev/image-to-image": Fields("image_url", "omit"),
-    "fal-ai/gemini": Fields("image_urls[]", "aspect_ratio", GEMINI_RATIOS),
-    "fal-ai/imagen4": Fields("image_urls[]", "aspect_ratio", IMAGEN_RATIOS),
-    "fal-ai/nano-banana": Fields("image_urls[]", "aspect_ratio", GEMINI_RATIOS),
-}
-_UNKNOWN = Fields("image_urls[]", "image_size")
 
 _TIMED_OUT = {"request_timeout", "startup_timeout", "generation_timeout"}
 
@@ -134,7 +110,7 @@ class FalQueue:
         return False
 
     async def _submit(self, request: PaintRequest) -> str:
-        fields = fields_of(self._model, _KNOWN, _UNKNOWN)
+        fields = fields_of(self._model, KNOWN, UNKNOWN)
         reply = await self._api.ask(
             "POST",
             f"/{self._model}",

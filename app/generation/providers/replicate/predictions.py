@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import BadImage, ProviderFailed
 from app.generation.provider import Origin, ProviderPicture
-from app.generation.providers.inputs import (
-    FLUX_RATIOS,
-    GEMINI_RATIOS,
-    IMAGEN_RATIOS,
-    Fields,
-    InputOptions,
-    fields_of,
-    input_for,
-)
+from app.generation.providers.inputs import InputOptions, fields_of, input_for
 from app.generation.providers.progress import fraction_in
+from app.generation.providers.replicate.known_models import KNOWN, UNKNOWN
 from app.generation.transport.documents import pick
 from app.generation.transport.failures import failure_of, refusal
 from app.generation.transport.polling import follow
@@ -35,23 +28,6 @@ if TYPE_CHECKING:
     from app.generation.provider import Job, PaintRequest
 
 RESULT_HOSTS = ("replicate.delivery", "*.replicate.delivery")
-
-# The fields of the models' own pages; the longest beginning first.
-_KNOWN = {
-    "black-forest-labs/flux-2": Fields("input_images[]", "aspect_ratio", FLUX_RATIOS),
-    "black-forest-labs/flux-kontext": Fields(
-        "input_image", "aspect_ratio", FLUX_RATIOS
-    ),
-    "black-forest-labs/flux-1.1-pro": Fields(
-        "image_prompt", "aspect_ratio", FLUX_RATIOS
-    ),
-    "black-forest-labs/": Fields("image", "aspect_ratio", FLUX_RATIOS),
-    "bytedance/seedream": Fields("image_input[]", "aspect_ratio", GEMINI_RATIOS),
-    "google/imagen": Fields("image", "aspect_ratio", IMAGEN_RATIOS),
-    "google/nano-banana": Fields("image_input[]", "aspect_ratio", GEMINI_RATIOS),
-    "openai/gpt-image": Fields("input_images[]", "aspect_ratio", ("1:1", "3:2", "2:3")),
-}
-_UNKNOWN = Fields("image", "as_asked")
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VERSION = re.compile(r"[0-9a-f]{64}")
@@ -127,7 +103,7 @@ class ReplicatePredictions:
         return True
 
     async def _submit(self, request: PaintRequest) -> Reply:
-        fields = fields_of(self._model, _KNOWN, _UNKNOWN)
+        fields = fields_of(self._model, KNOWN, UNKNOWN)
         body: dict[str, Any] = {"input": input_for(request, self._options, fields)}
         path = "/predictions"
         if self._model.startswith(_DEPLOYMENT):

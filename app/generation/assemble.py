@@ -1,0 +1,80 @@
+"""Every model of a models file, from its table to what paints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from app.generation.finishing import Finishing
+from app.generation.model import Model
+from app.generation.models import Models
+from app.generation.providers.a1111.images import A1111Images
+from app.generation.providers.fal.queue import FalQueue
+from app.generation.providers.gemini.images import GeminiImages
+from app.generation.providers.openai.images import OpenAIImages
+from app.generation.providers.placeholder.placeholder import Placeholder
+from app.generation.providers.replicate.predictions import ReplicatePredictions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import ClientSession
+
+    from app.generation.config.models_file import ModelConfig
+    from app.generation.painting import PaintObserver
+    from app.generation.provider import ImageProvider
+
+
+class _MakeAdapter(Protocol):
+    """How every adapter that speaks HTTP is made."""
+
+    def __call__(
+        self, config: ModelConfig, *, session: ClientSession, max_image_bytes: int
+    ) -> ImageProvider: ...
+
+
+def build_models(
+    configs: Mapping[str, ModelConfig],
+    *,
+    session: ClientSession,
+    max_image_bytes: int,
+    marks: bool,
+    observer: PaintObserver,
+) -> Models:
+    """Make every model of a checked models file; they share *session*.
+
+    *marks*: their pictures are marked as generated.
+    """
+    finishing = Finishing(max_image_bytes=max_image_bytes, marks=marks)
+    return Models(
+        {
+            alias: Model(
+                config,
+                adapter_for(config, session, max_image_bytes),
+                finishing=finishing,
+                observer=observer,
+            )
+            for alias, config in configs.items()
+        }
+    )
+
+
+def adapter_for(
+    config: ModelConfig, session: ClientSession, max_image_bytes: int
+) -> ImageProvider:
+    """Make whoever paints under an alias; *max_image_bytes* bounds what it reads."""
+    match config.provider:
+        case "placeholder":
+            return Placeholder(config.options)
+        case "openai":
+            make: _MakeAdapter = OpenAIImages
+        case "gemini":
+            make = GeminiImages
+        case "replicate":
+            make = ReplicatePredictions
+        case "fal":
+            make = FalQueue
+        case "a1111":
+            make = A1111Images
+        case unknown:
+            raise ValueError(f"no provider is called {unknown}")
+    return make(config, session=session, max_image_bytes=max_image_bytes)
