@@ -7,7 +7,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -126,16 +126,14 @@ class Browser:
         )
 
     def until(self, condition: Callable[[], T | None], what: str = "") -> T:
-        """Return what *condition* returns, once it is something."""
+        """Return what *condition* returns, once it is true."""
         waiting = WebDriverWait(
             self.driver,
             WITHIN_SECONDS,
             poll_frequency=0.02,
             ignored_exceptions=[StaleElementReferenceException],
         )
-        found = waiting.until(lambda _: condition(), what)
-        assert found is not None
-        return found
+        return cast("T", waiting.until(lambda _: condition(), what))
 
     def press(self, *keys: str) -> None:
         """Press *keys* where the focus is."""

@@ -34,7 +34,7 @@ def take_picture(browser: Browser, address: str) -> bytes:
     choose(browser, "Shape", "3:2")
     paint(browser, "a red fox in fresh snow")
     browser.status(" s")
-    browser.until(lambda: browser.all("img") or None)
+    browser.until(lambda: browser.all("img"))
     browser.get("button", "Paint").click()
     browser.status("HIT")
     browser.run("document.activeElement.blur()")

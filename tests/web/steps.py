@@ -23,7 +23,7 @@ def choose(page: Browser, name: str, option: str) -> None:
     """Choose *option* once it is offered."""
     box = page.get("combobox", name)
     page.until(
-        lambda: option in [one.text for one in Select(box).options] or None,
+        lambda: option in [one.text for one in Select(box).options],
         f"{option} in {name}",
     )
     Select(box).select_by_visible_text(option)

@@ -25,7 +25,7 @@ def locked(browser: Browser, keyed_service: str) -> Browser:
 
 def test_a_service_that_asks_for_a_key_opens_at_the_settings(locked: Browser) -> None:
     """The focus is where the key belongs, and nothing is said to be wrong."""
-    locked.until(lambda: locked.focused == "API key" or None)
+    locked.until(lambda: locked.focused == "API key")
 
     assert locked.get("tab", "Settings").get_attribute("aria-selected") == "true"
     assert locked.all("alert") == []
@@ -33,7 +33,7 @@ def test_a_service_that_asks_for_a_key_opens_at_the_settings(locked: Browser) ->
 
 def test_a_key_opens_the_service(locked: Browser, project: str) -> None:
     """Typed and entered, it is used everywhere, and kept in this tab's session only."""
-    locked.until(lambda: locked.focused == "API key" or None)
+    locked.until(lambda: locked.focused == "API key")
     locked.press(ADMIN_KEY)
     locked.get("textbox", "Project").send_keys(project, Keys.ENTER)
     locked.status("Saved")

@@ -46,7 +46,7 @@ def test_a_picture_hangs_there_with_its_hits_and_its_age(
     assert re.search(r"just now|\d+ s ago", fox.text)
     loaded = "return arguments[0].complete && arguments[0].naturalWidth"
     picture = page.get("img", "a red fox", within=fox)
-    assert page.until(lambda: page.run(loaded, picture) or None) == 1024
+    assert page.until(lambda: page.run(loaded, picture)) == 1024
     assert page.all("button", "More") == []
 
 
@@ -61,7 +61,7 @@ def test_a_purge_asks_first(page: Browser, fox: WebElement) -> None:
             page.get("button", "Cancel", within=dialog).click()
         else:
             page.press(Keys.ESCAPE)
-        page.until(lambda: page.all("dialog") == [] or None)
+        page.until(lambda: page.all("dialog") == [])
 
     page.open_tab("Statistics")
     page.open_tab("Gallery")
@@ -74,7 +74,7 @@ def test_a_purge_takes_it_away(page: Browser, fox: WebElement) -> None:
     dialog = page.get("dialog")
     page.get("button", "Purge", within=dialog).click()
 
-    page.until(lambda: page.all("article") == [] or None)
+    page.until(lambda: page.all("article") == [])
     page.get("button", "Paint the first").click()
     paint(page, "a red fox")
     page.status("MISS")

@@ -54,7 +54,7 @@ def test_the_place_in_the_queue_and_the_progress_are_seen(
     paint(page, "a tea house")
     page.status("painting", "number 3", " s")
     scripted.go_on()
-    page.until(lambda: share_of(page) == "25%" or None, "a quarter")
+    page.until(lambda: share_of(page) == "25%", "a quarter")
     scripted.go_on()
     page.status("MISS")
 
@@ -143,7 +143,7 @@ def test_a_tag_without_a_signature_is_a_tag_all_the_same(
 
     paint(page, "a tea house")
     page.status("MISS")
-    page.until(lambda: scripted.asked_for("/api/v1/sign") or None)
+    page.until(lambda: scripted.asked_for("/api/v1/sign"))
 
     address = f"{scripted.url}{GENERATE}?prompt={quote('a tea house')}"
     assert line(page, "img tag") == f'<img src="{address}" alt="a tea house">'

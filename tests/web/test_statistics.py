@@ -66,7 +66,7 @@ def test_the_figures_are_text(browser: Browser, scripted: ScriptedService) -> No
     """What the cache did is read as numbers with their units."""
     page = opened(browser, scripted, bucket(9, 1, 1, 0.04))
 
-    page.until(lambda: "3,146" in page.run("return document.body.innerText") or None)
+    page.until(lambda: "3,146" in page.run("return document.body.innerText"))
     text = page.run("return document.getElementById('figures').innerText")
 
     for figure in ("812", "3,146", "1,025", "75.4 %", "31", "72 MiB", "8,123.40 s"):
@@ -140,9 +140,7 @@ def test_the_plots_may_reach_further_back(
 
     choose(page, "Plots of", "a week")
 
-    page.until(
-        lambda: len(scripted.asked_for("/api/v1/live/stats/history")) == 2 or None
-    )
+    page.until(lambda: len(scripted.asked_for("/api/v1/live/stats/history")) == 2)
     assert [one.query for one in scripted.asked_for("/api/v1/live/stats/history")] == [
         "hours=48",
         "hours=168",
