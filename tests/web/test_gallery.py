@@ -80,6 +80,17 @@ def test_a_purge_takes_it_away(page: Browser, fox: WebElement) -> None:
     page.status("MISS")
 
 
+def test_a_refresh_paints_it_anew(page: Browser, fox: WebElement) -> None:
+    """The picture is another one under the same prompt, and its hits stay."""
+    before = source(page)
+
+    page.get("button", "Refresh", within=fox).click()
+    page.status("Painted anew")
+
+    assert source(page) != before
+    assert "2 hits" in page.get("article", "a red fox").text
+
+
 def test_a_picture_is_opened_in_the_playground(page: Browser, fox: WebElement) -> None:
     """Its prompt is in the form, its picture in the frame: one more hit."""
     page.get("button", "Open", within=fox).click()

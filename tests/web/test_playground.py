@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from selenium.webdriver.common.keys import Keys
 
+from app.urls import LIVE as GENERATE
 from tests.web.steps import choose, line, paint
 
 if TYPE_CHECKING:
@@ -50,6 +51,21 @@ def test_the_first_picture_is_a_miss_and_the_second_a_hit(page: Browser) -> None
     assert re.search(r"\b\d+\.\d\d s\b", again)
     assert "hit number 1" in again
     assert page.all("alert") == []
+
+
+def test_a_painting_is_followed_by_its_events(page: Browser) -> None:
+    """The page is told when the picture is there, and does not ask again and again."""
+    paint(page, "a slow river", model="slow")
+    page.status("MISS")
+
+    asked = page.run(
+        "return performance.getEntriesByType('resource')"
+        ".map((one) => new URL(one.name).pathname)"
+    )
+    generations = [path for path in asked if path.startswith("/api/v1/generations/")]
+    assert len(generations) == 1
+    assert generations[0].endswith("/events")
+    assert asked.count(GENERATE) == 1
 
 
 def test_the_page_says_that_it_waits(page: Browser) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.errors import CacheUnavailable
-from tests.web.steps import choose
+from tests.web.steps import choose, paint
 
 if TYPE_CHECKING:
     from tests.web.browser import Browser
@@ -159,3 +159,22 @@ def test_an_outage_is_told_and_the_rest_is_shown(
     page.alert("Cache unavailable")
 
     assert "3,146" in page.run("return document.getElementById('figures').innerText")
+
+
+def test_what_was_just_done_is_counted(page: Browser) -> None:
+    """One MISS and one HIT of the playground are in the last hour."""
+    paint(page, "a lighthouse that is counted")
+    page.status("MISS")
+    page.get("button", "Paint").click()
+    page.status("HIT")
+
+    def counted() -> bool:
+        page.open_tab("Playground")
+        page.open_tab("Statistics")
+        page.get("img", "Requests per hour")
+        # An hour may have ended in between.
+        hits, misses = (sum(int(row[at]) for row in rows(page)[:2]) for at in (1, 2))
+        return (hits, misses) == (1, 1)
+
+    page.until(counted)
+    assert "0.25" in page.run("return document.getElementById('figures').innerText")
