@@ -318,6 +318,7 @@ class InMemoryPromptIndex(Gated):
         self._leases: dict[str, _Expiring] = {}
         self._failures_of: dict[str, _Expiring] = {}
         self._left: dict[str, bytes] = {}
+        self.jobs: dict[str, bytes] = {}
 
     def expire_lease(self, prompt_hash: str) -> None:
         """Let the lease of a prompt run out, as if its holder had stalled."""
@@ -335,6 +336,7 @@ class InMemoryPromptIndex(Gated):
         self._leases.clear()
         self._failures_of.clear()
         self._left.clear()
+        self.jobs.clear()
 
     def holder_now(self, prompt_hash: str) -> str | None:
         """Return the token of whoever holds the lease, past all gates."""
@@ -399,6 +401,22 @@ class InMemoryPromptIndex(Gated):
         async with self._call("holder"):
             return self.holder_now(prompt_hash)
 
+    async def keep_job(
+        self, prompt_hash: str, token: str, job: bytes, keep_for: timedelta
+    ) -> bool:
+        """Keep the provider's job of a painting, in place of any other."""
+        async with self._call("keep_job"):
+            self._need_memory()
+            is_ours = self.holder_now(prompt_hash) == token
+            if is_ours:
+                self.jobs[prompt_hash] = job
+        return is_ours
+
+    async def job(self, prompt_hash: str) -> bytes | None:
+        """Return the job that a leader has left, or None."""
+        async with self._call("job"):
+            return self.jobs.get(prompt_hash)
+
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
         """Write the entry, tell the followers, release."""
         async with self._call("commit"):
@@ -407,6 +425,7 @@ class InMemoryPromptIndex(Gated):
             if is_ours:
                 self.entries[prompt_hash] = record
                 self._failures_of.pop(prompt_hash, None)
+                self.jobs.pop(prompt_hash, None)
                 self._end(prompt_hash)
         return is_ours
 
@@ -421,6 +440,7 @@ class InMemoryPromptIndex(Gated):
                 self._failures_of[prompt_hash] = _Expiring(
                     failure, time.monotonic() + remember_for.total_seconds()
                 )
+                self.jobs.pop(prompt_hash, None)
                 self._end(prompt_hash)
         return is_ours
 
@@ -444,6 +464,7 @@ class InMemoryPromptIndex(Gated):
                 self.entries.pop(prompt_hash, None)
                 self._accesses.pop(prompt_hash, None)
                 self._failures_of.pop(prompt_hash, None)
+                self.jobs.pop(prompt_hash, None)
                 self.hits.pop(prompt_hash, None)
                 self._left[prompt_hash] = left
         return is_ours

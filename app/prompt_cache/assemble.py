@@ -142,6 +142,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         pictures=pictures,
         statistics=statistics,
         generations=generations,
+        models=ports.models,
         waits_seconds=limits.purge_waits_seconds,
     )
     return PromptCacheParts(

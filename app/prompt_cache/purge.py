@@ -24,9 +24,12 @@ from app.errors import (
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.leases import generation_of, writes_for
 from app.prompt_cache.flight.remembered_failures import belongs_to
+from app.prompt_cache.painting.kept_job import job_of
 from app.storage.storage_key import StorageKey
 
 if TYPE_CHECKING:
+    from app.generation.jobs import SubmittedJob
+    from app.generation.models import Models
     from app.generation_jobs.record import Generations
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.leases import Lease, Leases
@@ -43,13 +46,14 @@ class _Left:
     """What there is of a prompt, and to be removed.
 
     *pictures* are storage keys with their bytes; *has_note* says that the
-    ledger has an interrupted purge's.
+    ledger has an interrupted purge's; *job* is one that its leader has left.
     """
 
     has_manifest: bool
     entries: tuple[PromptEntry, ...]
     pictures: dict[str, int]
     has_note: bool
+    job: SubmittedJob | None
     is_anything: bool
 
     @property
@@ -72,6 +76,7 @@ class Purge:
     pictures: Pictures
     statistics: Statistics
     generations: Generations
+    models: Models
     waits_seconds: float = WAITS_SECONDS
 
     async def run(self, project: Project, prompt_hash: str) -> None:
@@ -104,6 +109,8 @@ class Purge:
             with suppress(StorageUnavailable):
                 await self.ledger.note_purge(project, prompt_hash, left.to_bytes())
             raise
+        if left.job is not None:
+            await self.models.cancel(left.job)
         for entry in left.entries:
             self.pictures.forget(entry)
         self.statistics.removed(project, prompt_hash, left.counted_bytes)
@@ -125,13 +132,15 @@ class Purge:
         return left.is_anything or await self._is_written(project, prompt_hash)
 
     async def _left(self, project: Project, prompt_hash: str) -> _Left:
-        manifest, (record,), failed, kept, noted = await asyncio.gather(
+        manifest, (record,), failed, kept, noted, job = await asyncio.gather(
             self.ledger.read(project, prompt_hash),
             self.index.peek([prompt_hash]),
             self.index.remembered(prompt_hash),
             self.index.left(prompt_hash),
             self.ledger.noted_purge(project, prompt_hash),
+            self.index.job(prompt_hash),
         )
+        submitted = job_of(project, job)
         seen = PromptEntry.from_record(prompt_hash, record.record) if record else None
         known = (manifest.entry if manifest else None, seen)
         entries = tuple(entry for entry in known if entry and entry.project == project)
@@ -143,7 +152,8 @@ class Purge:
             entries,
             pictures,
             noted is not None,
-            bool(manifest or pictures or is_failed or noted is not None),
+            submitted,
+            bool(manifest or pictures or is_failed or submitted or noted is not None),
         )
 
     async def _is_written(self, project: Project, prompt_hash: str) -> bool:

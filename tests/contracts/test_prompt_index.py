@@ -369,6 +369,29 @@ async def test_a_purge_keeps_what_it_has_left_until_it_is_finished(
     assert await index.left(LIGHTHOUSE) is None
 
 
+@pytest.mark.parametrize("end", ["commit", "fail", "forget"])
+async def test_a_job_lasts_as_long_as_its_painting(
+    index: PromptIndex, end: str
+) -> None:
+    """Kept under the lease alone, it goes with whatever ends the painting."""
+    await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    assert await index.job(LIGHTHOUSE) is None
+    assert await index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES)
+    assert not await index.keep_job(LIGHTHOUSE, "stranger", b"another", TEN_MINUTES)
+    await index.release(LIGHTHOUSE, "leader")
+    assert await index.job(LIGHTHOUSE) == b"a job"
+
+    await index.hold(LIGHTHOUSE, "next", TWENTY_SECONDS)
+    if end == "commit":
+        await index.commit(LIGHTHOUSE, "next", RECORD)
+    elif end == "fail":
+        await index.fail(LIGHTHOUSE, "next", FAILURE, TEN_MINUTES)
+    else:
+        await index.forget(LIGHTHOUSE, "next", LEFT)
+
+    assert await index.job(LIGHTHOUSE) is None
+
+
 async def test_only_the_holder_withdraws_an_entry(place: Place) -> None:
     """An entry that is to be replaced goes under its lease alone; its hits stay."""
     index = place.index
@@ -535,6 +558,8 @@ async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
                 lambda: index.remembered(LIGHTHOUSE),
                 lambda: index.forget(LIGHTHOUSE, "leader", LEFT),
                 lambda: index.left(LIGHTHOUSE),
+                lambda: index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES),
+                lambda: index.job(LIGHTHOUSE),
                 lambda: index.finish(LIGHTHOUSE, "leader"),
                 lambda: index.withdraw(LIGHTHOUSE, "leader"),
                 lambda: index.renew(LIGHTHOUSE, "leader", TWENTY_SECONDS),

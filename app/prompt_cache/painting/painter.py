@@ -16,6 +16,7 @@ from app.generation_jobs.record import new_record
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import remember_for, to_note
 from app.prompt_cache.painting.commit import FlightResult
+from app.prompt_cache.painting.kept_job import KeptJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,6 +145,8 @@ class Painter:
             seed=wanted.seed,
             variant=wanted.variant,
         )
+        # Before anything is paid: a job that was begun is waited for.
+        keeper = await KeptJob.of(self.index, lease, key.project)
         try:
             async with self.references(key.project, wanted.references) as references:
                 painting = await self.models.paint(
@@ -152,6 +155,7 @@ class Painter:
                     deadline=deadline,
                     progress=progress,
                     references=references,
+                    keeper=keeper,
                     spending=spending,
                 )
         except GenerationError as failure:

@@ -95,6 +95,20 @@ class PromptIndex(Protocol):
         """Return the token of whoever holds the lease, or None."""
         ...
 
+    async def keep_job(
+        self, prompt_hash: str, token: str, job: bytes, keep_for: timedelta
+    ) -> bool:
+        """Keep the provider's job of a painting, in place of any other.
+
+        False where the lease is lost. Whatever ends the painting removes it:
+        `commit`, `fail` and `forget`.
+        """
+        ...
+
+    async def job(self, prompt_hash: str) -> bytes | None:
+        """Return the job that a leader has left, or None."""
+        ...
+
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
         """Write the entry, tell the followers, release; False if the lease is lost."""
         ...
@@ -117,7 +131,7 @@ class PromptIndex(Protocol):
         ...
 
     async def forget(self, prompt_hash: str, token: str, left: bytes) -> bool:
-        """Remove entry, hits and failure, and keep *left*, in one step.
+        """Remove entry, hits, failure and job, and keep *left*, in one step.
 
         *left* says what a purge has still to remove. False where the lease is
         lost: then nothing has changed.

@@ -45,6 +45,11 @@ def failure(prompt_hash: str) -> str:
     return f"{{{entry(prompt_hash)}}}:f"
 
 
+def job(prompt_hash: str) -> str:
+    """Job of a provider that a painting waits for, with a time to live."""
+    return f"{{{entry(prompt_hash)}}}:j"
+
+
 def left(prompt_hash: str) -> str:
     """Note of what a purge has still to remove."""
     return f"{{{entry(prompt_hash)}}}:p"

@@ -115,6 +115,22 @@ class RedisPromptIndex:
         found = await self._commands.execute("GET", keys.lease(prompt_hash))
         return None if found is None else found.decode()
 
+    async def keep_job(
+        self, prompt_hash: str, token: str, job: bytes, keep_for: timedelta
+    ) -> bool:
+        """Keep the provider's job of a painting, in place of any other."""
+        kept = await self._write(
+            scripts.KEEP_JOB,
+            [keys.lease(prompt_hash), keys.job(prompt_hash)],
+            [token, job, _milliseconds(keep_for)],
+        )
+        return bool(kept)
+
+    async def job(self, prompt_hash: str) -> bytes | None:
+        """Return the job that a leader has left, or None."""
+        found = await self._commands.execute("GET", keys.job(prompt_hash))
+        return cast("bytes | None", found)
+
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
         """Write the entry, tell the followers, release; False if the lease is lost."""
         committed = await self._write(
@@ -123,6 +139,7 @@ class RedisPromptIndex:
                 keys.entry(prompt_hash),
                 keys.failure(prompt_hash),
                 keys.lease(prompt_hash),
+                keys.job(prompt_hash),
             ],
             [token, record, keys.LANDED, prompt_hash],
         )
@@ -134,7 +151,11 @@ class RedisPromptIndex:
         """Remember a failure, tell the followers, release."""
         noted = await self._write(
             scripts.FAIL,
-            [keys.failure(prompt_hash), keys.lease(prompt_hash)],
+            [
+                keys.failure(prompt_hash),
+                keys.lease(prompt_hash),
+                keys.job(prompt_hash),
+            ],
             [token, failure, _milliseconds(remember_for), keys.LANDED, prompt_hash],
         )
         return bool(noted)
@@ -165,6 +186,7 @@ class RedisPromptIndex:
                 keys.failure(prompt_hash),
                 keys.lease(prompt_hash),
                 keys.left(prompt_hash),
+                keys.job(prompt_hash),
             ],
             [token, left],
         )

@@ -63,7 +63,15 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
 
-# KEYS entry, failure, lease. ARGV token, record, channel, prompt hash.
+# KEYS lease, job. ARGV token, job, milliseconds.
+KEEP_JOB = Script.of("""\
+#!lua
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return 1
+""")
+
+# KEYS entry, failure, lease, job. ARGV token, record, channel, prompt hash.
 # The entry, with the last access that it had, then the news, then the lease.
 COMMIT = Script.of("""\
 #!lua
@@ -71,19 +79,19 @@ if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 local last_access = redis.call('GETRANGE', KEYS[1], 0, 7)
 if last_access == '' then last_access = string.rep('\\0', 8) end
 redis.call('SET', KEYS[1], last_access .. ARGV[2])
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[2], KEYS[4])
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 redis.call('DEL', KEYS[3])
 return 1
 """)
 
-# KEYS failure, lease. ARGV token, failure, milliseconds, channel, prompt hash.
+# KEYS failure, lease, job. ARGV token, failure, milliseconds, channel, prompt hash.
 FAIL = Script.of("""\
 #!lua
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('PUBLISH', ARGV[4], ARGV[5])
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[2], KEYS[3])
 return 1
 """)
 
@@ -103,11 +111,11 @@ redis.call('DEL', KEYS[1])
 return 1
 """)
 
-# KEYS entry, hits, failure, lease, left. ARGV token, what a purge has left.
+# KEYS entry, hits, failure, lease, left, job. ARGV token, what a purge has left.
 FORGET = Script.of("""\
 #!lua flags=allow-oom
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[6])
 redis.call('SET', KEYS[5], ARGV[2])
 return 1
 """)

@@ -1,0 +1,241 @@
+"""Jobs that outlive their leader: begun once, waited for by whoever leads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import NotFound, ProviderFailed, ShuttingDown
+from app.generation.provider import Origin, ProviderPicture
+from app.generation_jobs import record
+from app.prompt_cache.cache import Outcome
+from app.storage.storage_key import Project
+from tests.fakes import (
+    LIGHTHOUSE,
+    SHOP,
+    SOON_SECONDS,
+    UNLIMITED_PERMIT,
+    ScriptedProvider,
+    a_picture,
+    a_prompt_cache,
+    a_world,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from app.generation.provider import Job, PaintRequest
+    from app.prompt_cache.cache import Answer
+    from tests.fakes import Replica, World
+
+
+class Workshop(ScriptedProvider):
+    """A provider with jobs: each is a picture, asked after at the gate `poll`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.submitted: list[str] = []
+        self.asked_after: list[str] = []
+        self.cancelled: list[str] = []
+
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
+        """Submit a job unless there is one, and wait for it."""
+        job_id = job.resumed
+        if job_id is None:
+            job_id = f"job-{len(self.submitted) + 1}"
+            self.submitted.append(job_id)
+            await job.begun(job_id)
+        self.asked_after.append(job_id)
+        await job.progressed(0.25)
+        async with self._call("poll"):
+            if self.script:
+                comes = self.script.popleft()
+                assert isinstance(comes, Exception)
+                raise comes
+        picture = a_picture(int(job_id.rpartition("-")[2]))
+        return ProviderPicture(picture, Origin(self.vendor, "workshop"))
+
+    async def cancel(self, job_id: str) -> None:
+        """Note whose job nobody wants any more."""
+        self.cancelled.append(job_id)
+
+
+@pytest.fixture
+def workshop() -> Workshop:
+    """Give the provider of this module."""
+    return Workshop()
+
+
+@pytest.fixture
+def world(workshop: Workshop) -> World:
+    """Give a world whose provider has jobs."""
+    made = a_world()
+    made.provider = workshop
+    return made
+
+
+@pytest.fixture
+async def replicas(world: World) -> AsyncIterator[tuple[Replica, Replica]]:
+    """Give two replicas."""
+    made = a_prompt_cache(world), a_prompt_cache(world)
+    yield made
+    for replica in made:
+        await replica.give_up()
+
+
+def asking(replica: Replica) -> asyncio.Task[Answer]:
+    """Ask for the lighthouse in the background."""
+    return asyncio.create_task(
+        replica.cache.get_or_generate(
+            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
+        )
+    )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Look every now and then until *condition* holds."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while not condition():  # noqa: ASYNC110 - a provider tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def left_behind(replica: Replica, workshop: Workshop) -> None:
+    """Let a leader end while its job runs."""
+    gate = workshop.before("poll")
+    asked = asking(replica)
+    await gate.reached()
+    await replica.give_up()
+    with pytest.raises(ShuttingDown):
+        await asked
+
+
+async def test_a_job_is_known_before_it_is_asked_after(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Whoever leads next finds it from the first poll on; the commit removes it."""
+    gate = workshop.before("poll")
+    asked = asking(replicas[0])
+    await gate.reached()
+    kept = await world.index.job(LIGHTHOUSE.hash)
+    gate.open()
+    await asked
+
+    assert kept is not None
+    assert b"job-1" in kept
+    assert await world.index.job(LIGHTHOUSE.hash) is None
+
+
+async def test_the_next_leader_goes_on_with_the_job(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Its leader is gone: another one waits for the same job, and pays nothing."""
+    first, second = replicas
+    await left_behind(first, workshop)
+
+    answer = await asking(second)
+
+    assert answer.outcome == Outcome.MISS
+    assert answer.data == a_picture(1)
+    assert workshop.submitted == ["job-1"]
+    assert workshop.asked_after == ["job-1", "job-1"]
+    assert await world.index.job(LIGHTHOUSE.hash) is None
+
+
+async def test_a_leader_that_stalled_past_its_lease_shares_its_job(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Two leaders, one job: whoever comes late adopts the same picture."""
+    stalled = workshop.before("poll")
+    late = asking(replicas[0])
+    await stalled.reached()
+    world.index.expire_lease(LIGHTHOUSE.hash)
+    winner = await asking(replicas[1])
+    stalled.open()
+
+    assert (await late).entry.image_id == winner.entry.image_id
+    assert workshop.submitted == ["job-1"]
+    assert len(world.images) == 1
+
+
+async def test_a_purge_cancels_the_job_that_was_left(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Nobody waits for it any more; whoever asks next has a new one begun."""
+    first, second = replicas
+    await left_behind(first, workshop)
+
+    with pytest.raises(NotFound):
+        await second.purge(Project("acme", "zoo"), LIGHTHOUSE.hash)
+    await second.purge(SHOP, LIGHTHOUSE.hash)
+    await until(lambda: workshop.cancelled == ["job-1"])
+    answer = await asking(second)
+
+    assert answer.data == a_picture(2)
+    assert workshop.submitted == ["job-1", "job-2"]
+
+
+async def test_a_job_that_failed_is_forgotten_with_its_failure(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """The next painting begins anew, once the failure is not remembered any more."""
+    workshop.script.append(ProviderFailed("It broke down."))
+    with pytest.raises(ProviderFailed):
+        await asking(replicas[0])
+    assert await world.index.job(LIGHTHOUSE.hash) is None
+    world.index.expire_failure(LIGHTHOUSE.hash)
+
+    await asking(replicas[1])
+
+    assert workshop.submitted == ["job-1", "job-2"]
+
+
+async def test_a_job_that_cannot_be_kept_goes_on_with_its_leader(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Redis is away for a moment: the job is paid for, so it is waited for."""
+    world.index.fail_next("keep_job")
+
+    answer = await asking(replicas[0])
+
+    assert answer.data == a_picture(1)
+    assert workshop.submitted == ["job-1"]
+
+
+async def test_nothing_is_begun_while_nobody_can_say_what_was(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """No payment in the dark: a job may be there that can't be seen."""
+    world.index.fail_next("job")
+
+    with pytest.raises(Exception, match="away"):
+        await asking(replicas[0])
+    await asking(replicas[0])
+
+    assert workshop.submitted == ["job-1"]
+
+
+async def test_progress_is_told_where_generations_are_asked_for(
+    world: World,
+    workshop: Workshop,
+    replicas: tuple[Replica, Replica],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the provider says of its job is in the generation's record."""
+    monkeypatch.setattr(record, "LOOK_EVERY_SECONDS", 0.001)
+    gate = workshop.before("poll")
+    asked = asking(replicas[0])
+    await gate.reached()
+    (generation_id,) = world.generations.records
+    progress: float | None = None
+    async with asyncio.timeout(SOON_SECONDS):
+        while progress is None:
+            await asyncio.sleep(0.001)
+            found = await replicas[1].parts.generations.find(SHOP, generation_id)
+            assert found is not None
+            progress = found.as_json()["progress"]
+    gate.open()
+    await asked
+
+    assert progress == 0.25
