@@ -54,21 +54,24 @@ async def installation(
     redis: RedisServer | None = None,
     store_endpoint: str | None = None,
     deadline_seconds: float = 60.0,
+    models: str = MODELS,
     **settings: str,
 ) -> AsyncIterator[Place]:
     """Run an installation as long as the context is open.
 
-    Without *redis* it has one of its own. *redis_url* and *store_endpoint*
-    are where the replicas look for them, if something stands in between.
+    *models* is its models file, with places for `origin` and
+    `deadline_seconds`. Without *redis* it has one of its own. *redis_url* and
+    *store_endpoint* are where the replicas look for them, if something stands
+    in between.
     """
     async with AsyncExitStack() as stack:
         sent: list[str] = []
         session = await stack.enter_async_context(_session(sent))
         provider = await stack.enter_async_context(provider_process(session))
         redis = redis or stack.enter_context(redis_server(folder / "redis"))
-        models = folder / "models.toml"
-        models.write_text(
-            MODELS.format(
+        models_file = folder / "models.toml"
+        models_file.write_text(
+            models.format(
                 origin=provider.origin,
                 deadline_seconds=deadline_seconds,
             )
@@ -82,7 +85,7 @@ async def installation(
             bucket=bucket,
             object_store=object_store,
             **{
-                "PROVIDERS_FILE": str(models),
+                "PROVIDERS_FILE": str(models_file),
                 "LEASE_SECONDS": str(LEASE_SECONDS),
                 "WAIT_TIMEOUT_SECONDS": "20",
                 "SHUTDOWN_GRACE_SECONDS": "2",

@@ -79,6 +79,10 @@ class Place:
         """Return the keys of all leases that are held."""
         return await self._keys(keys.lease)
 
+    async def jobs(self) -> list[str]:
+        """Return the keys of all jobs that are waited for."""
+        return await self._keys(keys.job)
+
     async def entries(self) -> list[str]:
         """Return the keys of all entries that Redis has."""
         return await self._keys(keys.entry)

@@ -52,6 +52,10 @@ class Provider:
         """Return once the clients of *count* calls have gone."""
         await self._poll("_aborted", count)
 
+    async def until_cancelled(self, count: int = 1) -> None:
+        """Return once *count* jobs have been cancelled."""
+        await self._poll("_cancelled", count)
+
     async def calls(self, prompt: str) -> int:
         """Return how often *prompt* was asked for."""
         counted: int = (await self.all_calls()).get(prompt, 0)
