@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from pydantic import BaseModel, BeforeValidator
@@ -17,7 +18,11 @@ from app.generation.config.vendors import VENDORS
 from app.generation.providers.placeholder.options import PlaceholderOptions
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = Path(__file__).parents[1]
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 CONFIGURATION = ROOT / "docs" / "reference" / "configuration.md"
 
 
@@ -158,6 +163,39 @@ def test_every_link_leads_somewhere() -> None:
     broken = {page.name: {t for t in _links(page) if not t.exists()} for page in pages}
 
     assert not any(broken.values()), broken
+
+
+def _methods() -> set[str]:
+    """Return every method as `Class.method`."""
+    found = set()
+    for file in (ROOT / "app").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                owned = [one for one in node.body if isinstance(one, _FUNCTIONS)]
+                found |= {f"{node.name}.{one.name}" for one in owned}
+    return found
+
+
+def _named(page: Path) -> Iterator[str]:
+    """Yield the methods and modules that *page* names."""
+    text = page.read_text()
+    for name in re.findall(r"`([A-Z]\w+\.[a-z]\w+)`", text):
+        if not name.endswith((".md", ".py")):
+            yield name
+    yield from re.findall(r"`((?:[\w.-]+/)+[\w-]+\.py)`", text)
+
+
+def test_what_a_page_names_is_in_the_code() -> None:
+    """A reader who looks for a method or a module that is named finds it."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    named = {name for page in pages for name in _named(page)}
+
+    paths = {name for name in named if name.endswith(".py")}
+    missing = {
+        p for p in paths if not any((ROOT / b / p).exists() for b in ("", "app"))
+    }
+    assert (named - paths) - _methods() == set()
+    assert missing == set()
 
 
 def test_every_page_is_listed() -> None:
