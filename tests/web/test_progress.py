@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.errors import NotFound, StorageUnavailable
+from app.errors import NoSigningKey, StorageUnavailable
 from app.urls import LIVE as GENERATE
 from tests.web.scripted_service import GENERATION, PERMALINK, PROMPT_HASH
 from tests.web.steps import line, paint, set_access
@@ -133,7 +133,9 @@ def test_a_tag_is_signed_where_there_is_a_key_for_it(
     )
 
 
-@pytest.mark.parametrize("refusal", [NotFound("None."), StorageUnavailable("Away.")])
+@pytest.mark.parametrize(
+    "refusal", [NoSigningKey("There is none."), StorageUnavailable("Away.")]
+)
 def test_a_tag_without_a_signature_is_a_tag_all_the_same(
     page: Browser, scripted: ScriptedService, refusal: Exception
 ) -> None:
@@ -148,3 +150,18 @@ def test_a_tag_without_a_signature_is_a_tag_all_the_same(
     address = f"{scripted.url}{GENERATE}?prompt={quote('a tea house')}"
     assert line(page, "img tag") == f'<img src="{address}" alt="a tea house">'
     assert page.all("alert") == []
+
+
+def test_who_has_nothing_to_sign_with_asks_once(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """A second picture is not another request that is refused."""
+    scripted.streams = [[scripted.state("done")], [scripted.state("done")]]
+    scripted.answers["POST", "/api/v1/sign"] = NoSigningKey("There is none.")
+
+    for number in (1, 2):
+        paint(page, f"tea house number {number}")
+        page.status("MISS")
+        page.get("img", f"tea house number {number}")
+
+    assert len(scripted.asked_for("/api/v1/sign")) == 1

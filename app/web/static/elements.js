@@ -37,6 +37,7 @@ export function showFigures(list, figures) {
 
 export const seconds = (value) => `${value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })} s`;
 export const count = (value) => value.toLocaleString("en");
+export const counted = (value, one, many) => `${count(value)} ${value === 1 ? one : many}`;
 export const share = (value) => `${(100 * value).toFixed(value === 1 || value === 0 ? 0 : 1)} %`;
 export const money = (value) => value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
 

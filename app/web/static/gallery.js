@@ -1,6 +1,6 @@
 /** The gallery: what is painted, with its hits, to refresh and to purge. */
 
-import { age, at, count, element, showProblem } from "./elements.js";
+import { age, at, counted, element, showProblem } from "./elements.js";
 import { canRepeat, repeat } from "./playground.js";
 import { Problem, ask, follow, get } from "./service.js";
 import { open } from "./tabs.js";
@@ -60,7 +60,7 @@ function article(entry) {
       element("img", { src: IMAGES + entry.storage_key, alt: entry.prompt, width: entry.width, height: entry.height, loading: "lazy" })),
     title,
     element("p", { class: "facts" },
-      `${count(entry.hits)} ${entry.hits === 1 ? "hit" : "hits"} · `,
+      `${counted(entry.hits, "hit", "hits")} · `,
       element("time", { datetime: entry.created_at, title: new Date(entry.created_at).toLocaleString("en") }, age(entry.created_at)),
       ` · by ${entry.model}`),
     element("div", { class: "buttons" },

@@ -32,9 +32,9 @@ async function addSignature(line) {
   let signed = null;
   try {
     signed = await (await ask("/api/v1/sign", { method: "POST", json })).json();
-  } catch {
+  } catch (error) {
     // Without a signing key, or the right to one, the plain address is what there is.
-    unsignable = settings.key;
+    if (["no_signing_key", "forbidden"].includes(error.code)) unsignable = settings.key;
   }
   // What is asked for may be another by now.
   if (signed === null || current !== line) return;

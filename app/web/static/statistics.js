@@ -1,6 +1,6 @@
 /** Statistics: the figures of the project, and its last hours as plots and as a table. */
 
-import { at, count, element, money, seconds, share, showFigures, showProblem, size } from "./elements.js";
+import { at, count, counted, element, money, seconds, share, showFigures, showProblem, size } from "./elements.js";
 import { barPlot, ratePlot } from "./plots.js";
 import { Problem, get } from "./service.js";
 
@@ -65,7 +65,8 @@ function drawPlots() {
   if (!width || !buckets.length) return;
   const totals = (name) => buckets.reduce((sum, bucket) => sum + bucket[name], 0);
   const legend = element("span", { class: "legend" },
-    element("i", { class: "hit" }), `${count(totals("hits"))} hits`, element("i", { class: "miss" }), `${count(totals("misses"))} misses`);
+    element("i", { class: "hit" }), counted(totals("hits"), "hit", "hits"),
+    element("i", { class: "miss" }), counted(totals("misses"), "miss", "misses"));
   const all = totals("hits") + totals("misses");
   plots.replaceChildren(
     figure("Requests per hour", legend, barPlot("Requests per hour", buckets, width, [["hits", ({ hits }) => hits], ["misses", ({ misses }) => misses]])),
