@@ -71,6 +71,19 @@ class Place:
         assert told.status == 202, told.body
         return str(told.json()["generation_id"])
 
+    async def until_renewed(self, times: int) -> None:
+        """Return once the only lease that is held was renewed so many times."""
+        (lease,) = await self.leases()
+        renewals, left = 0, await self.seen_redis.pttl(lease)
+
+        async def is_renewed() -> bool:
+            nonlocal renewals, left
+            before, left = left, await self.seen_redis.pttl(lease)
+            renewals += left > before
+            return renewals >= times
+
+        await until(is_renewed)
+
     async def hash_of(self, prompt: str, at: Replica) -> str:
         """Return the hash of a painted prompt."""
         return (await self.get(prompt, at)).headers["X-Prompt-Hash"]

@@ -137,6 +137,8 @@ async def test_row_28_a_stall_shorter_than_the_lease_costs_nothing(
         assert [(await led).cache, (await waiting).cache] == ["MISS", "HIT"]
         await place.check(PROMPT, calls=1)
         assert not leader.events("lease lost")
+        # The watchdog has seen it.
+        await until(lambda: place.has_counted(leader, "paintonce_loop_stalls_total"))
 
 
 def test_row_24_no_wall_clock_decides_about_a_lease() -> None:

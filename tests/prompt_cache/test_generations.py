@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from app.errors import PromptRejected, ShuttingDown
+from app.errors import PromptRejected, QueueFull, ShuttingDown, StillGenerating
 from app.generation_jobs import record as module
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.storage_key import Project
-from tests.fakes import LIGHTHOUSE, SHOP, SOON_SECONDS, UNLIMITED_PERMIT, a_prompt_cache
+from tests.fakes import (
+    LIGHTHOUSE,
+    SHOP,
+    SOON_SECONDS,
+    UNLIMITED_PERMIT,
+    a_prompt_cache,
+    leases_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,3 +197,85 @@ async def test_another_project_sees_no_generation(
     find = replica.parts.generations.find
     assert await find(Project("acme", "zoo"), answer.generation_id) is None
     assert await find(SHOP, "0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10") is None
+
+
+async def test_a_generation_that_never_ran_is_soon_forgotten(world: World) -> None:
+    """Who is turned away may come in thousands: each leaves a record for a minute."""
+    replica = a_prompt_cache(world, concurrency=1, queue=0)
+    gate = world.provider.before("paint")
+    running = asking(replica)
+    await gate.reached()
+    fox = PromptKey(SHOP, Parameters("a red fox"))
+    with pytest.raises(QueueFull):
+        await replica.cache.get_or_generate(
+            fox, permit=UNLIMITED_PERMIT, wait_seconds=30
+        )
+    gate.open()
+    await running
+
+    kept = {
+        orjson.loads(world.generations.records[generation_id])["state"]: keep_for
+        for generation_id, keep_for in world.generations.kept_for.items()
+    }
+    assert kept == {"failed": timedelta(minutes=1), "done": timedelta(hours=1)}
+
+
+async def test_a_record_is_as_small_as_what_it_says(
+    world: World, replica: Replica
+) -> None:
+    """What is not known takes no room in Redis."""
+    await asking(replica)
+    (kept,) = world.generations.records.values()
+
+    assert set(orjson.loads(kept)) == {
+        *("generation_id", "project", "prompt_hash", "created_at", "state"),
+        *("elapsed_seconds", "image_id", "image_url"),
+    }
+
+
+async def promised(replica: Replica) -> str:
+    """Ask for the lighthouse without waiting; return the generation to ask for."""
+    with pytest.raises(StillGenerating) as still:
+        await replica.cache.get_or_generate(
+            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
+        )
+    assert still.value.generation_id is not None
+    return still.value.generation_id
+
+
+async def test_whoever_asks_while_somebody_else_writes_is_promised_a_generation(
+    world: World, replica: Replica
+) -> None:
+    """A purge holds the lease: the generation is queued, and painted after it."""
+    async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
+        generation_id = await promised(replica)
+        queued = await replica.parts.generations.find(SHOP, generation_id)
+    await replica.parts.drain()
+    done = await replica.parts.generations.find(SHOP, generation_id)
+
+    assert queued is not None
+    assert (queued.state, queued.as_json()["queue_position"]) == ("queued", 1)
+    assert done is not None
+    assert done.state == "done"
+    assert world.provider.count == 1
+
+
+async def test_a_promised_generation_that_another_one_painted_is_done_as_well(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Whoever was promised an id is told of the picture, whoever painted it."""
+    lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-acme/shop/a purge")
+    await lease.hold()
+    generation_id = await promised(replica)
+    gate = world.provider.before("paint")
+    world.index.expire_lease(LIGHTHOUSE.hash)
+    painting = asking(another)
+    await gate.reached()
+    gate.open()
+    answer = await painting
+    await replica.parts.drain()
+
+    done = await replica.parts.generations.find(SHOP, generation_id)
+    assert done is not None
+    assert (done.state, done.image_id) == ("done", answer.entry.image_id)
+    assert world.provider.count == 1
