@@ -10,7 +10,8 @@ import pytest
 
 from app.errors import StorageUnavailable
 from app.storage.ports.object_store import ByteRange
-from app.storage.s3.streaming.windows import WINDOW_BYTES
+from app.storage.s3.streaming.windows import SLOW_WINDOW_BYTES, WINDOW_BYTES
+from app.storage.s3.timeouts import ConcurrencyLimit
 from tests.contracts.scripted_s3 import ranged, refusal, scripted_s3, whole
 from tests.contracts.test_s3_faults import LIGHTHOUSE, read, store_at
 
@@ -57,7 +58,10 @@ async def test_a_reader_that_keeps_up_asks_once() -> None:
 
 
 async def test_readers_at_the_same_place_share_a_window() -> None:
-    """Of fifty readers who keep pace one fetches a window for all, at the most."""
+    """Of fifty readers who keep pace one fetches a window for all.
+
+    On a busy machine some may look like slow ones, whose windows are halves.
+    """
     windows, readers = 8, 50
     picture = PICTURE[: windows * WINDOW_BYTES]
     pace = asyncio.Barrier(readers)
@@ -80,7 +84,7 @@ async def test_readers_at_the_same_place_share_a_window() -> None:
         pictures = await asyncio.gather(*(keep_pace() for _ in range(readers)))
 
     assert pictures == [picture] * readers
-    assert len(server.requests) <= windows
+    assert len(server.requests) <= 3 * windows
 
 
 async def test_a_reader_who_comes_after_a_purge_gets_nothing_of_an_older_get() -> None:
@@ -123,7 +127,24 @@ async def test_a_slow_reader_holds_nothing_at_the_store() -> None:
                 await until_given_up(server)
 
     assert received == PICTURE
-    assert ranges(server)[:2] == [None, f"bytes={WINDOW_BYTES}-{2 * WINDOW_BYTES - 1}"]
+    end = WINDOW_BYTES + SLOW_WINDOW_BYTES - 1
+    assert ranges(server)[:2] == [None, f"bytes={WINDOW_BYTES}-{end}"]
+
+
+async def test_a_get_that_waits_for_its_reader_gives_way() -> None:
+    """Where places run short the next reader need not wait for it to be given up."""
+    async with (
+        scripted_s3(ranged(PICTURE)) as server,
+        store_at(server.endpoint) as store,
+    ):
+        store._windows._places = ConcurrencyLimit(1, waits_seconds=0)
+        async with (
+            store.open(LIGHTHOUSE) as one,
+            store.open("acme/shop/generated/a-storm.png") as other,
+        ):
+            assert one is not None
+            assert other is not None
+            assert await first_window(other)
 
 
 async def test_a_reader_that_leaves_gives_its_get_up() -> None:

@@ -25,7 +25,7 @@ DEFAULT_REGION = "us-east-1"
 # connection: waiting for one has no time-out in aiobotocore.
 MAX_CONNECTIONS = 320
 KEEP_ALIVE_SECONDS = 20.0
-_READ_BUFFER_BYTES = 262_144
+_READ_BUFFER_BYTES = 65_536
 
 _CONFIG = AioConfig(
     # The default signs URLs for custom endpoints with Signature Version 2.

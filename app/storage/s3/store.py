@@ -40,7 +40,9 @@ WRITE_TIMEOUT_SECONDS = 10.0
 # GETs of pictures that are sent as they arrive. They must not keep a painted
 # one from being stored: everything else has places of its own. More at once
 # only means that a store answers all of them late.
-_STREAMS_AT_ONCE = 200
+_STREAMS_AT_ONCE = 64
+# Their line moves on with every window that a reader has been given.
+STREAM_WAITS_SECONDS = 1.5
 _CALLS_AT_ONCE = 100
 
 # What a conditional write that came too late is told; the second for `If-Match`
@@ -68,7 +70,10 @@ async def open_s3_object_store(
         if signed_urls and not goes_through_a_proxy(client):
             http = await stack.enter_async_context(open_http())
             reads = SignedReads(client, bucket, http)
-        windows = Windows(reads, ConcurrencyLimit(_STREAMS_AT_ONCE))
+        windows = Windows(
+            reads,
+            ConcurrencyLimit(_STREAMS_AT_ONCE, waits_seconds=STREAM_WAITS_SECONDS),
+        )
         stack.callback(windows.close)
         yield S3ObjectStore(client, bucket, reads, windows, write_timeout_seconds)
 

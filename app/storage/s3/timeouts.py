@@ -53,8 +53,16 @@ class within:  # noqa: N801 - it is read as a preposition
 class ConcurrencyLimit:
     """A bounded number of calls at once; as a context it is one of them."""
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(
+        self, at_once: int, *, waits_seconds: float = MAX_WAITING_SECONDS
+    ) -> None:
         self._free = asyncio.Semaphore(at_once)
+        self._waits_seconds = waits_seconds
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes next has to wait."""
+        return self._free.locked()
 
     async def __aenter__(self) -> None:
         await self.take()
@@ -69,7 +77,7 @@ class ConcurrencyLimit:
             await self._free.acquire()
             return
         try:
-            async with within(MAX_WAITING_SECONDS):
+            async with within(self._waits_seconds):
                 await self._free.acquire()
         except TimeoutError:
             raise StorageUnavailable("The object store is overloaded.") from None

@@ -46,6 +46,12 @@ class ParkedStreams:
             timer.cancel()
             body.close()
 
+    def give_up_oldest(self) -> None:
+        """Close what has been left for the longest time, if anything was."""
+        for place in self._left:
+            self.give_up(place)
+            break
+
     def close(self) -> None:
         """Close everything."""
         for place in list(self._left):

@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     from app.storage.s3.streaming.body import S3Body
     from app.storage.s3.timeouts import ConcurrencyLimit
 
-# What a slow reader holds, and is a GET for each. They begin at multiples of it,
-# so that readers meet. With half as much the work for each window costs a fast
-# reader 15 % of its speed instead of 8, and a store twice the GETs of a slow one.
+# They begin at multiples of it, so that readers meet. With half as much the work
+# for each window costs a fast reader 15 % of its speed instead of 8.
 WINDOW_BYTES = 262_144
+
+# What a slow reader holds, and is a GET for each.
+SLOW_WINDOW_BYTES = 131_072
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -98,13 +100,18 @@ class Windows:
             return None
         return WindowedBody(self, key, _first(byte_range), opening)
 
-    async def fetch(self, key: str, etag: str, wanted: ByteRange, span: int) -> Window:
+    async def fetch(
+        self, key: str, etag: str, wanted: ByteRange, *, span: int, size: int
+    ) -> Window:
         """Return the first window of *wanted*, in the object that has *etag*.
 
-        A GET that is made for it asks for *span* bytes, to be left open. Raises
-        `StorageUnavailable` also if another object is there by now, or none.
+        Windows end at multiples of *size*. A GET that is made for one asks for
+        *span* bytes, to be left open. Raises `StorageUnavailable` also if
+        another object is there by now, or none.
         """
-        window_range = ByteRange(wanted.first, min(_end(wanted.first), wanted.last))
+        window_range = ByteRange(
+            wanted.first, min(_end(wanted.first, size), wanted.last)
+        )
         place = (key, etag, window_range)
         window = self._in_use.get(place)
         if window is None:
@@ -126,12 +133,12 @@ class Windows:
     async def _open_now(
         self, key: str, byte_range: ByteRange | None
     ) -> _Opening | None:
-        body = await begin(self._reads, key, byte_range, places=self._places)
+        body = await self._begin(key, byte_range)
         if body is None:
             return None
         at = _first(byte_range)
         # What has arrived is enough to begin with.
-        size = min(_end(at) + 1 - at, body.at_hand)
+        size = min(_end(at, WINDOW_BYTES) + 1 - at, body.at_hand)
         window = await self._take(body, key, at, size)
         return _Opening(body.size, body.media_type, body.metadata, body.etag, window)
 
@@ -143,9 +150,15 @@ class Windows:
             body = await self._begin_again(key, etag, asked)
         return await self._take(body, key, asked.first, size)
 
+    async def _begin(self, key: str, byte_range: ByteRange | None) -> S3Body | None:
+        """Begin a GET; where places run short, one that waits for its reader goes."""
+        if self._places.is_full:
+            self._left_open.give_up_oldest()
+        return await begin(self._reads, key, byte_range, places=self._places)
+
     async def _begin_again(self, key: str, etag: str, asked: ByteRange) -> S3Body:
         try:
-            body = await begin(self._reads, key, asked, places=self._places)
+            body = await self._begin(key, asked)
         except RangeBeyondEnd as error:
             raise StorageUnavailable("The object is shorter by now.") from error
         if body is None:
@@ -196,9 +209,15 @@ class WindowedBody:
             window = None
             if self._at <= last:
                 is_slow = clock() - began >= LEFT_OPEN_SECONDS
-                span = WINDOW_BYTES if is_slow else min(span * 2, self.size)
-                wanted = ByteRange(self._at, last)
-                window = await self._windows.fetch(self._key, self._etag, wanted, span)
+                size = SLOW_WINDOW_BYTES if is_slow else WINDOW_BYTES
+                span = size if is_slow else min(span * 2, self.size)
+                window = await self._windows.fetch(
+                    self._key,
+                    self._etag,
+                    ByteRange(self._at, last),
+                    span=span,
+                    size=size,
+                )
 
     def close(self) -> None:
         """Leave nothing open for a reader who has gone."""
@@ -212,6 +231,6 @@ def _first(byte_range: ByteRange | None) -> int:
     return 0 if byte_range is None else byte_range.first
 
 
-def _end(at: int) -> int:
-    """Return the last byte of the window that *at* lies in."""
-    return at + WINDOW_BYTES - at % WINDOW_BYTES - 1
+def _end(at: int, size: int) -> int:
+    """Return the last byte of the window of *size* that *at* lies in."""
+    return at + size - at % size - 1
