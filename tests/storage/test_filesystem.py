@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import PIL.Image
 import pytest
 
 from app.errors import StorageUnavailable
+from app.storage.filesystem.object_folder import DRAFT_AT_MOST_SECONDS
 from app.storage.filesystem.store import FilesystemObjectStore
 
 if TYPE_CHECKING:
@@ -180,3 +183,17 @@ async def test_a_key_below_another_object_has_no_room(
     with pytest.raises(StorageUnavailable):
         await store.create("acme/shop/a/b", b"a window", media_type="image/png")
     assert await store.get("acme/shop/a") is not None
+
+
+async def test_what_was_left_half_written_is_removed(tmp_path: Path) -> None:
+    """A draft of a process that was killed goes, one that is being written stays."""
+    store = FilesystemObjectStore(tmp_path)
+    await store.ping()
+    left, fresh = tmp_path / "drafts" / "left", tmp_path / "drafts" / "fresh"
+    for draft in (left, fresh):
+        draft.write_bytes(b"half a lighthouse")
+    long_ago = time.time() - DRAFT_AT_MOST_SECONDS - 1
+    os.utime(left, (long_ago, long_ago))
+    await store.ping()
+
+    assert [draft.name for draft in left.parent.iterdir()] == ["fresh"]

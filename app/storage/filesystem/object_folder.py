@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +32,9 @@ _T = TypeVar("_T")
 _LOCK_TIMEOUT_SECONDS = 5.0
 _LOCK_PAUSE_SECONDS = 0.005
 
+# Writing one takes seconds; whoever was killed over it never comes back.
+DRAFT_AT_MOST_SECONDS = 600.0
+
 # There is no file of that name: nothing, a folder, or below another object.
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
@@ -45,11 +48,15 @@ class ObjectFolder:
         self._lock = root / "lock"
 
     def make(self) -> None:
-        """Make the folder where it is missing, and see that it can be written to."""
+        """Make the folder where it is missing, and see that it can be written to.
+
+        Drafts that a process left when it was killed are removed.
+        """
         _make_folder(self._objects)
         _make_folder(self._drafts)
         with self._locked():
             pass
+        self._remove_left_drafts()
 
     def put(self, key: str, new: NewObject) -> str:
         """Keep *new*, replacing what was there; return its ETag."""
@@ -114,6 +121,14 @@ class ObjectFolder:
             yield path, object_file.write(path, new)
         finally:
             path.unlink(missing_ok=True)
+
+    def _remove_left_drafts(self) -> None:
+        too_old = time.time() - DRAFT_AT_MOST_SECONDS
+        for draft in self._drafts.iterdir():
+            # Its process, or another one that looks as well, may be faster.
+            with suppress(FileNotFoundError):
+                if draft.stat().st_mtime < too_old:
+                    draft.unlink()
 
     def _publish(self, give_name: Callable[[Path], _T], key: str) -> _T:
         path = self._objects / key

@@ -7,7 +7,7 @@ said here: retries are ours to decide, command by command.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from app.storage.redis.client import private_parts
 from app.storage.redis.client.address import RedisAddress, Topology
 
 if TYPE_CHECKING:
@@ -59,16 +60,12 @@ class ClusterClient(RedisCluster):
 
     def owner(self, key: str) -> str:
         """Return the name of the node that has the slot of *key*, as far as known."""
-        owners = self.nodes_manager.slots_cache.get(self.keyslot(key))
-        return owners[0].name if owners else ""
+        return private_parts.owner_of(self, key)
 
     async def close_all(self) -> None:
         """Close everything, also where redis-py's own `aclose` does nothing."""
         await self.aclose()
-        # It passes over a client that is about to look for its slots anew.
-        for nodes in ("nodes_cache", "startup_nodes"):
-            with suppress(*FAILURES):
-                await self.nodes_manager.aclose(nodes)
+        await private_parts.close_nodes(self, FAILURES)
 
 
 Client = Redis | ClusterClient

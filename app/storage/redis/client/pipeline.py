@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hiredis import Reader, pack_command
 from redis.exceptions import (
@@ -28,6 +28,8 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.exceptions import TimeoutError as RedisTimedOut
+
+from app.storage.redis.client import private_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,12 +166,8 @@ class _Wire(asyncio.Protocol):
     """One connection: what was sent over it and not answered, in order."""
 
     def __init__(self, connection: AbstractConnection) -> None:
-        # redis-py has no other way to share what it connected.
-        writer = connection._writer  # noqa: SLF001
-        if writer is None:
-            raise RedisCut("The connection was cut.")
+        self._transport = private_parts.transport_of(connection)
         self._connection = connection
-        self._transport = cast("asyncio.Transport", writer.transport)
         self._transport.set_protocol(self)
         self._reader = Reader(protocolError=InvalidResponse, replyError=_error_of)
         self._sent: deque[_Answer] = deque()
@@ -228,7 +226,7 @@ class _Wire(asyncio.Protocol):
             self._end.cancel()
         while self._sent:
             _fail(self._sent.popleft(), RedisCut("The connection was cut."), exc)
-        self._connection._close()  # type: ignore[no-untyped-call] # noqa: SLF001 - its only way without a task
+        private_parts.forget(self._connection)
 
     def close_when_idle(self, *, at_most_seconds: float) -> None:
         """Close it after the last answer, or when nobody can wait for it any more."""

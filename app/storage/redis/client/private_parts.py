@@ -1,0 +1,50 @@
+"""What this service takes from redis-py that is not its public interface.
+
+Written for redis-py 8.1. It connects as nobody else does (TLS, login,
+Sentinel), and has no way to hand on what it connected; and its Cluster client
+tells nobody which node has a slot. `tests/storage/test_private_parts.py` fails
+where a newer one has moved them.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+
+from redis.exceptions import ConnectionError as RedisCut
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from redis.asyncio.cluster import RedisCluster
+    from redis.asyncio.connection import AbstractConnection
+
+VERSION = "8.1"
+
+
+def transport_of(connection: AbstractConnection) -> asyncio.Transport:
+    """Return the transport of a connection that is open; raises `ConnectionError`."""
+    writer = connection._writer  # noqa: SLF001
+    if writer is None:
+        raise RedisCut("The connection was cut.")
+    return cast("asyncio.Transport", writer.transport)
+
+
+def forget(connection: AbstractConnection) -> None:
+    """Let *connection* know that its transport is gone; its only way without a task."""
+    connection._close()  # type: ignore[no-untyped-call] # noqa: SLF001
+
+
+def owner_of(cluster: RedisCluster, key: str) -> str:
+    """Return the name of the node that has the slot of *key*, as far as known."""
+    owners = cluster.nodes_manager.slots_cache.get(cluster.keyslot(key))
+    return owners[0].name if owners else ""
+
+
+async def close_nodes(
+    cluster: RedisCluster, errors: tuple[type[Exception], ...]
+) -> None:
+    """Close the nodes that `aclose` passes over, about to look for slots anew."""
+    for nodes in ("nodes_cache", "startup_nodes"):
+        with suppress(*errors):
+            await cluster.nodes_manager.aclose(nodes)

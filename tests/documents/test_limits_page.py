@@ -1,0 +1,122 @@
+"""The page of limits has the figures of the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+from app.access.look_ups import A_SECOND_PER_REPLICA
+from app.api.entries import MOST_ENTRIES, MOST_HOURS
+from app.api.parameters import MOST_PIXELS, MOST_REFERENCES
+from app.api.prompt_text import LONGEST_PROMPT
+from app.api.query_cache import KEPT, LONGEST_KEPT
+from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
+from app.generation.config.model_table import ModelTable
+from app.generation.finishing import RESIZED_AT_ONCE
+from app.generation.transport.documents import _MAX_VALUES
+from app.http.body_budget import BODIES_BYTES
+from app.http.json_bodies import BODY_DEADLINE_SECONDS, MOST_JSON_BYTES, MOST_VALUES
+from app.http.query import MOST_PARAMETERS
+from app.image import MAX_PIXELS
+from app.prompt_cache.bulk_purge import MOST_PROMPTS
+from app.prompt_cache.painting.hot_tier import LARGEST_SHARE
+from app.server.connection import (
+    MAX_FIELD_BYTES,
+    MAX_FIELDS,
+    MAX_TARGET_BYTES,
+    WRITE_DEADLINE_SECONDS,
+)
+from app.server.listener import KEEPALIVE_SECONDS
+from app.storage.redis.client.connection import SLICE_WAITS_SECONDS, SLICES_AT_ONCE
+from app.storage.redis.client.pipeline import MOST_WAITING
+from app.storage.s3.store import _CALLS_AT_ONCE, _STREAMS_AT_ONCE, STREAM_WAITS_SECONDS
+from app.storage.s3.timeouts import MAX_WAITING_SECONDS
+from app.telemetry.logs import _BACKLOG
+from app.transient_images.assemble import REFERENCES_BYTES
+from app.transient_images.store import MAX_PICTURES
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "limits.md"
+
+FIGURES: dict[str, float] = {
+    "Bytes of a request target": MAX_TARGET_BYTES,
+    "Bytes of a header field": MAX_FIELD_BYTES,
+    "Header fields": MAX_FIELDS,
+    "Seconds for the head of a request, and idle": KEEPALIVE_SECONDS,
+    "Query parameters": MOST_PARAMETERS,
+    "Characters of a prompt, after NFC": LONGEST_PROMPT,
+    "Bytes of a JSON body": MOST_JSON_BYTES,
+    "Values in a JSON body": MOST_VALUES,
+    "Seconds for a body": BODY_DEADLINE_SECONDS,
+    "Reference pictures of a painting": MOST_REFERENCES,
+    "Ids to delete in one call": MOST_IDS,
+    "Prompts to purge in one call": MOST_PROMPTS,
+    "Entries of a page": MOST_ENTRIES,
+    "Pixels of a picture": MAX_PIXELS,
+    "Pixels of an exact size": MOST_PIXELS,
+    "Bytes of bodies that were announced and are not dealt with": BODIES_BYTES,
+    "Bytes of reference pictures in memory": REFERENCES_BYTES,
+    "Pictures that are resized": RESIZED_AT_ONCE,
+    "Commands to Redis that wait for their answer": MOST_WAITING,
+    "Slices of transient images on their way from Redis": SLICES_AT_ONCE,
+    "Reads of pictures from the object store": _STREAMS_AT_ONCE,
+    "Other calls to the object store": _CALLS_AT_ONCE,
+    "Seconds that a client may take nothing": WRITE_DEADLINE_SECONDS,
+    "Look-ups of unknown keys in the ledger, a second": A_SECOND_PER_REPLICA,
+    "Records of the log that nobody has read": _BACKLOG,
+    "Transient images of a project": MAX_PICTURES,
+    "Seconds of a `ttl`": LONGEST_TTL_SECONDS,
+    "Queries that a replica remembers": KEPT,
+    "Characters of a query that is remembered": LONGEST_KEPT,
+    "Hours of statistics": MOST_HOURS,
+    "Values in a provider's answer": _MAX_VALUES,
+}
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """Return figure and consequence of each bound of the page."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {bound: (figure, beyond) for bound, figure, beyond in cells}
+
+
+@pytest.mark.parametrize("bound", FIGURES)
+def test_a_figure_is_the_codes(bound: str) -> None:
+    """Whoever changes a bound changes the page."""
+    assert rows()[bound][0] == f"{FIGURES[bound]:,.0f}"
+
+
+def test_lines_are_as_long_as_the_page_says() -> None:
+    """So are the times that are spelled in words."""
+    page = rows()
+
+    slices = page["Slices of transient images on their way from Redis"][1]
+    assert f"up to {SLICE_WAITS_SECONDS:.0f} s" in slices
+    reads = page["Reads of pictures from the object store"][1]
+    assert f"up to {STREAM_WAITS_SECONDS} s" in reads
+    calls = page["Other calls to the object store"][1]
+    assert f"up to {MAX_WAITING_SECONDS} s" in calls
+    assert LARGEST_SHARE == 8
+
+
+def test_the_models_file_is_bound_as_the_page_says() -> None:
+    """Least and most of its numbers are those of the table's model."""
+    page = rows()
+    hints = get_type_hints(ModelTable, include_extras=True)
+
+    def bounds(name: str) -> dict[str, float]:
+        _, field = get_args(hints[name])
+        return {
+            kind: getattr(one, kind)
+            for one in field.metadata
+            for kind in ("ge", "le", "max_length")
+            if hasattr(one, kind)
+        }
+
+    for name in ("concurrency", "queue"):
+        told = bounds(name)
+        assert page[f"`{name}`"][0] == f"{told['ge']} to {told['le']:,}"
+    for name in ("deadline_seconds", "price"):
+        assert page[f"`{name}`"][0] == f"up to {bounds(name)['le']:,}"
+    assert page["Characters of `model`"][0] == f"{bounds('model')['max_length']}"
