@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from app import transient_images
-from app.access.assemble import AccessRules, open_access
+from app.access.assemble import AccessRules, keys_over, open_access
+from app.access.projects import ProjectRules
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
@@ -24,6 +25,8 @@ from app.generation.config.models_file import (
     load_models,
 )
 from app.generation.transport.outbound import open_outbound_session
+from app.http.cors import Cors
+from app.http.picture_headers import KEPT_BY_BROWSERS, KEPT_BY_KEYS
 from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
 from app.server.frame import TRACING, install
@@ -31,6 +34,7 @@ from app.server.lifecycle import Lifecycle
 from app.settings import InvalidSettings, Settings, load_settings
 from app.storage.documents import StoredDocuments
 from app.storage.filesystem.store import FilesystemObjectStore
+from app.storage.redis.allowances import RedisAllowances, RedisRates
 from app.storage.redis.client.address import parse_address
 from app.storage.redis.client.connection import open_redis
 from app.storage.redis.completion_events import (
@@ -118,6 +122,9 @@ def _providers_file(said: Mapping[str, object]) -> Path | None:
     return Path(str(name)) if name else None
 
 
+_CACHING_OF_KEYS = {"public": KEPT_BY_KEYS, "private": KEPT_BY_BROWSERS}
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What `open_services` yields: the services, and what readiness asks."""
@@ -152,7 +159,12 @@ async def open_services(
 
         # Who asks.
         access = await stack.enter_async_context(
-            open_access(StoredDocuments(store), access_rules(settings))
+            open_access(
+                StoredDocuments(store),
+                RedisAllowances(redis.leases),
+                RedisRates(redis.commands),
+                access_rules(settings),
+            )
         )
 
         # Who paints.
@@ -214,6 +226,7 @@ async def open_services(
             Services(
                 access=access,
                 base_url=settings.base_url,
+                keyed_caching=_CACHING_OF_KEYS[settings.keyed_cache_control],
                 models=models,
                 query_cache=QueryCache(models),
                 cache=prompts.cache,
@@ -252,7 +265,8 @@ def create_app(
         models={alias: model.provider for alias, model in configuration.models.items()},
     )
     app = web.Application()
-    install(app, metrics=metrics, lifecycle=lifecycle)
+    cors = Cors(configuration.settings.allowed_origins)
+    install(app, metrics=metrics, lifecycle=lifecycle, cors=cors)
     app.router.add_routes(definitions())
 
     async def services(app: web.Application) -> AsyncIterator[None]:
@@ -303,10 +317,7 @@ async def open_keys(configuration: Configuration) -> AsyncIterator[Keys]:
     """
     async with _open_object_store(configuration) as store:
         await store.ping()
-        async with open_access(
-            StoredDocuments(store), access_rules(configuration.settings)
-        ) as access:
-            yield access.keys
+        yield keys_over(StoredDocuments(store), access_rules(configuration.settings))
 
 
 def access_rules(settings: Settings) -> AccessRules:
@@ -316,6 +327,13 @@ def access_rules(settings: Settings) -> AccessRules:
         admin_key=_secret(settings.admin_api_key),
         master_key=_secret(settings.signing_master_key),
         trusted_proxies=settings.trusted_networks,
+        defaults=ProjectRules(
+            generation=settings.generation == "on",
+            budget_per_day=settings.budget_per_day,
+            rate_limit_per_minute=settings.rate_limit_per_minute,
+        ),
+        new_per_address_per_hour=settings.scope_new_per_address_per_hour,
+        settle_within=timedelta(seconds=settings.generation_timeout_seconds + 60),
     )
 
 

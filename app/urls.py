@@ -36,6 +36,9 @@ SIGN = "/api/v1/sign"
 PROJECT = "/api/v1/project"
 SPEND = f"{PROJECT}/spend"
 
+# Pictures, for scripts on pages of other origins.
+READ_ACROSS_ORIGINS = frozenset({LIVE, SCOPE_LIVE, IMAGE, PERMALINK, TRANSIENT})
+
 HEALTH = "/healthz"
 READY = "/readyz"
 METRICS = "/metrics"

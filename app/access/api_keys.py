@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from app.access.authenticator import DEFAULT_PROJECT
-from app.access.caller import Role
+from app.access.caller import BOOTSTRAP, Role
 from app.access.key_record import Holder, KeyRecord, Kind, id_of
 from app.access.keys import document_of
 from app.errors import NotAuthenticated
@@ -15,8 +15,6 @@ from app.errors import NotAuthenticated
 if TYPE_CHECKING:
     from app.access.known_documents import KnownDocuments
     from app.access.look_ups import LookUpLimit
-
-BOOTSTRAP = "ADMIN_API_KEY"
 
 # It serves every project, and names one in every request that needs it.
 _ADMIN = Holder(DEFAULT_PROJECT, Role.ADMIN, BOOTSTRAP)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from app.storage.storage_key import Project
 
 
+BOOTSTRAP = "ADMIN_API_KEY"
+"""The name of the key in the settings."""
+
+
 class Role(StrEnum):
     """What a key allows; each includes those before it.
 
@@ -47,7 +51,8 @@ class Caller:
     """Whoever asks: the project that pays, and what the key allows.
 
     *name* is the id of the key, never the key, for logs and limits.
-    *expires_at* is set on signatures (Unix seconds).
+    *expires_at* is set on signatures (Unix seconds); *is_cross_site* says that a
+    page of another site asks, where nobody is asked for a key.
     """
 
     project: Project
@@ -55,3 +60,9 @@ class Caller:
     name: str
     audience: Audience
     expires_at: int | None = None
+    is_cross_site: bool = False
+
+    @property
+    def is_bootstrap(self) -> bool:
+        """Whether the key is that of the settings, which all projects share."""
+        return self.name == BOOTSTRAP

@@ -6,6 +6,7 @@ the `Caller` in the request.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,15 @@ from aiohttp import web
 
 from app import urls
 from app.access.authenticator import PROJECT_PARAMETER, Presented
-from app.access.caller import Caller, Role
+from app.access.caller import Audience, Caller, Role
+from app.access.rate_limits import refusal_of
+from app.access.scopes import Visit, is_scope_name, new_scope
 from app.api.query_cache import LiveQuery
 from app.api.services import SERVICES
-from app.errors import Forbidden
+from app.errors import Forbidden, InvalidParameter, NotFound, StorageUnavailable
 from app.http.query import parse_query, require_known
-from app.server.frame import ERROR_HEADERS
+from app.server.frame import ERROR_HEADERS, MORE_HEADERS
+from app.storage.storage_key import Project
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from app.access.authenticator import Authenticator
-    from app.storage.storage_key import Project
 
 
 class Needs(StrEnum):
@@ -55,6 +58,7 @@ ROLES = {
 
 CALLER = web.RequestKey("caller", Caller)
 LIVE_QUERY = web.RequestKey("live_query", LiveQuery)
+VISIT = web.RequestKey("visit", Visit)
 _QUERY = web.RequestKey("query", dict[str, str])
 
 
@@ -62,6 +66,8 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
     """Return *handler* behind the check of what its route needs."""
     if needs is Needs.LIVE:
         return _admitted_to_live(handler)
+    if needs is Needs.SCOPE:
+        return _admitted_to_scope(handler)
     role = ROLES.get(needs)
     if role is None:
         return handler
@@ -76,6 +82,7 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
         )
         if not caller.role.includes(role):
             raise Forbidden(f"The role {caller.role} may not do this.")
+        await _count(request, caller)
         return await handler(request)
 
     return enter
@@ -101,9 +108,67 @@ def _admitted_to_live(handler: Handler) -> Handler:
         else:
             caller = await authenticator.identify(presented(request))
         request[CALLER] = caller
+        await _count(request, caller)
         return await handler(request)
 
     return enter
+
+
+def _admitted_to_scope(handler: Handler) -> Handler:
+    async def enter(request: web.Request) -> web.StreamResponse:
+        # Whoever has the address may look: no key, no header decides.
+        request[ERROR_HEADERS] = {}
+        request[VISIT] = visit = await _visit(request)
+        scope, services = visit.scope, request.app[SERVICES]
+        request[LIVE_QUERY] = services.query_cache.read(text_of_query(request))
+        request[CALLER] = Caller(scope.project, Role.READ, scope.name, Audience.SCOPE)
+        return await handler(request)
+
+    return enter
+
+
+async def _visit(request: web.Request) -> Visit:
+    """Return the scope that *request* visits; strangers' look-ups are bounded."""
+    access, match = request.app[SERVICES].access, request.match_info
+    address = access.addresses.of(request.remote, request.headers)
+
+    def count() -> None:
+        access.look_ups.take(address)
+
+    try:
+        project = Project.parse(f"{match['org']}/{match['project']}")
+    except InvalidParameter as error:
+        raise NotFound("There is no such scope.") from error
+    name = match["scope"]
+    scope = await access.scopes.find(project, name, before_look_up=count)
+    if scope is not None:
+        return Visit(scope, address)
+    if is_scope_name(name):
+        rules = await access.projects.get(project, before_look_up=count)
+        if rules.auto_create_scopes:
+            return Visit(new_scope(project, name), address, is_kept=False)
+    raise NotFound("There is no such scope.")
+
+
+async def _count(request: web.Request, caller: Caller) -> None:
+    """Count a request with a key, or a signature, against its rate."""
+    if caller.audience is Audience.ANYONE:
+        return
+    access = request.app[SERVICES].access
+    rules = access.projects.at_hand(caller.project)
+    if rules is None:
+        with suppress(StorageUnavailable):
+            rules = await access.projects.get(caller.project)
+    limit = access.defaults.rate_limit_per_minute
+    if rules is not None:
+        limit = rules.rate_limit_per_minute
+    if not limit:
+        return
+    standing, is_within = await access.rate_limits.count(caller, limit)
+    if standing is not None:
+        request[MORE_HEADERS] = standing.as_headers()
+        if not is_within:
+            raise refusal_of(standing)
 
 
 def presented(request: web.Request) -> Presented:

@@ -11,7 +11,7 @@ from app.api.admission import CALLER, project_and_query, project_of
 from app.api.generations import accepted
 from app.api.live import preferred_wait
 from app.api.services import SERVICES
-from app.errors import InvalidParameter, NotFound, ServiceError, StillGenerating
+from app.errors import InvalidParameter, NotFound, StillGenerating
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
 from app.http.query import whole_number
@@ -129,8 +129,8 @@ async def refresh(request: web.Request) -> web.Response:
     project, prompt_hash = project_of(request), _prompt_hash(request)
     services = request.app[SERVICES]
     permit = services.access.permits.of(request[CALLER])
-    if isinstance(permit, ServiceError):
-        raise permit
+    if refused := await permit.refusal():
+        raise refused
     preferred = preferred_wait(request)
     wait_seconds = services.wait_timeout_seconds
     if preferred is not None:

@@ -10,7 +10,8 @@ from multidict import istr
 
 from app.access.caller import Audience
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
-from app.api.admission import CALLER, LIVE_QUERY, query_of
+from app.api.admission import CALLER, LIVE_QUERY, VISIT, query_of
+from app.api.caching import caching_of
 from app.api.generations import accepted
 from app.api.parameters import from_json
 from app.api.picture_answers import live_headers, picture_head, send_picture
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from app.api.services import Services
+    from app.generation.spending import SpendPermit
     from app.storage.storage_key import Project
 
 _PREFER = istr("Prefer")
@@ -46,7 +48,7 @@ _PREFERENCE = re.compile(r"respond-async|wait=([0-9]{1,9})", re.ASCII | re.IGNOR
 async def generate(request: web.Request) -> web.StreamResponse:
     """Answer with the picture of a prompt, painting it if nobody has."""
     services = request.app[SERVICES]
-    return await _answer(request, services, _key_from_query(request, services))
+    return await _answer(request, services, _key_from_query(request))
 
 
 async def generate_from_json(request: web.Request) -> web.StreamResponse:
@@ -79,7 +81,7 @@ async def _digests(
 async def look(request: web.Request) -> web.StreamResponse:
     """Answer HEAD for a painted prompt; it never pays."""
     services = request.app[SERVICES]
-    key = _key_from_query(request, services)
+    key = _key_from_query(request)
     for _ in range(ROUNDS):
         answer = await services.cache.find(key)
         if answer is None:
@@ -91,19 +93,28 @@ async def look(request: web.Request) -> web.StreamResponse:
     raise StillGenerating("The picture goes away faster than it can be read.")
 
 
-def _key_from_query(request: web.Request, services: Services) -> PromptKey:
+def _key_from_query(request: web.Request) -> PromptKey:
     caller = request[CALLER]
     # With AUTH=off a signed URL works, too: nobody looks at its signature.
-    takes_claims = (
-        caller.audience is Audience.SIGNATURE or services.access.authenticator.is_off
-    )
-    return request[LIVE_QUERY].key_of(caller.project, takes_claims=takes_claims)
+    takes_claims = caller.audience in {Audience.SIGNATURE, Audience.ANYONE}
+    key = request[LIVE_QUERY].key_of(caller.project, takes_claims=takes_claims)
+    visit = request.get(VISIT)
+    if visit is not None and key.parameters.model not in visit.scope.models:
+        raise InvalidParameter("model", "The scope has no such model.")
+    return key
+
+
+def _permit(request: web.Request, services: Services) -> SpendPermit:
+    visit = request.get(VISIT)
+    if visit is not None:
+        return services.access.permits.of_visitor(visit)
+    return services.access.permits.of(request[CALLER])
 
 
 async def _answer(
     request: web.Request, services: Services, key: PromptKey
 ) -> web.StreamResponse:
-    permit = services.access.permits.of(request[CALLER])
+    permit = _permit(request, services)
     preferred = preferred_wait(request)
     wait_seconds = services.wait_timeout_seconds
     if preferred is not None:
@@ -141,16 +152,17 @@ async def _send(
         last_modified=head.last_modified,
         size=size,
     )
+    caching = caching_of(request[CALLER], services.keyed_caching)
     match decision.status:
         case 304 if answer.outcome not in (Outcome.HIT, Outcome.RESTORED):
             # It was not painted yet when it was asked for.
             decision = WHOLE
         case 416:
-            headers = live_headers(answer)
+            headers = live_headers(answer, caching)
             del headers["Content-Type"]
             request[ERROR_HEADERS] = dict(headers)
             raise RangeNotSatisfiable(size)
-    return await send_picture(request, services, answer, decision)
+    return await send_picture(request, services, answer, decision, caching)
 
 
 def preferred_wait(request: web.Request) -> float | None:

@@ -19,6 +19,7 @@ from app.http.picture_headers import (
 )
 from app.prompt_cache.cache import Outcome
 from app.server.bodies import AT_ONCE_BYTES, send_bytes, send_stream
+from app.server.frame import more_lines
 from app.server.raw_answers import RawAnswer, may_be_raw
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ async def send_picture(
     services: Services,
     answer: Answer,
     decision: Decision,
-    caching: Part = KEPT_BY_ALL,
+    caching: Part,
 ) -> web.StreamResponse:
     """Send *answer* as it was decided: whole, a range of it, or unchanged."""
     is_plain = may_be_raw(request) and not services.lifecycle.draining
@@ -143,7 +144,8 @@ async def send_picture(
         await services.cache.require(answer)
     if decision.status == _NOT_MODIFIED:
         if is_plain:
-            return RawAnswer(decision.status, live_lines(answer, caching))
+            head = live_lines(answer, caching) + more_lines(request)
+            return RawAnswer(decision.status, head)
         return not_modified(live_headers(answer, caching))
     size, wanted = answer.entry.size, decision.byte_range
     if request.method == hdrs.METH_HEAD:
@@ -152,7 +154,8 @@ async def send_picture(
     if data is None:
         data = await services.cache.read(answer)
     if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
-        head = picture_head(answer.entry).of_body.lines + live_lines(answer, caching)
+        of_body = picture_head(answer.entry).of_body.lines
+        head = of_body + live_lines(answer, caching) + more_lines(request)
         return RawAnswer(decision.status, head, data)
     headers = live_headers(answer, caching)
     length = size

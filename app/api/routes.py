@@ -7,6 +7,7 @@ what another does.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
@@ -20,10 +21,13 @@ from app.api import (
     keys,
     live,
     models,
+    project,
+    scopes,
     sign,
     transient_images,
 )
 from app.api.admission import Needs, admitted
+from app.api.preflight import preflight_of
 from app.web import page
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from aiohttp.web_urldispatcher import _ExpectHandler
 
 KEYS, LIVE, NOTHING = Needs.KEYS, Needs.LIVE, Needs.NOTHING
-PROJECT, READ = Needs.PROJECT, Needs.READ
+PROJECT, READ, SCOPE = Needs.PROJECT, Needs.READ, Needs.SCOPE
 
 
 class Route(NamedTuple):
@@ -58,6 +62,12 @@ ROUTES = (
     Route("DELETE", urls.ENTRY, PROJECT, entries.purge),
     Route("POST", urls.REFRESH, PROJECT, entries.refresh),
     Route("POST", urls.PURGE, PROJECT, entries.purge_many),
+    Route("GET", urls.SCOPES, READ, scopes.list_scopes),
+    Route("GET", urls.SCOPE, READ, scopes.get),
+    Route("PUT", urls.SCOPE, PROJECT, scopes.put),
+    Route("DELETE", urls.SCOPE, PROJECT, scopes.delete),
+    Route("GET", urls.SCOPE_LIVE, SCOPE, live.generate),
+    Route("HEAD", urls.SCOPE_LIVE, SCOPE, live.look),
     Route("GET", urls.GENERATION, READ, generations.get_generation),
     Route("GET", urls.GENERATION_EVENTS, READ, generations.follow_generation),
     Route("GET", urls.MODELS, READ, models.list_models),
@@ -77,6 +87,9 @@ ROUTES = (
     Route("POST", urls.KEYS, KEYS, keys.create),
     Route("GET", urls.KEYS, KEYS, keys.list_keys),
     Route("DELETE", urls.KEY, KEYS, keys.revoke),
+    Route("GET", urls.PROJECT, READ, project.get_project),
+    Route("PUT", urls.PROJECT, PROJECT, project.change_project),
+    Route("GET", urls.SPEND, PROJECT, project.get_spend),
     Route("POST", urls.SIGN, PROJECT, sign.sign),
     Route("GET", urls.HEALTH, NOTHING, health.healthz),
     Route("GET", urls.READY, NOTHING, health.readyz),
@@ -95,7 +108,16 @@ _ONLY = {urls.TRANSIENT: f"{urls.TRANSIENT_IMAGES}/{{id:(?!delete$)[^/]+}}"}
 
 def definitions(routes: Iterable[Route] = ROUTES) -> list[web.RouteDef]:
     """Return *routes* for aiohttp's router, each behind its check."""
-    return [_definition(route) for route in routes]
+    routes = list(routes)
+    methods: dict[str, set[str]] = defaultdict(set)
+    for route in routes:
+        methods[route.path].add(route.method)
+    asked = [
+        web.options(_ONLY.get(path, path), preflight_of(frozenset(known)))
+        for path, known in methods.items()
+        if path in urls.READ_ACROSS_ORIGINS
+    ]
+    return [*(_definition(route) for route in routes), *asked]
 
 
 def _definition(route: Route) -> web.RouteDef:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from app.http.picture_headers import KEPT_BY_KEYS, Part
+
 if TYPE_CHECKING:
     from app.access.assemble import Access
     from app.api.query_cache import QueryCache
@@ -49,6 +51,7 @@ class Services:
     references: References
     lifecycle: Lifecycle
     wait_timeout_seconds: float
+    keyed_caching: Part = KEPT_BY_KEYS
 
 
 SERVICES = web.AppKey("services", Services)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable
     from contextlib import AbstractAsyncContextManager
 
+    from app.errors import ServiceError
     from app.generation.painting import Outcome
 
 
@@ -55,10 +56,17 @@ class SpendPermit(Protocol):
         """Who pays: a refusal of one of them is a refusal for this request."""
         ...
 
-    def painting(self, generation_id: str) -> AbstractAsyncContextManager[Spending]:
+    async def refusal(self) -> ServiceError | None:
+        """Say why nothing may be painted at all, or None where it may."""
+        ...
+
+    def painting(
+        self, generation_id: str, item: str
+    ) -> AbstractAsyncContextManager[Spending]:
         """Take what one painting uses up, and give it back where the body raises.
 
-        Raises like `Spending.begin`.
+        *item* names what is painted, whoever paints it. Raises like
+        `Spending.begin`.
         """
         ...
 
@@ -89,7 +97,10 @@ class UnlimitedPermit:
 
     payers: frozenset[Hashable] = frozenset()
 
+    async def refusal(self) -> None:
+        """Refuse nothing."""
+
     @asynccontextmanager
-    async def painting(self, generation_id: str) -> AsyncIterator[Spending]:  # noqa: ARG002
+    async def painting(self, generation_id: str, item: str) -> AsyncIterator[Spending]:  # noqa: ARG002
         """Let the painting begin."""
         yield UNLIMITED

@@ -53,18 +53,23 @@ EMBEDDING = Part.of(
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cross-Origin-Resource-Policy": "cross-origin",
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": (
-            "X-Cache-Status, X-Cache-Hit-Count, X-Image-Id, X-Generation-Id, "
-            "X-Prompt-Hash, X-Model, X-Placeholder, X-Request-Id, Cache-Status, "
-            "Content-Location, Content-Range, ETag, Retry-After"
-        ),
     }
 )
 RANGES = Part.of({"Accept-Ranges": "bytes"})
 
 # Who may keep an answer, and for how long.
 KEPT_BY_ALL = Part.of({"Cache-Control": A_YEAR, "Vary": LIVE_VARY})
+KEPT_BY_KEYS = Part.of(
+    {"Cache-Control": A_YEAR, "CDN-Cache-Control": "no-store", "Vary": LIVE_VARY}
+)
+KEPT_BY_BROWSERS = Part.of(
+    {
+        "Cache-Control": "private, max-age=31536000",
+        "CDN-Cache-Control": "no-store",
+        "Vary": LIVE_VARY,
+    }
+)
+KEPT_BY_VISITORS = Part.of({"Cache-Control": A_YEAR})
 KEPT_FOR_EVER = Part.of({"Cache-Control": f"{A_YEAR}, immutable"})
 KEPT_BY_ITS_OWNER = Part.of({"Cache-Control": "private, max-age=31536000"})
 KEPT_BY_NOBODY = Part.of({"Cache-Control": "no-store"})

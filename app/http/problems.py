@@ -7,7 +7,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from app import errors
 from app.http import http_errors
@@ -180,7 +180,9 @@ def problem_response(
 def as_service_error(error: Exception) -> Exception:
     """Return what aiohttp refused in our own words, anything else as it is."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        return http_errors.MethodNotAllowed(frozenset(error.allowed_methods))
+        # OPTIONS is for browsers that ask in a page's name, and for nobody else.
+        allowed = frozenset(error.allowed_methods) - {hdrs.METH_OPTIONS}
+        return http_errors.MethodNotAllowed(allowed)
     for theirs, ours, detail in _REFUSALS:
         if isinstance(error, theirs):
             return ours(detail)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.errors import (
     CacheUnavailable,
     PaymentRefused,
-    ServiceError,
     StillGenerating,
     StorageUnavailable,
 )
@@ -92,25 +91,20 @@ class PromptCache:
         self,
         key: PromptKey,
         *,
-        permit: SpendPermit | ServiceError,
+        permit: SpendPermit,
         wait_seconds: float,
         wants_id: bool = False,
     ) -> Answer:
         """Return the picture of a prompt, painting it if nobody has.
 
-        Where *permit* is an error the caller can look up and never lead: what
-        is not painted raises it. Waits for *wait_seconds* at most and then
-        raises `StillGenerating`; the painting goes on. Whoever *wants_id* is
-        told its generation always, also while somebody else writes about the
-        prompt. May cost money. Raises `GenerationError` as the painting ended,
-        `PaymentRefused`, `QueueFull`,
-        `CacheUnavailable`, `StorageUnavailable`.
+        Where *permit* refuses, the caller can look up and never lead: what is
+        not painted raises the refusal. Waits for *wait_seconds* at most and
+        then raises `StillGenerating`; the painting goes on. Whoever *wants_id*
+        is told its generation always, also while somebody else writes about
+        the prompt. May cost money. Raises `GenerationError` as the painting
+        ended, `PaymentRefused`, `QueueFull`, `CacheUnavailable`,
+        `StorageUnavailable`.
         """
-        if isinstance(permit, ServiceError):
-            painted = await self.find(key)
-            if painted is None:
-                raise permit
-            return painted
         deadline = time.monotonic() + wait_seconds
         landed: FlightResult | None = None
         has_waited = False
@@ -119,6 +113,12 @@ class PromptCache:
             found = await self._look_up(key, landed, has_waited=has_waited)
             if found is not None:
                 return found
+            refusal = await permit.refusal()
+            if refusal is not None:
+                found = await self.find(key)
+                if found is not None:
+                    return found
+                raise refusal
             # Is someone painting it? Did we paint it and forget? Paint it.
             try:
                 flight, landed = await self.flights.join(
@@ -126,9 +126,9 @@ class PromptCache:
                     wait_seconds=max(0.0, deadline - time.monotonic()),
                     wants_id=wants_id,
                 )
-            except PaymentRefused as refusal:
+            except PaymentRefused as refused:
                 # The leader's payer refused; ours may not.
-                if refusal.payer in permit.payers:
+                if refused.payer in permit.payers:
                     raise
                 continue
             except CacheUnavailable:

@@ -20,8 +20,9 @@ from multidict import istr
 
 from app import urls
 from app.http.body_budget import BODY_BUDGET, BodyBudget
+from app.http.cors import Cors
 from app.http.error_pictures import asks_for_a_picture, picture_of
-from app.http.picture_headers import LIVE_VARY
+from app.http.picture_headers import LIVE_VARY, lines
 from app.http.problems import (
     INTERNAL,
     SERVER,
@@ -55,6 +56,12 @@ ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
 ERROR_AS_PICTURE = web.RequestKey("error_as_picture", bool)
 
 
+# What every answer to a request says, an error as well.
+MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
+
+CORS = web.AppKey("cors", Cors)
+_ANY_ORIGIN = Cors()
+
 # What nginx notes for a client that went away before its answer.
 CLIENT_GONE = 499
 _FIRST_SERVER_ERROR = 500
@@ -70,12 +77,26 @@ _process = secrets.token_hex(8)
 _numbers = count(1)
 
 
-def install(app: web.Application, *, metrics: Metrics, lifecycle: Lifecycle) -> None:
+def install(
+    app: web.Application,
+    *,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    cors: Cors = _ANY_ORIGIN,
+) -> None:
     """Give *app* what the frame needs, and the headers that all answers have."""
     app[METRICS] = metrics
     app[LIFECYCLE] = lifecycle
+    app[CORS] = cors
     app[BODY_BUDGET] = BodyBudget()
-    app.on_response_prepare.append(_last_headers(lifecycle))
+    app.on_response_prepare.append(_last_headers(lifecycle, cors))
+
+
+def more_lines(request: web.Request) -> bytes:
+    """Return as lines what a raw answer with a picture has from its request."""
+    own = request.app[CORS].part(request.headers).lines
+    more = request.get(MORE_HEADERS)
+    return own + lines(more) if more else own
 
 
 def new_request_id() -> str:
@@ -195,13 +216,17 @@ def _log_failure(
 
 
 def _last_headers(
-    lifecycle: Lifecycle,
+    lifecycle: Lifecycle, cors: Cors
 ) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     async def last_headers(request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
         headers[hdrs.SERVER] = SERVER
         if _X_REQUEST_ID not in headers:
             headers[_X_REQUEST_ID] = REQUEST_ID.get() or request_id_of(request)
+        headers.update(request.get(MORE_HEADERS, _NONE))
+        if route_of(request) in urls.READ_ACROSS_ORIGINS:
+            for name, value in cors.part(request.headers).fields.items():
+                headers.add(name, value)
         if lifecycle.draining:
             # A balancer's idle connections move to other replicas one by one,
             # each after an answer, so that none is cut under a request.

@@ -18,6 +18,7 @@ from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
 from app.storage.documents import StoredDocuments
+from tests.access.fakes import InMemoryAllowances, InMemoryRates
 from tests.fakes import a_prompt_cache, a_world
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Paintonce:
     replica: Replica
     access: Access
     drain: Callable[[], None]
+    allowances: InMemoryAllowances
+    rates: InMemoryRates
 
     @property
     def world(self) -> World:
@@ -95,9 +98,17 @@ class Paintonce:
 
 @asynccontextmanager
 async def running(
-    world: World | None = None, *, base_url: str | None = None, **rules: Any
+    world: World | None = None,
+    *,
+    base_url: str | None = None,
+    shared: tuple[InMemoryAllowances, InMemoryRates] | None = None,
+    **rules: Any,
 ) -> AsyncIterator[Paintonce]:
-    """Run a replica of *world*; *rules* are those of `AccessRules`."""
+    """Run a replica of *world*; *rules* are those of `AccessRules`.
+
+    *shared* is what the replicas of a test count together.
+    """
+    allowances, rates = shared or (InMemoryAllowances(), InMemoryRates())
     replica = a_prompt_cache(world or a_world())
     parts, app = replica.parts, web.Application()
     install(app, metrics=replica.metrics, lifecycle=Lifecycle())
@@ -106,7 +117,9 @@ async def running(
     port = sockets[0].getsockname()[1]
     documents = StoredDocuments(replica.world.store)
     async with (
-        open_access(documents, AccessRules(**(RULES | rules))) as access,
+        open_access(
+            documents, allowances, rates, AccessRules(**(RULES | rules))
+        ) as access,
         parts.running(),
     ):
         models = parts.painter.models
@@ -132,4 +145,12 @@ async def running(
             wait_timeout_seconds=20.0,
         )
         async with listening(app, sockets), aiohttp.ClientSession() as client:
-            yield Paintonce(port, client, replica, access, app[LIFECYCLE].drain)
+            yield Paintonce(
+                port,
+                client,
+                replica,
+                access,
+                app[LIFECYCLE].drain,
+                allowances,
+                rates,
+            )

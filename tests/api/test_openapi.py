@@ -37,6 +37,7 @@ from app.storage.storage_key import Project
 from app.telemetry import Metrics
 from app.urls import NO_PERMALINK
 from app.web import page
+from tests.access.fakes import InMemoryAllowances, InMemoryRates
 from tests.fakes import InMemoryObjectStore
 from tests.server.frame import framed, get, wire
 
@@ -310,7 +311,9 @@ def test_a_picture_has_the_headers_that_are_described(
 
     # Those that say how a picture may be embedded are told in docs/reference/api.md.
     assert sent.keys() - EMBEDDING.fields.keys() - {"Content-Type"} <= headers
-    assert headers - sent.keys() == {"Content-Length", "X-Request-Id"}
+    # Some come with the request: its key, and the rate of that.
+    of_the_request = {"CDN-Cache-Control", "RateLimit", "RateLimit-Policy"}
+    assert headers - sent.keys() == {"Content-Length", "X-Request-Id"} | of_the_request
     assert response["content"].keys() == EXTENSIONS.keys()
     schema = described["components"]["headers"]["Cache-Status"]["schema"]
     assert sent["Cache-Status"] in schema["enum"]
@@ -327,7 +330,10 @@ async def test_the_document_says_which_routes_want_a_key(described: Json) -> Non
 
     async with (
         open_access(
-            StoredDocuments(InMemoryObjectStore()), AccessRules(admin_key=ADMIN_KEY)
+            StoredDocuments(InMemoryObjectStore()),
+            InMemoryAllowances(),
+            InMemoryRates(),
+            AccessRules(admin_key=ADMIN_KEY),
         ) as access,
         listening(locked_up(access), bind("127.0.0.1", 0)) as listener,
         ClientSession(f"http://127.0.0.1:{listener.port}") as client,

@@ -21,6 +21,7 @@ from app.storage.documents import StoredDocuments
 from app.storage.redis.client.connection import RedisConnections, open_redis
 from app.telemetry import Metrics
 from app.transient_images import Limits, assemble
+from tests.access.fakes import InMemoryAllowances, InMemoryRates
 from tests.fakes import InMemoryObjectStore
 from tests.transient_images.stores import store_on
 
@@ -82,7 +83,10 @@ async def running(
     app[DEADLINE_SECONDS] = deadline_seconds
     rules = AccessRules(requires_keys=auth, admin_key=KEY)
     documents = StoredDocuments(InMemoryObjectStore())
-    async with open_redis(redis_url) as redis, open_access(documents, rules) as access:
+    async with (
+        open_redis(redis_url) as redis,
+        open_access(documents, InMemoryAllowances(), InMemoryRates(), rules) as access,
+    ):
         transient = assemble(
             store_on(redis),
             Limits(

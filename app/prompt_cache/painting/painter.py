@@ -99,7 +99,7 @@ class Painter:
                 flight.announce()
                 async with (
                     lease.kept(),
-                    permit.painting(flight.generation_id) as spending,
+                    permit.painting(flight.generation_id, key.hash) as spending,
                 ):
                     painting = await self._ask(key, lease, progress, spending, deadline)
                     entry = _entry_of(key, painting, flight.generation_id)

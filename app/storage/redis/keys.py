@@ -106,3 +106,13 @@ TRANSIENT_ACCOUNTS = (
 def transient_bytes(image_id: str) -> str:
     """Bytes of a transient image, as a plain string."""
     return f"{VERSION}:{{{image_id}}}:t"
+
+
+def allowance(account: str) -> list[str]:
+    """Hash of an account, and sorted set of its items by when they are due."""
+    return [f"{VERSION}:{{{account}}}:a", f"{VERSION}:{{{account}}}:due"]
+
+
+def rate(name: str) -> str:
+    """Sorted set of the events of *name* in the last window."""
+    return f"{VERSION}:{{{name}}}:rate"

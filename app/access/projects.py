@@ -1,0 +1,100 @@
+"""What a project decides for itself, over the defaults of the settings."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from app.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from app.access.known_documents import KnownDocuments
+    from app.storage.ports.documents import Documents, Fields
+    from app.storage.storage_key import Project
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRules:
+    """What holds for one project: rates a minute, money a day; 0 is no limit."""
+
+    generation: bool = True
+    budget_per_day: float = 0
+    rate_limit_per_minute: int = 0
+    auto_create_scopes: bool = False
+
+
+NO_LIMITS = ProjectRules()
+CHANGEABLE = frozenset(asdict(NO_LIMITS))
+
+
+class Projects:
+    """The rules of all projects; *defaults* hold where a project says nothing.
+
+    Where the default switches generation off nobody switches it on.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        known: KnownDocuments[Fields],
+        defaults: ProjectRules,
+    ) -> None:
+        self._documents = documents
+        self._known = known
+        self._defaults = defaults
+
+    def at_hand(self, project: Project) -> ProjectRules | None:
+        """Return the rules of a project if they are at hand; awaits nothing."""
+        own = self._known.at_hand(_document_of(project))
+        return None if own is None else self._over_defaults(own)
+
+    async def get(
+        self, project: Project, *, before_look_up: Callable[[], None] = lambda: None
+    ) -> ProjectRules:
+        """Return the rules of a project; raises `StorageUnavailable`.
+
+        *before_look_up* as for `KnownDocuments.get`.
+        """
+        own = await self._known.get(
+            _document_of(project), before_look_up=before_look_up
+        )
+        if own is None:
+            raise StorageUnavailable("The rules of the project can't be read.")
+        return self._over_defaults(own)
+
+    async def change(
+        self, project: Project, changes: Mapping[str, Any], *, by: str
+    ) -> ProjectRules:
+        """Change what *changes* name, None to the default; return what holds."""
+
+        def changed(before: Fields | None) -> Fields:
+            after = {**(before or {}), **changes}
+            return {name: value for name, value in after.items() if value is not None}
+
+        name = _document_of(project)
+        own = await self._documents.change(name, changed)
+        self._known.forget(name)
+        logger.info(
+            "project changed",
+            extra={"project": str(project), "changes": dict(changes), "by": by},
+        )
+        return self._over_defaults(own)
+
+    def _over_defaults(self, own: Fields) -> ProjectRules:
+        if not own:
+            return self._defaults
+        said = {name: own[name] for name in CHANGEABLE & own.keys()}
+        rules = asdict(self._defaults) | said
+        rules["generation"] = self._defaults.generation and rules["generation"]
+        return ProjectRules(**rules)
+
+
+@lru_cache(4096)
+def _document_of(project: Project) -> str:
+    return f"projects/{project}"

@@ -1,0 +1,30 @@
+"""Preflight: a browser asks whether a page's script may ask (Fetch Standard)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from app.http.http_errors import MethodNotAllowed
+from app.server.frame import CORS
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+
+def preflight_of(methods: frozenset[str]) -> Handler:
+    """Return what answers OPTIONS for a path that has *methods*.
+
+    Whoever is no browser that asks for a page is told that there is no such
+    method, as for every other one.
+    """
+
+    async def preflight(request: web.Request) -> web.Response:
+        asks = (hdrs.ORIGIN, hdrs.ACCESS_CONTROL_REQUEST_METHOD)
+        if not all(name in request.headers for name in asks):
+            raise MethodNotAllowed(methods)
+        said = request.app[CORS].preflight(request.headers)
+        return web.Response(status=204, headers=dict(said.fields))
+
+    return preflight

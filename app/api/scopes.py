@@ -1,0 +1,94 @@
+"""Live scopes: managed by their project, asked by anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.access.scopes import MOST_MODELS, MOST_NEW, is_scope_name
+from app.api.admission import CALLER, project_of
+from app.api.services import SERVICES
+from app.errors import InvalidParameter, NotFound
+from app.http.json_answers import json_answer
+from app.http.json_bodies import read_json_object
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from app.access.scopes import Scope
+    from app.api.services import Services
+
+
+async def put(request: web.Request) -> web.Response:
+    """Make a scope, or change what the body names of it."""
+    services, project = request.app[SERVICES], project_of(request)
+    given = await read_json_object(request)
+    changes = {name: _read(services, name, value) for name, value in given.items()}
+    scope, is_new = await services.access.scopes.put(
+        project, _name_of(request), changes, by=request[CALLER].name
+    )
+    return await _answer(services, scope, status=201 if is_new else 200)
+
+
+async def get(request: web.Request) -> web.Response:
+    """Answer with one scope."""
+    services, project = request.app[SERVICES], project_of(request)
+    scope = await services.access.scopes.find(project, _name_of(request))
+    if scope is None:
+        raise NotFound("There is no such scope.")
+    return await _answer(services, scope)
+
+
+async def list_scopes(request: web.Request) -> web.Response:
+    """Answer with every scope of the project."""
+    services, project = request.app[SERVICES], project_of(request)
+    scopes = services.access.scopes
+    shown = [
+        scope.as_json(await scopes.generated(scope))
+        for scope in await scopes.list(project)
+    ]
+    return json_answer({"scopes": shown})
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Remove a scope; what it had painted stays in the cache."""
+    services, project = request.app[SERVICES], project_of(request)
+    await services.access.scopes.delete(
+        project, _name_of(request), by=request[CALLER].name
+    )
+    return json_answer({"deleted": True})
+
+
+async def _answer(
+    services: Services, scope: Scope, *, status: int = 200
+) -> web.Response:
+    generated = await services.access.scopes.generated(scope)
+    return json_answer(scope.as_json(generated), status=status)
+
+
+def _name_of(request: web.Request) -> str:
+    name = request.match_info["scope"]
+    if not is_scope_name(name):
+        raise NotFound("There is no such scope.")
+    return name
+
+
+def _read(services: Services, name: str, value: Any) -> Any:
+    match name:
+        case "limit":
+            is_right = type(value) is int and 0 <= value <= MOST_NEW
+        case "allow_new":
+            is_right = isinstance(value, bool)
+        case "models":
+            is_right = (
+                isinstance(value, list)
+                and 1 <= len(value) <= MOST_MODELS
+                and all(
+                    isinstance(one, str) and one in services.models for one in value
+                )
+            )
+        case _:
+            shown = name if name.isascii() and name.isidentifier() else "body"
+            raise InvalidParameter(shown[:64], "There is no such parameter here.")
+    if not is_right:
+        raise InvalidParameter(name, f"{name} is malformed, or out of bounds.")
+    return value

@@ -1,0 +1,131 @@
+"""`Allowances` and `Rates` in Redis."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from app.errors import CacheUnavailable
+from app.storage.ports.allowances import Balance, Exhausted, Reserved, Unknown
+from app.storage.ports.rates import Rate
+from app.storage.redis import allowance_scripts as scripts
+from app.storage.redis import keys
+from app.storage.redis.client.connection import CacheFull
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from app.storage.ports.allowances import Account
+    from app.storage.redis.client.connection import RedisConnection, Script
+
+# How long it is known that an item was given back: whoever counted the ledger
+# just before would else count it in again.
+_GIVEN_BACK_MS = 3_600_000
+_ITEMS_AT_ONCE = 500
+
+
+class RedisAllowances:
+    """Accounts over *commands*."""
+
+    def __init__(self, commands: RedisConnection) -> None:
+        self._commands = commands
+
+    async def reserve(
+        self,
+        account: Account,
+        item: str,
+        amount: int,
+        *,
+        limit: int | None,
+        settle_within: timedelta,
+    ) -> Reserved | Exhausted | Unknown:
+        """Reserve *amount* for *item* if all is within *limit* then."""
+        verdict = await self._run(
+            scripts.RESERVE,
+            account,
+            [
+                item,
+                amount,
+                -1 if limit is None else limit,
+                _milliseconds(settle_within),
+                _kept_ms(account),
+            ],
+        )
+        match verdict:
+            case [b"reserved"]:
+                return Reserved()
+            case [b"exhausted", settled, reserved]:
+                return Exhausted(Balance(int(settled), int(reserved)))
+        return Unknown()
+
+    async def settle(self, account: Account, item: str, amount: int) -> None:
+        """Note what *item* came to."""
+        await self._run(scripts.SETTLE, account, [item, amount, _GIVEN_BACK_MS])
+
+    async def count(self, account: Account, items: Mapping[str, int]) -> None:
+        """Make the account known, with *items* that were settled before."""
+        left = iter(items.items())
+        while True:
+            some = list(islice(left, _ITEMS_AT_ONCE))
+            is_last = len(some) < _ITEMS_AT_ONCE
+            args: list[str | bytes | int] = [int(is_last), _kept_ms(account)]
+            for item, amount in some:
+                args += item, amount
+            await self._run(scripts.COUNT, account, args)
+            if is_last:
+                return
+
+    async def balance(self, account: Account) -> Balance | None:
+        """Return the balance, or None where nothing is known of the account."""
+        found = await self._run(scripts.BALANCE, account, [])
+        return Balance(int(found[0]), int(found[1])) if found else None
+
+    async def forget(self, account: Account) -> None:
+        """Forget the account."""
+        for key in keys.allowance(account.name):
+            await self._commands.execute("DEL", key)
+
+    async def _run(
+        self, script: Script, account: Account, args: Sequence[str | bytes | int]
+    ) -> Any:
+        try:
+            return await self._commands.run(script, keys.allowance(account.name), args)
+        except CacheFull as error:
+            # What can't be noted can't be paid: as if it were away.
+            raise CacheUnavailable("The cache is full.") from error
+
+
+class RedisRates:
+    """Sliding windows over *commands*."""
+
+    def __init__(self, commands: RedisConnection) -> None:
+        self._commands = commands
+
+    async def count(
+        self, name: str, event: str, *, limit: int, window: timedelta
+    ) -> Rate:
+        """Count *event* of *name* if fewer than *limit* lie in the last *window*."""
+        try:
+            within, remaining, reset_ms = await self._commands.run(
+                scripts.RATE,
+                [keys.rate(name)],
+                [event, limit, _milliseconds(window)],
+                # A second time-out would hold a HIT up; the event counts once.
+                retry=False,
+            )
+        except CacheFull as error:
+            raise CacheUnavailable("The cache is full.") from error
+        return Rate(bool(within), remaining, timedelta(milliseconds=reset_ms))
+
+    async def take_back(self, name: str, event: str) -> None:
+        """Forget *event*."""
+        await self._commands.execute("ZREM", keys.rate(name), event)
+
+
+def _kept_ms(account: Account) -> int:
+    return 0 if account.keep_for is None else _milliseconds(account.keep_for)
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return max(1, round(duration.total_seconds() * 1000))

@@ -1,0 +1,132 @@
+"""Allowances and rates in memory, held to the suites of `tests/contracts`."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.storage.ports.allowances import (
+    Account,
+    Balance,
+    Exhausted,
+    Reserved,
+    Unknown,
+)
+from app.storage.ports.rates import Rate
+from tests.fakes import Gated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass
+class _Kept:
+    reserved: dict[str, tuple[int, float]] = field(default_factory=dict)
+    settled: dict[str, int] = field(default_factory=dict)
+
+    def sweep(self) -> None:
+        for item, (amount, due) in list(self.reserved.items()):
+            if due <= time.monotonic():
+                del self.reserved[item]
+                self.settled[item] = amount
+
+    @property
+    def balance(self) -> Balance:
+        self.sweep()
+        reserved = sum(amount for amount, _ in self.reserved.values())
+        return Balance(sum(self.settled.values()), reserved)
+
+
+class InMemoryAllowances(Gated):
+    """`Allowances` in dictionaries; `lose_everything` is FLUSHALL."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._accounts: dict[str, _Kept] = {}
+
+    def lose_everything(self) -> None:
+        """Forget all there is."""
+        self._accounts.clear()
+
+    async def reserve(
+        self,
+        account: Account,
+        item: str,
+        amount: int,
+        *,
+        limit: int | None,
+        settle_within: timedelta,
+    ) -> Reserved | Exhausted | Unknown:
+        """Reserve *amount* for *item* if all is within *limit* then."""
+        async with self._call("reserve"):
+            kept = self._accounts.get(account.name)
+            if kept is None:
+                return Unknown()
+            balance = kept.balance
+            if item in kept.reserved or kept.settled.get(item):
+                return Reserved()
+            if limit is not None and sum(balance) + amount > limit:
+                return Exhausted(balance)
+            due = time.monotonic() + settle_within.total_seconds()
+            kept.settled.pop(item, None)
+            kept.reserved[item] = amount, due
+        return Reserved()
+
+    async def settle(self, account: Account, item: str, amount: int) -> None:
+        """Note what *item* came to."""
+        async with self._call("settle"):
+            kept = self._accounts.get(account.name)
+            if kept is not None:
+                kept.reserved.pop(item, None)
+                kept.settled[item] = amount
+
+    async def count(self, account: Account, items: Mapping[str, int]) -> None:
+        """Make the account known, with *items* that were settled before."""
+        async with self._call("count"):
+            kept = self._accounts.setdefault(account.name, _Kept())
+            for item, amount in items.items():
+                if item not in kept.reserved:
+                    kept.settled.setdefault(item, amount)
+
+    async def balance(self, account: Account) -> Balance | None:
+        """Return the balance, or None where nothing is known of the account."""
+        async with self._call("balance"):
+            kept = self._accounts.get(account.name)
+        return kept.balance if kept else None
+
+    async def forget(self, account: Account) -> None:
+        """Forget the account."""
+        async with self._call("forget"):
+            self._accounts.pop(account.name, None)
+
+
+class InMemoryRates(Gated):
+    """`Rates` in lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: dict[str, dict[str, float]] = defaultdict(dict)
+
+    async def count(
+        self, name: str, event: str, *, limit: int, window: timedelta
+    ) -> Rate:
+        """Count *event* of *name* if fewer than *limit* lie in the last *window*."""
+        async with self._call("count"):
+            now, events = time.monotonic(), self._events[name]
+            for old, at in list(events.items()):
+                if at <= now - window.total_seconds():
+                    del events[old]
+            is_within = event in events or len(events) < limit
+            if is_within:
+                events.setdefault(event, now)
+            oldest = min(events.values(), default=now)
+        reset = timedelta(seconds=oldest - now) + window if events else timedelta()
+        return Rate(is_within, limit - len(events), reset)
+
+    async def take_back(self, name: str, event: str) -> None:
+        """Forget *event*."""
+        async with self._call("take_back"):
+            self._events[name].pop(event, None)

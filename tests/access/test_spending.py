@@ -1,0 +1,366 @@
+"""What is spent: reserved before a call, written down, settled, counted again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.access.projects import ProjectRules
+from app.errors import BadImage, GenerationTimedOut, PromptRejected, ProviderFailed
+from tests.access.fakes import InMemoryAllowances, InMemoryRates
+from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
+from tests.fakes import a_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PRICE = 0.04
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Paintonce]:
+    """Run one replica whose projects may spend two pictures a day and a bit."""
+    async with running() as opened:
+        yield opened
+
+
+async def budget(service: Paintonce, amount: float | None) -> None:
+    """Give the shop a budget."""
+    changed = await service.ask(
+        "PUT", "/api/v1/project", ADMIN, json={"budget_per_day": amount}
+    )
+    assert changed.status == 200, changed
+
+
+async def paint(service: Paintonce, prompt: str) -> Answer:
+    """Ask for a prompt of the shop."""
+    return await service.get(LIVE, ADMIN, prompt=prompt)
+
+
+async def project(service: Paintonce) -> Any:
+    """Return what the shop's project says."""
+    answer = await service.get("/api/v1/project", ADMIN)
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def journal(service: Paintonce) -> list[str]:
+    """Return the names of the journal."""
+    objects = service.world.store.objects
+    return sorted(key for key in objects if key.startswith("_system/spend/"))
+
+
+async def books_balance(service: Paintonce, calls: int) -> None:
+    """Check that everyone who keeps books says that so many calls were paid."""
+    spent = round(calls * PRICE, 6)
+    said = await project(service)
+    stats = await service.get("/api/v1/live/stats", ADMIN)
+    spend = await service.get("/api/v1/project/spend", ADMIN)
+    assert (said["spent_today"], said["reserved"]) == (spent, 0)
+    assert stats.json["spend"] == spent
+    assert spend.json["total"] == spent
+    assert len(spend.json["calls"]) == len(journal(service)) == calls
+    metric = service.replica.counted("paintonce_spend_total", model="default")
+    assert round(metric, 6) == spent
+
+
+async def test_the_books_balance(service: Paintonce) -> None:
+    """Calls times price is what journal, project, statistics and metrics say."""
+    await asyncio.gather(*(paint(service, f"fox {n % 7}") for n in range(30)))
+
+    assert service.world.provider.count == 7
+    await books_balance(service, 7)
+    (first, *_) = (await service.get("/api/v1/project/spend", ADMIN)).json["calls"]
+    assert first.keys() == {"generation_id", "at", "amount", "model", "outcome"}
+    assert (first["amount"], first["model"], first["outcome"]) == (
+        PRICE,
+        "default",
+        "ok",
+    )
+    assert all("_0.04.json" in name for name in journal(service))
+
+
+@pytest.mark.parametrize(
+    ("ending", "costs"),
+    [
+        (b"no picture at all", True),
+        (BadImage("There is no picture in the answer."), True),
+        (GenerationTimedOut("Too late."), True),
+        (ProviderFailed("Cut.", maybe_billed=True), True),
+        (ProviderFailed("A clear error."), False),
+        (PromptRejected("No."), False),
+    ],
+)
+async def test_what_may_have_been_billed_counts(
+    service: Paintonce,
+    ending: bytes | Exception,
+    costs: bool,  # noqa: FBT001
+) -> None:
+    """A broken picture and an end in the dark cost the price, a refusal nothing."""
+    service.world.provider.script.append(ending)
+
+    failed = await paint(service, "a fox")
+
+    assert failed.status in {422, 502, 504}
+    await books_balance(service, int(costs))
+
+
+async def test_the_budget_of_a_day_is_exact(service: Paintonce) -> None:
+    """Of twenty prompts at once as many are painted as are paid for; HITs go on."""
+    await budget(service, 5 * PRICE)
+
+    answers = await asyncio.gather(*(paint(service, f"fox {n}") for n in range(20)))
+
+    painted = [answer for answer in answers if answer.status == 200]
+    refused = [answer for answer in answers if answer.status != 200]
+    assert len(painted) == service.world.provider.count == 5
+    assert {(one.status, one.code) for one in refused} == {(429, "budget_exhausted")}
+    until = int(refused[0].headers["Retry-After"])
+    assert 1 <= until <= 86_400
+    await books_balance(service, 5)
+    hits = [await paint(service, f"fox {n}") for n in range(20)]
+    assert sum(one.headers.get("X-Cache-Status") == "HIT" for one in hits) == 5
+
+
+async def test_a_budget_is_not_overdrawn_by_a_fraction(service: Paintonce) -> None:
+    """What does not fit in full is not paid; zero is no budget."""
+    await budget(service, 1.5 * PRICE)
+    assert (await paint(service, "fox 1")).status == 200
+    assert (await paint(service, "fox 2")).code == "budget_exhausted"
+    await budget(service, 0)
+    assert (await paint(service, "fox 2")).status == 200
+    await budget(service, None)
+    assert (await project(service))["budget_per_day"] == 0
+
+
+async def test_the_price_is_reserved_before_the_call(service: Paintonce) -> None:
+    """While the provider works the money is reserved, and the call written as open."""
+    gate = service.world.provider.before("paint")
+    asking = asyncio.create_task(paint(service, "a fox"))
+    await gate.reached()
+
+    said = await project(service)
+    assert (said["spent_today"], said["reserved"]) == (0, PRICE)
+    (name,) = journal(service)
+    written = json.loads(service.world.store.objects[name].data)
+    assert (written["outcome"], written["amount"]) == ("open", PRICE)
+    assert name.startswith(f"_system/spend/acme/shop/{datetime.now(UTC).date()}/")
+    assert written["generation_id"] in name
+    gate.open()
+    assert (await asking).status == 200
+    await books_balance(service, 1)
+
+
+async def test_a_lost_redis_is_counted_again_before_anything_is_paid(
+    service: Paintonce,
+) -> None:
+    """The day's spend comes from the journal alone, open calls included."""
+    await budget(service, 3 * PRICE)
+    await paint(service, "fox 1")
+    gate = service.world.provider.before("paint")
+    asking = asyncio.create_task(paint(service, "fox 2"))
+    await gate.reached()
+
+    service.allowances.lose_everything()
+
+    said = await project(service)
+    assert said["spent_today"] == 2 * PRICE
+    assert (await paint(service, "fox 3")).status == 200
+    assert (await paint(service, "fox 4")).code == "budget_exhausted"
+    gate.open()
+    assert (await asking).status == 200
+    await books_balance(service, 3)
+
+
+async def test_a_refusal_settles_what_a_recount_took_for_paid(
+    service: Paintonce,
+) -> None:
+    """An open call that costs nothing after all is given back, also after a loss."""
+    gate = service.world.provider.before("paint")
+    service.world.provider.script.append(PromptRejected("No."))
+    asking = asyncio.create_task(paint(service, "a fox"))
+    await gate.reached()
+    service.allowances.lose_everything()
+    assert (await project(service))["spent_today"] == PRICE
+
+    gate.open()
+
+    assert (await asking).status == 422
+    await books_balance(service, 0)
+
+
+async def test_a_loss_between_reserving_and_writing_is_noticed(
+    service: Paintonce,
+) -> None:
+    """The second reservation finds an account that nobody has counted, and counts."""
+    await budget(service, PRICE)
+    gate = service.world.store.before("put")
+    asking = asyncio.create_task(paint(service, "fox 1"))
+    await gate.reached()
+    service.allowances.lose_everything()
+    assert (await project(service))["spent_today"] == 0
+
+    gate.open()
+
+    assert (await asking).status == 200
+    assert (await paint(service, "fox 2")).code == "budget_exhausted"
+    await books_balance(service, 1)
+
+
+async def test_nothing_is_paid_in_the_dark(service: Paintonce) -> None:
+    """While the journal or the count is away no provider is called."""
+    service.world.store.fail_next("put")
+    assert (await paint(service, "fox 1")).code == "storage_unavailable"
+    service.allowances.is_away = True
+    assert (await paint(service, "fox 2")).code == "cache_unavailable"
+    service.allowances.is_away = False
+
+    assert service.world.provider.count == 0
+    await service.access.journal.books.settle_again()
+    await books_balance(service, 0)
+
+
+async def test_what_could_not_be_settled_is_settled_later(service: Paintonce) -> None:
+    """An outage at the end of a call costs nobody a picture, and no book its truth."""
+    service.world.provider.script.append(PromptRejected("No."))
+    service.world.store.fail_next("delete")
+    assert (await paint(service, "fox 1")).status == 422
+    assert (await project(service))["reserved"] == PRICE
+    service.allowances.fail_next("settle")
+    assert (await paint(service, "fox 2")).status == 200
+
+    await service.access.journal.books.settle_again()
+
+    await books_balance(service, 1)
+
+
+async def test_two_replicas_count_as_one() -> None:
+    """A budget holds over replicas: together they paint what is paid for."""
+    world, shared = a_world(), (InMemoryAllowances(), InMemoryRates())
+    async with (
+        running(world, shared=shared) as one,
+        running(world, shared=shared) as other,
+    ):
+        await budget(one, 4 * PRICE)
+        await asyncio.sleep(0)
+        answers = await asyncio.gather(
+            *(paint(where, f"fox {n}") for n in range(8) for where in (one, other))
+        )
+        assert world.provider.count == 4
+        assert {answer.status for answer in answers} == {200, 429}
+
+
+async def test_generation_is_switched_off_for_one_project(service: Paintonce) -> None:
+    """HITs go on, a MISS is 503; the other project paints. A project may do it."""
+    key = (await service.key())["key"]
+    mine = {"X-API-Key": key}
+    await paint(service, "a fox")
+
+    off = await service.ask("PUT", "/api/v1/project", mine, json={"generation": False})
+    hit, miss = await paint(service, "a fox"), await paint(service, "an owl")
+    elsewhere = await service.get(
+        LIVE, {**ADMIN, "X-Project": "acme/zoo"}, prompt="an owl"
+    )
+    refresh = await service.ask(
+        "POST",
+        f"/api/v1/live/entries/{hit.headers['X-Prompt-Hash']}/refresh",
+        ADMIN,
+    )
+
+    assert off.json["generation"] is False
+    assert hit.headers["X-Cache-Status"] == "HIT"
+    assert (miss.status, miss.code) == (503, "generation_disabled")
+    assert "Retry-After" in miss.headers
+    assert elsewhere.status == 200
+    assert (refresh.status, refresh.code) == (503, "generation_disabled")
+    assert service.world.provider.count == 2
+
+
+async def test_the_kill_switch_outranks_every_project() -> None:
+    """With GENERATION=off nothing is paid, whatever a project says; HITs go on."""
+    world = a_world()
+    async with running(world) as before:
+        await paint(before, "a fox")
+    async with running(world, defaults=ProjectRules(generation=False)) as service:
+        on = await service.ask(
+            "PUT", "/api/v1/project", ADMIN, json={"generation": True}
+        )
+        hit, miss = await paint(service, "a fox"), await paint(service, "an owl")
+
+    assert on.json["generation"] is False
+    assert (hit.status, miss.code) == (200, "generation_disabled")
+
+
+@pytest.mark.parametrize(
+    ("given", "parameter"),
+    [
+        ({"budget_per_day": -1}, "budget_per_day"),
+        ({"budget_per_day": "5"}, "budget_per_day"),
+        ({"budget_per_day": True}, "budget_per_day"),
+        ({"rate_limit_per_minute": 1.5}, "rate_limit_per_minute"),
+        ({"rate_limit_per_minute": -1}, "rate_limit_per_minute"),
+        ({"generation": "off"}, "generation"),
+        ({"generation": 0}, "generation"),
+        ({"auto_create_scopes": "no"}, "auto_create_scopes"),
+        ({"spent_today": 0}, "spent_today"),
+    ],
+)
+async def test_a_bad_change_changes_nothing(
+    service: Paintonce, given: dict[str, Any], parameter: str
+) -> None:
+    """It is named, also beside what is well-formed."""
+    answer = await service.ask(
+        "PUT", "/api/v1/project", ADMIN, json={"budget_per_day": 3, **given}
+    )
+
+    assert (answer.status, answer.json["parameter"]) == (400, parameter)
+    assert (await project(service))["budget_per_day"] == 0
+
+
+async def test_a_project_does_not_raise_its_own_limits(service: Paintonce) -> None:
+    """Budgets and rates are the admin's; the switch and the scopes also its own."""
+    mine = {"X-API-Key": (await service.key())["key"]}
+    for given in ({"budget_per_day": 100}, {"rate_limit_per_minute": 0}):
+        answer = await service.ask("PUT", "/api/v1/project", mine, json=given)
+        assert (answer.status, answer.code) == (403, "forbidden")
+
+    answer = await service.ask(
+        "PUT", "/api/v1/project", mine, json={"auto_create_scopes": True}
+    )
+
+    assert answer.json == {
+        "project": "acme/shop",
+        "generation": True,
+        "budget_per_day": 0,
+        "spent_today": 0,
+        "reserved": 0,
+        "rate_limit_per_minute": 0,
+        "auto_create_scopes": True,
+        "day_ends_at": answer.json["day_ends_at"],
+    }
+    assert answer.json["day_ends_at"].endswith("T00:00:00Z")
+
+
+async def test_a_bill_is_proved_for_its_own_project(service: Paintonce) -> None:
+    """Another day and another project have other calls; a day is a day."""
+    await paint(service, "a fox")
+
+    zoo = await service.get("/api/v1/project/spend", {**ADMIN, "X-Project": "acme/zoo"})
+    old = await service.get("/api/v1/project/spend", ADMIN, day="2020-02-29")
+    bad = [
+        await service.get("/api/v1/project/spend", ADMIN, day=day)
+        for day in (
+            "today",
+            "2026-2-1",
+            "2026-02-30",
+            "../../keys",
+            "\uff12\uff10\uff12\uff16-01-01",
+        )
+    ]
+
+    assert zoo.json == old.json == {"calls": [], "total": 0}
+    assert [(one.status, one.json["parameter"]) for one in bad] == [(400, "day")] * 5
