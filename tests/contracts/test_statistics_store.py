@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.prompt_cache.statistics import Batch
 from app.storage.redis.client.connection import open_redis
-from app.storage.redis.generations import RedisGenerations
 from app.storage.redis.statistics import RedisStatistics
-from tests.fakes import (
-    InMemoryCompletionEvents,
-    InMemoryGenerations,
-    InMemoryStatistics,
-)
+from tests.fakes import InMemoryStatistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.generation_jobs.record import GenerationStore
     from app.prompt_cache.statistics import StatisticsStore
 
 SHOP = "acme/shop"
@@ -32,11 +25,10 @@ NOWHERE = (0, "")
 
 @dataclass
 class Stores:
-    """Two replicas' ways to the same sums, and the records of generations."""
+    """Two replicas' ways to the same sums."""
 
     ours: StatisticsStore
     theirs: StatisticsStore
-    generations: GenerationStore
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -45,15 +37,11 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     if request.param == "memory":
         ours = InMemoryStatistics()
         theirs = InMemoryStatistics(ours.projects)
-        yield Stores(ours, theirs, InMemoryGenerations(InMemoryCompletionEvents()))
+        yield Stores(ours, theirs)
         return
     async with open_redis(request.getfixturevalue("redis_url")) as connections:
         commands = connections.commands
-        yield Stores(
-            RedisStatistics(commands),
-            RedisStatistics(commands),
-            RedisGenerations(commands),
-        )
+        yield Stores(RedisStatistics(commands), RedisStatistics(commands))
 
 
 def added(*sizes: tuple[str, int]) -> Batch:
@@ -196,18 +184,6 @@ async def test_a_page_goes_on_where_the_last_one_has_moved_away(
     rest = await stores.ours.page(SHOP, by_hits=False, after=first[-1], limit=2)
 
     assert [key for _, key in rest] == [LIGHTHOUSE]
-
-
-async def test_records_of_generations_are_kept_and_replaced(stores: Stores) -> None:
-    """The last record of a generation is the one that is found."""
-    an_hour = timedelta(hours=1)
-    assert await stores.generations.get("g1") is None
-
-    await stores.generations.put("g1", b"queued", an_hour)
-    await stores.generations.put("g1", b"done", an_hour)
-
-    assert await stores.generations.get("g1") == b"done"
-    assert await stores.generations.get("g2") is None
 
 
 async def test_sums_have_a_history(stores: Stores) -> None:
