@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from app.background import in_steps
 from app.errors import QuotaFull, UnsupportedImage
 from app.image import sniff
 from app.storage.ports.transient_store import QuotaReached
@@ -20,7 +21,7 @@ from app.transient_images.images import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.storage.ports.transient_store import Quota, TransientStore
+    from app.storage.ports.transient_store import Quota, StoredImage, TransientStore
     from app.storage.storage_key import Project
     from app.transient_images.addresses import Addresses
 
@@ -119,8 +120,9 @@ class TransientImages:
     async def list(self, project: Project) -> TransientListing:
         """Return what *project* keeps, the oldest first."""
         inventory = await self._store.inventory(str(project))
-        images = [
-            ListedImage(
+
+        def listed(found: StoredImage) -> ListedImage:
+            return ListedImage(
                 id=found.image_id,
                 size=found.size,
                 content_type=found.media_type,
@@ -128,8 +130,9 @@ class TransientImages:
                 age=timedelta(milliseconds=inventory.now_ms - found.created_ms),
                 expires_at=_moment_or_none(found.expires_ms),
             )
-            for found in sorted(inventory.images, key=lambda image: image.created_ms)
-        ]
+
+        oldest_first = sorted(inventory.images, key=lambda image: image.created_ms)
+        images = await in_steps(listed, oldest_first)
         return TransientListing(
             tuple(images), inventory.used_bytes, self._quota.in_project
         )

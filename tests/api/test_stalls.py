@@ -8,6 +8,7 @@ import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from unicodedata import normalize
+from unittest.mock import AsyncMock
 
 import pytest
 from aiohttp import web
@@ -20,6 +21,11 @@ from app.errors import InvalidParameter, QueueFull
 from app.http.body_budget import BodyBudget
 from app.http.json_answers import json_answer
 from app.http.json_bodies import MOST_JSON_BYTES, read_json_object
+from app.storage.ports.transient_store import Inventory, StoredImage
+from app.storage.storage_key import Project
+from app.transient_images import Limits, assemble
+from app.transient_images.store import MAX_PICTURES
+from tests.fake_transient_store import InMemoryTransientStore
 from tests.loop_lag import loop_lag
 from tests.server.frame import framed
 from tests.transient_images.service import SHOP, Paintonce, running
@@ -163,6 +169,30 @@ async def test_small_values_in_an_upload_are_refused(paintonce: Paintonce) -> No
     body = b'{"data_url": [' + b"0," * (12 * MIB - 100) + b"0]}"
 
     assert await posted(paintonce, "application/json", body) == 400
+
+
+async def test_a_list_of_thousands_stalls_nobody() -> None:
+    """The largest project's list is made in steps, and what it says is the same."""
+    store = InMemoryTransientStore()
+    limits = Limits(
+        base_url="https://paintonce.example",
+        max_image_bytes=100,
+        quota_bytes=MAX_PICTURES,
+    )
+    images = assemble(store, limits).images
+    stored = tuple(
+        StoredImage(f"{number}", 1, "image/png", MAX_PICTURES - number, None)
+        for number in range(MAX_PICTURES)
+    )
+    store.inventory = AsyncMock(  # type: ignore[method-assign]
+        return_value=Inventory(stored, MAX_PICTURES, MAX_PICTURES)
+    )
+    async with loop_lag() as lag:
+        listing = await images.list(Project("acme", "shop"))
+
+    assert [image.id for image in listing.images[:2]] == ["19999", "19998"]
+    assert len(listing.images) == MAX_PICTURES
+    assert lag.longest_seconds < PATIENCE_SECONDS
 
 
 async def announced(service: Paintonce, size: int) -> asyncio.StreamWriter:

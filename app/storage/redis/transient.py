@@ -27,6 +27,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from app.background import in_steps
 from app.errors import CacheUnavailable
 from app.storage.ports.transient_store import (
     Described,
@@ -146,8 +147,8 @@ class RedisTransientStore:
     async def inventory(self, project: str) -> Inventory:
         """Return what a project has, and its count, at one moment."""
         now, used, *flat = await self._account(transient_scripts.INVENTORY, project)
-        pairs = zip(flat[::2], flat[1::2], strict=True)
-        images = [_stored(image_id, record) for image_id, record in pairs]
+        pairs = list(zip(flat[::2], flat[1::2], strict=True))
+        images = await in_steps(_stored, pairs)
         return Inventory(tuple(images), used, now)
 
     async def digests(
@@ -213,7 +214,8 @@ class RedisTransientStore:
         raise CacheUnavailable("More pictures expire than the cache can take out.")
 
 
-def _stored(image_id: bytes, record: bytes) -> StoredImage:
+def _stored(pair: tuple[bytes, bytes]) -> StoredImage:
+    image_id, record = pair
     size, created, expires, media_type, _ = record.decode().split(" ")
     return StoredImage(
         image_id.decode(), int(size), media_type, int(created), int(expires) or None
