@@ -143,7 +143,8 @@ def running(service: ScriptedService) -> Iterator[ScriptedService]:
     loop = service.loop
     thread = threading.Thread(target=loop.run_forever, name="scripted-service")
     thread.start()
-    runner = web.AppRunner(service.application(), shutdown_timeout=0)
+    # Nobody waits for a stream that a test left held; 0 would be for ever.
+    runner = web.AppRunner(service.application(), shutdown_timeout=0.01)
 
     async def start() -> int:
         await runner.setup()
@@ -156,7 +157,9 @@ def running(service: ScriptedService) -> Iterator[ScriptedService]:
         service.url = f"http://127.0.0.1:{port}"
         yield service
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        try:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()

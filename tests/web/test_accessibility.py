@@ -107,16 +107,6 @@ def test_what_has_the_focus_is_seen(page: Browser) -> None:
     assert focused.value_of_css_property("outline-style") == "solid"
 
 
-def test_nothing_moves_for_whoever_wants_no_motion(page: Browser) -> None:
-    """With reduced motion a painting in progress is told, and nothing swings."""
-    paint(page, "a slow lighthouse", model="slow")
-    page.status("painting")
-
-    assert page.run("return document.getAnimations().length") == 0
-    page.prefer(scheme="light", motion="no-preference")
-    assert page.run("return document.getAnimations().length") > 0
-
-
 def test_the_api_page_is_readable(browser: Browser, service: str) -> None:
     """It shows every operation offline, fits a phone, and axe finds nothing serious."""
     browser.resize(*PHONE)

@@ -68,19 +68,6 @@ def test_a_painting_is_followed_by_its_events(page: Browser) -> None:
     assert asked.count(GENERATE) == 1
 
 
-def test_the_page_says_that_it_waits(page: Browser) -> None:
-    """While a slow model paints, the seconds go by, and waiting can be stopped."""
-    paint(page, "a slow glacier", model="slow")
-
-    waiting = page.status("painting", " s")
-    later = page.until(lambda: (now := page.status("painting")) != waiting and now)
-    page.get("button", "Stop waiting").click()
-
-    assert re.search(r"painting.* \d+\.\d s", str(later))
-    page.status("stopped waiting")
-    assert page.focused == "Paint"
-
-
 def test_a_refusal_is_told_as_it_is(page: Browser) -> None:
     """Title and detail of the problem are an alert that the next picture clears."""
     paint(page, "what nobody paints", model="refusing")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -63,6 +64,38 @@ def test_the_place_in_the_queue_and_the_progress_are_seen(
     # An address on the public host is read from here: the page asks no other.
     assert len(scripted.asked_for(PERMALINK)) == 1
     assert "by a-fall-back" in page.run("return document.body.innerText")
+
+
+def test_the_seconds_go_by_and_waiting_can_be_stopped(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """A person sees that something goes on, and may leave it to itself."""
+    scripted.streams = [[scripted.state("running"), None]]
+
+    paint(page, "a tea house")
+    before = page.status("painting", " s")
+    later = page.until(lambda: (now := page.status("painting")) != before and now)
+    page.get("button", "Stop waiting").click()
+
+    assert re.fullmatch(r"painting \W \d+\.\d s", str(later))
+    page.status("stopped waiting")
+    assert page.focused == "Paint"
+    assert page.all("button", "Stop waiting") == page.all("alert") == []
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_for_whoever_wants_no_motion(
+    page: Browser, scripted: ScriptedService, motion: str
+) -> None:
+    """With reduced motion a painting in progress is told, and nothing swings."""
+    page.prefer(scheme="light", motion=motion)
+    scripted.streams = [[scripted.state("running"), None]]
+
+    paint(page, "a tea house")
+    page.status("painting")
+
+    moving = page.run("return document.getAnimations().length")
+    assert (moving == 0) == (motion == "reduce")
 
 
 def test_a_stream_that_ends_early_is_taken_up_again(
