@@ -5,9 +5,8 @@ Known once for each request, before anything of it is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from app.storage.storage_key import Project
@@ -46,8 +45,7 @@ class Audience(StrEnum):
     SCOPE = "scope"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Whoever asks: the project that pays, and what the key allows.
 
     *name* is the id of the key, never the key, for logs and limits.

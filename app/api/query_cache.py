@@ -36,7 +36,15 @@ class LiveQuery:
     is told nothing. *is_signed* says that it has a `sig`, however spelled.
     """
 
-    __slots__ = ("_claims", "_fault", "_given", "_key", "_models", "is_signed")
+    __slots__ = (
+        "_claimed",
+        "_claims",
+        "_fault",
+        "_given",
+        "_key",
+        "_models",
+        "is_signed",
+    )
 
     def __init__(self, text: str, models: Container[str]) -> None:
         self._models = models
@@ -49,6 +57,8 @@ class LiveQuery:
             self._given = parse_query(text)
         except InvalidParameter as fault:
             self._fault = fault.parameter, fault.detail
+        # A parameter that only a signature may have, if any is there.
+        self._claimed = next(iter(SIGNATURE_PARAMETERS & self._given.keys()), None)
 
     @property
     def given(self) -> dict[str, str]:
@@ -69,9 +79,9 @@ class LiveQuery:
 
         With *takes_claims* the parameters of a signature may be there.
         """
-        if not takes_claims:
-            for name in SIGNATURE_PARAMETERS & self.given.keys():
-                raise InvalidParameter(name, f"{name} belongs to a signed URL.")
+        if not takes_claims and self._claimed is not None:
+            name = self._claimed
+            raise InvalidParameter(name, f"{name} belongs to a signed URL.")
         key = self._key
         if key is None or key.project != project:
             asked = require_known(self.given, _ALLOWED)

@@ -18,7 +18,7 @@ from app.errors import (
     StillGenerating,
     StorageUnavailable,
 )
-from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.known_entries import KnownEntries
 from app.prompt_cache.painting.pictures import PictureGone
 from app.prompt_cache.painting.work import Miss
 from app.single_flight import SingleFlight
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from app.generation.spending import SpendPermit
+    from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flights
@@ -85,6 +86,7 @@ class PromptCache:
     flights: Flights[FlightResult]
     statistics: Statistics
     metrics: Metrics
+    _known: KnownEntries = field(default_factory=KnownEntries)
     _restorations: SingleFlight[str, bool] = field(default_factory=SingleFlight)
 
     async def get_or_generate(
@@ -222,7 +224,7 @@ class PromptCache:
             return await self._find_in_ledger(key)
         if counted is None:
             return None
-        entry = PromptEntry.of_key(key, counted.record)
+        entry = self._known.read(key, counted.record)
         if entry is None:
             # Taken away, or it would stand before the manifest for ever.
             logger.warning("record is unreadable", extra={"prompt_hash": key.hash})

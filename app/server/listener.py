@@ -14,6 +14,7 @@ from aiohttp import web
 from app.server.bodies import AT_ONCE_BYTES
 from app.server.connection import WRITE_DEADLINE_SECONDS, Connection
 from app.server.frame import METRICS, framed, traced
+from app.server.routing import by_plain_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -105,7 +106,8 @@ async def listening(
         server = runner.server
         if server is None:
             raise RuntimeError("The application has no server.")
-        server.request_handler = traced(app, framed(app, server.request_handler))
+        routed = by_plain_path(app, server.request_handler)
+        server.request_handler = traced(app, framed(app, routed))
         connection = partial(
             Connection,
             server,

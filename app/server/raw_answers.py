@@ -45,7 +45,8 @@ class RawAnswer(web.StreamResponse):
     """
 
     def __init__(self, status: int, head: bytes, body: bytes = b"") -> None:
-        super().__init__(status=status)
+        # Not aiohttp's own: it prepares the fields that are bytes here.
+        self._status = status
         self._lines = head
         self._ready_body = body
 

@@ -1,0 +1,43 @@
+"""Entries at hand say what Redis says now, never what it said before."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from app.prompt_cache.entry import known_entries
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.known_entries import KnownEntries
+from tests.prompt_cache.strategies import ENTRIES
+
+
+@given(entry=ENTRIES, other=ENTRIES)
+def test_a_record_that_changed_is_read_again(
+    entry: PromptEntry, other: PromptEntry
+) -> None:
+    """After a refresh the new picture is known at once, and the old one again."""
+    known, key = KnownEntries(), entry.key
+    refreshed = entry._replace(image_id=other.image_id, digest=other.digest)
+
+    for said in (entry, entry, refreshed, entry):
+        record = said.to_record()
+        assert known.read(key, record) == PromptEntry.of_key(key, record)
+
+
+@given(entry=ENTRIES)
+def test_a_damaged_record_is_nothing(entry: PromptEntry) -> None:
+    """What can't be read is told so each time, and hides nothing that can."""
+    known, record = KnownEntries(), entry.to_record()
+
+    assert known.read(entry.key, record[:40]) is None
+    assert known.read(entry.key, record) is not None
+    assert known.read(entry.key, record[:40]) is None
+
+
+@given(entry=ENTRIES)
+def test_entries_at_hand_are_bounded(entry: PromptEntry) -> None:
+    """Beyond the bound the oldest make room, all at once."""
+    known, record = KnownEntries(), entry.to_record()
+    known._by_hash = {str(n): (b"", entry) for n in range(known_entries.KEPT)}
+
+    assert known.read(entry.key, record) is not None
+    assert len(known._by_hash) == 1
