@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.dev_service import served
 from tests.documents.shell import ADDRESS, Shell, blocks
 
@@ -19,6 +21,7 @@ PICTURES = [
 ]
 
 
+@pytest.mark.long
 def test_prompts_move_and_the_code_asks_for_them(tmp_path: Path) -> None:
     """What was wanted is painted at its size; the new code finds it."""
     export, paint = blocks(PAGE)
