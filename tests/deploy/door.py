@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from tests.deploy.name_server import name_server
 from tests.deploy.reverse_proxy import ReverseProxy, reverse_proxy
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,13 +41,12 @@ class Replica:
     runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen, on the same port as before where there was one."""
+        """Listen, at the same address as before."""
         app = web.Application(client_max_size=64 * MIB)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self.runner = web.AppRunner(app, max_line_size=LONGEST_TARGET + 64)
         await self.runner.setup()
         await web.TCPSite(self.runner, self.host, self.port, backlog=1024).start()
-        self.port = self.runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Close the listener and every connection; a second time does nothing."""
@@ -85,15 +87,27 @@ class Door:
         return self.replicas[0].targets + self.replicas[1].targets
 
 
+def addresses(count: int) -> list[str]:
+    """Give addresses of this machine that nobody else listens at."""
+    net = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}"
+    return [f"{net}.{number}" for number in range(1, count + 1)]
+
+
 @asynccontextmanager
 async def open_door() -> AsyncIterator[Door]:
     """Start two replicas that answer with their names, and nginx in front."""
-    first, second = Replica("one"), Replica("two")
+    (one, two), port = addresses(2), free_port()
+    first, second = Replica("one", one, port), Replica("two", two, port)
     try:
         await first.start()
         await second.start()
         async with (
-            reverse_proxy(first.port, second.port) as nginx,
+            name_server({"paintonce": [one, two]}) as (_, where),
+            reverse_proxy(
+                *(f"{one}:{port}", f"{two}:{port}"),
+                every=f"paintonce:{port}",
+                name_server=where,
+            ) as nginx,
             aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=20), max_line_size=LONGEST_TARGET
             ) as client,

@@ -25,7 +25,7 @@ class NameServer(asyncio.DatagramProtocol):
     one whose container was stopped.
     """
 
-    def __init__(self, addresses: dict[str, str]) -> None:
+    def __init__(self, addresses: dict[str, list[str]]) -> None:
         self.addresses = addresses
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -41,20 +41,20 @@ class NameServer(asyncio.DatagramProtocol):
             at += 1 + length
         question = data[_HEADER_BYTES : at + 5]
         (kind,) = struct.unpack_from("!H", data, at + 1)
-        address = self.addresses.get(".".join(labels))
-        found = b""
-        if address and kind == _TYPE_A:
+        addresses = self.addresses.get(".".join(labels), [])
+        flags = _ANSWER | (0 if addresses else _NO_SUCH_NAME)
+        found = addresses if kind == _TYPE_A else []
+        answer = data[:2] + struct.pack("!HHHHH", flags, 1, len(found), 0, 0) + question
+        for address in found:
             # 0xC00C points back at the name in the question.
-            found = struct.pack("!HHHIH", 0xC00C, _TYPE_A, 1, _TEN_MINUTES, 4)
-            found += socket.inet_aton(address)
-        flags = _ANSWER | (0 if address else _NO_SUCH_NAME)
-        header = data[:2] + struct.pack("!HHHHH", flags, 1, bool(found), 0, 0)
-        self._transport.sendto(header + question + found, addr)
+            answer += struct.pack("!HHHIH", 0xC00C, _TYPE_A, 1, _TEN_MINUTES, 4)
+            answer += socket.inet_aton(address)
+        self._transport.sendto(answer, addr)
 
 
 @asynccontextmanager
 async def name_server(
-    addresses: dict[str, str],
+    addresses: dict[str, list[str]],
 ) -> AsyncIterator[tuple[NameServer, str]]:
     """Answer on a free port of 127.0.0.1; gives the server and its `host:port`."""
     loop = asyncio.get_running_loop()

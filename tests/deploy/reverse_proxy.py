@@ -81,9 +81,16 @@ def nginx() -> Nginx:
 
 @asynccontextmanager
 async def reverse_proxy(
-    first: int | str, second: int | str, *, name_server: str | None = None
+    first: int | str,
+    second: int | str,
+    *,
+    every: str | None = None,
+    name_server: str | None = None,
 ) -> AsyncIterator[ReverseProxy]:
     """Start nginx in front of two replicas: `host:port`, or ports of 127.0.0.1.
+
+    *every* is the `name:port` that both have at *name_server*; without one,
+    requests that may be sent only once all go to the first.
 
     Only addresses and the folder for its files differ from the shipped file.
     """
@@ -93,7 +100,9 @@ async def reverse_proxy(
         folder = Path(name)
         for _ in range(_ATTEMPTS):
             port = _free_port()
-            text = configuration(folder, port, first, second, name_server=name_server)
+            text = configuration(
+                *(folder, port, first, second), every=every, name_server=name_server
+            )
             process = await _start(folder, text)
             try:
                 await _listening(process, folder, port)
@@ -114,6 +123,7 @@ def configuration(
     first: int | str,
     second: int | str,
     *,
+    every: str | None = None,
     name_server: str | None = None,
 ) -> str:
     """Give the shipped file other addresses, ports and paths.
@@ -124,6 +134,7 @@ def configuration(
     for shipped, here in (
         ("paintonce-1:8080", _address(first)),
         ("paintonce-2:8080", _address(second)),
+        (" paintonce:8080", f" {every or _address(first)}"),
         ("listen 8080", f"listen 127.0.0.1:{port}"),
         (" /tmp/", f" {folder}/"),
         # As files, so that nginx opens them before it drops to another user.

@@ -32,15 +32,16 @@ def _map(variable: str) -> dict[int, str]:
 
 
 def test_nginx_names_the_replicas_and_their_port() -> None:
-    """Every upstream has exactly the replicas of the compose file."""
+    """The upstream has the replicas of the compose file; all of them share one name."""
     text = nginx_text()
     expected = [f"{name}:{default('port')}" for name in replicas()]
 
-    upstreams = re.findall(r"upstream \w+ \{(.*?)\}", text, re.DOTALL)
+    (upstream,) = re.findall(r"upstream \w+ \{(.*?)\}", text, re.DOTALL)
 
-    assert len(upstreams) == 2
-    for upstream in upstreams:
-        assert re.findall(r"server (\S+)", upstream) == expected
+    assert re.findall(r"server (\S+)", upstream) == expected
+    (shared,) = set(re.findall(rf" (\w+):{default('port')};", text))
+    for replica in replicas().values():
+        assert replica["networks"]["front"]["aliases"] == [shared]
 
 
 def test_nginx_listens_where_compose_publishes() -> None:
