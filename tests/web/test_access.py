@@ -80,6 +80,23 @@ def make_signing_key(page: Browser, project: str) -> None:
         assert answer.status == 201
 
 
+def test_what_the_project_may_spend_is_shown(locked: Browser, project: str) -> None:
+    """After a picture the settings tell whose money it was, and how much."""
+    set_access(locked, key=ADMIN_KEY, project=project)
+    locked.status("Saved")
+    locked.open_tab("Playground")
+    paint(locked, "a garden that costs a quarter")
+    locked.status("MISS")
+
+    def told() -> str:
+        locked.open_tab("Settings")
+        figures = "document.getElementById('project-figures')"
+        return str(locked.run(f"return {figures}.innerText"))
+
+    spent = locked.until(lambda: "0.25" in (now := told()) and now)
+    assert project in str(spent)
+
+
 def test_an_unknown_key_is_an_alert(locked: Browser) -> None:
     """The service's own words stand at the settings, with the focus in the field."""
     set_access(locked, key="a key that nobody made", project="acme/shop")
