@@ -324,6 +324,7 @@ def access_rules(settings: Settings) -> AccessRules:
     """Return what the operator decided about who may ask and spend."""
     return AccessRules(
         requires_keys=settings.auth == "required",
+        base_url=settings.base_url,
         admin_key=_secret(settings.admin_api_key),
         master_key=_secret(settings.signing_master_key),
         trusted_proxies=settings.trusted_networks,

@@ -11,6 +11,7 @@ from app.access.addresses import ClientAddresses
 from app.access.api_keys import ApiKeys
 from app.access.authenticator import Authenticator
 from app.access.books import Books
+from app.access.browser_guard import BrowserGuard
 from app.access.key_record import record_of
 from app.access.keys import Keys
 from app.access.known_documents import KnownDocuments
@@ -43,6 +44,7 @@ class AccessRules:
     """
 
     requires_keys: bool = True
+    base_url: str = "http://127.0.0.1"
     admin_key: str | None = None
     master_key: str | None = None
     trusted_proxies: Sequence[Network] = ()
@@ -58,6 +60,7 @@ class Access:
 
     addresses: ClientAddresses
     authenticator: Authenticator
+    guard: BrowserGuard | None
     defaults: ProjectRules
     journal: SpendJournal
     keys: Keys
@@ -118,6 +121,7 @@ async def open_access(
             authenticator=Authenticator(
                 keys if rules.requires_keys else None, addresses
             ),
+            guard=None if rules.requires_keys else BrowserGuard(rules.base_url),
             defaults=rules.defaults,
             journal=journal,
             keys=Keys(documents, box, on_change=forget),

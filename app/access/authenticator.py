@@ -63,6 +63,7 @@ class Authenticator:
         *,
         named_in_query: str | None = None,
         names_project: bool = True,
+        is_cross_site: bool = False,
     ) -> Caller:
         """Return who asks; *named_in_query* is the query's `project`.
 
@@ -73,7 +74,7 @@ class Authenticator:
         """
         headers = presented.headers
         if self._keys is None:
-            return _anyone(headers, named_in_query)
+            return _anyone(headers, named_in_query, is_cross_site=is_cross_site)
         key = presented_key(headers)
         if key is None:
             raise NotAuthenticated("An API key is needed: X-API-Key or Bearer.")
@@ -94,7 +95,9 @@ def presented_key(headers: CIMultiDictProxy[str]) -> str | None:
     return credentials.strip() if scheme.lower() == "bearer" and credentials else None
 
 
-def _anyone(headers: CIMultiDictProxy[str], named_in_query: str | None) -> Caller:
+def _anyone(
+    headers: CIMultiDictProxy[str], named_in_query: str | None, *, is_cross_site: bool
+) -> Caller:
     named = _named(headers)
     if named is not None:
         project = Project.parse(named, parameter=PROJECT_HEADER)
@@ -102,7 +105,13 @@ def _anyone(headers: CIMultiDictProxy[str], named_in_query: str | None) -> Calle
         project = Project.parse(named_in_query, parameter=PROJECT_PARAMETER)
     else:
         project = DEFAULT_PROJECT
-    return Caller(project, Role.ADMIN, ANYONE, Audience.ANYONE)
+    return Caller(
+        project,
+        Role.ADMIN,
+        ANYONE,
+        Audience.ANYONE,
+        is_cross_site=is_cross_site,
+    )
 
 
 def _caller(

@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 class Needs(StrEnum):
     """What a route needs of whoever asks.
 
-    Either nothing, or a role. `LIVE` is a role or a signature, `SCOPE` what
+    Either nothing, or a role. `HEALTH` is asked under any name, nothing else is
+    with AUTH=off. `LIVE` is a role or a signature, `SCOPE` what
     the scope in the path allows; `KEYS` is a role without a project.
     """
 
+    HEALTH = "health"
     NOTHING = "none"
     READ = "read"
     PROJECT = "project"
@@ -68,6 +70,8 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
         return _admitted_to_live(handler)
     if needs is Needs.SCOPE:
         return _admitted_to_scope(handler)
+    if needs is Needs.NOTHING:
+        return _guarded(handler)
     role = ROLES.get(needs)
     if role is None:
         return handler
@@ -75,10 +79,12 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
 
     async def enter(request: web.Request) -> web.StreamResponse:
         authenticator = request.app[SERVICES].access.authenticator
+        is_cross_site = _is_cross_site(request)
         request[CALLER] = caller = await authenticator.identify(
             presented(request),
             named_in_query=_named_in_query(request, authenticator),
             names_project=names_project,
+            is_cross_site=is_cross_site,
         )
         if not caller.role.includes(role):
             raise Forbidden(f"The role {caller.role} may not do this.")
@@ -88,6 +94,32 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
     return enter
 
 
+def _guarded(handler: Handler) -> Handler:
+    async def enter(request: web.Request) -> web.StreamResponse:
+        _is_cross_site(request)
+        return await handler(request)
+
+    return enter
+
+
+def _is_cross_site(request: web.Request) -> bool:
+    """Say whether another site's page asks a service that asks for no keys.
+
+    Raises `Forbidden` for what no page of another site may do.
+    """
+    guard = request.app[SERVICES].access.guard
+    if guard is None:
+        return False
+    transport = request.transport
+    own = transport.get_extra_info("sockname") if transport else None
+    return guard.check(
+        request.method,
+        request.headers,
+        target=request.raw_path,
+        own_address=own[0] if isinstance(own, tuple) else None,
+    )
+
+
 def _admitted_to_live(handler: Handler) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
@@ -95,8 +127,11 @@ def _admitted_to_live(handler: Handler) -> Handler:
         asked = services.query_cache.read(text_of_query(request))
         request[LIVE_QUERY] = asked
         if authenticator.is_off:
+            is_cross_site = _is_cross_site(request)
             caller = await authenticator.identify(
-                presented(request), named_in_query=asked.given.get(PROJECT_PARAMETER)
+                presented(request),
+                named_in_query=asked.given.get(PROJECT_PARAMETER),
+                is_cross_site=is_cross_site,
             )
         elif asked.is_signed:
             # It decides also where there is a key beside it.
@@ -116,6 +151,7 @@ def _admitted_to_live(handler: Handler) -> Handler:
 
 def _admitted_to_scope(handler: Handler) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
+        _is_cross_site(request)
         # Whoever has the address may look: no key, no header decides.
         request[ERROR_HEADERS] = {}
         request[VISIT] = visit = await _visit(request)

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
     from aiohttp.web_urldispatcher import _ExpectHandler
 
-KEYS, LIVE, NOTHING = Needs.KEYS, Needs.LIVE, Needs.NOTHING
-PROJECT, READ, SCOPE = Needs.PROJECT, Needs.READ, Needs.SCOPE
+HEALTH, KEYS, LIVE = Needs.HEALTH, Needs.KEYS, Needs.LIVE
+NOTHING, PROJECT = Needs.NOTHING, Needs.PROJECT
+READ, SCOPE = Needs.READ, Needs.SCOPE
 
 
 class Route(NamedTuple):
@@ -91,9 +92,9 @@ ROUTES = (
     Route("PUT", urls.PROJECT, PROJECT, project.change_project),
     Route("GET", urls.SPEND, PROJECT, project.get_spend),
     Route("POST", urls.SIGN, PROJECT, sign.sign),
-    Route("GET", urls.HEALTH, NOTHING, health.healthz),
-    Route("GET", urls.READY, NOTHING, health.readyz),
-    Route("GET", urls.METRICS, NOTHING, health.metrics),
+    Route("GET", urls.HEALTH, HEALTH, health.healthz),
+    Route("GET", urls.READY, HEALTH, health.readyz),
+    Route("GET", urls.METRICS, HEALTH, health.metrics),
     Route("GET", urls.OPENAPI, NOTHING, page.openapi),
     Route("GET", urls.DOCS, NOTHING, page.docs),
     Route("GET", urls.WEB_FILE, NOTHING, page.file),

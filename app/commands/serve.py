@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from app.application import Configuration, create_app, load_configuration
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
+logger = logging.getLogger(__name__)
+
 
 async def serve() -> int:
     """Run a replica until it is told to stop."""
     settings = load_configuration().settings
-    configure_logging(settings.log_level, settings.log_format)
+    key = settings.signing_master_key or settings.admin_api_key
+    configure_logging(
+        settings.log_level,
+        settings.log_format,
+        # The same on every replica, so that a prompt can be followed.
+        secret=key.get_secret_value() if key else None,
+    )
     sockets = bound(settings.host, settings.port)
     # Port 0 took a free one, which the service's own address has to name.
     configuration = load_configuration(port=sockets[0].getsockname()[1])
@@ -40,6 +49,9 @@ async def serve_on(
 ) -> int:
     """Serve on *sockets* until a signal comes; return the exit status."""
     settings = configuration.settings
+    if settings.auth == "off":
+        # Whoever reaches the port may pay, read and delete.
+        logger.warning("authentication is off")
     try:
         await serve_app(
             create_app(configuration),

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
+import hmac
 import json
 import logging
 import queue
+import secrets
 import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -32,6 +35,7 @@ _OURS = "app"
 
 # A log that is not read must not fill the memory: about 10 MB of records.
 _BACKLOG = 10_000
+_PSEUDONYM_LENGTH = 16
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -41,17 +45,24 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def configure_logging(
-    level: str, log_format: Literal["json", "text"], *, stream: TextIO | None = None
+    level: str,
+    log_format: Literal["json", "text"],
+    *,
+    stream: TextIO | None = None,
+    secret: str | None = None,
 ) -> Callable[[], None]:
     """Send all records to *stream* (standard error unless given).
 
     Records of libraries come through from WARNING up: below that they tell of
     requests in full. A stream that blocks holds a thread and never the event
-    loop; what does not fit in the backlog is dropped. Call it once; what it
+    loop; what does not fit in the backlog is dropped. Prompt hashes are keyed
+    with *secret*, else with one of this process alone. Call it once; what it
     returns writes the rest and stops (so does the end of the process).
     """
+    pseudonyms = Pseudonyms(secret or secrets.token_hex())
     outlet = _Outlet(queue.Queue(_BACKLOG))
-    outlet.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    formatter = JsonFormatter if log_format == "json" else TextFormatter
+    outlet.setFormatter(formatter(pseudonyms))
     writer = _Writer(outlet.queue, logging.StreamHandler(stream))
     root, ours = logging.getLogger(), logging.getLogger(_OURS)
     for handler in root.handlers[:]:
@@ -106,7 +117,31 @@ class _Writer(QueueListener):
         self._thread = None
 
 
-class JsonFormatter(logging.Formatter):
+class Pseudonyms:
+    """What stands for prompt hashes: whoever guesses a prompt can't confirm it."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = hashlib.sha256(f"prompts in logs: {secret}".encode()).digest()
+
+    def of(self, prompt_hash: object) -> str:
+        """Return the same text for the same hash, under the same secret."""
+        text = str(prompt_hash).encode()
+        return hmac.digest(self._key, text, "sha256").hex()[:_PSEUDONYM_LENGTH]
+
+
+class _Fields(logging.Formatter):
+    def __init__(self, pseudonyms: Pseudonyms) -> None:
+        super().__init__()
+        self._pseudonyms = pseudonyms
+
+    def _fields_of(self, record: logging.LogRecord) -> dict[str, object]:
+        fields = _fields_of(record)
+        if "prompt_hash" in fields:
+            fields["prompt"] = self._pseudonyms.of(fields.pop("prompt_hash"))
+        return fields
+
+
+class JsonFormatter(_Fields):
     """One JSON object per line: time, level, event, request_id and the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -123,7 +158,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=_name_of)
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(_Fields):
     """The same for people: the trace on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -14,6 +14,8 @@ from app.access.assemble import Access, AccessRules, open_access
 from app.api.query_cache import QueryCache
 from app.api.routes import definitions
 from app.api.services import SERVICES, Services
+from app.http.cors import Cors
+from app.http.picture_headers import KEPT_BY_KEYS, Part
 from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 ADMIN_KEY = "the-keeper-of-the-lighthouse-rows-at-night"
 MASTER_KEY = "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8"
 LIVE = "/api/v1/live/generate"
+ANY_ORIGIN = Cors()
 ADMIN = {"X-API-Key": ADMIN_KEY, "X-Project": "acme/shop"}
 
 RULES: dict[str, Any] = {"admin_key": ADMIN_KEY, "master_key": MASTER_KEY}
@@ -102,6 +105,8 @@ async def running(
     *,
     base_url: str | None = None,
     shared: tuple[InMemoryAllowances, InMemoryRates] | None = None,
+    cors: Cors = ANY_ORIGIN,
+    keyed_caching: Part = KEPT_BY_KEYS,
     **rules: Any,
 ) -> AsyncIterator[Paintonce]:
     """Run a replica of *world*; *rules* are those of `AccessRules`.
@@ -111,14 +116,19 @@ async def running(
     allowances, rates = shared or (InMemoryAllowances(), InMemoryRates())
     replica = a_prompt_cache(world or a_world())
     parts, app = replica.parts, web.Application()
-    install(app, metrics=replica.metrics, lifecycle=Lifecycle())
+    install(app, metrics=replica.metrics, lifecycle=Lifecycle(), cors=cors)
     app.router.add_routes(definitions())
     sockets = bind("127.0.0.1", 0)
     port = sockets[0].getsockname()[1]
     documents = StoredDocuments(replica.world.store)
     async with (
         open_access(
-            documents, allowances, rates, AccessRules(**(RULES | rules))
+            documents,
+            allowances,
+            rates,
+            AccessRules(
+                **(RULES | rules), base_url=base_url or f"http://127.0.0.1:{port}"
+            ),
         ) as access,
         parts.running(),
     ):
@@ -143,6 +153,7 @@ async def running(
             references=AsyncMock(),
             lifecycle=app[LIFECYCLE],
             wait_timeout_seconds=20.0,
+            keyed_caching=keyed_caching,
         )
         async with listening(app, sockets), aiohttp.ClientSession() as client:
             yield Paintonce(

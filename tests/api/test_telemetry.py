@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from app.errors import StorageUnavailable
 from app.telemetry import REQUEST_ID, Metrics, configure_logging
 from app.telemetry.counters import Durations
-from app.telemetry.logs import JsonFormatter, TextFormatter
+from app.telemetry.logs import JsonFormatter, Pseudonyms, TextFormatter
 from app.telemetry.metrics import CALL_OUTCOMES, LOOKUP_RESULTS
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ def adapt() -> None:
         raise StorageUnavailable("The object store is away.") from error
 
 
-@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+@pytest.mark.parametrize(
+    "formatter", [JsonFormatter(Pseudonyms("a")), TextFormatter(Pseudonyms("a"))]
+)
 def test_a_trace_tells_where_and_never_what(formatter: logging.Formatter) -> None:
     """Places and classes of the whole chain are there; what libraries say is not."""
     with pytest.raises(StorageUnavailable) as raised:
@@ -310,3 +312,18 @@ def test_two_applications_count_apart() -> None:
     one.uncounted_hit()
 
     assert other._registry.get_sample_value("paintonce_uncounted_hits_total") == 0
+
+
+def test_a_guessed_prompt_is_not_confirmed_by_the_log() -> None:
+    """Prompt hashes are keyed in records: alike under one secret, and no hash."""
+    prompt_hash = "3" * 64
+    told = [Pseudonyms(secret).of(prompt_hash) for secret in ("a", "a", "b")]
+
+    assert told[0] == told[1] != told[2]
+    assert prompt_hash[:8] not in told[0]
+    formatter = JsonFormatter(Pseudonyms("a"))
+    record = logging.LogRecord("app.x", logging.WARNING, "", 1, "lease lost", (), None)
+    record.prompt_hash = prompt_hash
+    line = json.loads(formatter.format(record))
+    assert line["prompt"] == told[0]
+    assert prompt_hash not in json.dumps(line)

@@ -493,7 +493,7 @@ async def test_a_head_is_a_get_without_its_body(paintonce: Paintonce) -> None:
     lent = await paintonce.upload(picture(3000))
     path = f"/api/images/{lent['id']}.png"
     async with wire(paintonce.port) as line:
-        request = "{} %s HTTP/1.1\r\nHost: a.example\r\n\r\n" % path  # noqa: UP031 - braces are taken
+        request = "{} %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path  # noqa: UP031 - braces are taken
         await line.send((request.format("HEAD") + request.format("GET")).encode())
         head = await line.answer(to_head=True)
         got = await line.answer()
@@ -539,7 +539,7 @@ async def test_a_picture_of_many_slices_is_whole(redis_url: str) -> None:
 
 def raw_upload(*headers: str) -> bytes:
     """Write down the head of an upload to the shop."""
-    lines = ["POST /api/images HTTP/1.1", "Host: paintonce.example"]
+    lines = ["POST /api/images HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"X-API-Key: {KEY}", "X-Project: acme/shop", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 

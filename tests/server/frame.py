@@ -120,5 +120,5 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 def get(path: str, *headers: str, method: str = "GET") -> bytes:
     """Write down a request."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: paintonce.example", *headers]
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

@@ -1,0 +1,122 @@
+"""With AUTH=off: what another site's page can't have a browser do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from app.access.browser_guard import BrowserGuard
+from app.errors import Forbidden
+from tests.access.service import LIVE, Paintonce, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CROSS = {"Sec-Fetch-Site": "cross-site"}
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Paintonce]:
+    """Run a replica that asks for no keys."""
+    async with running(
+        requires_keys=False, base_url="https://images.example:8443"
+    ) as opened:
+        yield opened
+
+
+def check(
+    method: str = "GET", target: str = "/", own: str = "10.0.0.7", **headers: str
+) -> bool:
+    """Ask the guard about a request."""
+    named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return BrowserGuard("https://images.example:8443").check(
+        method, CIMultiDictProxy(CIMultiDict(named)), target=target, own_address=own
+    )
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "localhost:8080", "LOCALHOST", "shop.localhost", "127.0.0.1"),
+        *("127.8.9.1:80", "[::1]", "[::1]:8080", "images.example", "10.0.0.7:8080"),
+    ],
+)
+def test_a_local_host_is_let_in(host: str) -> None:
+    """This machine's names, its address, and the public one."""
+    assert check(Host=host) is False
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""),
+        *("10.0.0.8", "images.example.evil.example", "evil.example:8080", "[::2]"),
+        *("localhost@evil.example", "[", "127.1", "0x7f000001", "2130706433"),
+    ],
+)
+def test_another_host_is_not(host: str) -> None:
+    """A name that was made to resolve to this machine is another name still."""
+    with pytest.raises(Forbidden):
+        check(Host=host)
+    with pytest.raises(Forbidden):
+        check(Host="localhost", target=f"http://{host or 'evil.example'}/")
+
+
+def test_who_names_no_host_is_no_browser() -> None:
+    """HTTP/1.0 need not name one."""
+    assert check() is False
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_another_site_changes_nothing(method: str) -> None:
+    """Neither by a form nor by a script, whichever of the two headers tells of it."""
+    for headers in (
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ):
+        with pytest.raises(Forbidden):
+            check(method, Host="localhost", **headers)
+    assert check(method, Host="localhost", Origin="http://localhost:3000") is False
+    assert check(method, Host="localhost", Sec_Fetch_Site="same-site") is False
+
+
+async def test_another_site_embeds_hits_and_paints_nothing(service: Paintonce) -> None:
+    """An `<img>` at 127.0.0.1 shows what is there; what is not costs nobody money."""
+    query = f"{LIVE}?prompt=a+fox"
+    unpainted = await service.ask("GET", query, CROSS)
+    await service.ask("GET", query)
+    hit = await service.ask("GET", query, CROSS)
+    purge = await service.ask(
+        "DELETE", f"/api/v1/live/entries/{hit.headers['X-Prompt-Hash']}", CROSS
+    )
+    upload = await service.ask("POST", "/api/images", CROSS, data=b"x")
+
+    assert (unpainted.status, unpainted.code) == (403, "forbidden")
+    assert (hit.status, hit.headers["X-Cache-Status"]) == (200, "HIT")
+    assert (purge.status, upload.status) == (403, 403)
+    assert service.world.provider.count == 1
+
+
+async def test_a_rebound_name_reads_nothing(service: Paintonce) -> None:
+    """Every route but health refuses a name that is not this machine's."""
+    evil = {"Host": "evil.example"}
+    for path in (
+        *(f"{LIVE}?prompt=x", "/api/v1/live/stats", "/api/v1/keys", "/"),
+        *("/live/acme/shop/banner?prompt=x", "/api/v1/images/a/b/generated/x.png"),
+    ):
+        answer = await service.ask("GET", path, evil)
+        assert (answer.status, answer.code) == (403, "forbidden"), path
+    assert (await service.ask("GET", "/healthz", evil)).status == 200
+    assert (await service.ask("GET", "/api/v1/live/stats")).status == 200
+    named = await service.ask("GET", "/api/v1/live/stats", {"Host": "images.example"})
+    assert named.status == 200
+
+
+async def test_where_keys_are_asked_for_any_name_will_do() -> None:
+    """A key can't be had by a browser that was tricked: nothing is refused by name."""
+    async with running() as service:
+        answer = await service.ask("GET", "/", {"Host": "evil.example", **CROSS})
+    assert answer.status == 200
