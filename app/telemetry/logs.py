@@ -152,7 +152,7 @@ class JsonFormatter(_Fields):
             "event": _event_of(record),
         }
         line |= _asked_by()
-        line |= _fields_of(record)
+        line |= self._fields_of(record)
         if record.exc_info and record.exc_info[1]:
             line["trace"] = trace_of(record.exc_info[1])
         return json.dumps(line, default=_name_of)
@@ -163,7 +163,7 @@ class TextFormatter(_Fields):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, and the lines of the trace where there is one."""
-        fields = {**_fields_of(record), **_asked_by()}
+        fields = {**self._fields_of(record), **_asked_by()}
         words = [_time_of(record), f"{record.levelname:<8}", _event_of(record)]
         words += [
             f"{name}={json.dumps(value, default=_name_of)}"
