@@ -432,6 +432,7 @@ def test_all_problems_are_told_at_once(file: Path) -> None:
     problems = problems_of(
         file,
         """
+[model]
 [models.default]
 provider = "openai"
 concurrency = "many"
@@ -455,6 +456,7 @@ provider = "fal"
 
     keys = sorted(problem.split(": ")[0] for problem in problems)
     assert keys == [
+        "model",
         "models.default.api_key_env",
         "models.default.colour",
         "models.default.concurrency",

@@ -72,9 +72,14 @@ def load_models(
 
 
 def _parsed(
-    tables: Mapping[str, object], environ: Mapping[str, str]
+    document: Mapping[str, object], environ: Mapping[str, str]
 ) -> dict[str, ModelConfig]:
-    problems: list[str] = []
+    problems = [
+        f"{_quoted(name)}: unknown key" for name in document if name != "models"
+    ]
+    tables = document.get("models")
+    if not isinstance(tables, dict) or not tables:
+        raise InvalidModelsFile([*problems, "models: must have a table for each alias"])
     models = {}
     for alias, table in tables.items():
         problems += _option_problems(alias, table)
@@ -89,9 +94,9 @@ def _parsed(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what stands under `models`."""
+    """Return what stands in the file."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         problem = f"can't be read: {error.strerror}"
         raise InvalidModelsFile([problem]) from error
@@ -101,13 +106,6 @@ def _read(path: Path) -> dict[str, Any]:
     # nested by the hundred.
     except (ValueError, RecursionError) as error:
         raise InvalidModelsFile([f"is no TOML: {error}"]) from error
-    tables: Any = document.pop("models", None)
-    problems = [f"{_quoted(name)}: unknown key" for name in document]
-    if not isinstance(tables, dict) or not tables:
-        problems.append("models: must have a table for each alias")
-    if problems:
-        raise InvalidModelsFile(problems)
-    return dict(tables)
 
 
 def _parse(alias: str, table: object, environ: Mapping[str, str]) -> ModelConfig:
