@@ -261,7 +261,7 @@ def create_app(
     """Return the application; its services open when it starts."""
     lifecycle = Lifecycle()
     metrics = Metrics(
-        routes=[(route.method, route.path) for route in ROUTES],
+        routes=[(route.method, route.template) for route in ROUTES],
         models={alias: model.provider for alias, model in configuration.models.items()},
     )
     app = web.Application()

@@ -103,9 +103,9 @@ async def purge_many(request: web.Request) -> web.Response:
 
 
 def _prompt_hashes(given: object) -> list[str]:
-    if not isinstance(given, list) or not given or len(given) > MOST_PROMPTS:
+    if not isinstance(given, list) or len(given) > MOST_PROMPTS:
         raise InvalidParameter(
-            "prompt_hashes", f"prompt_hashes must be a list of 1 to {MOST_PROMPTS}."
+            "prompt_hashes", f"prompt_hashes must be a list of at most {MOST_PROMPTS}."
         )
     if not all(isinstance(one, str) and is_prompt_hash(one) for one in given):
         raise InvalidParameter(
@@ -116,10 +116,10 @@ def _prompt_hashes(given: object) -> list[str]:
 
 def _age(given: object) -> float:
     # A boolean is an integer to Python.
-    if type(given) is not int or not 1 <= given <= MOST_SECONDS:
+    if type(given) is not int or not 0 <= given <= MOST_SECONDS:
         raise InvalidParameter(
             "older_than_seconds",
-            f"older_than_seconds must be a whole number from 1 to {MOST_SECONDS}.",
+            f"older_than_seconds must be a whole number from 0 to {MOST_SECONDS}.",
         )
     return given
 
@@ -132,22 +132,20 @@ async def refresh(request: web.Request) -> web.Response:
     if refused := await permit.refusal():
         raise refused
     preferred = preferred_wait(request)
-    wait_seconds = services.wait_timeout_seconds
-    if preferred is not None:
-        wait_seconds = min(wait_seconds, preferred)
+    longest = services.wait_timeout_seconds
     try:
         entry = await services.entries.refresh(
             project,
             prompt_hash,
             permit=permit,
-            wait_seconds=wait_seconds,
+            wait_seconds=longest if preferred is None else preferred.seconds,
             wants_id=preferred is not None,
         )
     except StillGenerating as error:
         if preferred is None or error.generation_id is None:
             raise
         return await accepted(
-            services, project, prompt_hash, error.generation_id, wait_seconds
+            services, project, prompt_hash, error.generation_id, preferred
         )
     return json_answer(entry.as_json())
 

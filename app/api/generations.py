@@ -21,6 +21,7 @@ from app.storage.storage_key import Project, is_image_id
 if TYPE_CHECKING:
     from app.api.services import Services
     from app.generation_jobs.record import GenerationRecord
+    from app.http.preferences import Preference
 
 ASK_AGAIN_SECONDS = "2"
 
@@ -80,24 +81,23 @@ async def accepted(
     project: Project,
     prompt_hash: str,
     generation_id: str,
-    waited_seconds: float,
+    preferred: Preference,
 ) -> web.Response:
     """Return 202 for a painting that goes on (RFC 7240, 4.1 and 4.3).
 
-    *waited_seconds* is the preference as it was applied.
+    *preferred* is what the caller wanted, as it was applied.
     """
     record = new_record(project, prompt_hash, generation_id)
     # Without Redis the painting goes on all the same: a record is news only.
     with suppress(CacheUnavailable):
         record = await services.generations.find(project, generation_id) or record
-    applied = f"wait={waited_seconds:.0f}" if waited_seconds else "respond-async"
     return json_answer(
         _document(record),
         status=202,
         headers={
             "Location": urls.generation(generation_id),
             "Retry-After": ASK_AGAIN_SECONDS,
-            "Preference-Applied": applied,
+            "Preference-Applied": preferred.applied,
             "Vary": LIVE_VARY,
         },
     )

@@ -56,6 +56,9 @@ def _storage_key(request: web.Request) -> StorageKey:
         decoded = [decode(part, parameter="storage_key") for part in segments]
     except InvalidParameter as error:
         raise InvalidStorageKey(error.detail) from error
+    if len(decoded) == 1:
+        # No key, but an id, and a malformed one.
+        raise NotFound("There is no such picture.")
     if any("/" in part for part in decoded):
         raise InvalidStorageKey("A segment of a storage key has no slash.")
     return StorageKey.parse("/".join(decoded))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,12 @@ from app.errors import (
     ReferencesGone,
     StillGenerating,
 )
-from app.http.conditional import WHOLE, decide
+from app.http.conditional import decide
 from app.http.error_pictures import AS_PICTURE, ON_ERROR
 from app.http.http_errors import RangeNotSatisfiable
 from app.http.json_bodies import read_json_object
 from app.http.picture_headers import LIVE_VARY
+from app.http.preferences import preference_of
 from app.prompt_cache.cache import ROUNDS, Answer, Outcome
 from app.prompt_cache.entry.prompt_key import PromptKey
 from app.prompt_cache.painting.pictures import PictureGone
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
     from app.api.services import Services
     from app.generation.spending import SpendPermit
+    from app.http.preferences import Preference
     from app.storage.storage_key import Project
 
 _PREFER = istr("Prefer")
-_PREFERENCE = re.compile(r"respond-async|wait=([0-9]{1,9})", re.ASCII | re.IGNORECASE)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
@@ -116,15 +116,13 @@ async def _answer(
 ) -> web.StreamResponse:
     permit = _permit(request, services)
     preferred = preferred_wait(request)
-    wait_seconds = services.wait_timeout_seconds
-    if preferred is not None:
-        wait_seconds = min(wait_seconds, preferred)
+    longest = services.wait_timeout_seconds
     for _ in range(ROUNDS):
         try:
             answer = await services.cache.get_or_generate(
                 key,
                 permit=permit,
-                wait_seconds=wait_seconds,
+                wait_seconds=longest if preferred is None else preferred.seconds,
                 wants_id=preferred is not None,
             )
             return await _send(request, services, answer)
@@ -136,7 +134,7 @@ async def _answer(
             if preferred is None or error.generation_id is None:
                 raise
             return await accepted(
-                services, key.project, key.hash, error.generation_id, wait_seconds
+                services, key.project, key.hash, error.generation_id, preferred
             )
     raise StillGenerating("The picture goes away faster than it can be read.")
 
@@ -145,33 +143,30 @@ async def _send(
     request: web.Request, services: Services, answer: Answer
 ) -> web.StreamResponse:
     head, size = picture_head(answer.entry), answer.entry.size
+    # Else it was not painted yet when it was asked for.
+    was_painted = answer.outcome in (Outcome.HIT, Outcome.RESTORED)
     decision = decide(
         request.method,
         request.headers,
         etag=head.etag,
         last_modified=head.last_modified,
         size=size,
+        may_be_unchanged=was_painted,
     )
     caching = caching_of(request[CALLER], services.keyed_caching)
-    match decision.status:
-        case 304 if answer.outcome not in (Outcome.HIT, Outcome.RESTORED):
-            # It was not painted yet when it was asked for.
-            decision = WHOLE
-        case 416:
-            headers = live_headers(answer, caching)
-            del headers["Content-Type"]
-            request[ERROR_HEADERS] = dict(headers)
-            raise RangeNotSatisfiable(size)
+    if decision.status == 416:  # noqa: PLR2004 - an HTTP status
+        headers = live_headers(answer, caching)
+        del headers["Content-Type"]
+        request[ERROR_HEADERS] = dict(headers)
+        raise RangeNotSatisfiable(size)
     return await send_picture(request, services, answer, decision, caching)
 
 
-def preferred_wait(request: web.Request) -> float | None:
-    """Return how long the caller would rather wait (RFC 7240), None if unsaid."""
+def preferred_wait(request: web.Request) -> Preference | None:
+    """Return how long the caller would rather wait, None if unsaid."""
     if _PREFER not in request.headers:
         return None
-    for line in request.headers.getall(_PREFER):
-        for preference in line.split(","):
-            found = _PREFERENCE.fullmatch(preference.partition(";")[0].strip())
-            if found:
-                return float(found[1] or 0)
-    return None
+    return preference_of(
+        request.headers.getall(_PREFER),
+        most_seconds=request.app[SERVICES].wait_timeout_seconds,
+    )

@@ -7,6 +7,7 @@ what another does.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,6 +50,11 @@ class Route(NamedTuple):
     needs: Needs
     handler: Handler
     expect_handler: _ExpectHandler | None = None
+
+    @property
+    def template(self) -> str:
+        """The path as metrics name it, without the form of its parts."""
+        return re.sub(r"{(\w+):[^}]*}", r"{\1}", self.path)
 
 
 # fmt: off

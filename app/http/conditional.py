@@ -71,11 +71,13 @@ def decide(
     etag: str,
     last_modified: datetime,
     size: int,
+    may_be_unchanged: bool = True,
 ) -> Decision:
     """Return how a picture is answered that has these validators and *size* bytes.
 
     *etag* is strong, with its quotes; *last_modified* is aware, and counts in
-    whole seconds. Only GET has ranges, and only GET and HEAD have conditions.
+    whole seconds. Unless it *may_be_unchanged* there is no 304. Only GET has
+    ranges, and only GET and HEAD have conditions.
     """
     if (
         method not in {hdrs.METH_GET, hdrs.METH_HEAD}
@@ -87,7 +89,9 @@ def decide(
         )
     ):
         return WHOLE
-    if is_not_modified(headers, etag=etag, last_modified=last_modified):
+    if may_be_unchanged and is_not_modified(
+        headers, etag=etag, last_modified=last_modified
+    ):
         return Decision(_NOT_MODIFIED)
     if method == hdrs.METH_HEAD or not _range_applies(
         headers, etag=etag, last_modified=last_modified

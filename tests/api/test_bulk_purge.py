@@ -40,14 +40,17 @@ async def test_each_form_purges(service: Paintonce) -> None:
         painted = await service.get(LIVE, ADMIN, prompt=prompt)
         hashes.append(painted.headers["X-Prompt-Hash"])
 
+    nobody = await purge(service, {"prompt_hashes": []})
     named = await purge(service, {"prompt_hashes": [hashes[0], "f" * 64]})
     old = await purge(service, {"older_than_seconds": 60})
     every = await purge(service, {"all": True})
+    any_age = await purge(service, {"older_than_seconds": 0})
 
     assert (named.status, named.json) == (
         200,
         {"deleted": 1, "failed": 0, "more": False},
     )
+    assert nobody.json == old.json == any_age.json
     assert old.json == {"deleted": 0, "failed": 0, "more": False}
     assert every.json == {"deleted": 2, "failed": 0, "more": False}
     assert every.headers["Cache-Control"] == "no-store"
@@ -61,11 +64,10 @@ async def test_each_form_purges(service: Paintonce) -> None:
         ({"all": True, "older_than_seconds": 60}, "body"),
         ({"all": False}, "all"),
         ({"all": 1}, "all"),
-        ({"prompt_hashes": []}, "prompt_hashes"),
         ({"prompt_hashes": ["F" * 64]}, "prompt_hashes"),
         ({"prompt_hashes": "f" * 64}, "prompt_hashes"),
         ({"prompt_hashes": ["f" * 64] * 1001}, "prompt_hashes"),
-        ({"older_than_seconds": 0}, "older_than_seconds"),
+        ({"older_than_seconds": -1}, "older_than_seconds"),
         ({"older_than_seconds": 1.0}, "older_than_seconds"),
         ({"older_than_seconds": True}, "older_than_seconds"),
         ({"older_than_seconds": None}, "older_than_seconds"),

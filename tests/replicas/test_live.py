@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import PIL.Image
 import pytest
 
+from app.api.routes import ROUTES
 from tests.server.frame import Answer, get, wire
 
 if TYPE_CHECKING:
@@ -292,11 +294,15 @@ async def test_conditions_of_a_painted_prompt_are_honoured(line: Wire) -> None:
 
 
 async def test_a_condition_on_an_unpainted_prompt_is_ignored(line: Wire) -> None:
-    """`If-None-Match: *` paints, and gets the picture."""
+    """`If-None-Match: *` paints, and gets the picture or the part asked for."""
     answer = await line.ask(live("prompt=never+seen", "If-None-Match: *"))
+    part = await line.ask(
+        live("prompt=never+seen+a+part", "If-None-Match: *", "Range: bytes=0-9")
+    )
 
-    assert answer.status == 200
-    assert answer.headers["x-cache-status"] == "MISS"
+    assert (answer.status, answer.headers["x-cache-status"]) == (200, "MISS")
+    assert (part.status, part.headers["x-cache-status"]) == (206, "MISS")
+    assert len(part.body) == 10
 
 
 async def test_a_range_is_honoured_on_a_miss_and_on_a_hit(line: Wire) -> None:
@@ -585,6 +591,7 @@ BAD_PATHS = [
     ("/api/v1/images/00000000-0000-4000-8000-000000000000", 404),
     ("/api/v1/images/00000000-0000-4000-8000-00000000000Z", 404),
     ("/api/v1/images/AAAAAAAA-0000-4000-8000-000000000000", 404),
+    ("/api/v1/images/{00000000-0000-4000-8000-000000000000}", 404),
     ("/api/v1/live/entries/" + "A" * 64, 404),
     ("/api/v1/live/entries/..", 404),
     ("/api/v1/generations/nope", 404),
@@ -645,6 +652,7 @@ async def test_metrics_are_there_from_the_start_and_hold_no_secrets(
 ) -> None:
     """Every series of the contract exists; no prompt, project or id is a label."""
     await line.ask(live("prompt=do+not+tell"))
+    await line.ask(get("/api/v1/images/no/key"))
     counted = (await line.ask(get("/metrics"))).body.decode()
 
     for series in (
@@ -659,6 +667,9 @@ async def test_metrics_are_there_from_the_start_and_hold_no_secrets(
         'paintonce_dependency_up{dependency="redis"} 1.0',
     ):
         assert series in counted
+    routes = set(re.findall(r'route="([^"]*)"', counted))
+    first = {route.template for route in ROUTES} | {"unmatched"}
+    assert routes == first
     assert "do not tell" not in counted
     assert "acme" not in counted
 

@@ -1,0 +1,43 @@
+"""How long a caller would rather wait (RFC 7240). Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_WAIT = re.compile(r"(?:respond-async|wait[ \t]*=[ \t]*([0-9]+))", re.IGNORECASE)
+
+# More than any wait may take; longer numbers are not read.
+_MOST_DIGITS = 9
+
+
+class Preference(NamedTuple):
+    """A wish that is granted: the seconds to wait, and what `Prefer` said of it."""
+
+    seconds: float
+    applied: str
+
+
+def preference_of(lines: Iterable[str], *, most_seconds: float) -> Preference | None:
+    """Return the first wish of the `Prefer` *lines* about waiting, or None.
+
+    A wait is granted up to *most_seconds*. What is malformed is ignored.
+    """
+    for line in lines:
+        # The value of a wait may be quoted; what else is may hold a comma.
+        plain = _QUOTED.sub(lambda found: found[1] if found[1].isdigit() else "", line)
+        for wish in plain.split(","):
+            found = _WAIT.fullmatch(wish.partition(";")[0].strip(" \t"))
+            if found is None:
+                continue
+            if found[1] is None:
+                return Preference(0.0, "respond-async")
+            digits = found[1].lstrip("0") or "0"
+            wanted = float(digits) if len(digits) <= _MOST_DIGITS else most_seconds
+            seconds = min(wanted, most_seconds)
+            return Preference(seconds, f"wait={seconds:.0f}")
+    return None
