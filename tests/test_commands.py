@@ -95,19 +95,23 @@ def test_help_tells_the_commands(tmp_path: Path) -> None:
 async def test_check_tells_what_is_away(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """Status 0 when all answer, 1 with the one that does not."""
+    """Status 0 when all answer, 1 with the one that does not, and what it said."""
     fine = environment_of(
         redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
     )
     away = {**fine, "REDIS_URL": "redis://127.0.0.1:1"}
+    wrong = {**fine, "AWS_SECRET_ACCESS_KEY": "somebody-elses"}
 
     good = run("check", folder=tmp_path, environment=fine)
     bad = run("check", folder=tmp_path, environment=away)
+    refused = run("check", folder=tmp_path, environment=wrong)
 
     assert good.returncode == 0, good.stderr
     assert bad.returncode == 1
-    assert "redis" in bad.stderr
+    assert re.search("redis .*127.0.0.1:1", bad.stderr)
     assert "object_store" in bad.stdout
+    if s3_server.kind == "minio":
+        assert "(403)" in refused.stderr
 
 
 async def test_check_asks_providers_for_what_costs_nothing(

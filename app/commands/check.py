@@ -79,6 +79,13 @@ async def _fault(ask: Callable[[], Awaitable[None]], seconds: float) -> str | No
     except TimeoutError:
         return "does not answer"
     except ServiceError as error:
-        cause = type(error.__cause__).__name__ if error.__cause__ else ""
-        return f"{error.detail} {cause}".strip()
+        return " ".join([error.detail, *_reason(error).split()])
     return None
+
+
+def _reason(error: BaseException) -> str:
+    """Return what was first in a chain of causes, for an operator's eyes."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    return "" if first is error else f"{type(first).__name__}: {first}"

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import _ErrInfo
 
@@ -43,10 +44,14 @@ WRITE_DEADLINE_SECONDS = 10.0
 LINGER_SECONDS = 2.0
 
 
+# A request line of HTTP/1.0; what is answered otherwise speaks 1.1 or nothing.
+_OLD_REQUEST = re.compile(rb"^[^\r\n]+ HTTP/1\.0\r?$", re.MULTILINE)
+
+
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_metrics", "_stalled", "_write_deadline_seconds")
+    __slots__ = ("_metrics", "_stalled", "_version", "_write_deadline_seconds")
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class Connection(web.RequestHandler):
         self._metrics = metrics
         self._write_deadline_seconds = write_deadline_seconds
         self._stalled: asyncio.TimerHandle | None = None
+        self._version = HttpVersion11
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Buffer nothing but what the kernel does not take.
@@ -100,10 +106,12 @@ class Connection(web.RequestHandler):
         Else the handler would wait for the rest until its own deadline.
         """
         super().data_received(data)
-        current = self._current_request
-        if current is None or not self._messages or current.content.is_eof():
+        if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
             return
-        if isinstance(self._messages[-1][0], _ErrInfo):
+        if _OLD_REQUEST.search(data):
+            self._version = HttpVersion10
+        current = self._current_request
+        if current is not None and not current.content.is_eof():
             current.content.set_exception(web.RequestPayloadError())
 
     def handle_error(
@@ -118,11 +126,13 @@ class Connection(web.RequestHandler):
             raise ConnectionResetError("There is nobody to answer.") from exc
         if status < 500:  # noqa: PLR2004 - the parser's refusals are 400
             response = self._refusal(_refusal_of(exc))
+            # aiohttp's own is 1.0, for it has read none.
+            request._version = self._version  # noqa: SLF001 - see above
         else:
             logger.error("request failed", extra={"status": status}, exc_info=exc)
             response = self._refusal(exc or RuntimeError())
         response.force_close()
-        # aiohttp answers what it could not read in HTTP/1.0 and leaves this out.
+        # aiohttp leaves it out of answers in HTTP/1.0.
         response.headers[hdrs.CONNECTION] = "close"
         return response
 

@@ -74,6 +74,16 @@ async def test_what_is_not_http_is_a_problem(
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+async def test_a_refusal_speaks_the_clients_http(version: str) -> None:
+    """An unknown method is answered in the version of its request."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(f"PAINT /a {version}\r\nHost: a\r\n\r\n".encode())
+        first = await line.reader.readline()
+
+    assert first == f"{version} 400 Bad Request\r\n".encode()
+
+
 async def test_a_target_may_be_as_long_as_promised() -> None:
     """65,536 bytes of prompt and address are read, in one piece or in many."""
     target = "/" + "a" * (MAX_TARGET_BYTES - 1)
