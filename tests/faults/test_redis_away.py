@@ -122,7 +122,7 @@ async def test_row_10_more_requests_than_connections_are_answered_in_time(
     await place.get(PROMPT, at)
     prompts = [f"impatient painter {number}" for number in range(100)]
 
-    await place.seen_redis.client_pause(1500)
+    await place.seen_redis.client_pause(3000)
     got = await asyncio.gather(
         *(place.get(PROMPT, at) for _ in range(100)),
         *(place.get(prompt, at) for prompt in prompts),
