@@ -32,6 +32,7 @@ class Breakages:
 
     async def replicas(self, stops_at: float) -> None:
         """Kill and pause replicas until a moment of the monotonic clock."""
+        await self._first(self._pause, self._kill)
         await self._break([(3, self._kill), (2, self._pause)], stops_at)
 
     async def dependencies(self, stops_at: float) -> None:
@@ -44,7 +45,14 @@ class Breakages:
             (1, self._fail_provider),
             (1, self._slow_provider),
         ]
+        await self._first(self._freeze_redis)
         await self._break(faults, stops_at)
+
+    async def _first(self, *happens: Callable[[], Awaitable[None]]) -> None:
+        """Let these happen once each, however little a busy machine gets done."""
+        for happen in happens:
+            await asyncio.sleep(self.random.uniform(0.3, 1.2))
+            await happen()
 
     async def _break(self, faults: Faults, stops_at: float) -> None:
         weights, happens = zip(*faults, strict=True)
