@@ -7,6 +7,7 @@ drains under an open stream, statistics that are known to the last hit.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 from contextlib import contextmanager
@@ -163,3 +164,18 @@ def running(service: ScriptedService) -> Iterator[ScriptedService]:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
+
+
+def entry(prompt: str) -> dict[str, Any]:
+    """Return the JSON of an entry, as much of it as the gallery shows."""
+    return {
+        "prompt_hash": hashlib.sha256(prompt.encode()).hexdigest(),
+        "prompt": prompt,
+        "model": "default",
+        "parameters": {"model": "default"},
+        "hits": 1,
+        "created_at": "2026-11-21T12:00:00Z",
+        "storage_key": PERMALINK.removeprefix("/api/v1/images/"),
+        "width": 96,
+        "height": 64,
+    }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from app.errors import CacheUnavailable
-from tests.web.scripted_service import PERMALINK
+from tests.web.scripted_service import entry
 from tests.web.steps import paint
 
 if TYPE_CHECKING:
@@ -164,18 +163,3 @@ def test_an_outage_is_told(browser: Browser, scripted: ScriptedService) -> None:
     browser.alert("Cache unavailable", "The cache is away.")
 
     assert browser.all("button", "Paint the first") == []
-
-
-def entry(prompt: str) -> dict[str, Any]:
-    """Return the JSON of an entry, as much of it as the gallery shows."""
-    return {
-        "prompt_hash": hashlib.sha256(prompt.encode()).hexdigest(),
-        "prompt": prompt,
-        "model": "default",
-        "parameters": {"model": "default"},
-        "hits": 1,
-        "created_at": "2026-11-21T12:00:00Z",
-        "storage_key": PERMALINK.removeprefix("/api/v1/images/"),
-        "width": 96,
-        "height": 64,
-    }

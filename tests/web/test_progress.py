@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import NoSigningKey, StorageUnavailable
 from app.urls import LIVE as GENERATE
-from tests.web.scripted_service import GENERATION, PERMALINK, PROMPT_HASH
+from tests.web.scripted_service import GENERATION, PERMALINK, PROMPT_HASH, entry
 from tests.web.steps import line, paint, set_access
 
 if TYPE_CHECKING:
@@ -80,6 +80,24 @@ def test_the_seconds_go_by_and_waiting_can_be_stopped(
     assert re.fullmatch(r"painting \W \d+\.\d s", str(later))
     page.status("stopped waiting")
     assert page.focused == "Paint"
+    assert page.all("button", "Stop waiting") == page.all("alert") == []
+
+
+def test_what_is_opened_takes_the_place_of_what_is_waited_for(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """A picture of the gallery is shown at once, and what was left stays away."""
+    scripted.streams = [[scripted.state("running"), None], [scripted.state("done")]]
+    listed = {"entries": [entry("a red fox")], "cursor": None}
+    scripted.answers["GET", "/api/v1/live/entries"] = listed
+    paint(page, "a tea house")
+    page.status("painting")
+
+    page.open_tab("Gallery")
+    page.get("button", "Open").click()
+
+    page.status("MISS")
+    page.get("img", "a red fox")
     assert page.all("button", "Stop waiting") == page.all("alert") == []
 
 

@@ -23,27 +23,30 @@ function wanted() {
 async function submit() {
   // A second click while one waits would only ask for the same.
   if (waiting) return;
-  waiting = new AbortController();
+  const mine = waiting = new AbortController();
   const asked = wanted(), clock = startClock();
   showProblem(problem, null);
   showBusy(asked.prompt);
   try {
     if (seed.validity.badInput) throw new Problem({ title: "Invalid seed", detail: "A seed is a whole number from 0 to 4294967295." });
-    const found = await paint(asked, { onState: clock.tell, signal: waiting.signal });
+    const found = await paint(asked, { onState: clock.tell, signal: mine.signal });
     const took = clock.stop();
     await show(asked, found);
     showVerdict(found, took);
     showLines(asked, { sign: true });
   } catch (error) {
     clock.stop();
-    if (waiting.signal.aborted) status.textContent = "You stopped waiting; a painting that has begun goes on.";
+    if (waiting !== mine) return;
+    if (mine.signal.aborted) status.textContent = "You stopped waiting; a painting that has begun goes on.";
     else {
       status.textContent = "";
       showProblem(problem, Problem.from(error));
     }
   } finally {
-    waiting = null;
-    showBusy(null);
+    if (waiting === mine) {
+      waiting = null;
+      showBusy(null);
+    }
   }
 }
 
@@ -141,6 +144,9 @@ export function repeat({ prompt: text, parameters }) {
   model.value = parameters.model;
   shape.value = parameters.aspect_ratio ?? "";
   seed.value = parameters.seed ?? "";
+  // Whatever was waited for is not what is to be seen now.
+  waiting?.abort();
+  waiting = null;
   return submit();
 }
 
