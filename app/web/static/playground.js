@@ -50,15 +50,18 @@ async function submit() {
   }
 }
 
-/** Say how long it takes; only what changes of itself is read out by a screen reader. */
+/** Say how long it takes: ten times a second to the eye, every ten seconds to a screen reader. */
 function startClock() {
   const began = performance.now();
   const what = element("span", {}, "asking"), time = element("span", { "aria-hidden": "true" });
-  const say = (text) => { if (what.textContent !== text) what.textContent = text; };
+  const spoken = element("span", { class: "unseen" });
+  const say = (text, where = what) => { if (where.textContent !== text) where.textContent = text; };
   const tick = () => {
-    time.textContent = ` · ${((performance.now() - began) / 1000).toFixed(1)} s`;
+    const passed = (performance.now() - began) / 1000, tens = 10 * Math.floor(passed / 10);
+    time.textContent = ` · ${passed.toFixed(1)} s`;
+    if (tens) say(` for ${tens} s`, spoken);
   };
-  status.replaceChildren(what, time);
+  status.replaceChildren(what, spoken, time);
   tick();
   const timer = setInterval(tick, 100);
   return {
