@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.generation.spending import SpendPermit
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.flights import Flights
-    from app.prompt_cache.painting.commit import FlightResult
+    from app.prompt_cache.flight.result import FlightResult
     from app.prompt_cache.painting.painter import Painter
     from app.prompt_cache.statistics import Place, Statistics
     from app.storage.ports.prompt_index import PromptIndex, SeenRecord

@@ -16,8 +16,9 @@ from app.prompt_cache.cache import PromptCache
 from app.prompt_cache.entry.ledger import Ledger
 from app.prompt_cache.flight.flights import Flights
 from app.prompt_cache.flight.leases import Leases
+from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.orphans import Orphans
-from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer, FlightResult
+from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
 from app.prompt_cache.painting.painter import Painter
 from app.prompt_cache.painting.pictures import Pictures

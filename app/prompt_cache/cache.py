@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flights
     from app.prompt_cache.flight.leases import Leases
-    from app.prompt_cache.painting.commit import FlightResult
+    from app.prompt_cache.flight.result import FlightResult
     from app.prompt_cache.painting.painter import Painter
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics

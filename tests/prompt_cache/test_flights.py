@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import ProviderFailed, ShuttingDown, StillGenerating
-from app.prompt_cache.flight.flights import Flight, Flights
+from app.prompt_cache.flight.flights import Flights
 from tests.fakes import SOON_SECONDS, Gate, leases_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
     from app.storage.ports.prompt_index import Verdict
     from tests.fakes import World

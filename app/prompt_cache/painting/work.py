@@ -10,14 +10,14 @@ from app.errors import CacheUnavailable, NotFound, StorageUnavailable
 from app.generation_jobs.record import new_record
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import is_outage
-from app.prompt_cache.painting.commit import FlightResult
+from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.painting.painter import image_of
 from app.storage.ports.prompt_index import FailedBefore
 
 if TYPE_CHECKING:
     from app.generation.spending import SpendPermit
     from app.prompt_cache.entry.prompt_key import PromptKey
-    from app.prompt_cache.flight.flights import Flight
+    from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
     from app.prompt_cache.painting.painter import Painter
     from app.storage.ports.prompt_index import Verdict

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from app.errors import CacheUnavailable
-from app.storage.redis import keys, scripts
+from app.storage.redis import keys
+from app.storage.redis import statistics_scripts as scripts
 from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:

@@ -1,0 +1,131 @@
+"""The contest for a prompt's manifest: who is first, and what if nobody can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from app.errors import (
+    CacheUnavailable,
+    StillGenerating,
+    StorageUnavailable,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from app.prompt_cache.entry.entry import PromptEntry
+    from app.prompt_cache.entry.ledger import Manifest
+    from app.prompt_cache.flight.leases import Lease
+    from app.prompt_cache.painting.commit import Committer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+STORE_AGAIN_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class Contest:
+    """One leader's attempt to have its manifest become the prompt's."""
+
+    committer: Committer
+    entry: PromptEntry
+    lease: Lease
+    replacing: Manifest | None
+    deadline: float
+    is_served: bool
+    # Whether a manifest of ours may have got through.
+    has_written: bool = False
+
+    async def settled(self) -> PromptEntry:
+        """Return who has won; raises `Unavailable` where nobody could find out."""
+        try:
+            return await offered(self._settle, self.deadline)
+        except Unavailable:
+            if await self._has_won():
+                return self.entry
+            logger.exception("a picture that was paid for is lost")
+            raise
+
+    async def _settle(self) -> PromptEntry:
+        await self._regain()
+        if self.is_served:
+            await self._withdraw()
+        self.has_written = True
+        return await self.committer.ledger.commit(self.entry, self.replacing)
+
+    async def _regain(self) -> None:
+        """Hold the lease again before anything is written under it.
+
+        1. A leads, pays and stalls past its lease. 2. B leads and commits, or
+        purges. 3. A wakes: it may write only when it holds the lease again,
+        and the manifest then tells whether B's picture won. From here on
+        nobody renews: if A stalls once more, and B purges what A has created,
+        then A's entry is refused.
+        """
+        if not await self.lease.regain(self.deadline - now()):
+            raise StillGenerating("Another replica is painting this picture.")
+
+    async def _withdraw(self) -> None:
+        """Take away the entry that is about to be replaced; its hits stay.
+
+        1. A refresh replaces the manifest. 2. Redis goes away. 3. It comes back
+        with the old entry, and nobody restores what is there: some would see
+        the old picture for ever, others the new one. So the entry goes first;
+        for as long as Redis is away, nothing is replaced.
+        """
+        if not await self.committer.index.withdraw(
+            self.entry.prompt_hash, self.lease.token
+        ):
+            raise CacheUnavailable("The lease was lost.")
+
+    async def _has_won(self) -> bool:
+        """Say whether our manifest is there; remove our picture where it can't come.
+
+        1. The manifest is written, and the reply lost. 2. Redis goes away, so
+        that nothing can be tried again. 3. The picture would be removed that
+        the manifest names. So the manifest is read first; while one of ours may
+        still be on its way, and where it can't be read, the picture stays.
+        """
+        committer, entry = self.committer, self.entry
+        if not self.has_written:
+            await committer.discard(entry)
+            return False
+        try:
+            found = await committer.ledger.read(entry.project, entry.prompt_hash)
+        except StorageUnavailable:
+            committer.orphaned(entry)
+            return False
+        named = found.entry if found else None
+        if named is not None and named.generation_id == entry.generation_id:
+            return True
+        if found is None or (self.replacing and found.etag == self.replacing.etag):
+            committer.orphaned(entry)
+        else:
+            await committer.discard(entry)
+        return False
+
+
+async def offered(store: Callable[[], Awaitable[T]], deadline: float) -> T:
+    """Try what writes to the ledger until it is done, or the time is up."""
+    while True:
+        try:
+            # A moment later: whoever waits for a lease until then says so itself.
+            async with asyncio.timeout_at(deadline + STORE_AGAIN_SECONDS):
+                return await store()
+        except (StorageUnavailable, CacheUnavailable):
+            if now() + STORE_AGAIN_SECONDS > deadline:
+                raise
+        except TimeoutError as error:
+            raise StorageUnavailable("The object store is too slow.") from error
+        await asyncio.sleep(STORE_AGAIN_SECONDS)
+
+
+def now() -> float:
+    """Return the time that deadlines are measured by."""
+    return asyncio.get_running_loop().time()
