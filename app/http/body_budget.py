@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BODIES_BYTES = 128 * 1024 * 1024
+
+# Large ones that come slowly must not keep prompts from being asked for.
+SMALL_BODY_BYTES = 1024 * 1024
+SMALL_BODIES_BYTES = 64 * 1024 * 1024
 _RETRY_AFTER = timedelta(seconds=1)
 
 
@@ -22,10 +26,17 @@ class BodyBudget:
     """Bytes that were announced and are not dealt with yet: *most_bytes*, or one body.
 
     Whoever announced them holds them until then, however slowly they come.
+    Small bodies find *small_bytes* more.
     """
 
-    def __init__(self, most_bytes: int = BODIES_BYTES) -> None:
+    def __init__(
+        self,
+        most_bytes: int = BODIES_BYTES,
+        *,
+        small_bytes: int = SMALL_BODIES_BYTES,
+    ) -> None:
         self._most_bytes = most_bytes
+        self._small_bytes = small_bytes
         self._held = 0
         # Of whoever parses megabytes in a thread: two of them would keep the
         # interpreter from the event loop, and take five times their bodies each.
@@ -42,7 +53,10 @@ class BodyBudget:
 
         Raises `QueueFull` at once where the others leave no room for them.
         """
-        if self._held and self._held + announced_bytes > self._most_bytes:
+        most_bytes = self._most_bytes
+        if announced_bytes <= SMALL_BODY_BYTES:
+            most_bytes += self._small_bytes
+        if self._held and self._held + announced_bytes > most_bytes:
             raise QueueFull(
                 "This replica takes in as many bytes as it can.",
                 retry_after=_RETRY_AFTER,

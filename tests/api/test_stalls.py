@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from app.api.parameters import from_json
 from app.api.prompt_text import read_prompt
+from app.background import running as running_beside
 from app.errors import InvalidParameter, QueueFull
 from app.http.body_budget import BodyBudget
 from app.http.json_answers import json_answer
@@ -187,12 +188,20 @@ async def test_a_list_of_thousands_stalls_nobody() -> None:
     store.inventory = AsyncMock(  # type: ignore[method-assign]
         return_value=Inventory(stored, MAX_PICTURES, MAX_PICTURES)
     )
-    async with loop_lag() as lag:
+    turns = 0
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with running_beside(somebody_else(), name="somebody-else"):
         listing = await images.list(Project("acme", "shop"))
 
     assert [image.id for image in listing.images[:2]] == ["19999", "19998"]
     assert len(listing.images) == MAX_PICTURES
-    assert lag.longest_seconds < PATIENCE_SECONDS
+    assert turns >= MAX_PICTURES // 500
 
 
 async def announced(service: Paintonce, size: int) -> asyncio.StreamWriter:
@@ -218,21 +227,25 @@ async def test_uploads_share_a_budget_of_bytes(paintonce: Paintonce) -> None:
         for _ in range(8):
             stack.callback((await announced(paintonce, 16 * MIB)).close)
         async with paintonce.client.post(
-            f"{paintonce.url}/api/images", data=picture(), headers=headers
+            f"{paintonce.url}/api/images",
+            data=io.BytesIO(picture(2 * MIB)),
+            headers=headers,
         ) as answer:
             problem = await answer.json()
             assert (answer.status, problem["code"]) == (429, "queue_full")
             assert int(answer.headers["Retry-After"]) >= 1
+        # Whoever sends little is not kept waiting by who sends much, slowly.
+        assert await posted(paintonce, "image/png", picture()) == 201
 
     async def there_is_room() -> bool:
-        return await posted(paintonce, "image/png", picture()) == 201
+        return await posted(paintonce, "image/png", picture(2 * MIB)) == 201
 
     await until(there_is_room)
 
 
 def test_one_body_always_has_its_place() -> None:
     """A replica that is set to larger pictures than the budget takes them singly."""
-    budget = BodyBudget(most_bytes=10)
+    budget = BodyBudget(most_bytes=10, small_bytes=0)
     with budget.holding(11):
         assert budget.held_bytes == 11
         with pytest.raises(QueueFull), budget.holding(1):

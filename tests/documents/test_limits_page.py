@@ -16,7 +16,7 @@ from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
 from app.generation.config.model_table import ModelTable
 from app.generation.finishing import RESIZED_AT_ONCE
 from app.generation.transport.documents import _MAX_VALUES
-from app.http.body_budget import BODIES_BYTES
+from app.http.body_budget import BODIES_BYTES, SMALL_BODIES_BYTES
 from app.http.json_bodies import BODY_DEADLINE_SECONDS, MOST_JSON_BYTES, MOST_VALUES
 from app.http.query import MOST_PARAMETERS
 from app.image import MAX_PIXELS
@@ -56,6 +56,7 @@ FIGURES: dict[str, float] = {
     "Pixels of a picture": MAX_PIXELS,
     "Pixels of an exact size": MOST_PIXELS,
     "Bytes of bodies that were announced and are not dealt with": BODIES_BYTES,
+    "More of them for bodies of up to a mebibyte": SMALL_BODIES_BYTES,
     "Bytes of reference pictures in memory": REFERENCES_BYTES,
     "Pictures that are resized": RESIZED_AT_ONCE,
     "Commands to Redis that wait for their answer": MOST_WAITING,
