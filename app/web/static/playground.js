@@ -61,7 +61,7 @@ function startClock() {
     time.textContent = ` · ${passed.toFixed(1)} s`;
     if (tens) say(` for ${tens} s`, spoken);
   };
-  status.replaceChildren(what, spoken, time);
+  status.replaceChildren(what, time, spoken);
   tick();
   const timer = setInterval(tick, 100);
   return {
