@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from app.access.assemble import Access, AccessRules, open_access
 from app.api.query_cache import QueryCache
@@ -75,7 +76,8 @@ class Paintonce:
         """Ask, and read the whole answer."""
         async with self.client.request(
             method,
-            f"http://127.0.0.1:{self.port}{path}",
+            # As it is written: a client would tidy it up.
+            URL(f"http://127.0.0.1:{self.port}{path}", encoded="params" not in options),
             headers=headers or {},
             allow_redirects=False,
             **options,

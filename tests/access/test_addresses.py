@@ -1,0 +1,59 @@
+"""Where a request comes from: proxies are believed only where they are trusted."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from app.access.addresses import ClientAddresses
+
+PROXIES = ClientAddresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+
+
+def of(peer: str | None, *lines: str, addresses: ClientAddresses = PROXIES) -> str:
+    """Return the client's address for a peer and its headers."""
+    headers = CIMultiDict([("X-Forwarded-For", line) for line in lines])
+    return addresses.of(peer, CIMultiDictProxy(headers))
+
+
+@pytest.mark.parametrize(
+    ("peer", "lines", "client"),
+    [
+        ("10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.1", ["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.1", ["203.0.113.7, 10.0.0.9"], "203.0.113.7"),
+        ("10.0.0.1", ["198.51.100.1", "203.0.113.7,10.0.0.9"], "203.0.113.7"),
+        ("10.0.0.1", ["10.0.0.2, 10.0.0.3"], "10.0.0.2"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.7, unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.7, "], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.7:8080"], "10.0.0.1"),
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("::ffff:10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.1", ["::ffff:203.0.113.7"], "203.0.113.7"),
+        ("fd00::1", ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", [], "2001:db8:1:2::/64"),
+        ("", ["203.0.113.7"], ""),
+        (None, ["203.0.113.7"], ""),
+    ],
+)
+def test_the_nearest_address_that_is_no_proxy(
+    peer: str | None, lines: list[str], client: str
+) -> None:
+    """Read from the right; what can't be read means the peer."""
+    assert of(peer, *lines) == client
+
+
+def test_without_trusted_proxies_nobody_is_believed() -> None:
+    """A header that anybody can send decides nothing."""
+    assert of("10.0.0.1", "203.0.113.7", addresses=ClientAddresses(())) == "10.0.0.1"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_whatever_is_sent_comes_out_as_an_address(line: str) -> None:
+    """No header makes it fail, and nothing else of its text comes out."""
+    ip_network(of("10.0.0.1", line))
