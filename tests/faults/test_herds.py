@@ -143,6 +143,9 @@ async def test_row_18_readers_that_stall_are_cut_and_hold_nobody_up(
             await RudeClient.ask(large, replica, receives_bytes=4096)
             for _ in range(readers)
         ]
+        # Each has been answered, and takes no more.
+        heads = await asyncio.gather(*(one.reader.readexactly(12) for one in stalled))
+        assert set(heads) == {b"HTTP/1.1 200"}
 
         others = await place.clients.herd(small, replica, count=50)
         whole = await place.get(large, replica)

@@ -13,6 +13,7 @@ from app.errors import (
     PromptRejected,
     ProviderFailed,
     ProviderRateLimited,
+    StorageUnavailable,
 )
 from app.prompt_cache.flight.remembered_failures import (
     belongs_to,
@@ -36,13 +37,14 @@ FAILURES = [
     (GenerationTimedOut("It took too long."), 3),
     (ProviderRateLimited("Slow down.", retry_after=timedelta(seconds=30)), 30),
     (ProviderRateLimited("Slow down.", retry_after=timedelta(hours=3)), 120),
-    (ProviderRateLimited("Slow down."), 5),
+    (ProviderRateLimited("Slow down."), 10),
+    (StorageUnavailable("The store is away."), 1),
 ]
 
 
 @pytest.mark.parametrize(("error", "seconds"), FAILURES)
 def test_a_failure_is_remembered_by_its_class(
-    error: GenerationError, seconds: int
+    error: GenerationError | StorageUnavailable, seconds: int
 ) -> None:
     """A refusal lasts, a breakdown is short, a rate limit says it itself."""
     assert remember_for(error) == timedelta(seconds=seconds)
@@ -50,7 +52,7 @@ def test_a_failure_is_remembered_by_its_class(
 
 @pytest.mark.parametrize(("error", "_seconds"), FAILURES)
 def test_a_remembered_failure_is_the_same_error(
-    error: GenerationError, _seconds: int
+    error: GenerationError | StorageUnavailable, _seconds: int
 ) -> None:
     """Whoever asks later gets the same class and sentence, and when to come back."""
     told = from_note(to_note(SHOP, error), timedelta(seconds=42))

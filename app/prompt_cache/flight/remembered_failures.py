@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REFUSAL = timedelta(seconds=600)
 BREAKDOWN = timedelta(seconds=3)
 RATE_LIMIT_AT_MOST = timedelta(seconds=120)
-RATE_LIMIT_WITHOUT_HINT = timedelta(seconds=5)
+RATE_LIMIT_WITHOUT_HINT = timedelta(seconds=10)
 # Told rather than remembered: long enough for those who follow right now, and
 # over before anybody comes back who was told when to.
 OUTAGE = timedelta(seconds=1)
