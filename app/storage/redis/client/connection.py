@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 COMMAND_TIMEOUT_SECONDS = 1.0
 BLOB_TIMEOUT_SECONDS = 5.0
 
-# Two megabytes on their way. Anybody may read a transient image: hundreds of
+# Four megabytes on their way. Anybody may read a transient image: hundreds of
 # readers over a slow link stand in line, for as long as a client that reads
 # nothing may hold its own answer, and not before the look-ups of others.
-SLICES_AT_ONCE = 16
+SLICES_AT_ONCE = 32
 SLICE_TIMEOUT_SECONDS = 2.0
 SLICE_WAITS_SECONDS = 10.0
 MAX_WAITING_SECONDS = 0.5
@@ -100,7 +100,8 @@ class RedisConnection:
         self._cluster = client if isinstance(client, ClusterClient) else None
         self._pipeline = pipeline
         self._breaker = breaker
-        self._places = asyncio.Semaphore(at_once) if at_once else None
+        self._needs_no_place = at_once is None
+        self._places = asyncio.Semaphore(at_once or 1)
         self._waits_seconds = waits_seconds
         self._timeout_seconds = timeout_seconds
         self._repeats_silence = repeats_silence
@@ -170,51 +171,47 @@ class RedisConnection:
                 return reply
 
     def _ask(self, command: Sequence[Any], key: str) -> Awaitable[Any]:
-        if self._pipeline is None:
-            return self._over_the_pool(command, key)
-        if self._pipeline.is_full:
+        if self._pipeline is not None and self._pipeline.is_full:
             raise CacheUnavailable("The cache is overloaded.")
-        if self._places is None:
+        if self._pipeline is not None and self._needs_no_place:
             return self._pipeline.execute(command)
-        return self._in_turn(self._pipeline, command, key)
+        return self._in_turn(command, key)
 
-    async def _in_turn(
-        self, pipeline: CommandPipeline, command: Sequence[Any], key: str
-    ) -> Any:
-        async with self._place(key):
-            return await pipeline.execute(command)
+    async def _in_turn(self, command: Sequence[Any], key: str) -> Any:
+        await self._take_place(key)
+        try:
+            if self._pipeline is not None:
+                return await self._pipeline.execute(command)
+            return await self._over_the_pool(command)
+        finally:
+            self._places.release()
 
     def _part(self, key: str) -> str:
         return "" if self._cluster is None else self._cluster.owner(key)
 
-    async def _over_the_pool(self, command: Sequence[Any], key: str) -> Any:
+    async def _over_the_pool(self, command: Sequence[Any]) -> Any:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        started = loop.time()
         cancelled_before = task.cancelling() if task else 0
-        async with self._place(key):
-            started = loop.time()
-            try:
-                async with asyncio.timeout(self._timeout_seconds + SLACK_SECONDS):
-                    reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
-            except (TimeoutError, RedisTimedOut) as error:
-                late = loop.time() - started - self._timeout_seconds
-                # Our own loop stalled: the reply may lie unread in the socket.
-                raise RedisAway(
-                    error,
-                    is_worth_a_retry=late > self._timeout_seconds / 4,
-                    was_silent=True,
-                ) from None
+        try:
+            async with asyncio.timeout(self._timeout_seconds + SLACK_SECONDS):
+                reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except (TimeoutError, RedisTimedOut) as error:
+            late = loop.time() - started - self._timeout_seconds
+            # Our own loop stalled: the reply may lie unread in the socket.
+            raise RedisAway(
+                error,
+                is_worth_a_retry=late > self._timeout_seconds / 4,
+                was_silent=True,
+            ) from None
         if task and task.cancelling() > cancelled_before:
             # redis-py sends under `asyncio.wait_for`, which can lose a
             # cancellation before Python 3.12 (python/cpython#86296).
             raise asyncio.CancelledError
         return reply
 
-    @asynccontextmanager
-    async def _place(self, key: str) -> AsyncIterator[None]:
-        """Hold one of the places; `CacheUnavailable` if none is free in time."""
-        if self._places is None:
-            yield
-            return
+    async def _take_place(self, key: str) -> None:
+        """Take a place; raises `CacheUnavailable` if none is free in time."""
         if self._places.locked():
             try:
                 async with asyncio.timeout(self._waits_seconds):
@@ -228,9 +225,9 @@ class RedisConnection:
             if self._breaker is not None:
                 # Redis may have gone away while this command stood in line.
                 self._breaker.check(self._part(key))
-            yield
-        finally:
+        except CacheUnavailable:
             self._places.release()
+            raise
 
     async def _forget_connections(self) -> None:
         if self._pipeline is not None:
