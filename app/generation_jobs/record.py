@@ -71,9 +71,15 @@ class GenerationRecord:
         return self.state in {"done", "failed"}
 
     @property
+    def shown_position(self) -> int | None:
+        """How many turns it is until it is painted, from 1; None unless queued."""
+        # Before it has asked for its place, it is the next as far as it knows.
+        return (self.queue_position or 1) if self.state == "queued" else None
+
+    @property
     def event_id(self) -> str:
         """What tells this state from every other one of the generation."""
-        details = (self.queue_position, self.progress)
+        details = (self.shown_position, self.progress)
         said = [str(detail) for detail in details if detail is not None]
         return "-".join([self.state, *said])
 
@@ -82,15 +88,13 @@ class GenerationRecord:
         elapsed = self.elapsed_seconds
         if elapsed is None:
             elapsed = _seconds_since(self.created_at)
-        is_queued = self.state == "queued"
         return {
             "generation_id": self.generation_id,
             "state": self.state,
             "prompt_hash": self.prompt_hash,
             "created_at": self.created_at,
             "elapsed_seconds": round(max(0.0, elapsed), 3),
-            # Before it has asked for its place, it is the next as far as it knows.
-            "queue_position": (self.queue_position or 1) if is_queued else None,
+            "queue_position": self.shown_position,
             "progress": 1.0 if self.state == "done" else self.progress,
             "image_id": self.image_id,
             "image_url": self.image_url,
