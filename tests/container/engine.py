@@ -19,12 +19,15 @@ TOOLS = ("apt-get", "buildah", "crun", "mmdebstrap", "nsenter", "podman", "setpr
 _START_SECONDS = 10.0
 _COMMAND_SECONDS = 300.0
 
-# crun refuses hybrid cgroups; without any it needs no manager of them either.
+# crun refuses hybrid cgroups; without any it needs no manager of them either. Some
+# state is kept where no configuration leads, and goes with the mounts.
 _PREPARE = """
 set -e
 if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
-mkdir -p /run/netns
-mount -t tmpfs tmpfs /run/netns
+for folder in /run/containers /run/crun /run/libpod /run/netns /var/lib/containers; do
+  mkdir -p $folder
+  mount -t tmpfs tmpfs $folder
+done
 echo ready
 exec sleep infinity
 """

@@ -57,7 +57,7 @@ def from_packages(
     suite: str,
     *,
     packages: Sequence[str],
-    hook: str = ":",
+    hook: str = "true",
     changes: Sequence[str] = (),
 ) -> None:
     """Make the image *name* out of Debian packages; `NotHere` where that fails.
@@ -122,4 +122,4 @@ def build(engine: Engine, context: Path, name: str) -> str:
 
 
 def _end_of(failure: EngineFailed) -> str:
-    return str(failure).strip().splitlines()[-1]
+    return " / ".join(str(failure).splitlines()[-3:])
