@@ -17,14 +17,12 @@ from app.image import EXTENSIONS, MEDIA_TYPES
 
 GENERATED = "generated"
 PROMPTS = "prompts"
-# What belongs to no project's pictures; no organisation has a name like it.
-SYSTEM = "_system"
-
 # No project is called so: what lies below belongs to the service itself.
 SYSTEM = "_system"
 
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_FILENAME = re.compile(r"([a-z0-9][a-z0-9_-]{0,62})\.([a-z0-9]{1,8})")
+# The hash of a manifest's name has 64 digits: it is a key, though no picture's.
+_FILENAME = re.compile(r"([a-z0-9][a-z0-9_-]{0,63})\.([a-z0-9]{1,8})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -579,6 +579,7 @@ BAD_PATHS = [
     ("/api/v1/images/Acme/shop/generated/x.png", 400),
     ("/api/v1/images/acme/shop/generated/x%252e.png", 400),
     ("/api/v1/images/acme/shop/prompts/x.json", 404),
+    (f"/api/v1/images/acme/shop/prompts/{'a' * 64}.json", 404),
     ("/api/v1/images/acme/shop/generated/x.png", 404),
     (
         "/api/v1/images/acme/shop/generated/00000000-0000-4000-8000-000000000000.svg",
