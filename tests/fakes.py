@@ -29,6 +29,7 @@ from app.generation.spending import UnlimitedPermit
 from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.flight.leases import Leases
+from app.storage.ports.object_keys import require_plain_key, require_plain_prefix
 from app.storage.ports.object_store import ByteRange, Listed, StoredObject
 from app.storage.ports.prompt_index import (
     CountedRecord,
@@ -159,20 +160,33 @@ class InMemoryBody:
         return len(self.data)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes in three pieces."""
-        step = max(1, -(-len(self.data) // 3))
+        """Yield the bytes in three pieces, or in as many as they need."""
+        step = max(1, min(-(-len(self.data) // 3), 131_072))
         for at in range(0, len(self.data), step):
             yield self.data[at : at + step]
 
 
 class InMemoryObjectStore(Gated):
-    """`ObjectStore` in a dictionary; *objects* may be looked at and tampered with."""
+    """`ObjectStore` in a dictionary; *objects* may be looked at and tampered with.
+
+    One that is not *is_made* is away until it is pinged, like a lost bucket.
+    """
 
     away = StorageUnavailable
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_made: bool = True) -> None:
         super().__init__()
+        self.is_made = is_made
         self.objects: dict[str, _Object] = {}
+
+    @asynccontextmanager
+    async def _about(self, method: str, key: str) -> AsyncIterator[None]:
+        """Run a method's body about a plain *key* of a store that is there."""
+        require_plain_key(key)
+        async with self._call(method):
+            if not self.is_made:
+                raise self.away("There is no such bucket, says the test.")
+            yield
 
     async def put(
         self,
@@ -183,14 +197,14 @@ class InMemoryObjectStore(Gated):
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Keep *data* under *key*, replacing what was there."""
-        async with self._call("put"):
+        async with self._about("put", key):
             kept = _Object(data, media_type, dict(metadata or {}))
             self.objects[key] = kept
         return kept.etag
 
     async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
         """Keep *data* only if *key* is free."""
-        async with self._call("create"):
+        async with self._about("create", key):
             is_free = key not in self.objects
             if is_free:
                 self.objects[key] = _Object(data, media_type)
@@ -201,7 +215,7 @@ class InMemoryObjectStore(Gated):
     ) -> str | None:
         """Replace *key* only while its tag is *etag*."""
         kept = _Object(data, media_type)
-        async with self._call("replace"):
+        async with self._about("replace", key):
             found = self.objects.get(key)
             is_same = found is not None and found.etag == etag
             if is_same:
@@ -210,7 +224,7 @@ class InMemoryObjectStore(Gated):
 
     async def get(self, key: str) -> StoredObject | None:
         """Return a whole small object, or None if there is none."""
-        async with self._call("get"):
+        async with self._about("get", key):
             found = self.objects.get(key)
         return StoredObject(found.data, found.etag) if found else None
 
@@ -219,7 +233,7 @@ class InMemoryObjectStore(Gated):
         self, key: str, byte_range: ByteRange | None = None
     ) -> AsyncIterator[InMemoryBody | None]:
         """Open *key* for streaming; None if there is none."""
-        async with self._call("open"):
+        async with self._about("open", key):
             found = self.objects.get(key)
         if found is None:
             yield None
@@ -233,17 +247,20 @@ class InMemoryObjectStore(Gated):
 
     async def exists(self, key: str) -> bool:
         """Say whether *key* is there."""
-        async with self._call("exists"):
+        async with self._about("exists", key):
             return key in self.objects
 
     async def delete(self, key: str) -> None:
         """Remove *key*; removing what is not there is a no-op."""
-        async with self._call("delete"):
+        async with self._about("delete", key):
             self.objects.pop(key, None)
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         """Yield what starts with *prefix* and comes after *after*, in key order."""
+        require_plain_prefix(prefix)
         async with self._call("list"):
+            if not self.is_made:
+                raise self.away("There is no such bucket, says the test.")
             found = [
                 Listed(key, len(self.objects[key].data), self.objects[key].modified_at)
                 for key in sorted(self.objects)
@@ -255,7 +272,7 @@ class InMemoryObjectStore(Gated):
     async def ping(self) -> None:
         """Return unless the store is away."""
         async with self._call("ping"):
-            pass
+            self.is_made = True
 
 
 class InMemoryLanding:

@@ -13,6 +13,7 @@ from app.errors import StorageUnavailable
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ports.object_store import ByteRange
 from app.storage.s3 import open_s3_object_store
+from tests.fakes import InMemoryObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,7 +57,19 @@ def s3_get_object(bucket: str) -> OpenStore:
     return lambda: open_s3_object_store(bucket=bucket, signed_urls=False)
 
 
-@pytest.fixture(params=["filesystem", "s3_signed_urls", "s3_get_object"])
+@pytest.fixture
+def in_memory() -> OpenStore:
+    """Open the fake of the tests, whose place is made by the first ping."""
+    made = InMemoryObjectStore(is_made=False)
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[ObjectStore]:
+        yield made
+
+    return open_store
+
+
+@pytest.fixture(params=["in_memory", "filesystem", "s3_signed_urls", "s3_get_object"])
 def open_store(request: pytest.FixtureRequest) -> OpenStore:
     """Open each kind of store; a second call opens the same place again."""
     opener: OpenStore = request.getfixturevalue(request.param)

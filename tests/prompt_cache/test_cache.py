@@ -276,7 +276,7 @@ async def test_late_pictures_are_refused(
 ) -> None:
     """A leads and stalls, B leads and commits: A's late picture is refused.
 
-    The interleaving of `Painter._settle`: all callers see B's picture, and
+    The interleaving of `Contest`: all callers see B's picture, and
     A's own object is removed.
     """
     stalled = world.provider.before("paint")
@@ -807,7 +807,7 @@ async def test_a_leader_that_restores_does_not_take_its_lease_back_unawares(
 async def test_an_entry_of_what_was_purged_meanwhile_is_refused(
     world: World, another: Replica
 ) -> None:
-    """The last stall in `Painter._settle`: between manifest and entry comes a purge."""
+    """The last stall in `Contest`: between manifest and entry comes a purge."""
     stalling = a_prompt_cache(world, lease_for=timedelta(milliseconds=3))
     stalled = world.index.before("commit")
     (asked,) = asking(stalling)
