@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.access.authenticator import DEFAULT_PROJECT
-from app.access.caller import BOOTSTRAP, Role
-from app.access.key_record import Holder, KeyRecord, Kind, id_of
+from app.access.caller import BOOTSTRAP, Audience, Caller, Role
+from app.access.key_record import Kind, id_of, record_of
 from app.access.keys import document_of
 from app.errors import NotAuthenticated
 
 if TYPE_CHECKING:
     from app.access.known_documents import KnownDocuments
     from app.access.look_ups import LookUpLimit
+    from app.storage.ports.documents import Fields
 
 # It serves every project, and names one in every request that needs it.
-_ADMIN = Holder(DEFAULT_PROJECT, Role.ADMIN, BOOTSTRAP)
+_ADMIN = Caller(DEFAULT_PROJECT, Role.ADMIN, BOOTSTRAP, Audience.KEY)
+
+
+class ApiKey(NamedTuple):
+    """An API key of the ledger, as it is compared; *is_active* unless revoked."""
+
+    digest: bytes
+    holder: Caller
+    is_active: bool
+
+
+def api_key(fields: Fields | None) -> ApiKey | None:
+    """Return the API key in a document, None where there is none."""
+    record = record_of(fields)
+    if record is None or record.kind is not Kind.API or record.sha256 is None:
+        return None
+    holder = Caller(record.project, record.role, record.id, Audience.KEY)
+    return ApiKey(bytes.fromhex(record.sha256), holder, record.is_active)
 
 
 class ApiKeys:
@@ -26,32 +44,35 @@ class ApiKeys:
     def __init__(
         self,
         admin_key: str | None,
-        records: KnownDocuments[KeyRecord] | None = None,
+        records: KnownDocuments[ApiKey] | None = None,
         look_ups: LookUpLimit | None = None,
     ) -> None:
         self._admin_digest = sha256(admin_key.encode()).digest() if admin_key else None
         self._records = records
         self._look_ups = look_ups
 
-    def known(self, key: str) -> Holder | None:
-        """Return the holder of a key whose record is at hand, else None.
+    def known(self, key: str) -> Caller | None:
+        """Return the holder of a key that is at hand, else None.
 
-        Raises `NotAuthenticated` for one that is at hand and not let in.
+        Raises `NotAuthenticated` for one that is at hand and not let in, and
+        for what has not the form of a key: nothing is looked up for that.
         """
         # Digests have one length, so that comparing tells nothing of the key's.
         digest = sha256(key.encode("utf-8", "surrogateescape")).digest()
+        key_id = id_of(key)
+        if key_id is not None and self._records is not None:
+            known = self._records.at_hand(document_of(key_id))
+            if known is not None:
+                return _let_in(known, digest)
         if self._admin_digest is not None and hmac.compare_digest(
             digest, self._admin_digest
         ):
             return _ADMIN
-        key_id = id_of(key)
         if key_id is None or self._records is None:
-            # It has not the form of a key: nothing is looked up.
             raise _unknown()
-        record = self._records.at_hand(document_of(key_id))
-        return None if record is None else _let_in(record, digest)
+        return None
 
-    async def find(self, key: str, address: str) -> Holder:
+    async def find(self, key: str, address: str) -> Caller:
         """Return the holder of *key*, looked up in the ledger for *address*.
 
         Raises `NotAuthenticated`, `RateLimited` where too many unknown keys
@@ -61,21 +82,19 @@ class ApiKeys:
         if key_id is None or self._records is None:
             raise _unknown()
         limit = self._look_ups
-        record = await self._records.get(
+        known = await self._records.get(
             document_of(key_id),
             before_look_up=lambda: limit.take(address) if limit else None,
         )
-        if record is None:
+        if known is None:
             raise _unknown()
-        return _let_in(record, sha256(key.encode()).digest())
+        return _let_in(known, sha256(key.encode("utf-8", "surrogateescape")).digest())
 
 
-def _let_in(record: KeyRecord, digest: bytes) -> Holder:
-    expected = bytes.fromhex(record.sha256 or "")
-    is_it = hmac.compare_digest(digest, expected)
-    if not is_it or record.kind is not Kind.API or not record.is_active:
+def _let_in(known: ApiKey, digest: bytes) -> Caller:
+    if not hmac.compare_digest(digest, known.digest) or not known.is_active:
         raise _unknown()
-    return record.holder
+    return known.holder
 
 
 def _unknown() -> NotAuthenticated:

@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.access.addresses import ClientAddresses
-from app.access.api_keys import ApiKeys
+from app.access.api_keys import ApiKeys, api_key
 from app.access.authenticator import Authenticator
 from app.access.books import Books
 from app.access.browser_guard import BrowserGuard
-from app.access.key_record import record_of
 from app.access.keys import Keys
 from app.access.known_documents import KnownDocuments
 from app.access.look_ups import LookUpLimit
@@ -87,7 +86,7 @@ async def open_access(
     look_ups = LookUpLimit()
     api = KnownDocuments(
         documents,
-        lambda _, fields: record_of(fields),
+        lambda _, fields: api_key(fields),
         absent_seconds=_ABSENT_KEY_SECONDS,
     )
     signing = KnownDocuments(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from app.access.addresses import ClientAddresses
     from app.access.api_keys import ApiKeys
-    from app.access.key_record import Holder
 
 DEFAULT_PROJECT = Project("default", "main")
 
@@ -115,21 +114,22 @@ def _anyone(
 
 
 def _caller(
-    holder: Holder, headers: CIMultiDictProxy[str], *, names_project: bool
+    holder: Caller, headers: CIMultiDictProxy[str], *, names_project: bool
 ) -> Caller:
     named = _named(headers)
-    project = holder.project
-    if holder.role is Role.ADMIN:
-        if named is not None:
-            project = Project.parse(named, parameter=PROJECT_HEADER)
-        elif names_project:
+    if named is None:
+        if holder.role is Role.ADMIN and names_project:
             raise InvalidParameter(
                 PROJECT_HEADER,
                 "An admin key names its project: X-Project: org/project.",
             )
-    elif named is not None and named != str(project):
+        return holder
+    if holder.role is Role.ADMIN:
+        project = Project.parse(named, parameter=PROJECT_HEADER)
+        return holder._replace(project=project)
+    if named != str(holder.project):
         raise Forbidden("The key belongs to another project than X-Project names.")
-    return Caller(project, holder.role, holder.name, Audience.KEY)
+    return holder
 
 
 def _named(headers: CIMultiDictProxy[str]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.access.addresses import DIRECT
@@ -36,8 +37,13 @@ _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TIME = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
 
 
-class Claims(NamedTuple):
-    """What a signed URL says: whose key signed what, and until when it holds."""
+@dataclass(slots=True)
+class Claims:
+    """What a signed URL says: whose key signed what, and until when it holds.
+
+    *checked* is the key that it was found right under, and on whose behalf it
+    asks: what is asked for again in the same words is not computed again.
+    """
 
     path: str
     project: Project
@@ -45,6 +51,7 @@ class Claims(NamedTuple):
     exp: int
     sig: str
     canonical: str
+    checked: tuple[SigningKey, Caller] | None = None
 
 
 def read_claims(path: str, given: Mapping[str, str]) -> Claims:
@@ -103,23 +110,32 @@ class SignedUrls:
             key = await self._records.get(
                 name, before_look_up=lambda: self._count(presented)
             )
-        if (
-            key is None
-            or not is_signature(claims.sig, key.secret, claims.canonical)
-            or key.record.project != claims.project
-            or not key.record.is_active
-        ):
-            raise InvalidSignature("The signature is not right.")
+        checked = claims.checked
+        # The same object: one that was read again, and may be revoked, is another.
+        if checked is None or checked[0] is not key:
+            checked = claims.checked = _check(claims, key)
         if claims.exp <= time.time():
             raise SignatureExpired("The time of the signed URL is over.")
-        record = key.record
-        return Caller(
-            record.project, record.role, record.id, Audience.SIGNATURE, claims.exp
-        )
+        return checked[1]
 
     def _count(self, presented: Presented) -> None:
         if self._look_ups is not None:
             self._look_ups.take(self._addresses.of(presented.peer, presented.headers))
+
+
+def _check(claims: Claims, key: SigningKey | None) -> tuple[SigningKey, Caller]:
+    if (
+        key is None
+        or not is_signature(claims.sig, key.secret, claims.canonical)
+        or key.record.project != claims.project
+        or not key.record.is_active
+    ):
+        raise InvalidSignature("The signature is not right.")
+    record = key.record
+    caller = Caller(
+        record.project, record.role, record.id, Audience.SIGNATURE, claims.exp
+    )
+    return key, caller
 
 
 def signing_key(fields: Fields | None, box: SecretBox) -> SigningKey | None:
