@@ -145,7 +145,7 @@ async def refresh(request: web.Request) -> web.Response:
         if preferred is None or error.generation_id is None:
             raise
         return await accepted(
-            services, project, prompt_hash, error.generation_id, preferred
+            services, project, prompt_hash, error.generation_id, preferred, headers={}
         )
     return json_answer(entry.as_json())
 

@@ -14,11 +14,12 @@ from app.errors import CacheUnavailable, NotFound
 from app.generation_jobs.record import new_record
 from app.http import server_sent_events
 from app.http.json_answers import json_answer, json_bytes
-from app.http.picture_headers import LIVE_VARY
 from app.http.problems import problem_document, row_of
 from app.storage.storage_key import Project, is_image_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.api.services import Services
     from app.generation_jobs.record import GenerationRecord
     from app.http.preferences import Preference
@@ -82,10 +83,13 @@ async def accepted(
     prompt_hash: str,
     generation_id: str,
     preferred: Preference,
+    *,
+    headers: Mapping[str, str],
 ) -> web.Response:
     """Return 202 for a painting that goes on (RFC 7240, 4.1 and 4.3).
 
-    *preferred* is what the caller wanted, as it was applied.
+    *preferred* is what the caller wanted, as it was applied; *headers* are the
+    resource's own.
     """
     record = new_record(project, prompt_hash, generation_id)
     # Without Redis the painting goes on all the same: a record is news only.
@@ -98,7 +102,7 @@ async def accepted(
             "Location": urls.generation(generation_id),
             "Retry-After": ASK_AGAIN_SECONDS,
             "Preference-Applied": preferred.applied,
-            "Vary": LIVE_VARY,
+            **headers,
         },
     )
 

@@ -134,7 +134,12 @@ async def _answer(
             if preferred is None or error.generation_id is None:
                 raise
             return await accepted(
-                services, key.project, key.hash, error.generation_id, preferred
+                services,
+                key.project,
+                key.hash,
+                error.generation_id,
+                preferred,
+                headers=request.get(ERROR_HEADERS, {"Vary": LIVE_VARY}),
             )
     raise StillGenerating("The picture goes away faster than it can be read.")
 

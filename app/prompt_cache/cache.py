@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.errors import (
     CacheUnavailable,
     PaymentRefused,
+    ServiceError,
     StillGenerating,
     StorageUnavailable,
 )
@@ -131,11 +132,16 @@ class PromptCache:
             except PaymentRefused as refused:
                 # The leader's payer refused; ours may not.
                 if refused.payer in permit.payers:
+                    self.metrics.lookup(Outcome.MISS)
                     raise
                 continue
             except CacheUnavailable:
                 # Redis went away meanwhile, or has no memory left for a lease.
                 return await self._find_in_ledger(key)
+            except ServiceError:
+                # Nothing was found, whatever became of the painting.
+                self.metrics.lookup(Outcome.MISS)
+                raise
             has_waited = landed.was_painting if landed else flight.leader_id is not None
             if landed is not None and landed.is_painted and landed.claim():
                 self.metrics.lookup(Outcome.MISS)

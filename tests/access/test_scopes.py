@@ -103,6 +103,8 @@ async def test_a_page_paints_without_a_key(service: Paintonce) -> None:
     assert keyed.headers["X-Prompt-Hash"] == miss.headers["X-Prompt-Hash"]
     assert keyed.headers["X-Cache-Hit-Count"] == "3"
     assert await generated(service) == 1
+    later = await visit(service, "an owl", headers={"Prefer": "respond-async"})
+    assert (later.status, later.headers.get("Vary")) == (202, None)
 
 
 async def test_what_is_painted_is_a_hit_through_every_scope(

@@ -627,6 +627,8 @@ async def test_a_failure_is_one_call_for_all_who_wait(
     assert world.images == []
     statistics = await replica.statistics.read("acme/shop")
     assert (statistics["failures"], statistics["misses"]) == (1, 0)
+    # Every look-up is one: nothing was there.
+    assert (replica.looked_up("miss"), another.looked_up("miss")) == (5, 6)
 
 
 async def test_a_failure_whose_memory_is_lost_is_still_told(
