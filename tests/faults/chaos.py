@@ -24,10 +24,12 @@ from tqdm import tqdm
 
 from app.prompt_cache.entry.entry import PromptEntry
 from app.storage.redis.prompts import ACCESS_BYTES
+from app.urls import PROJECT as PROJECT_ROUTE
+from app.urls import SPEND
 from tests.faults.breakages import Breakages
 from tests.faults.history import Call, History, Op
-from tests.faults.installation import installation
-from tests.faults.place import until
+from tests.faults.installation import PRICE, installation
+from tests.faults.place import PROJECT, until
 from tests.faults.promises import violations
 from tests.faults.report import report
 from tests.faults.turmoil import PAINTING_SECONDS, Turmoil
@@ -79,6 +81,7 @@ async def chaos(
             store.thaw()
         await _settle(turmoil)
         await _look_around(place, history)
+        await _balance(turmoil)
     return history
 
 
@@ -124,6 +127,40 @@ async def _look_around(place: Place, history: History) -> None:
         elif flaw := await _flaw_of(place, entry):
             prompt = entry.parameters.prompt
             history.left_behind.append(f"the entry of {prompt!r} has {flaw}")
+
+
+async def _balance(turmoil: Turmoil) -> None:
+    """Note what does not fit between the books and the provider's calls.
+
+    A call that failed may have cost nothing; one whose replica died before the
+    call went out is in the journal all the same.
+    """
+    place, history = turmoil.place, turmoil.history
+    replica = next(iter(turmoil.alive.values()))
+
+    async def read(path: str) -> Any:
+        async with place.clients.session.get(
+            f"{replica.url}{path}", headers={"X-Project": PROJECT}
+        ) as answer:
+            return await answer.json()
+
+    async def agrees() -> bool:
+        spend, project = await read(SPEND), await read(PROJECT_ROUTE)
+        return bool(project["spent_today"] + project["reserved"] == spend["total"])
+
+    try:
+        # What could not be settled during an outage is settled a second later.
+        await until(agrees, within_seconds=10)
+    except TimeoutError:
+        history.left_behind.append("project and journal do not agree on the spend")
+    spend = await read(SPEND)
+    paid = sum(not call.failed for call in history.calls)
+    journaled = len(spend["calls"])
+    if journaled < paid or round(spend["total"] / PRICE) != journaled:
+        history.left_behind.append(
+            f"{paid} calls brought a picture, {journaled} are in the journal, "
+            f"for {spend['total']}"
+        )
 
 
 async def _flaw_of(place: Place, entry: PromptEntry) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 1.0
 
+PRICE = 0.04
 MODELS = """\
 [models.default]
 provider = "openai"
