@@ -14,13 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
-from redis.exceptions import (
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 from app.errors import CacheUnavailable
@@ -36,10 +30,19 @@ from app.storage.redis.client.clients import (
     ClusterClient,
     open_client,
 )
+from app.storage.redis.client.failures import CacheFull, RedisAway, meaning_of
 from app.storage.redis.client.pipeline import CommandPipeline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+
+__all__ = [
+    "CacheFull",
+    "RedisConnection",
+    "RedisConnections",
+    "Script",
+    "open_redis",
+]
 
 # A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
 # that under a cold herd does not read as an outage.
@@ -53,10 +56,6 @@ SLICES_AT_ONCE = 32
 SLICE_TIMEOUT_SECONDS = 2.0
 SLICE_WAITS_SECONDS = 10.0
 MAX_WAITING_SECONDS = 0.5
-
-
-class CacheFull(Exception):
-    """Redis refuses writes for lack of memory; reads and deletions still work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ class RedisConnection:
                 command = ("EVAL", script.source, *command[2:])
                 script = None
             except (RedisAway, RedisError, OSError) as error:
-                away = _meaning_of(error)
+                away = meaning_of(error)
                 if breaker is not None:
                     breaker.lost(
                         self._part(key),
@@ -236,53 +235,6 @@ class RedisConnection:
         if isinstance(self.client, Redis):
             with suppress(*FAILURES):
                 await self.client.connection_pool.disconnect(inuse_connections=False)
-
-
-class RedisAway(Exception):
-    """A command got no usable answer; what it did is unknown."""
-
-    def __init__(
-        self, cause: Exception, *, is_worth_a_retry: bool, was_silent: bool = False
-    ) -> None:
-        super().__init__()
-        self.__cause__ = cause
-        self.is_worth_a_retry = is_worth_a_retry
-        self.was_silent = was_silent
-
-
-def _meaning_of(error: Exception) -> RedisAway:
-    """Return what *error* says of Redis; raise what it says of the command."""
-    match error:
-        case RedisAway():
-            return error
-        case OutOfMemoryError():
-            raise CacheFull from error
-        case ReadOnlyError():
-            return RedisAway(error, is_worth_a_retry=True)
-        case RedisTimedOut():
-            return RedisAway(error, is_worth_a_retry=False, was_silent=True)
-        case ResponseError():
-            text = str(error)
-            # Scripts report the refusal inside a sentence of their own.
-            if "OOM" in text:
-                raise CacheFull from error
-            if any(sign in text for sign in _AWAY_SIGNS):
-                return RedisAway(error, is_worth_a_retry=False)
-            raise error
-    return RedisAway(error, is_worth_a_retry=True)
-
-
-_AWAY_SIGNS = (
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "NOREPLICAS",
-    "MISCONF",
-    "BUSY",
-    "UNBLOCKED",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+"""What a failed command says: of Redis, or of itself."""
+
+from __future__ import annotations
+
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimedOut
+
+_AWAY_SIGNS = (
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",
+    "MISCONF",
+    "BUSY",
+    "UNBLOCKED",
+)
+
+
+class CacheFull(Exception):
+    """Redis refuses writes for lack of memory; reads and deletions still work."""
+
+
+class RedisAway(Exception):
+    """A command got no usable answer; what it did is unknown."""
+
+    def __init__(
+        self, cause: Exception, *, is_worth_a_retry: bool, was_silent: bool = False
+    ) -> None:
+        super().__init__()
+        self.__cause__ = cause
+        self.is_worth_a_retry = is_worth_a_retry
+        self.was_silent = was_silent
+
+
+def meaning_of(error: Exception) -> RedisAway:
+    """Return what *error* says of Redis; raise what it says of the command."""
+    match error:
+        case RedisAway():
+            return error
+        case OutOfMemoryError():
+            raise CacheFull from error
+        case ReadOnlyError():
+            return RedisAway(error, is_worth_a_retry=True)
+        case RedisTimedOut():
+            return RedisAway(error, is_worth_a_retry=False, was_silent=True)
+        case ResponseError():
+            text = str(error)
+            # Scripts report the refusal inside a sentence of their own.
+            if "OOM" in text:
+                raise CacheFull from error
+            if any(sign in text for sign in _AWAY_SIGNS):
+                return RedisAway(error, is_worth_a_retry=False)
+            raise error
+    return RedisAway(error, is_worth_a_retry=True)
