@@ -52,12 +52,10 @@ async def test_the_limit_of_a_key_is_exact(service: Paintonce) -> None:
     assert (len(let_in), len(refused)) == (LIMIT, 20 - LIMIT)
     for answer in answers:
         assert answer.headers["RateLimit-Policy"] == f'"key";q={LIMIT};w=60'
-    assert {one.headers["RateLimit"] for one in refused} <= {
-        '"key";r=0;t=60',
-        '"key";r=0;t=59',
-    }
     assert refused[0].code == "rate_limited"
-    assert int(refused[0].headers["Retry-After"]) in {59, 60}
+    left, _, reset = refused[0].headers["RateLimit"].partition(";t=")
+    assert left == '"key";r=0'
+    assert 40 <= int(reset) == int(refused[0].headers["Retry-After"]) <= 60
 
 
 async def test_a_hit_tells_where_the_key_stands(service: Paintonce) -> None:
