@@ -16,13 +16,13 @@ from app import urls
 from app.access.authenticator import PROJECT_PARAMETER, Presented
 from app.access.caller import Audience, Caller, Role
 from app.access.rate_limits import refusal_of
-from app.access.scopes import Visit, is_scope_name, new_scope
+from app.access.scopes import Visit
 from app.api.query_cache import LiveQuery
 from app.api.services import SERVICES
-from app.errors import Forbidden, InvalidParameter, NotFound, StorageUnavailable
+from app.api.visits import visit_of
+from app.errors import Forbidden, StorageUnavailable
 from app.http.query import parse_query, require_known
 from app.server.frame import ERROR_HEADERS, MORE_HEADERS
-from app.storage.storage_key import Project
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from app.access.authenticator import Authenticator
+    from app.storage.storage_key import Project
 
 
 class Needs(StrEnum):
     """What a route needs of whoever asks.
 
-    Either nothing, or a role. `HEALTH` is asked under any name, nothing else is
-    with AUTH=off. `LIVE` is a role or a signature, `SCOPE` what
-    the scope in the path allows; `KEYS` is a role without a project.
+    Either nothing, or a role. `HEALTH` is nothing under any name, which all
+    else wants with AUTH=off to be a local one. `LIVE` is a role or a signature,
+    `SCOPE` what the scope in the path allows, `KEYS` a role without a project.
     """
 
     HEALTH = "health"
@@ -154,36 +155,13 @@ def _admitted_to_scope(handler: Handler) -> Handler:
         _is_cross_site(request)
         # Whoever has the address may look: no key, no header decides.
         request[ERROR_HEADERS] = {}
-        request[VISIT] = visit = await _visit(request)
+        request[VISIT] = visit = await visit_of(request)
         scope, services = visit.scope, request.app[SERVICES]
         request[LIVE_QUERY] = services.query_cache.read(text_of_query(request))
         request[CALLER] = Caller(scope.project, Role.READ, scope.name, Audience.SCOPE)
         return await handler(request)
 
     return enter
-
-
-async def _visit(request: web.Request) -> Visit:
-    """Return the scope that *request* visits; strangers' look-ups are bounded."""
-    access, match = request.app[SERVICES].access, request.match_info
-    address = access.addresses.of(request.remote, request.headers)
-
-    def count() -> None:
-        access.look_ups.take(address)
-
-    try:
-        project = Project.parse(f"{match['org']}/{match['project']}")
-    except InvalidParameter as error:
-        raise NotFound("There is no such scope.") from error
-    name = match["scope"]
-    scope = await access.scopes.find(project, name, before_look_up=count)
-    if scope is not None:
-        return Visit(scope, address)
-    if is_scope_name(name):
-        rules = await access.projects.get(project, before_look_up=count)
-        if rules.auto_create_scopes:
-            return Visit(new_scope(project, name), address, is_kept=False)
-    raise NotFound("There is no such scope.")
 
 
 async def _count(request: web.Request, caller: Caller) -> None:
