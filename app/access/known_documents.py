@@ -34,8 +34,9 @@ _T = TypeVar("_T")
 FRESH_SECONDS = 3.5
 REFRESH_EVERY_SECONDS = 1.0
 READ_WITHIN_SECONDS = 1.0
-# After a failed read nobody tries again for so long, but the refresh.
-AWAY_SECONDS = 2.0
+# After a failed read nobody tries again for so long, but the refresh: an outage
+# that has ended is told for a second at the most (decision 5).
+AWAY_SECONDS = 0.5
 # How long what was read goes on while the ledger is away.
 OUTLIVES_OUTAGE_SECONDS = 600.0
 

@@ -47,6 +47,8 @@ async def _all_is_well_again(place: Place) -> None:
     for at in place.replicas:
         await place.until_ready(at)
         assert (await place.get(PROMPT, at)).cache == "HIT"
+    # An outage is told for a second at the most (decision 5).
+    await asyncio.sleep(1)
     new = await place.get("the morning after", place.replicas[1])
     assert (new.status, new.cache) == (200, "MISS")
     await place.check(PROMPT, calls=1)
@@ -171,6 +173,8 @@ async def test_a_replica_that_starts_while_the_store_is_away_waits_for_it(
 
             store.thaw()
             await place.until_ready(replica)
+            # An outage is told for a second at the most (decision 5).
+            await asyncio.sleep(1)
 
             assert (await place.get(PROMPT, replica)).cache == "MISS"
             await place.check(PROMPT, calls=1)
