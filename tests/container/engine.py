@@ -32,6 +32,14 @@ echo ready
 exec sleep infinity
 """
 
+_REMOVE = """
+cat >/dev/null
+for attempt in 1 2 3 4 5; do
+  rm -rf "$1" && exit
+  sleep 1
+done
+"""
+
 _CONTAINERS = """
 [containers]
 cgroups = "disabled"
@@ -136,10 +144,7 @@ def engine() -> Iterator[Engine]:
     """
     if reason := obstacle():
         raise NotHere(reason)
-    with tempfile.TemporaryDirectory(
-        prefix="paintonce-container-", ignore_cleanup_errors=True
-    ) as name:
-        folder = Path(name)
+    with _folder() as folder:
         for directory in ("tmp", "networks", "storage", "run"):
             (folder / directory).mkdir()
         (folder / "containers.conf").write_text(_CONTAINERS.format(folder=folder))
@@ -148,6 +153,24 @@ def engine() -> Iterator[Engine]:
         with _namespaces() as of:
             inside = ["nsenter", f"--mount={of}/mnt", f"--pid={of}/pid_for_children"]
             yield Engine(folder, [*inside, "--"], f"{of}/net")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make a folder that is removed even when this process is killed.
+
+    Whoever removes it reads from this process, and so is told of its end.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="paintonce-container-"))
+    cleaner = subprocess.Popen(
+        ["sh", "-c", _REMOVE, "sh", str(folder)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield folder
+    finally:
+        cleaner.communicate()
 
 
 @contextmanager
