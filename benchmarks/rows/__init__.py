@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.rows.access import authentication
 from benchmarks.rows.growth import cpu_per_hit
 from benchmarks.rows.herd import one_prompt_at_once
 from benchmarks.rows.hot import added_latency, hot_hit, not_modified
@@ -31,4 +32,5 @@ ROWS: dict[str, Callable[[Stage], Awaitable[list[Line]]]] = {
     "8": slow_readers,
     "9": million_entries,
     "10": cpu_per_hit,
+    "11": authentication,
 }
