@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -20,6 +21,35 @@ from tests.servers import redis_server as run_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+ROOT = Path(__file__).parents[1]
+
+# Whole files that take long, because they kill processes, wait for time-outs or
+# read a page to a person: `make test-all` has them, as what is marked `long`.
+TAKE_LONG = (
+    "tests/documents/",
+    "tests/topologies/",
+    "tests/benchmarks/test_benchmarks.py",
+    "tests/faults/test_chaos.py",
+    "tests/faults/test_lost_replies.py",
+    "tests/faults/test_provider_failures.py",
+    "tests/faults/test_recovery.py",
+    "tests/faults/test_store_bodies.py",
+    "tests/faults/test_store_writes.py",
+    "tests/faults/test_uploads.py",
+    "tests/replicas/test_traces.py",
+    "tests/web/test_accessibility.py",
+    "tests/web/test_picture.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of a file that takes long."""
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix().startswith(TAKE_LONG):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_report_header() -> list[str]:

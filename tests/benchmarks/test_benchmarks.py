@@ -29,6 +29,7 @@ def test_the_program_measures_and_writes_what_it_found(tmp_path: Path) -> None:
 
     # 1 says that a goal was missed, which here means nothing.
     assert ended.returncode in {0, 1}, ended.stderr
+    assert (tmp_path / "latest.json").exists(), ended.stderr
     found = json.loads((tmp_path / "latest.json").read_text())
     assert {line["row"] for line in found["lines"]} == {"1", "9"}
     for line in found["lines"]:
