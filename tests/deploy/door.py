@@ -44,7 +44,9 @@ class Replica:
         """Listen, at the same address as before."""
         app = web.Application(client_max_size=64 * MIB)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self.runner = web.AppRunner(app, max_line_size=LONGEST_TARGET + 64)
+        self.runner = web.AppRunner(
+            app, max_line_size=LONGEST_TARGET + 64, shutdown_timeout=1.0
+        )
         await self.runner.setup()
         await web.TCPSite(self.runner, self.host, self.port, backlog=1024).start()
 
