@@ -36,7 +36,9 @@ MOST_SECONDS = 3_153_600_000
 async def get_statistics(request: web.Request) -> web.Response:
     """Answer with what the project's cache did."""
     project = project_of(request)
-    return json_answer(await request.app[SERVICES].statistics.read(str(project)))
+    return json_answer(
+        await request.app[SERVICES].prompts.statistics.read(str(project))
+    )
 
 
 async def list_entries(request: web.Request) -> web.Response:
@@ -47,7 +49,7 @@ async def list_entries(request: web.Request) -> web.Response:
     if sort not in {"recent", "hits"}:
         raise InvalidParameter("sort", "sort must be recent or hits.")
     after = _place(given["cursor"], sort) if "cursor" in given else None
-    seen, last = await request.app[SERVICES].entries.page(
+    seen, last = await request.app[SERVICES].prompts.entries.page(
         project, by_hits=sort == "hits", after=after, limit=limit or ENTRIES_UNLESS_SAID
     )
     return json_answer(
@@ -62,7 +64,9 @@ async def get_history(request: web.Request) -> web.Response:
     """Answer with what the project's cache did, hour by hour."""
     project, given = project_and_query(request, {"hours"})
     hours = whole_number(given, "hours", least=1, most=MOST_HOURS) or HOURS_UNLESS_SAID
-    buckets = await request.app[SERVICES].statistics.history(str(project), hours)
+    buckets = await request.app[SERVICES].prompts.statistics.history(
+        str(project), hours
+    )
     return json_answer({"buckets": buckets})
 
 
@@ -70,14 +74,14 @@ async def get_entry(request: web.Request) -> web.Response:
     """Answer with one entry."""
     project = project_of(request)
     prompt_hash = _prompt_hash(request)
-    entry = await request.app[SERVICES].entries.get(project, prompt_hash)
+    entry = await request.app[SERVICES].prompts.entries.get(project, prompt_hash)
     return json_answer(entry.as_json())
 
 
 async def purge(request: web.Request) -> web.Response:
     """Remove an entry, its manifest, its picture and its remembered failure."""
     project = project_of(request)
-    await request.app[SERVICES].purge.run(project, _prompt_hash(request))
+    await request.app[SERVICES].prompts.purge.run(project, _prompt_hash(request))
     return json_answer({"deleted": True})
 
 
@@ -85,7 +89,7 @@ async def purge_many(request: web.Request) -> web.Response:
     """Purge the prompts that are named, those of an age, or all."""
     project = project_of(request)
     document = await read_json_object(request)
-    bulk = request.app[SERVICES].bulk_purge
+    bulk = request.app[SERVICES].prompts.bulk_purge
     match list(document.items()):
         case [("prompt_hashes", hashes)]:
             purged = await bulk.these(project, _prompt_hashes(hashes))
@@ -134,7 +138,7 @@ async def refresh(request: web.Request) -> web.Response:
     preferred = preferred_wait(request)
     longest = services.wait_timeout_seconds
     try:
-        entry = await services.entries.refresh(
+        entry = await services.prompts.entries.refresh(
             project,
             prompt_hash,
             permit=permit,

@@ -46,7 +46,7 @@ async def follow_generation(request: web.Request) -> web.StreamResponse:
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
     response = web.StreamResponse(headers=server_sent_events.HEADERS)
     await response.prepare(request)
-    states = services.generation_events.follow(
+    states = services.prompts.generation_events.follow(
         request[CALLER].project,
         record.generation_id,
         seen=seen,
@@ -70,7 +70,7 @@ async def _own_generation(request: web.Request) -> GenerationRecord:
     generation_id = request.match_info["generation_id"]
     record = None
     if is_image_id(generation_id):
-        generations = request.app[SERVICES].generations
+        generations = request.app[SERVICES].prompts.generations
         record = await generations.find(project, generation_id)
     if record is None:
         raise NotFound("There is no such generation.")
@@ -94,7 +94,9 @@ async def accepted(
     record = new_record(project, prompt_hash, generation_id)
     # Without Redis the painting goes on all the same: a record is news only.
     with suppress(CacheUnavailable):
-        record = await services.generations.find(project, generation_id) or record
+        record = (
+            await services.prompts.generations.find(project, generation_id) or record
+        )
     return json_answer(
         _document(record),
         status=202,

@@ -42,7 +42,7 @@ async def by_id(request: web.Request) -> web.StreamResponse:
     image_id = request.match_info["image_id"]
     key = None
     if is_image_id(image_id):
-        key = await request.app[SERVICES].ledger.find_image(project, image_id)
+        key = await request.app[SERVICES].prompts.ledger.find_image(project, image_id)
     if key is None:
         raise NotFound("There is no such picture.")
     return await _send(request, key, KEPT_BY_ITS_OWNER)
@@ -67,7 +67,7 @@ def _storage_key(request: web.Request) -> StorageKey:
 async def _send(
     request: web.Request, key: StorageKey, caching: Part
 ) -> web.StreamResponse:
-    pictures = request.app[SERVICES].pictures
+    pictures = request.app[SERVICES].prompts.pictures
     async with pictures.open_stored(key) as stored:
         if stored is None:
             raise NotFound("There is no such picture.")

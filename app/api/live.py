@@ -73,7 +73,7 @@ async def _digests(
     services: Services, project: Project, image_ids: Sequence[str]
 ) -> tuple[str, ...]:
     try:
-        return await services.references.digests(project, image_ids)
+        return await services.transient_images.references.digests(project, image_ids)
     except ReferencesGone as error:
         raise InvalidParameter("references", error.detail) from error
 
@@ -83,7 +83,7 @@ async def look(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     key = _key_from_query(request)
     for _ in range(ROUNDS):
-        answer = await services.cache.find(key)
+        answer = await services.prompts.cache.find(key)
         if answer is None:
             said = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
             request[ERROR_HEADERS] = {**said, "X-Cache-Status": "MISS"}
@@ -119,7 +119,7 @@ async def _answer(
     longest = services.wait_timeout_seconds
     for _ in range(ROUNDS):
         try:
-            answer = await services.cache.get_or_generate(
+            answer = await services.prompts.cache.get_or_generate(
                 key,
                 permit=permit,
                 wait_seconds=longest if preferred is None else preferred.seconds,

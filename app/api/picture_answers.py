@@ -145,11 +145,11 @@ async def send_picture(
 ) -> web.StreamResponse:
     """Send *answer* as it was decided: whole, a range of it, or unchanged."""
     is_plain = may_be_raw(request) and not services.lifecycle.draining
-    data = services.cache.at_hand(answer)
+    data = services.prompts.cache.at_hand(answer)
     is_bodiless = decision.status == _NOT_MODIFIED or request.method == hdrs.METH_HEAD
     if data is None and is_bodiless:
         # A picture that is gone is painted again, or is not there: as for GET.
-        await services.cache.require(answer)
+        await services.prompts.cache.require(answer)
     if decision.status == _NOT_MODIFIED:
         if is_plain:
             head = live_lines(answer, caching) + more_lines(request)
@@ -160,7 +160,7 @@ async def send_picture(
         headers = live_headers(answer, caching)
         return await send_stream(request, headers, _nothing(), size, decision.status)
     if data is None:
-        data = await services.cache.read(answer)
+        data = await services.prompts.cache.read(answer)
     if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
         of_body = picture_head(answer.entry).of_body.lines
         head = of_body + live_lines(answer, caching) + more_lines(request)
@@ -175,7 +175,7 @@ async def send_picture(
         if wanted is not None:
             part = memoryview(data)[wanted.first : wanted.last + 1]
         return await send_bytes(request, headers, part, decision.status)
-    async with services.cache.open(answer, wanted) as chunks:
+    async with services.prompts.cache.open(answer, wanted) as chunks:
         return await send_stream(request, headers, chunks, length, decision.status)
 
 

@@ -41,7 +41,7 @@ MOST_IDS = 1000
 async def upload(request: web.Request) -> web.Response:
     """Keep the picture of the body and answer with its address."""
     services = request.app[SERVICES]
-    images = services.transient_images
+    images = services.transient_images.images
     # The head, then the parameters: neither needs the body.
     form = check_upload(request, images.max_image_bytes)
     project, given = project_and_query(request, {"ttl"})
@@ -68,7 +68,7 @@ async def upload(request: web.Request) -> web.Response:
 async def fetch(request: web.Request) -> web.StreamResponse:
     """Answer GET and HEAD with a picture, to anybody who knows its address."""
     image_id, content_type = _named(request)
-    found = await request.app[SERVICES].transient_images.open(image_id)
+    found = await request.app[SERVICES].transient_images.images.open(image_id)
     if found is None or content_type not in {None, found.content_type}:
         raise NotFound("There is no such picture.")
     headers = {
@@ -88,7 +88,7 @@ async def forget(request: web.Request) -> web.Response:
     """Delete one picture of the project's own; again is a no-op."""
     project = project_of(request)
     image_id, content_type = _named(request)
-    deleted = await request.app[SERVICES].transient_images.forget(
+    deleted = await request.app[SERVICES].transient_images.images.forget(
         project, [image_id], content_type=content_type
     )
     return json_answer({"deleted": bool(deleted)})
@@ -105,14 +105,14 @@ async def forget_many(request: web.Request) -> web.Response:
         raise InvalidParameter("ids", f"ids may have at most {MOST_IDS} entries.")
     if not all(isinstance(image_id, str) for image_id in ids):
         raise InvalidParameter("ids", "Every id must be a text.")
-    deleted = await request.app[SERVICES].transient_images.forget(project, ids)
+    deleted = await request.app[SERVICES].transient_images.images.forget(project, ids)
     return json_answer({"deleted": deleted})
 
 
 async def list_images(request: web.Request) -> web.Response:
     """Answer with what the project keeps and how much of its quota that is."""
     project = project_of(request)
-    listing = await request.app[SERVICES].transient_images.list(project)
+    listing = await request.app[SERVICES].transient_images.images.list(project)
     return json_answer(
         {
             "images": [

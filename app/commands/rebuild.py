@@ -28,7 +28,7 @@ async def rebuild(project: str | None, per_second: float) -> int:
     async with _services() as services:
         for one in await _projects(services, project, PROMPTS):
             with await _progress(services, one) as bar:
-                total += await services.rebuild.run(
+                total += await services.prompts.rebuild.run(
                     one, per_second=per_second, on_progress=bar.update
                 )
     print(
@@ -44,7 +44,7 @@ async def remove_orphans(project: str | None, per_second: float) -> int:
     async with _services() as services:
         for one in await _projects(services, project, GENERATED):
             with await _progress(services, one) as bar:
-                count = await services.orphans.remove(
+                count = await services.prompts.orphans.remove(
                     one, per_second=per_second, on_progress=bar.update
                 )
             if count.unreadable:
@@ -73,9 +73,9 @@ async def _projects(
             return [Project.parse(named)]
     except InvalidParameter as error:
         raise Failed(error.detail) from error
-    return [project async for project in services.ledger.projects(category)]
+    return [project async for project in services.prompts.ledger.projects(category)]
 
 
 async def _progress(services: Services, project: Project) -> tqdm[Never]:
-    count = sum([1 async for _ in services.ledger.manifests(project)])
+    count = sum([1 async for _ in services.prompts.ledger.manifests(project)])
     return tqdm(total=count, desc=str(project), unit="entry")

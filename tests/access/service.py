@@ -21,6 +21,7 @@ from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
 from app.storage.documents import StoredDocuments
+from app.transient_images import TransientParts
 from tests.access.fakes import InMemoryAllowances, InMemoryRates
 from tests.fakes import a_prompt_cache, a_world
 
@@ -140,19 +141,12 @@ async def running(
             base_url=base_url or f"http://127.0.0.1:{port}",
             models=models,
             query_cache=QueryCache(models),
-            cache=parts.cache,
-            entries=parts.entries,
-            purge=parts.purge,
-            bulk_purge=parts.bulk_purge,
-            rebuild=parts.rebuild,
-            orphans=parts.orphans,
-            ledger=parts.ledger,
-            pictures=parts.pictures,
-            statistics=parts.statistics,
-            generations=parts.generations,
-            generation_events=parts.generation_events,
-            transient_images=AsyncMock(open=AsyncMock(return_value=None)),
-            references=AsyncMock(),
+            prompts=parts,
+            transient_images=TransientParts(
+                images=AsyncMock(open=AsyncMock(return_value=None)),
+                references=AsyncMock(),
+                store=AsyncMock(),
+            ),
             lifecycle=app[LIFECYCLE],
             wait_timeout_seconds=20.0,
             keyed_caching=keyed_caching,
