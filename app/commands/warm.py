@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from app.client import Paintonce, PaintonceError
 from app.commands.failed import Failed
+from app.commands.progress_bar import progress_bar
 from app.commands.prompt_file import read_prompt_file
 from app.environment import environment
 from app.errors import InvalidParameter
@@ -71,7 +72,7 @@ class WarmRun:
     async def paint(self, lines: list[Line], concurrency: int) -> int:
         """Paint *lines*, at most *concurrency* at once; return the exit status."""
         waiting = iter(lines)
-        with tqdm(total=len(lines), desc="warm", unit="picture") as bar:
+        async with progress_bar(len(lines), "warm", "picture") as bar:
             try:
                 async with self.paintonce, asyncio.TaskGroup() as workers:
                     for _ in range(concurrency):
