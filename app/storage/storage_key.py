@@ -17,6 +17,7 @@ from app.image import EXTENSIONS, MEDIA_TYPES
 
 GENERATED = "generated"
 PROMPTS = "prompts"
+RENDITIONS = "renditions"
 # No project is called so: what lies below belongs to the service itself.
 SYSTEM = "_system"
 
@@ -92,6 +93,14 @@ class StorageKey:
         """Return where the generated picture *image_id* lies."""
         return cls(project, GENERATED, f"{image_id}.{EXTENSIONS[media_type]}")
 
+    @classmethod
+    def of_rendition(cls, project: Project, image_id: str, filename: str) -> StorageKey:
+        """Return where a rendition of the picture *image_id* lies.
+
+        It has one segment more than other keys, and `parse` never returns one.
+        """
+        return cls(project, f"{RENDITIONS}/{image_id}", filename)
+
     @property
     def image_id(self) -> str | None:
         """The image id in the file name; None where it names no generated picture."""
@@ -116,6 +125,19 @@ def purge_key(project: Project, prompt_hash: str) -> str:
 def manifest_prefix(project: Project) -> str:
     """Return what the keys of all manifests of *project* start with."""
     return f"{project}/{PROMPTS}/"
+
+
+def renditions_prefix(project: Project, image_id: str = "") -> str:
+    """Return what the keys of all renditions start with, or of one picture's."""
+    return f"{project}/{RENDITIONS}/" + (f"{image_id}/" if image_id else "")
+
+
+def rendered_image_id(key: str) -> str | None:
+    """Return the id of the picture that a rendition's *key* names, else None."""
+    segments = key.split("/")
+    if len(segments) != 5 or segments[2] != RENDITIONS:  # noqa: PLR2004 - see `of_rendition`
+        return None
+    return segments[3] if is_image_id(segments[3]) else None
 
 
 def is_image_id(text: str) -> bool:
