@@ -242,6 +242,22 @@ async def test_a_write_that_is_not_answered_is_an_outage() -> None:
         )
 
 
+async def test_a_large_picture_has_a_second_more_for_each_256_kib() -> None:
+    """A store that takes longer for more bytes is not given up for it."""
+    answers = whole(b"")
+
+    async def late(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        await answers(request, writer)
+
+    async with (
+        scripted_s3(late) as server,
+        store_at(server.endpoint, write_timeout_seconds=0.05) as store,
+    ):
+        await store.put(LIGHTHOUSE, bytes(262_144), media_type="image/png")
+        await fails_in(0.25, store.put(LIGHTHOUSE, b"", media_type="image/png"))
+
+
 async def test_no_write_waits_to_be_invited() -> None:
     """A picture is sent at once: a store may withhold `100 Continue` for ever."""
     async with (

@@ -26,7 +26,7 @@ from app.storage.s3.streaming.body import (
     start,
 )
 from app.storage.s3.streaming.windows import Windows
-from app.storage.s3.timeouts import ConcurrencyLimit, within
+from app.storage.s3.timeouts import ConcurrencyLimit, with_time_for, within
 from app.storage.s3.translated_errors import code_of
 
 if TYPE_CHECKING:
@@ -221,5 +221,7 @@ class S3ObjectStore:
                 await ensure_bucket(self._client, self._bucket)
 
     async def _call(self, operation: Any, **parameters: Any) -> Any:
-        async with within(self._write_timeout_seconds), self._calls:
+        size = len(parameters.get("Body", b""))
+        seconds = with_time_for(size, self._write_timeout_seconds)
+        async with within(seconds), self._calls:
             return await operation(Bucket=self._bucket, **parameters)
