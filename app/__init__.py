@@ -5,6 +5,6 @@ images lend a picture an address; generation paints; storage keeps.
 
 Imports point one way, and `make check` holds them to it:
 `__main__ → commands → application → api → web | server → http → access →
-prompt_cache | transient_images → generation_jobs → generation | storage →
+prompt_cache | transient_images → generation | storage →
 telemetry → image → errors | settings`.
 """

@@ -11,18 +11,18 @@ from app import errors, urls
 from app.api.admission import CALLER, project_of
 from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
-from app.generation_jobs.record import new_record
 from app.http import server_sent_events
 from app.http.json_answers import json_answer, json_bytes
 from app.http.problems import problem_document, row_of
+from app.prompt_cache.generations.record import new_record
 from app.storage.storage_key import Project, is_image_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.api.services import Services
-    from app.generation_jobs.record import GenerationRecord
     from app.http.preferences import Preference
+    from app.prompt_cache.generations.record import GenerationRecord
 
 ASK_AGAIN_SECONDS = "2"
 

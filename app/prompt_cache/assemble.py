@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.generation_jobs.events import GenerationEvents
-from app.generation_jobs.record import Generations
 from app.prompt_cache import purge
 from app.prompt_cache.administration import PromptEntries
 from app.prompt_cache.bulk_purge import BulkPurge
@@ -17,6 +15,8 @@ from app.prompt_cache.entry.ledger import Ledger
 from app.prompt_cache.flight.flights import Flights
 from app.prompt_cache.flight.leases import Leases
 from app.prompt_cache.flight.result import FlightResult
+from app.prompt_cache.generations.events import GenerationEvents
+from app.prompt_cache.generations.record import Generations
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from app.generation.models import Models
-    from app.generation_jobs.record import GenerationStore
+    from app.prompt_cache.generations.record import GenerationStore
     from app.prompt_cache.painting.painter import References
     from app.prompt_cache.statistics import StatisticsStore
     from app.storage.ports.object_store import ObjectStore

@@ -30,9 +30,9 @@ from app.storage.storage_key import StorageKey
 if TYPE_CHECKING:
     from app.generation.jobs import SubmittedJob
     from app.generation.models import Models
-    from app.generation_jobs.record import Generations
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.leases import Lease, Leases
+    from app.prompt_cache.generations.record import Generations
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import PromptRejected
-from app.generation_jobs import events, record
+from app.prompt_cache.generations import events, record
 from tests.access.service import ADMIN, LIVE, running
 from tests.fakes import SOON_SECONDS, a_world
 

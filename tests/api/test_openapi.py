@@ -20,7 +20,6 @@ from app.api.prompt_text import LONGEST_PROMPT
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
-from app.generation_jobs.record import GenerationRecord
 from app.http.picture_headers import EMBEDDING
 from app.http.problems import INTERNAL, TABLE, problem_response
 from app.image import EXTENSIONS
@@ -28,6 +27,7 @@ from app.prompt_cache.administration import SeenEntry
 from app.prompt_cache.cache import Answer, Outcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
+from app.prompt_cache.generations.record import GenerationRecord
 from app.prompt_cache.statistics import Statistics
 from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle

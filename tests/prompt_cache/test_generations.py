@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from app.errors import PromptRejected, QueueFull, ShuttingDown, StillGenerating
-from app.generation_jobs import record as module
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.generations import record as module
 from app.storage.storage_key import Project
 from tests.fakes import (
     LIGHTHOUSE,
@@ -25,8 +25,8 @@ from tests.fakes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.generation_jobs.record import GenerationRecord
     from app.prompt_cache.cache import Answer
+    from app.prompt_cache.generations.record import GenerationRecord
     from tests.fakes import Replica, World
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from app.errors import NotFound, ProviderFailed, ShuttingDown
 from app.generation.provider import Origin, ProviderPicture
-from app.generation_jobs import record
 from app.prompt_cache.cache import Outcome
+from app.prompt_cache.generations import record
 from app.storage.storage_key import Project
 from tests.fakes import (
     LIGHTHOUSE,

@@ -12,10 +12,10 @@ from uuid import uuid4
 from app.errors import CacheUnavailable, GenerationError, StorageUnavailable
 from app.generation.painting import Progress
 from app.generation.provider import PaintRequest
-from app.generation_jobs.record import new_record
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import remember_for, to_note
 from app.prompt_cache.flight.result import FlightResult
+from app.prompt_cache.generations.record import new_record
 from app.prompt_cache.painting.kept_job import KeptJob
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from app.generation.models import Models, Painting, ReferenceLoader
     from app.generation.spending import Spending, SpendPermit
-    from app.generation_jobs.record import Generations
     from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
+    from app.prompt_cache.generations.record import Generations
     from app.prompt_cache.painting.commit import Committer
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex

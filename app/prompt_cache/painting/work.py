@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import CacheUnavailable, NotFound, StorageUnavailable
-from app.generation_jobs.record import new_record
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import is_outage
 from app.prompt_cache.flight.result import FlightResult
+from app.prompt_cache.generations.record import new_record
 from app.prompt_cache.painting.painter import image_of
 from app.storage.ports.prompt_index import FailedBefore
 

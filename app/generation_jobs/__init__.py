@@ -1,1 +1,0 @@
-"""How generations go, for whoever would rather ask than wait."""
