@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.application import load_configuration
+from app.configuration import load_configuration
 from app.settings import InvalidSettings, Settings, load_settings
 from app.transient_images import should_use_image_url
 

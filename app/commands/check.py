@@ -7,8 +7,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.application import load_configuration
 from app.commands.opened import opened_services
+from app.configuration import load_configuration
 from app.errors import ServiceError
 from app.generation.assemble import adapter_for
 from app.generation.transport.outbound import open_outbound_session
@@ -17,7 +17,7 @@ from app.telemetry import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from app.application import Configuration
+    from app.configuration import Configuration
 
 PING_WITHIN_SECONDS = 5.0
 PROBE_WITHIN_SECONDS = 15.0

@@ -6,10 +6,10 @@ import secrets
 from typing import TYPE_CHECKING
 
 from app import urls
-from app.application import Configuration, load_configuration
 from app.commands.embedded_redis import CannotEmbed, claimed, embedded_redis
 from app.commands.failed import Failed
 from app.commands.serve import bound, serve_on
+from app.configuration import Configuration, load_configuration
 from app.environment import environment
 from app.telemetry import configure_logging
 

@@ -10,8 +10,9 @@ import orjson
 from app.access.caller import Role
 from app.access.key_record import Kind
 from app.api.keys import new_key_as_json
-from app.application import load_configuration, open_keys
+from app.application import open_keys
 from app.commands.failed import Failed
+from app.configuration import load_configuration
 from app.errors import ServiceError
 from app.storage.storage_key import Project
 from app.telemetry import configure_logging

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.application import Configuration, open_services
+from app.application import open_replica
 from app.server.lifecycle import Lifecycle
 from app.telemetry import Metrics
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from app.application import Opened
+    from app.configuration import Configuration
 
 
 def opened_services(
     configuration: Configuration,
 ) -> AbstractAsyncContextManager[Opened]:
     """Open what a replica works with, without a listener."""
-    return open_services(configuration, Metrics(), Lifecycle())
+    return open_replica(configuration, Metrics(), Lifecycle())

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Never
 
 from tqdm import tqdm
 
-from app.application import load_configuration
 from app.commands.failed import Failed
 from app.commands.opened import opened_services
+from app.configuration import load_configuration
 from app.errors import InvalidParameter, ServiceError
 from app.prompt_cache.orphans import OrphanCount
 from app.prompt_cache.rebuild import Tally

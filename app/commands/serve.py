@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from app.application import Configuration, create_app, load_configuration
+from app.application import create_app
 from app.commands.failed import Failed
+from app.configuration import Configuration, load_configuration
 from app.server.serving import CannotListen, EndedNow, bind
 from app.server.serving import serve as serve_app
 from app.telemetry import configure_logging

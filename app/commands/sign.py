@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from app.access.signed_urls import LONGEST_SECONDS
 from app.api.parameters import QUERY_PARAMETERS, from_query
-from app.application import load_configuration, open_keys
+from app.application import open_keys
 from app.commands.failed import Failed
+from app.configuration import load_configuration
 from app.errors import InvalidParameter, ServiceError
 from app.signing import sign_url
 from app.storage.storage_key import Project
@@ -17,7 +18,7 @@ from app.telemetry import configure_logging
 if TYPE_CHECKING:
     import argparse
 
-    from app.application import Configuration
+    from app.configuration import Configuration
 
 EXPIRES_UNLESS_SAID_SECONDS = 3600
 

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import SSLConnection
 from redis.crc import key_slot
 
-from app.application import load_configuration
+from app.configuration import load_configuration
 from app.settings import InvalidSettings
 from app.storage.redis import keys
 from app.storage.redis.client.address import RedisAddress, Topology, parse_address

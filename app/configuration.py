@@ -1,0 +1,74 @@
+"""Settings and models file of a replica, read and checked together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.environment import environment, export
+from app.generation.config.models_file import (
+    InvalidModelsFile,
+    ModelConfig,
+    load_models,
+)
+from app.settings import InvalidSettings, Settings, load_settings
+from app.storage.redis.client.address import parse_address
+from app.telemetry.tracing import is_installed as tracing_is_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings and the models of one replica.
+
+    *image_folder* is set in embedded mode, where the object store is a folder.
+    """
+
+    settings: Settings
+    models: Mapping[str, ModelConfig]
+    image_folder: Path | None = None
+
+
+def load_configuration(
+    *, image_folder: Path | None = None, **overrides: object
+) -> Configuration:
+    """Read settings and models file; raises `InvalidSettings` with every problem."""
+    # botocore reads its own settings by itself.
+    export("AWS_")
+    said = {**environment(), **{name.upper(): it for name, it in overrides.items()}}
+    problems = _redis_problems(said.get("REDIS_URL"))
+    if image_folder is None and not said.get("S3_BUCKET"):
+        problems.append("S3_BUCKET: is needed; or try `python -m app dev`")
+    settings: Settings | None = None
+    models: Mapping[str, ModelConfig] = {}
+    try:
+        settings = load_settings(**overrides)
+        if settings.tracing == "on" and not tracing_is_installed():
+            problems.append("TRACING: needs the packages of the extra `tracing`")
+    except InvalidSettings as error:
+        problems += error.problems
+    try:
+        models = load_models(_providers_file(said), environment())
+    except InvalidModelsFile as error:
+        problems += error.problems
+    if settings is None or problems:
+        raise InvalidSettings(problems)
+    return Configuration(settings, models, image_folder)
+
+
+def _redis_problems(url: object) -> list[str]:
+    if not url:
+        return ["REDIS_URL: is needed; or try `python -m app dev`"]
+    try:
+        parse_address(str(url))
+    except ValueError as error:
+        return [f"REDIS_URL: {error}"]
+    return []
+
+
+def _providers_file(said: Mapping[str, object]) -> Path | None:
+    name = said.get("PROVIDERS_FILE")
+    return Path(str(name)) if name else None

@@ -1,0 +1,97 @@
+"""The ports of a replica over its Redis and its object store.
+
+Tests build the same `Ports` over memory and hand it to `open_services`.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.storage.filesystem.store import FilesystemObjectStore
+from app.storage.redis.allowances import RedisAllowances, RedisRates
+from app.storage.redis.client.connection import open_redis
+from app.storage.redis.completion_events import open_completion_events
+from app.storage.redis.generations import RedisGenerations
+from app.storage.redis.prompts import RedisPromptIndex
+from app.storage.redis.statistics import RedisStatistics
+from app.storage.redis.transient import RedisTransientStore
+from app.storage.s3 import open_s3_object_store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from app.configuration import Configuration
+    from app.prompt_cache.generations.record import GenerationStore
+    from app.prompt_cache.statistics import StatisticsStore
+    from app.storage.ports.allowances import Allowances
+    from app.storage.ports.object_store import ObjectStore
+    from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
+    from app.storage.ports.rates import Rates
+    from app.storage.ports.transient_store import TransientStore
+    from app.telemetry import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where a replica keeps everything; *pings* are what readiness asks.
+
+    *max_memory* returns the bound of the transient store in bytes, None for none.
+    """
+
+    store: ObjectStore
+    index: PromptIndex
+    completions: CompletionEvents
+    statistics: StatisticsStore
+    generations: GenerationStore
+    allowances: Allowances
+    rates: Rates
+    transient: TransientStore
+    max_memory: Callable[[], Awaitable[int | None]]
+    pings: Mapping[str, Callable[[], Awaitable[None]]]
+
+
+@asynccontextmanager
+async def open_ports(
+    configuration: Configuration, metrics: Metrics
+) -> AsyncIterator[Ports]:
+    """Connect to the Redis and the object store that *configuration* names."""
+    url = configuration.settings.redis_url
+    address = url.get_secret_value() if url else ""
+    async with (
+        open_redis(address, on_breaker=metrics.breaker_open) as redis,
+        open_object_store(configuration) as store,
+        open_completion_events(redis.subscriber) as completions,
+    ):
+        yield Ports(
+            store=store,
+            index=RedisPromptIndex(commands=redis.commands, leases=redis.leases),
+            completions=completions,
+            statistics=RedisStatistics(redis.commands),
+            generations=RedisGenerations(redis.commands),
+            allowances=RedisAllowances(redis.leases),
+            rates=RedisRates(redis.commands),
+            transient=RedisTransientStore(
+                commands=redis.commands, slices=redis.slices, blobs=redis.blobs
+            ),
+            max_memory=redis.max_memory,
+            pings={"redis": redis.ping, "object_store": store.ping},
+        )
+
+
+def open_object_store(
+    configuration: Configuration,
+) -> AbstractAsyncContextManager[ObjectStore]:
+    """Return the object store: a folder in embedded mode, else the bucket."""
+    if configuration.image_folder is not None:
+        return _in_folder(FilesystemObjectStore(configuration.image_folder))
+    bucket = configuration.settings.s3_bucket
+    assert bucket is not None  # noqa: S101 - load_configuration saw to it
+    return open_s3_object_store(bucket=bucket)
+
+
+@asynccontextmanager
+async def _in_folder(store: FilesystemObjectStore) -> AsyncIterator[ObjectStore]:
+    yield store
