@@ -26,6 +26,7 @@ from app.prompt_cache import assemble as prompt_cache
 from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
 from app.server.frame import TRACING, install
 from app.server.lifecycle import Lifecycle
+from app.spending.assemble import open_spending
 from app.storage.documents import StoredDocuments
 from app.telemetry import Metrics
 from app.telemetry.tracing import Tracing, open_tracing, traced
@@ -110,14 +111,13 @@ async def open_services(
     tracing: Tracing | None = None,
 ) -> AsyncIterator[Services]:
     """Build the features in order of need, and close them in reverse."""
+    documents = StoredDocuments(ports.store)
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(
-            open_access(
-                StoredDocuments(ports.store),
-                ports.allowances,
-                ports.rates,
-                terms.access,
-            )
+            open_access(documents, ports.rates, terms.access)
+        )
+        spending = await stack.enter_async_context(
+            open_spending(documents, ports.accounts, ports.rates, terms.spending)
         )
         transient = await stack.enter_async_context(
             _open_transient_images(ports, terms.transient)
@@ -140,6 +140,7 @@ async def open_services(
         lifecycle.on_give_up(prompts.give_up)
         yield Services(
             access=access,
+            spending=spending,
             base_url=terms.access.base_url,
             keyed_caching=terms.keyed_caching,
             models=models,

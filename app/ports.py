@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.storage.filesystem.store import FilesystemObjectStore
-from app.storage.redis.allowances import RedisAllowances, RedisRates
+from app.storage.redis.accounts import RedisAccounts, RedisRates
 from app.storage.redis.client.connection import open_redis
 from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.generations import RedisGenerations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.configuration import Configuration
     from app.prompt_cache.generations.record import GenerationStore
     from app.prompt_cache.statistics import StatisticsStore
-    from app.storage.ports.allowances import Allowances
+    from app.storage.ports.accounts import AccountStore
     from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
     from app.storage.ports.rates import Rates
@@ -46,7 +46,7 @@ class Ports:
     completions: CompletionEvents
     statistics: StatisticsStore
     generations: GenerationStore
-    allowances: Allowances
+    accounts: AccountStore
     rates: Rates
     transient: TransientStore
     max_memory: Callable[[], Awaitable[int | None]]
@@ -71,7 +71,7 @@ async def open_ports(
             completions=completions,
             statistics=RedisStatistics(redis.commands),
             generations=RedisGenerations(redis.commands),
-            allowances=RedisAllowances(redis.leases),
+            accounts=RedisAccounts(redis.leases),
             rates=RedisRates(redis.commands),
             transient=RedisTransientStore(
                 commands=redis.commands, slices=redis.slices, blobs=redis.blobs

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from app import transient_images
 from app.access.assemble import AccessRules
-from app.access.projects import ProjectRules
 from app.http.picture_headers import KEPT_BY_BROWSERS, KEPT_BY_KEYS, Part
 from app.prompt_cache import assemble as prompt_cache
+from app.spending.assemble import SpendingRules
+from app.spending.projects import ProjectRules
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -25,6 +26,7 @@ class Terms:
     """The bounds and the switches of each feature."""
 
     access: AccessRules
+    spending: SpendingRules
     prompts: prompt_cache.Limits
     transient: transient_images.Limits
     wait_timeout_seconds: float
@@ -37,6 +39,7 @@ def terms_of(settings: Settings) -> Terms:
     lease_for = timedelta(seconds=settings.lease_seconds)
     return Terms(
         access=access_rules(settings),
+        spending=_spending_rules(settings),
         prompts=prompt_cache.Limits(
             lease_for=lease_for,
             generation_timeout=timedelta(seconds=settings.generation_timeout_seconds),
@@ -57,13 +60,19 @@ def terms_of(settings: Settings) -> Terms:
 
 
 def access_rules(settings: Settings) -> AccessRules:
-    """Return who may ask and spend, from the settings."""
+    """Return who may ask, from the settings."""
     return AccessRules(
         requires_keys=settings.auth == "required",
         base_url=settings.base_url,
         admin_key=_secret(settings.admin_api_key),
         master_key=_secret(settings.signing_master_key),
         trusted_proxies=settings.trusted_networks,
+    )
+
+
+def _spending_rules(settings: Settings) -> SpendingRules:
+    """Return what may be spent, from the settings."""
+    return SpendingRules(
         defaults=ProjectRules(
             generation=settings.generation == "on",
             budget_per_day=settings.budget_per_day,

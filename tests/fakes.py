@@ -25,7 +25,7 @@ from app.generation.finishing import Finishing
 from app.generation.model import Model
 from app.generation.models import Models
 from app.generation.provider import Origin, ProviderPicture
-from app.generation.spending import UnlimitedPermit
+from app.generation.spending import UNLIMITED
 from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.flight.leases import Leases
@@ -45,9 +45,10 @@ from app.storage.storage_key import Project
 from app.telemetry import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 
     from app.generation.provider import Job, PaintRequest
+    from app.generation.spending import PaintingPermit
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.assemble import PromptCacheParts
     from app.prompt_cache.cache import PromptCache
@@ -55,8 +56,26 @@ if TYPE_CHECKING:
 
 SOON_SECONDS = 10.0
 SHOP = Project("acme", "shop")
-UNLIMITED_PERMIT = UnlimitedPermit()
 LIGHTHOUSE = PromptKey(SHOP, Parameters("a lighthouse in a storm"))
+
+
+class UnlimitedPermit:
+    """A `Permit` that pays for everything."""
+
+    payers: frozenset[Hashable] = frozenset()
+
+    async def refusal(self) -> None:
+        """Refuse nothing."""
+
+    @asynccontextmanager
+    async def painting(
+        self, generation_id: str, item: str
+    ) -> AsyncIterator[PaintingPermit]:
+        """Let the painting begin."""
+        yield UNLIMITED
+
+
+UNLIMITED_PERMIT = UnlimitedPermit()
 
 
 class Gate:

@@ -1,1 +1,1 @@
-"""Who asks, and what they may do and spend."""
+"""Who asks: keys, signed URLs, addresses and rates."""

@@ -6,15 +6,14 @@ import hmac
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.access.authenticator import DEFAULT_PROJECT
-from app.access.caller import BOOTSTRAP, Audience, Caller, Role
+from app.access.caller import BOOTSTRAP, DEFAULT_PROJECT, Audience, Caller, Role
 from app.access.key_record import Kind, id_of, record_of
 from app.access.keys import document_of
 from app.errors import NotAuthenticated
 
 if TYPE_CHECKING:
-    from app.access.known_documents import KnownDocuments
     from app.access.look_ups import LookUpLimit
+    from app.storage.known_documents import KnownDocuments
     from app.storage.ports.documents import Fields
 
 # It serves every project, and names one in every request that needs it.

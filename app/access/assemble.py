@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.access.addresses import ClientAddresses
 from app.access.api_keys import ApiKeys, api_key
 from app.access.authenticator import Authenticator
-from app.access.books import Books
 from app.access.browser_guard import BrowserGuard
 from app.access.keys import Keys
-from app.access.known_documents import KnownDocuments
 from app.access.look_ups import LookUpLimit
-from app.access.permits import Permits
-from app.access.projects import NO_LIMITS, ProjectRules, Projects
 from app.access.rate_limits import RateLimits
-from app.access.scopes import Scopes
 from app.access.secret_box import SecretBox
 from app.access.signed_urls import SignedUrls, signing_key
-from app.access.spending import SpendJournal
+from app.storage.known_documents import KnownDocuments
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from app.access.addresses import Network
-    from app.storage.ports.allowances import Allowances
-    from app.storage.ports.documents import Documents, Fields
+    from app.storage.ports.documents import Documents
     from app.storage.ports.rates import Rates
 
 # A key's id is random, so what is not there will hardly ever be made.
@@ -37,7 +30,7 @@ _ABSENT_KEY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRules:
-    """What the operator decided about who may ask and spend.
+    """What the operator decided about who may ask.
 
     Without *requires_keys* everyone is trusted. *master_key* is base64url.
     """
@@ -47,38 +40,29 @@ class AccessRules:
     admin_key: str | None = None
     master_key: str | None = None
     trusted_proxies: Sequence[Network] = ()
-    defaults: ProjectRules = NO_LIMITS
-    new_per_address_per_hour: int = 10
-    # A call that nobody has settled by then counts as paid.
-    settle_within: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who asks, and what they may do and spend."""
+    """Who asks, by key, signature or address, and how often."""
 
     addresses: ClientAddresses
     authenticator: Authenticator
     guard: BrowserGuard | None
-    defaults: ProjectRules
-    journal: SpendJournal
     keys: Keys
     look_ups: LookUpLimit
-    permits: Permits
-    projects: Projects
     rate_limits: RateLimits
-    scopes: Scopes
     signed_urls: SignedUrls
 
 
 def keys_over(documents: Documents, rules: AccessRules) -> Keys:
-    """Return the keys in the ledger, for whoever serves nobody."""
+    """Return the keys in the ledger, for a command that serves no requests."""
     return Keys(documents, SecretBox.of(rules.master_key) if rules.master_key else None)
 
 
 @asynccontextmanager
 async def open_access(
-    documents: Documents, allowances: Allowances, rates: Rates, rules: AccessRules
+    documents: Documents, rates: Rates, rules: AccessRules
 ) -> AsyncIterator[Access]:
     """Open access over the ledger's *documents*, and what all replicas count."""
     box = SecretBox.of(rules.master_key) if rules.master_key else None
@@ -100,20 +84,8 @@ async def open_access(
         signing.forget(name)
 
     keys = ApiKeys(rules.admin_key, api, look_ups)
-    known_projects: KnownDocuments[Fields] = KnownDocuments(
-        documents, lambda _, fields: fields or {}
-    )
-    known_scopes: KnownDocuments[Fields] = KnownDocuments(
-        documents, lambda _, fields: fields
-    )
-    books = Books(allowances, documents)
-    journal = SpendJournal(books, documents, settle_within=rules.settle_within)
-    projects = Projects(documents, known_projects, rules.defaults)
-    scopes = Scopes(documents, known_scopes, allowances, books)
-    limits = RateLimits(rates, new_per_address_per_hour=rules.new_per_address_per_hour)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(books.settled())
-        for known in (api, signing, known_projects, known_scopes):
+        for known in (api, signing):
             await stack.enter_async_context(known.kept_fresh())
         yield Access(
             addresses=addresses,
@@ -121,13 +93,8 @@ async def open_access(
                 keys if rules.requires_keys else None, addresses
             ),
             guard=None if rules.requires_keys else BrowserGuard(rules.base_url),
-            defaults=rules.defaults,
-            journal=journal,
             keys=Keys(documents, box, on_change=forget),
             look_ups=look_ups,
-            permits=Permits(projects, journal, scopes, limits),
-            projects=projects,
-            rate_limits=limits,
-            scopes=scopes,
+            rate_limits=RateLimits(rates),
             signed_urls=SignedUrls(signing if box else None, look_ups, addresses),
         )

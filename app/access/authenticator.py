@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from multidict import istr
 
 from app.access.addresses import DIRECT
-from app.access.caller import Audience, Caller, Role
+from app.access.caller import DEFAULT_PROJECT, Audience, Caller, Role
 from app.errors import Forbidden, InvalidParameter, NotAuthenticated
 from app.storage.storage_key import Project
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from app.access.addresses import ClientAddresses
     from app.access.api_keys import ApiKeys
-
-DEFAULT_PROJECT = Project("default", "main")
 
 PROJECT_HEADER = istr("X-Project")
 KEY_HEADER = istr("X-API-Key")

@@ -6,11 +6,11 @@ Known once for each request, before anything of it is read.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from app.storage.storage_key import Project
+from app.storage.storage_key import Project
 
+DEFAULT_PROJECT = Project("default", "main")
 
 BOOTSTRAP = "ADMIN_API_KEY"
 """The name of the key in the settings."""

@@ -1,22 +1,20 @@
-"""Rates: how often a key may ask, and how often an address may have a picture."""
+"""Rates: how often a key may ask."""
 
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple
 
-from app.errors import CacheUnavailable, NewPicturesLimited, RateLimited
+from app.errors import CacheUnavailable, RateLimited
 
 if TYPE_CHECKING:
     from app.access.caller import Caller
     from app.storage.ports.rates import Rate, Rates
 
 MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 
 
 class Standing(NamedTuple):
@@ -35,18 +33,17 @@ class Standing(NamedTuple):
 
 
 class RateLimits:
-    """The rates of keys and of addresses, one for all replicas."""
+    """The rates of keys, one for all replicas."""
 
-    def __init__(self, rates: Rates, *, new_per_address_per_hour: int) -> None:
+    def __init__(self, rates: Rates) -> None:
         self._rates = rates
-        self._new_per_hour = new_per_address_per_hour
         self._process = token_hex(6)
         self._numbers = count()
 
     async def count(self, caller: Caller, limit: int) -> tuple[Standing | None, bool]:
         """Count a request of *caller*; return where it stands, and if it may go on.
 
-        Without Redis nobody knows, and requests go on unlimited.
+        Without Redis it is unknown, and requests go on unlimited.
         """
         name = f"key:{caller.name}"
         if caller.is_bootstrap:
@@ -58,26 +55,6 @@ class RateLimits:
             return None, True
         standing = Standing(limit, max(0, rate.remaining), _seconds(rate))
         return standing, rate.is_within
-
-    async def count_new_picture(self, address: str, item: str) -> None:
-        """Count a new picture for *address*; raises `NewPicturesLimited`."""
-        if not self._new_per_hour:
-            return
-        rate = await self._rates.count(
-            f"new:{address}", item, limit=self._new_per_hour, window=HOUR
-        )
-        if not rate.is_within:
-            raise NewPicturesLimited(
-                "Your address has had as many new pictures as it may in an hour.",
-                payer=("address", address),
-                retry_after=rate.reset,
-            )
-
-    async def take_back_new_picture(self, address: str, item: str) -> None:
-        """Give a new picture back that failed; without Redis it stays counted."""
-        if self._new_per_hour:
-            with suppress(CacheUnavailable):
-                await self._rates.take_back(f"new:{address}", item)
 
 
 def refusal_of(standing: Standing) -> RateLimited:

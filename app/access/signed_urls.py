@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
     from app.access.addresses import ClientAddresses
     from app.access.authenticator import Presented
-    from app.access.known_documents import KnownDocuments
     from app.access.look_ups import LookUpLimit
     from app.access.secret_box import SecretBox
+    from app.storage.known_documents import KnownDocuments
     from app.storage.ports.documents import Fields
 
 logger = logging.getLogger(__name__)
 
 PARAMETERS = frozenset({"project", "exp", "kid", "sig"})
 
-LONGEST_SECONDS = 3653 * 86_400
+MAX_EXPIRES_IN_SECONDS = 3653 * 86_400
 
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TIME = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
@@ -68,7 +68,7 @@ def read_claims(path: str, given: Mapping[str, str]) -> Claims:
     if not _TIME.fullmatch(given["exp"]):
         raise InvalidParameter("exp", "exp must be a time in Unix seconds.")
     exp = int(given["exp"])
-    if exp > time.time() + LONGEST_SECONDS:
+    if exp > time.time() + MAX_EXPIRES_IN_SECONDS:
         raise InvalidParameter("exp", "exp is more than ten years ahead.")
     covered = canonical("GET", path, given)
     return Claims(path, project, given["kid"], exp, given["sig"], covered)

@@ -16,13 +16,13 @@ from app import urls
 from app.access.authenticator import PROJECT_PARAMETER, Presented
 from app.access.caller import Audience, Caller, Role
 from app.access.rate_limits import refusal_of
-from app.access.scopes import Visit
 from app.api.query_cache import LiveQuery
+from app.api.scope_requests import scope_request_of
 from app.api.services import SERVICES
-from app.api.visits import visit_of
 from app.errors import Forbidden, StorageUnavailable
 from app.http.query import parse_query, require_known
 from app.server.frame import ERROR_HEADERS, MORE_HEADERS
+from app.spending.scopes import ScopeRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -61,7 +61,7 @@ ROLES = {
 
 CALLER = web.RequestKey("caller", Caller)
 LIVE_QUERY = web.RequestKey("live_query", LiveQuery)
-VISIT = web.RequestKey("visit", Visit)
+SCOPE_REQUEST = web.RequestKey("scope_request", ScopeRequest)
 _QUERY = web.RequestKey("query", dict[str, str])
 
 
@@ -155,8 +155,8 @@ def _admitted_to_scope(handler: Handler) -> Handler:
         _is_cross_site(request)
         # Whoever has the address may look: no key, no header decides.
         request[ERROR_HEADERS] = {}
-        request[VISIT] = visit = await visit_of(request)
-        scope, services = visit.scope, request.app[SERVICES]
+        request[SCOPE_REQUEST] = asked = await scope_request_of(request)
+        scope, services = asked.scope, request.app[SERVICES]
         request[LIVE_QUERY] = services.query_cache.read(text_of_query(request))
         request[CALLER] = Caller(scope.project, Role.READ, scope.name, Audience.SCOPE)
         return await handler(request)
@@ -168,17 +168,18 @@ async def _count(request: web.Request, caller: Caller) -> None:
     """Count a request with a key, or a signature, against its rate."""
     if caller.audience is Audience.ANYONE:
         return
-    access = request.app[SERVICES].access
-    rules = access.projects.at_hand(caller.project)
+    services = request.app[SERVICES]
+    spending = services.spending
+    rules = spending.projects.at_hand(caller.project)
     if rules is None:
         with suppress(StorageUnavailable):
-            rules = await access.projects.get(caller.project)
-    limit = access.defaults.rate_limit_per_minute
+            rules = await spending.projects.get(caller.project)
+    limit = spending.defaults.rate_limit_per_minute
     if rules is not None:
         limit = rules.rate_limit_per_minute
     if not limit:
         return
-    standing, is_within = await access.rate_limits.count(caller, limit)
+    standing, is_within = await services.access.rate_limits.count(caller, limit)
     if standing is not None:
         request[MORE_HEADERS] = standing.as_headers()
         if not is_within:

@@ -132,7 +132,7 @@ async def refresh(request: web.Request) -> web.Response:
     """Paint again and replace the picture under the same hash."""
     project, prompt_hash = project_of(request), _prompt_hash(request)
     services = request.app[SERVICES]
-    permit = services.access.permits.of(request[CALLER])
+    permit = services.spending.permits.of(request[CALLER])
     if refused := await permit.refusal():
         raise refused
     preferred = preferred_wait(request)

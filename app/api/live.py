@@ -9,7 +9,7 @@ from multidict import istr
 
 from app.access.caller import Audience
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
-from app.api.admission import CALLER, LIVE_QUERY, VISIT, query_of
+from app.api.admission import CALLER, LIVE_QUERY, SCOPE_REQUEST, query_of
 from app.api.caching import caching_of
 from app.api.generations import accepted
 from app.api.parameters import from_json
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from app.api.services import Services
-    from app.generation.spending import SpendPermit
+    from app.generation.spending import Permit
     from app.http.preferences import Preference
     from app.storage.storage_key import Project
 
@@ -98,17 +98,17 @@ def _key_from_query(request: web.Request) -> PromptKey:
     # With AUTH=off a signed URL works, too: nobody looks at its signature.
     takes_claims = caller.audience in {Audience.SIGNATURE, Audience.ANYONE}
     key = request[LIVE_QUERY].key_of(caller.project, takes_claims=takes_claims)
-    visit = request.get(VISIT)
-    if visit is not None and key.parameters.model not in visit.scope.models:
+    asked = request.get(SCOPE_REQUEST)
+    if asked is not None and key.parameters.model not in asked.scope.models:
         raise InvalidParameter("model", "The scope has no such model.")
     return key
 
 
-def _permit(request: web.Request, services: Services) -> SpendPermit:
-    visit = request.get(VISIT)
-    if visit is not None:
-        return services.access.permits.of_visitor(visit)
-    return services.access.permits.of(request[CALLER])
+def _permit(request: web.Request, services: Services) -> Permit:
+    asked = request.get(SCOPE_REQUEST)
+    if asked is not None:
+        return services.spending.permits.of_scope_request(asked)
+    return services.spending.permits.of(request[CALLER])
 
 
 async def _answer(

@@ -7,23 +7,23 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from app.access import money
 from app.access.caller import Role
-from app.access.spending import end_of, today
 from app.api.admission import CALLER, project_and_query, project_of
 from app.api.services import SERVICES
 from app.errors import Forbidden, InvalidParameter
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.spending import money
+from app.spending.journal import end_of, today
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from app.access.projects import ProjectRules
+    from app.spending.projects import ProjectRules
     from app.storage.storage_key import Project
 
-MOST_REQUESTS = 1_000_000
-MOST_MONEY = 1e9
+MAX_REQUESTS = 1_000_000
+MAX_MONEY = 1e9
 
 # What only an admin decides: the project itself would not limit itself.
 _OF_THE_ADMIN = frozenset({"budget_per_day", "rate_limit_per_minute"})
@@ -33,7 +33,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 async def get_project(request: web.Request) -> web.Response:
     """Answer with the limits of the project, and what it has spent today."""
     project = project_of(request)
-    rules = await request.app[SERVICES].access.projects.get(project)
+    rules = await request.app[SERVICES].spending.projects.get(project)
     return await _answer(request, project, rules)
 
 
@@ -44,7 +44,7 @@ async def change_project(request: web.Request) -> web.Response:
     changes = {name: _read(name, value) for name, value in given.items()}
     if _OF_THE_ADMIN & changes.keys() and caller.role is not Role.ADMIN:
         raise Forbidden("Only an admin changes budgets and rates.")
-    projects = request.app[SERVICES].access.projects
+    projects = request.app[SERVICES].spending.projects
     rules = await projects.change(project, changes, by=caller.name)
     return await _answer(request, project, rules)
 
@@ -53,7 +53,7 @@ async def get_spend(request: web.Request) -> web.Response:
     """Answer with every paid call of a day, for the bill."""
     project, given = project_and_query(request, {"day"})
     day = _day(given.get("day"))
-    calls = await request.app[SERVICES].access.journal.calls(project, day)
+    calls = await request.app[SERVICES].spending.journal.calls(project, day)
     total = sum(money.to_units(call["amount"]) for call in calls)
     return json_answer({"calls": calls, "total": money.from_units(total)})
 
@@ -61,7 +61,7 @@ async def get_spend(request: web.Request) -> web.Response:
 async def _answer(
     request: web.Request, project: Project, rules: ProjectRules
 ) -> web.Response:
-    balance = await request.app[SERVICES].access.journal.balance(project)
+    balance = await request.app[SERVICES].spending.journal.balance(project)
     return json_answer(
         {
             "project": str(project),
@@ -81,12 +81,12 @@ def _read(name: str, value: Any) -> Any:
         case "generation" | "auto_create_scopes":
             is_right = isinstance(value, bool)
         case "rate_limit_per_minute":
-            is_right = type(value) is int and 0 <= value <= MOST_REQUESTS
+            is_right = type(value) is int and 0 <= value <= MAX_REQUESTS
         case "budget_per_day":
             is_right = (
                 type(value) in {int, float}
                 and math.isfinite(value)
-                and 0 <= value <= MOST_MONEY
+                and 0 <= value <= MAX_MONEY
             )
         case _:
             shown = name if name.isascii() and name.isidentifier() else "body"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.access.scopes import MOST_MODELS, MOST_NEW, is_scope_name
 from app.api.admission import CALLER, project_of
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, NotFound
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.spending.scopes import MAX_LIMIT, MAX_MODELS, is_scope_name
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from app.access.scopes import Scope
     from app.api.services import Services
+    from app.spending.scopes import Scope
 
 
 async def put(request: web.Request) -> web.Response:
@@ -23,7 +23,7 @@ async def put(request: web.Request) -> web.Response:
     services, project = request.app[SERVICES], project_of(request)
     given = await read_json_object(request)
     changes = {name: _read(services, name, value) for name, value in given.items()}
-    scope, is_new = await services.access.scopes.put(
+    scope, is_new = await services.spending.scopes.put(
         project, _name_of(request), changes, by=request[CALLER].name
     )
     return await _answer(services, scope, status=201 if is_new else 200)
@@ -32,7 +32,7 @@ async def put(request: web.Request) -> web.Response:
 async def get(request: web.Request) -> web.Response:
     """Answer with one scope."""
     services, project = request.app[SERVICES], project_of(request)
-    scope = await services.access.scopes.find(project, _name_of(request))
+    scope = await services.spending.scopes.find(project, _name_of(request))
     if scope is None:
         raise NotFound("There is no such scope.")
     return await _answer(services, scope)
@@ -41,7 +41,7 @@ async def get(request: web.Request) -> web.Response:
 async def list_scopes(request: web.Request) -> web.Response:
     """Answer with every scope of the project."""
     services, project = request.app[SERVICES], project_of(request)
-    scopes = services.access.scopes
+    scopes = services.spending.scopes
     shown = [
         scope.as_json(await scopes.generated(scope))
         for scope in await scopes.list(project)
@@ -52,7 +52,7 @@ async def list_scopes(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     """Remove a scope; what it had painted stays in the cache."""
     services, project = request.app[SERVICES], project_of(request)
-    await services.access.scopes.delete(
+    await services.spending.scopes.delete(
         project, _name_of(request), by=request[CALLER].name
     )
     return json_answer({"deleted": True})
@@ -61,7 +61,7 @@ async def delete(request: web.Request) -> web.Response:
 async def _answer(
     services: Services, scope: Scope, *, status: int = 200
 ) -> web.Response:
-    generated = await services.access.scopes.generated(scope)
+    generated = await services.spending.scopes.generated(scope)
     return json_answer(scope.as_json(generated), status=status)
 
 
@@ -75,13 +75,13 @@ def _name_of(request: web.Request) -> str:
 def _read(services: Services, name: str, value: Any) -> Any:
     match name:
         case "limit":
-            is_right = type(value) is int and 0 <= value <= MOST_NEW
+            is_right = type(value) is int and 0 <= value <= MAX_LIMIT
         case "allow_new":
             is_right = isinstance(value, bool)
         case "models":
             is_right = (
                 isinstance(value, list)
-                and 1 <= len(value) <= MOST_MODELS
+                and 1 <= len(value) <= MAX_MODELS
                 and all(
                     isinstance(one, str) and one in services.models for one in value
                 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.generation.models import Models
     from app.prompt_cache.assemble import PromptCacheParts
     from app.server.lifecycle import Lifecycle
+    from app.spending.assemble import Spending
     from app.transient_images import TransientParts
 
 
@@ -23,6 +24,7 @@ class Services:
     """The features that `open_services` built, as handlers use them."""
 
     access: Access
+    spending: Spending
     base_url: str
     models: Models
     query_cache: QueryCache

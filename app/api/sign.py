@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app.access.signed_urls import LONGEST_SECONDS
+from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.admission import CALLER, query_of
 from app.api.parameters import QUERY_PARAMETERS, from_json
 from app.api.services import SERVICES
@@ -18,7 +18,7 @@ from app.signing import sign_url
 if TYPE_CHECKING:
     from aiohttp import web
 
-EXPIRES_UNLESS_SAID_SECONDS = 3600
+DEFAULT_EXPIRES_IN_SECONDS = 3600
 
 
 async def sign(request: web.Request) -> web.Response:
@@ -26,7 +26,7 @@ async def sign(request: web.Request) -> web.Response:
     query_of(request, ())
     services, project = request.app[SERVICES], request[CALLER].project
     given = await read_json_object(request)
-    expires_in = _expires_in(given.pop("expires_in", EXPIRES_UNLESS_SAID_SECONDS))
+    expires_in = _expires_in(given.pop("expires_in", DEFAULT_EXPIRES_IN_SECONDS))
     kid = given.pop("kid", None)
     if kid is not None and not isinstance(kid, str):
         raise InvalidParameter("kid", "kid must be the id of a signing key.")
@@ -54,8 +54,9 @@ async def sign(request: web.Request) -> web.Response:
 
 
 def _expires_in(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= LONGEST_SECONDS:
+    if type(value) is not int or not 1 <= value <= MAX_EXPIRES_IN_SECONDS:
         raise InvalidParameter(
-            "expires_in", f"expires_in must be from 1 to {LONGEST_SECONDS} seconds."
+            "expires_in",
+            f"expires_in is from 1 to {MAX_EXPIRES_IN_SECONDS} seconds.",
         )
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from app.access.signed_urls import LONGEST_SECONDS
+from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.parameters import QUERY_PARAMETERS, from_query
 from app.application import open_keys
 from app.commands.failed import Failed
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from app.configuration import Configuration
 
-EXPIRES_UNLESS_SAID_SECONDS = 3600
+DEFAULT_EXPIRES_IN_SECONDS = 3600
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expires",
         type=int,
-        default=EXPIRES_UNLESS_SAID_SECONDS,
+        default=DEFAULT_EXPIRES_IN_SECONDS,
         metavar="SECONDS",
         help="how long the address holds (%(default)s)",
     )
@@ -43,8 +43,8 @@ async def sign(chosen: argparse.Namespace) -> int:
     """Print the address, alone."""
     configuration = load_configuration()
     configure_logging("WARNING", configuration.settings.log_format)
-    if not 1 <= chosen.expires <= LONGEST_SECONDS:
-        raise Failed(f"--expires is from 1 to {LONGEST_SECONDS} seconds.")
+    if not 1 <= chosen.expires <= MAX_EXPIRES_IN_SECONDS:
+        raise Failed(f"--expires is from 1 to {MAX_EXPIRES_IN_SECONDS} seconds.")
     given = {name: getattr(chosen, name) for name in QUERY_PARAMETERS}
     given = {name: value for name, value in given.items() if value is not None}
     try:

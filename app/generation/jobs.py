@@ -16,7 +16,7 @@ class SubmittedJob:
 
     *model* is the alias that it was submitted under, *id* the adapter's own
     text for it, *begun_at* a wall-clock time: the next leader may be another
-    machine. *paid_as* is under what its price is reserved (`PaidCall`).
+    machine. *paid_as* is under what its price is reserved (`JournalEntry`).
     """
 
     model: str

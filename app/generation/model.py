@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from app.generation.jobs import JobHandle
     from app.generation.painting import PaintObserver, Progress, ReferenceLoader
     from app.generation.provider import ImageProvider, PaintRequest, ProviderPicture
-    from app.generation.spending import PaidCall, Spending
+    from app.generation.spending import JournalEntry, PaintingPermit
 
 _logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Model:
         progress: Progress,
         job: JobHandle,
         references: ReferenceLoader | None = None,
-        spending: Spending = UNLIMITED,
+        spending: PaintingPermit = UNLIMITED,
     ) -> Painting:
         """Paint once a place is free, with one call; see `Models.paint`.
 
@@ -139,7 +139,7 @@ class Model:
         deadline: float,
         progress: Progress,
         job: JobHandle,
-        spending: Spending,
+        spending: PaintingPermit,
     ) -> Painting:
         clock = asyncio.get_running_loop().time
         started = clock()
@@ -148,7 +148,7 @@ class Model:
         admission = None if job.left else self._breaker.admit()
         seconds: float | None = None
         failure: BaseException | None = None
-        paid: PaidCall | None = None
+        paid: JournalEntry | None = None
         try:
             # Reserved before the provider is asked, and the clock starts after.
             paid = await self._pay(job, spending)
@@ -176,7 +176,7 @@ class Model:
                 await asyncio.shield(paid.settle(outcome_of(failure), price))
         return Painting(*finished, self.alias, self.price, seconds, painted.origin)
 
-    async def _pay(self, job: JobHandle, spending: Spending) -> PaidCall:
+    async def _pay(self, job: JobHandle, spending: PaintingPermit) -> JournalEntry:
         """Reserve the price of a call; a job that was left is reserved already."""
         if job.left is not None:
             self._observer.job_resumed(self.alias)

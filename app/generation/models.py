@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.generation.provider import PaintRequest
-    from app.generation.spending import Spending
+    from app.generation.spending import PaintingPermit
 
 __all__ = [
     "JobKeeper",
@@ -76,7 +76,7 @@ class Models:
         progress: Progress | None = None,
         references: ReferenceLoader | None = None,
         keeper: JobKeeper | None = None,
-        spending: Spending = UNLIMITED,
+        spending: PaintingPermit = UNLIMITED,
     ) -> Painting:
         """Have *alias*, or after a failure one of its fall-backs, paint.
 

@@ -1,27 +1,26 @@
-"""The port to whoever pays: asked before every call that may cost something."""
+"""The port to what pays: asked before every call that may cost something."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable
+    from collections.abc import Hashable
     from contextlib import AbstractAsyncContextManager
 
     from app.errors import ServiceError
     from app.generation.painting import Outcome
 
 
-class PaidCall(Protocol):
+class JournalEntry(Protocol):
     """One call to a provider, whose price is reserved.
 
-    *reference* names the reservation for whoever goes on with the call's job.
+    *reference* names the reservation for the leader that goes on with its job.
     """
 
     @property
     def reference(self) -> str:
-        """An opaque text, for `Spending.resume`."""
+        """An opaque text, for `PaintingPermit.resume`."""
         ...
 
     async def settle(self, outcome: Outcome, amount: float) -> None:
@@ -32,41 +31,41 @@ class PaidCall(Protocol):
         ...
 
 
-class Spending(Protocol):
-    """What one painting is paid from."""
+class PaintingPermit(Protocol):
+    """The right to make the calls of one painting."""
 
-    async def begin(self, model: str, price: float) -> PaidCall:
+    async def begin(self, model: str, price: float) -> JournalEntry:
         """Reserve *price* for a call of the alias *model* that is about to go out.
 
         Raises `PaymentRefused` where it must not, and `CacheUnavailable` or
-        `StorageUnavailable` where nobody can say or note it.
+        `StorageUnavailable` where that can't be read or noted.
         """
         ...
 
-    def resume(self, model: str, price: float, reference: str) -> PaidCall:
+    def resume(self, model: str, price: float, reference: str) -> JournalEntry:
         """Return the call that a former leader began; nothing is reserved anew."""
         ...
 
 
-class SpendPermit(Protocol):
+class Permit(Protocol):
     """The right to have a prompt painted: it goes with a request to the painter."""
 
     @property
     def payers(self) -> frozenset[Hashable]:
-        """Who pays: a refusal of one of them is a refusal for this request."""
+        """What pays: a refusal of one of them is a refusal for this request."""
         ...
 
     async def refusal(self) -> ServiceError | None:
-        """Say why nothing may be painted at all, or None where it may."""
+        """Return why nothing may be painted at all, or None where it may."""
         ...
 
     def painting(
         self, generation_id: str, item: str
-    ) -> AbstractAsyncContextManager[Spending]:
+    ) -> AbstractAsyncContextManager[PaintingPermit]:
         """Take what one painting uses up, and give it back where the body raises.
 
-        *item* names what is painted, whoever paints it. Raises like
-        `Spending.begin`.
+        *item* names what is painted, on any replica. Raises like
+        `PaintingPermit.begin`.
         """
         ...
 
@@ -79,28 +78,14 @@ class _FreeCall:
 
 
 class _Unlimited:
-    async def begin(self, model: str, price: float) -> PaidCall:  # noqa: ARG002
+    async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002
         """Let every call go out."""
         return _FreeCall()
 
-    def resume(self, model: str, price: float, reference: str) -> PaidCall:  # noqa: ARG002
+    def resume(self, model: str, price: float, reference: str) -> JournalEntry:  # noqa: ARG002
         """Let every job go on."""
         return _FreeCall()
 
 
-UNLIMITED: Spending = _Unlimited()
-"""Pays whatever is asked, and keeps no books."""
-
-
-class UnlimitedPermit:
-    """A `SpendPermit` for whoever needs none: everything is paid."""
-
-    payers: frozenset[Hashable] = frozenset()
-
-    async def refusal(self) -> None:
-        """Refuse nothing."""
-
-    @asynccontextmanager
-    async def painting(self, generation_id: str, item: str) -> AsyncIterator[Spending]:  # noqa: ARG002
-        """Let the painting begin."""
-        yield UNLIMITED
+UNLIMITED: PaintingPermit = _Unlimited()
+"""Pays for every call, and writes nothing down."""

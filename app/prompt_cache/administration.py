@@ -11,7 +11,7 @@ from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.painting.work import Refresh
 
 if TYPE_CHECKING:
-    from app.generation.spending import SpendPermit
+    from app.generation.spending import Permit
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.flights import Flights
     from app.prompt_cache.flight.result import FlightResult
@@ -94,7 +94,7 @@ class PromptEntries:
         project: Project,
         prompt_hash: str,
         *,
-        permit: SpendPermit,
+        permit: Permit,
         wait_seconds: float,
         wants_id: bool = False,
     ) -> SeenEntry:

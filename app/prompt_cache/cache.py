@@ -27,7 +27,7 @@ from app.single_flight import SingleFlight
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.generation.spending import SpendPermit
+    from app.generation.spending import Permit
     from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.entry.prompt_key import PromptKey
@@ -94,7 +94,7 @@ class PromptCache:
         self,
         key: PromptKey,
         *,
-        permit: SpendPermit,
+        permit: Permit,
         wait_seconds: float,
         wants_id: bool = False,
     ) -> Answer:

@@ -1,4 +1,4 @@
-"""Allowances and rates in memory, held to the suites of `tests/contracts`."""
+"""Accounts and rates in memory, held to the suites of `tests/contracts`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app.storage.ports.allowances import (
+from app.storage.ports.accounts import (
     Account,
     Balance,
     Exhausted,
+    Reservation,
     Reserved,
     Unknown,
 )
@@ -40,8 +41,8 @@ class _Kept:
         return Balance(sum(self.settled.values()), reserved)
 
 
-class InMemoryAllowances(Gated):
-    """`Allowances` in dictionaries; `lose_everything` is FLUSHALL."""
+class InMemoryAccounts(Gated):
+    """`AccountStore` in dictionaries; `lose_everything` is FLUSHALL."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,17 +53,12 @@ class InMemoryAllowances(Gated):
         self._accounts.clear()
 
     async def reserve(
-        self,
-        account: Account,
-        item: str,
-        amount: int,
-        *,
-        limit: int | None,
-        settle_within: timedelta,
+        self, reservation: Reservation, *, settle_within: timedelta
     ) -> Reserved | Exhausted | Unknown:
-        """Reserve *amount* for *item* if all is within *limit* then."""
+        """Reserve the amount if all is within the limit then."""
+        item, amount, limit = reservation.item, reservation.amount, reservation.limit
         async with self._call("reserve"):
-            kept = self._accounts.get(account.name)
+            kept = self._accounts.get(reservation.account.name)
             if kept is None:
                 return Unknown()
             balance = kept.balance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
 
@@ -20,9 +20,10 @@ from app.http.picture_headers import KEPT_BY_KEYS, Part
 from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
+from app.spending.assemble import Spending, SpendingRules, open_spending
 from app.storage.documents import StoredDocuments
 from app.transient_images import TransientParts
-from tests.access.fakes import InMemoryAllowances, InMemoryRates
+from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.fakes import a_prompt_cache, a_world
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ class Paintonce:
     client: aiohttp.ClientSession
     replica: Replica
     access: Access
+    spending: Spending
     drain: Callable[[], None]
-    allowances: InMemoryAllowances
+    accounts: InMemoryAccounts
     rates: InMemoryRates
 
     @property
@@ -107,16 +109,18 @@ async def running(
     world: World | None = None,
     *,
     base_url: str | None = None,
-    shared: tuple[InMemoryAllowances, InMemoryRates] | None = None,
+    shared: tuple[InMemoryAccounts, InMemoryRates] | None = None,
     cors: Cors = ANY_ORIGIN,
     keyed_caching: Part = KEPT_BY_KEYS,
     **rules: Any,
 ) -> AsyncIterator[Paintonce]:
-    """Run a replica of *world*; *rules* are those of `AccessRules`.
+    """Run a replica of *world*; *rules* are of `AccessRules` and `SpendingRules`.
 
     *shared* is what the replicas of a test count together.
     """
-    allowances, rates = shared or (InMemoryAllowances(), InMemoryRates())
+    accounts, rates = shared or (InMemoryAccounts(), InMemoryRates())
+    names = {field.name for field in fields(SpendingRules)}
+    spent = {name: rules.pop(name) for name in names & rules.keys()}
     replica = a_prompt_cache(world or a_world())
     parts, app = replica.parts, web.Application()
     install(app, metrics=replica.metrics, lifecycle=Lifecycle(), cors=cors)
@@ -127,17 +131,18 @@ async def running(
     async with (
         open_access(
             documents,
-            allowances,
             rates,
             AccessRules(
                 **(RULES | rules), base_url=base_url or f"http://127.0.0.1:{port}"
             ),
         ) as access,
+        open_spending(documents, accounts, rates, SpendingRules(**spent)) as spending,
         parts.running(),
     ):
         models = parts.painter.models
         app[SERVICES] = Services(
             access=access,
+            spending=spending,
             base_url=base_url or f"http://127.0.0.1:{port}",
             models=models,
             query_cache=QueryCache(models),
@@ -157,7 +162,8 @@ async def running(
                 client,
                 replica,
                 access,
+                spending,
                 app[LIFECYCLE].drain,
-                allowances,
+                accounts,
                 rates,
             )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.access.projects import ProjectRules
 from app.signing import sign_url
-from tests.access.fakes import InMemoryAllowances, InMemoryRates
+from app.spending.projects import ProjectRules
+from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
 
@@ -163,7 +163,7 @@ async def test_while_redis_is_away_requests_go_on(service: Paintonce) -> None:
 
 async def test_a_rate_holds_over_replicas() -> None:
     """Three replicas count one key together."""
-    world, shared = a_world(), (InMemoryAllowances(), InMemoryRates())
+    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
     rules: Any = {"defaults": ProjectRules(rate_limit_per_minute=LIMIT)}
     async with (
         running(world, shared=shared, **rules) as one,

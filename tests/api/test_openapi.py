@@ -37,7 +37,7 @@ from app.storage.storage_key import Project
 from app.telemetry import Metrics
 from app.urls import NO_PERMALINK
 from app.web import page
-from tests.access.fakes import InMemoryAllowances, InMemoryRates
+from tests.access.fakes import InMemoryRates
 from tests.fakes import InMemoryObjectStore
 from tests.server.frame import framed, get, wire
 
@@ -331,7 +331,6 @@ async def test_the_document_says_which_routes_want_a_key(described: Json) -> Non
     async with (
         open_access(
             StoredDocuments(InMemoryObjectStore()),
-            InMemoryAllowances(),
             InMemoryRates(),
             AccessRules(admin_key=ADMIN_KEY),
         ) as access,
@@ -352,6 +351,7 @@ def locked_up(access: Access) -> web.Application:
     nothing = Mock()
     app[SERVICES] = Services(
         access=access,
+        spending=nothing,
         base_url="https://paintonce.example",
         models=nothing,
         query_cache=QueryCache(()),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.access.spending import day_book, today
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.spending.journal import account_of, today
 from app.storage.redis import keys
 from app.storage.storage_key import Project
 from tests.faults.installation import installation
@@ -75,7 +75,7 @@ async def test_a_primary_that_is_away_takes_only_its_own_slots(
     """Its pictures come from the ledger, its MISSes are refused, the rest goes on."""
     one, other = place.replicas
     # Nothing is paid where the project's spend can't be reserved: that one stays.
-    spend = keys.allowance(day_book(PROJECT, today()).account.name)[0]
+    spend = keys.account(account_of(PROJECT, today()).name)[0]
     lost, *rest = sorted(
         cluster.primaries, key=lambda server: server is cluster.owner(spend)
     )

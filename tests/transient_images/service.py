@@ -17,11 +17,12 @@ from app.api.uploads import DEADLINE_SECONDS
 from app.server.frame import install
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.listener import bind, listening
+from app.spending.assemble import SpendingRules, open_spending
 from app.storage.documents import StoredDocuments
 from app.storage.redis.client.connection import RedisConnections, open_redis
 from app.telemetry import Metrics
 from app.transient_images import Limits, assemble
-from tests.access.fakes import InMemoryAllowances, InMemoryRates
+from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.fakes import InMemoryObjectStore
 from tests.transient_images.stores import store_on
 
@@ -82,10 +83,13 @@ async def running(
     install(app, metrics=Metrics(), lifecycle=Lifecycle())
     app[DEADLINE_SECONDS] = deadline_seconds
     rules = AccessRules(requires_keys=auth, admin_key=KEY)
-    documents = StoredDocuments(InMemoryObjectStore())
+    documents, rates = StoredDocuments(InMemoryObjectStore()), InMemoryRates()
     async with (
         open_redis(redis_url) as redis,
-        open_access(documents, InMemoryAllowances(), InMemoryRates(), rules) as access,
+        open_access(documents, rates, rules) as access,
+        open_spending(
+            documents, InMemoryAccounts(), rates, SpendingRules()
+        ) as spending,
     ):
         transient = assemble(
             store_on(redis),
@@ -98,6 +102,7 @@ async def running(
         unused = cast("Any", None)
         app[SERVICES] = Services(
             access=access,
+            spending=spending,
             base_url=base_url,
             models=unused,
             query_cache=unused,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from app.generation.models import Models, Painting, ReferenceLoader
-    from app.generation.spending import Spending, SpendPermit
+    from app.generation.spending import PaintingPermit, Permit
     from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flight import Flight
@@ -60,7 +60,7 @@ class Painter:
         key: PromptKey,
         flight: Flight[FlightResult],
         lease: Lease,
-        permit: SpendPermit,
+        permit: Permit,
     ) -> FlightResult:
         """Did we paint it and forget? Else paint it."""
         try:
@@ -82,7 +82,7 @@ class Painter:
         flight: Flight[FlightResult],
         lease: Lease,
         replacing: Manifest | None,
-        permit: SpendPermit,
+        permit: Permit,
         *,
         is_served: bool = False,
     ) -> FlightResult:
@@ -133,7 +133,7 @@ class Painter:
         key: PromptKey,
         lease: Lease,
         progress: Progress,
-        spending: Spending,
+        spending: PaintingPermit,
         deadline: float,
     ) -> Painting:
         project, wanted = str(key.project), key.parameters

@@ -15,7 +15,7 @@ from app.prompt_cache.painting.painter import image_of
 from app.storage.ports.prompt_index import FailedBefore
 
 if TYPE_CHECKING:
-    from app.generation.spending import SpendPermit
+    from app.generation.spending import Permit
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
@@ -29,7 +29,7 @@ class _Painting:
 
     key: PromptKey
     painter: Painter
-    permit: SpendPermit
+    permit: Permit
 
     @property
     def prompt_hash(self) -> str:

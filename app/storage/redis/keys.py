@@ -108,9 +108,9 @@ def transient_bytes(image_id: str) -> str:
     return f"{VERSION}:{{{image_id}}}:t"
 
 
-def allowance(account: str) -> list[str]:
+def account(name: str) -> list[str]:
     """Hash of an account, and sorted set of its items by when they are due."""
-    return [f"{VERSION}:{{{account}}}:a", f"{VERSION}:{{{account}}}:due"]
+    return [f"{VERSION}:{{{name}}}:a", f"{VERSION}:{{{name}}}:due"]
 
 
 def rate(name: str) -> str:

@@ -1,8 +1,8 @@
-"""The port to allowances: what may be used up, counted once for all replicas.
+"""The port to accounts: what is used up, counted once for all replicas.
 
-An account has items: each is reserved before what it pays for begins, and
-settled when it has ended. Amounts are whole numbers. Every step is decided by
-the item's name, so that it may be repeated. Raises `CacheUnavailable`.
+Each amount is reserved before what it pays for begins, and settled when that
+has ended. Amounts are whole numbers. Every step names its item, so that it may
+be repeated. Raises `CacheUnavailable`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,16 @@ class Account:
 
     name: str
     keep_for: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """*amount* of *account* for *item*; the account stays within *limit*."""
+
+    account: Account
+    item: str
+    amount: int
+    limit: int | None = None
 
 
 class Balance(NamedTuple):
@@ -47,21 +57,15 @@ class Unknown:
     """Nothing is known of the account: it has to be counted first."""
 
 
-class Allowances(Protocol):
+class AccountStore(Protocol):
     """Accounts that all replicas share."""
 
     async def reserve(
-        self,
-        account: Account,
-        item: str,
-        amount: int,
-        *,
-        limit: int | None,
-        settle_within: timedelta,
+        self, reservation: Reservation, *, settle_within: timedelta
     ) -> Reserved | Exhausted | Unknown:
-        """Reserve *amount* for *item* if all is within *limit* then.
+        """Reserve the amount if all is within the limit then.
 
-        What nobody settles in time counts as settled in full.
+        What is not settled in time counts as settled in full.
         """
         ...
 

@@ -1,21 +1,22 @@
-"""Visits: the scope in a request's path, for whoever asks without a key."""
+"""Scope requests: the scope in a request's path, which needs no key."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.access.scopes import Visit, is_scope_name, new_scope
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, NotFound
+from app.spending.scopes import ScopeRequest, is_scope_name, new_scope
 from app.storage.storage_key import Project
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 
-async def visit_of(request: web.Request) -> Visit:
-    """Return the scope that *request* visits; strangers' look-ups are bounded."""
-    access, match = request.app[SERVICES].access, request.match_info
+async def scope_request_of(request: web.Request) -> ScopeRequest:
+    """Return the scope that *request* names; strangers' look-ups are bounded."""
+    services, match = request.app[SERVICES], request.match_info
+    access, spending = services.access, services.spending
     address = access.addresses.of(request.remote, request.headers)
 
     def count() -> None:
@@ -26,11 +27,11 @@ async def visit_of(request: web.Request) -> Visit:
     except InvalidParameter as error:
         raise NotFound("There is no such scope.") from error
     name = match["scope"]
-    scope = await access.scopes.find(project, name, before_look_up=count)
+    scope = await spending.scopes.find(project, name, before_look_up=count)
     if scope is not None:
-        return Visit(scope, address)
+        return ScopeRequest(scope, address)
     if is_scope_name(name):
-        rules = await access.projects.get(project, before_look_up=count)
+        rules = await spending.projects.get(project, before_look_up=count)
         if rules.auto_create_scopes:
-            return Visit(new_scope(project, name), address, is_kept=False)
+            return ScopeRequest(new_scope(project, name), address, is_kept=False)
     raise NotFound("There is no such scope.")

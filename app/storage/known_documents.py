@@ -38,7 +38,7 @@ READ_WITHIN_SECONDS = 1.0
 # that has ended is told for a second at the most (decision 5).
 AWAY_SECONDS = 0.5
 # How long what was read goes on while the ledger is away.
-OUTLIVES_OUTAGE_SECONDS = 600.0
+STALE_FOR_SECONDS = 600.0
 
 _KEPT = 10_000
 _AT_ONCE = 16
@@ -140,7 +140,7 @@ class KnownDocuments(Generic[_T]):
 
     def _outlives(self, known: _Known[_T], now: float) -> bool:
         is_away = self._away_until > now
-        return is_away and now - known.read_at <= OUTLIVES_OUTAGE_SECONDS
+        return is_away and now - known.read_at <= STALE_FOR_SECONDS
 
     @asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import PromptRejected
-from tests.access.fakes import InMemoryAllowances, InMemoryRates
+from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
 
@@ -159,7 +159,7 @@ async def test_many_who_wait_for_one_picture_use_one_place(
 async def test_a_full_scope_does_not_stop_a_key(service: Paintonce) -> None:
     """Whoever waits with a key while a visitor is refused paints with its own."""
     await scope(service, limit=0)
-    gate = service.allowances.before("reserve")
+    gate = service.accounts.before("reserve")
     visiting = asyncio.create_task(visit(service, "a fox"))
     await gate.reached()
     keyed = asyncio.create_task(service.get(LIVE, ADMIN, prompt="a fox"))
@@ -189,7 +189,7 @@ async def test_places_are_counted_again_after_a_loss(service: Paintonce) -> None
     await visit(service, "fox 1")
     await visit(service, "fox 2")
 
-    service.allowances.lose_everything()
+    service.accounts.lose_everything()
 
     assert (await visit(service, "fox 3")).code == "budget_exhausted"
     assert await generated(service) == 2
@@ -209,7 +209,7 @@ async def test_a_place_belongs_to_its_picture(service: Paintonce) -> None:
     gate.open()
     assert (await asking).status == 422
     service.world.store.objects[place] = left[place]
-    service.allowances.lose_everything()
+    service.accounts.lose_everything()
 
     assert (await visit(service, "an owl")).code == "budget_exhausted"
     service.world.index.lose_everything()
@@ -346,7 +346,7 @@ async def test_ten_thousand_prompts_from_one_address_paint_ten() -> None:
 
 async def test_places_are_exact_over_replicas() -> None:
     """Three replicas count the places of one scope together."""
-    world, shared = a_world(), (InMemoryAllowances(), InMemoryRates())
+    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
     rules: Any = {"new_per_address_per_hour": 0}
     async with (
         running(world, shared=shared, **rules) as one,

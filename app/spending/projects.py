@@ -12,7 +12,7 @@ from app.errors import StorageUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from app.access.known_documents import KnownDocuments
+    from app.storage.known_documents import KnownDocuments
     from app.storage.ports.documents import Documents, Fields
     from app.storage.storage_key import Project
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.access.projects import ProjectRules
 from app.errors import BadImage, GenerationTimedOut, PromptRejected, ProviderFailed
-from tests.access.fakes import InMemoryAllowances, InMemoryRates
+from app.spending.projects import ProjectRules
+from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
 
@@ -54,7 +54,7 @@ def journal(service: Paintonce) -> list[str]:
     return sorted(key for key in objects if key.startswith("_system/spend/"))
 
 
-async def books_balance(service: Paintonce, calls: int) -> None:
+async def accounts_agree(service: Paintonce, calls: int) -> None:
     """Check that everyone who keeps books says that so many calls were paid."""
     spent = round(calls * PRICE, 6)
     said = await project(service)
@@ -68,12 +68,12 @@ async def books_balance(service: Paintonce, calls: int) -> None:
     assert round(metric, 6) == spent
 
 
-async def test_the_books_balance(service: Paintonce) -> None:
+async def test_the_accounts_agree(service: Paintonce) -> None:
     """Calls times price is what journal, project, statistics and metrics say."""
     await asyncio.gather(*(paint(service, f"fox {n % 7}") for n in range(30)))
 
     assert service.world.provider.count == 7
-    await books_balance(service, 7)
+    await accounts_agree(service, 7)
     (first, *_) = (await service.get("/api/v1/project/spend", ADMIN)).json["calls"]
     assert first.keys() == {"generation_id", "at", "amount", "model", "outcome"}
     assert (first["amount"], first["model"], first["outcome"]) == (
@@ -106,7 +106,7 @@ async def test_what_may_have_been_billed_counts(
     failed = await paint(service, "a fox")
 
     assert failed.status in {422, 502, 504}
-    await books_balance(service, int(costs))
+    await accounts_agree(service, int(costs))
 
 
 async def test_the_budget_of_a_day_is_exact(service: Paintonce) -> None:
@@ -121,7 +121,7 @@ async def test_the_budget_of_a_day_is_exact(service: Paintonce) -> None:
     assert {(one.status, one.code) for one in refused} == {(429, "budget_exhausted")}
     until = int(refused[0].headers["Retry-After"])
     assert 1 <= until <= 86_400
-    await books_balance(service, 5)
+    await accounts_agree(service, 5)
     hits = [await paint(service, f"fox {n}") for n in range(20)]
     assert sum(one.headers.get("X-Cache-Status") == "HIT" for one in hits) == 5
 
@@ -152,7 +152,7 @@ async def test_the_price_is_reserved_before_the_call(service: Paintonce) -> None
     assert written["generation_id"] in name
     gate.open()
     assert (await asking).status == 200
-    await books_balance(service, 1)
+    await accounts_agree(service, 1)
 
 
 async def test_a_lost_redis_is_counted_again_before_anything_is_paid(
@@ -165,7 +165,7 @@ async def test_a_lost_redis_is_counted_again_before_anything_is_paid(
     asking = asyncio.create_task(paint(service, "fox 2"))
     await gate.reached()
 
-    service.allowances.lose_everything()
+    service.accounts.lose_everything()
 
     said = await project(service)
     assert said["spent_today"] == 2 * PRICE
@@ -173,7 +173,7 @@ async def test_a_lost_redis_is_counted_again_before_anything_is_paid(
     assert (await paint(service, "fox 4")).code == "budget_exhausted"
     gate.open()
     assert (await asking).status == 200
-    await books_balance(service, 3)
+    await accounts_agree(service, 3)
 
 
 async def test_a_refusal_settles_what_a_recount_took_for_paid(
@@ -184,13 +184,13 @@ async def test_a_refusal_settles_what_a_recount_took_for_paid(
     service.world.provider.script.append(PromptRejected("No."))
     asking = asyncio.create_task(paint(service, "a fox"))
     await gate.reached()
-    service.allowances.lose_everything()
+    service.accounts.lose_everything()
     assert (await project(service))["spent_today"] == PRICE
 
     gate.open()
 
     assert (await asking).status == 422
-    await books_balance(service, 0)
+    await accounts_agree(service, 0)
 
 
 async def test_a_loss_between_reserving_and_writing_is_noticed(
@@ -201,27 +201,27 @@ async def test_a_loss_between_reserving_and_writing_is_noticed(
     gate = service.world.store.before("put")
     asking = asyncio.create_task(paint(service, "fox 1"))
     await gate.reached()
-    service.allowances.lose_everything()
+    service.accounts.lose_everything()
     assert (await project(service))["spent_today"] == 0
 
     gate.open()
 
     assert (await asking).status == 200
     assert (await paint(service, "fox 2")).code == "budget_exhausted"
-    await books_balance(service, 1)
+    await accounts_agree(service, 1)
 
 
 async def test_nothing_is_paid_in_the_dark(service: Paintonce) -> None:
     """While the journal or the count is away no provider is called."""
     service.world.store.fail_next("put")
     assert (await paint(service, "fox 1")).code == "storage_unavailable"
-    service.allowances.is_away = True
+    service.accounts.is_away = True
     assert (await paint(service, "fox 2")).code == "cache_unavailable"
-    service.allowances.is_away = False
+    service.accounts.is_away = False
 
     assert service.world.provider.count == 0
-    await service.access.journal.books.settle_again()
-    await books_balance(service, 0)
+    await service.spending.journal.accounts.settle_again()
+    await accounts_agree(service, 0)
 
 
 async def test_what_could_not_be_settled_is_settled_later(service: Paintonce) -> None:
@@ -230,17 +230,17 @@ async def test_what_could_not_be_settled_is_settled_later(service: Paintonce) ->
     service.world.store.fail_next("delete")
     assert (await paint(service, "fox 1")).status == 422
     assert (await project(service))["reserved"] == PRICE
-    service.allowances.fail_next("settle")
+    service.accounts.fail_next("settle")
     assert (await paint(service, "fox 2")).status == 200
 
-    await service.access.journal.books.settle_again()
+    await service.spending.journal.accounts.settle_again()
 
-    await books_balance(service, 1)
+    await accounts_agree(service, 1)
 
 
 async def test_two_replicas_count_as_one() -> None:
     """A budget holds over replicas: together they paint what is paid for."""
-    world, shared = a_world(), (InMemoryAllowances(), InMemoryRates())
+    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
     async with (
         running(world, shared=shared) as one,
         running(world, shared=shared) as other,

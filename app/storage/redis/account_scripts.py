@@ -1,4 +1,4 @@
-"""Every line of Lua about allowances and rates, with the order of KEYS and ARGV.
+"""Every line of Lua about accounts and rates, with the order of KEYS and ARGV.
 
 An account is a hash: `settled` and `reserved` are sums, `known` says that they
 are whole, and `i:` before an item's name has its state, `r` (reserved) or `s`

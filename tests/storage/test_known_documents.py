@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.access.known_documents import (
-    FRESH_SECONDS,
-    OUTLIVES_OUTAGE_SECONDS,
-    KnownDocuments,
-)
 from app.errors import RateLimited, StorageUnavailable
 from app.storage.documents import StoredDocuments
+from app.storage.known_documents import (
+    FRESH_SECONDS,
+    STALE_FOR_SECONDS,
+    KnownDocuments,
+)
 from tests.fakes import InMemoryObjectStore
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ async def test_an_outage_is_outlived_for_ten_minutes(shelf: Shelf) -> None:
         await shelf.known.get("keys/unknown")
     assert shelf.reads == reads
 
-    shelf.clock.now += OUTLIVES_OUTAGE_SECONDS
+    shelf.clock.now += STALE_FOR_SECONDS
     with pytest.raises(StorageUnavailable):
         await shelf.known.get("keys/a")
     await shelf.known.refresh()

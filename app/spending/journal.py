@@ -1,4 +1,4 @@
-"""Spending: every paid call is reserved, written down, and settled."""
+"""The journal: every paid call is reserved, written down, and settled."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from app.access import money
-from app.access.books import Book, Entry
 from app.errors import BudgetExhausted
 from app.generation.spending import UNLIMITED
-from app.storage.ports.allowances import Account
+from app.spending import money
+from app.spending.accounts import document_of, item_of, prefix_of
+from app.storage.ports.accounts import Account, Reservation
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from app.access.books import Books
-    from app.access.projects import ProjectRules
     from app.generation.painting import Outcome
-    from app.generation.spending import PaidCall
-    from app.storage.ports.allowances import Balance
+    from app.generation.spending import JournalEntry
+    from app.spending.accounts import Accounts
+    from app.spending.projects import ProjectRules
+    from app.storage.ports.accounts import Balance
     from app.storage.ports.documents import Documents
     from app.storage.storage_key import Project
 
@@ -40,33 +40,29 @@ def end_of(day: date) -> datetime:
     return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
-def day_book(project: Project, day: date, budget: float = 0) -> Book:
-    """Return what *project* spends on *day*; 0 is no budget."""
-    return Book(
-        Account(f"spend:{project}:{day}", keep_for=_KEPT_FOR),
-        f"spend/{project}/{day}/",
-        money.to_units(budget) if budget else None,
-    )
+def account_of(project: Project, day: date) -> Account:
+    """Return the account of what *project* spends on *day*."""
+    return Account(f"spend/{project}/{day}", keep_for=_KEPT_FOR)
 
 
-class SpendJournal:
+class Journal:
     """What every project spends, and spent on any day."""
 
     def __init__(
-        self, books: Books, documents: Documents, *, settle_within: timedelta
+        self, accounts: Accounts, documents: Documents, *, settle_within: timedelta
     ) -> None:
-        self.books = books
+        self.accounts = accounts
         self._documents = documents
         self.settle_within = settle_within
 
     async def balance(self, project: Project) -> Balance:
         """Return what a project has spent, and reserved, today."""
-        return await self.books.balance(day_book(project, today()))
+        return await self.accounts.balance(account_of(project, today()))
 
     async def calls(self, project: Project, day: date) -> list[dict[str, Any]]:
         """Return the paid calls of a day in the order in which they began."""
         calls = []
-        async for name in self._documents.names(day_book(project, day).prefix):
+        async for name in self._documents.names(prefix_of(account_of(project, day))):
             fields = await self._documents.read(name)
             if fields is not None:
                 calls.append(fields)
@@ -74,28 +70,30 @@ class SpendJournal:
 
 
 @dataclass
-class PaintingSpending:
-    """What one painting spends; each of its calls is an entry in the journal."""
+class ProjectPainting:
+    """The permit of one painting; each of its calls is an entry in the journal."""
 
-    journal: SpendJournal
+    journal: Journal
     project: Project
     rules: ProjectRules
     generation_id: str
     _calls: int = field(default=0, init=False)
 
-    async def begin(self, model: str, price: float) -> PaidCall:
+    async def begin(self, model: str, price: float) -> JournalEntry:
         """Reserve *price*, and write down that a call is about to be made."""
         units = money.to_units(price)
         if not units:
             return await UNLIMITED.begin(model, price)
         self._calls += 1
         began_at = datetime.now(UTC)
-        call = JournaledCall(
+        budget = self.rules.budget_per_day
+        call = Call(
             self.journal,
-            Entry(
-                day_book(self.project, began_at.date(), self.rules.budget_per_day),
+            Reservation(
+                account_of(self.project, began_at.date()),
                 f"{self.generation_id}_{self._calls}",
                 units,
+                limit=money.to_units(budget) if budget else None,
             ),
             {
                 "generation_id": self.generation_id,
@@ -105,17 +103,17 @@ class PaintingSpending:
                 "outcome": "open",
             },
         )
-        await self.journal.books.enter(
-            call.entry,
+        await self.journal.accounts.reserve(
+            call.reservation,
             call.fields,
             settle_within=self.journal.settle_within,
             refusal=self._exhausted,
         )
         return call
 
-    def resume(self, model: str, price: float, reference: str) -> PaidCall:
+    def resume(self, model: str, price: float, reference: str) -> JournalEntry:
         """Return the call that a former leader wrote down."""
-        found = JournaledCall.of(self.journal, self.project, model, reference)
+        found = Call.of(self.journal, self.project, model, reference)
         return found or UNLIMITED.resume(model, price, reference)
 
     def _exhausted(self) -> BudgetExhausted:
@@ -127,31 +125,31 @@ class PaintingSpending:
 
 
 @dataclass(frozen=True, slots=True)
-class JournaledCall:
-    """One call: its entry in the journal, and what is written of it."""
+class Call:
+    """The journal's entry of one call: its reservation, and what is written of it."""
 
-    journal: SpendJournal
-    entry: Entry
+    journal: Journal
+    reservation: Reservation
     fields: dict[str, Any]
 
     @property
     def reference(self) -> str:
         """The name of its document, and when it began."""
-        return f"{self.fields['at']} {self.entry.document}"
+        return f"{self.fields['at']} {document_of(self.reservation)}"
 
     @classmethod
     def of(
-        cls, journal: SpendJournal, project: Project, model: str, reference: str
-    ) -> JournaledCall | None:
+        cls, journal: Journal, project: Project, model: str, reference: str
+    ) -> Call | None:
         """Return the call of *reference*, None for what is none of *project*."""
         at, _, document = reference.partition(" ")
         try:
             day = datetime.fromisoformat(at).date()
-            book = day_book(project, day)
-            item, units = book.item_of(document)
+            account = account_of(project, day)
+            item, units = item_of(account, document)
         except ValueError:
             return None
-        if not document.startswith(book.prefix):
+        if not document.startswith(prefix_of(account)):
             return None
         fields = {
             "generation_id": item.partition("_")[0],
@@ -160,9 +158,9 @@ class JournaledCall:
             "model": model,
             "outcome": "open",
         }
-        return cls(journal, Entry(book, item, units), fields)
+        return cls(journal, Reservation(account, item, units), fields)
 
     async def settle(self, outcome: Outcome, amount: float) -> None:
         """Write down how the call ended, or that it cost nothing."""
         fields = {**self.fields, "outcome": str(outcome)} if amount else None
-        await self.journal.books.settle(self.entry, fields)
+        await self.journal.accounts.settle(self.reservation, fields)

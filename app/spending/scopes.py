@@ -5,33 +5,32 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app.access.books import Book
-from app.access.key_record import now
 from app.errors import NotFound
-from app.storage.ports.allowances import Account
+from app.spending.accounts import prefix_of
+from app.storage.ports.accounts import Account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from app.access.books import Books
-    from app.access.known_documents import KnownDocuments
-    from app.storage.ports.allowances import Allowances
+    from app.spending.accounts import Accounts
+    from app.storage.known_documents import KnownDocuments
+    from app.storage.ports.accounts import AccountStore
     from app.storage.ports.documents import Documents, Fields
     from app.storage.storage_key import Project
 
 logger = logging.getLogger(__name__)
 
-NEW_UNLESS_SAID = 30
-MOST_NEW = 1_000_000
-MOST_MODELS = 64
+DEFAULT_LIMIT = 30
+MAX_LIMIT = 1_000_000
+MAX_MODELS = 64
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
-# A place is one whole unit of a book, whose amounts are billionths.
-PLACE = 10**9
+# Amounts of accounts are billionths: a quota counts whole pictures.
+ONE_PICTURE = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +45,14 @@ class Scope:
     created_at: datetime
 
     @property
-    def book(self) -> Book:
-        """The places that are used."""
-        return Book(
-            Account(f"places:{self.project}/{self.name}"),
-            f"places/{self.project}/{self.name}/",
-            self.limit * PLACE,
-        )
+    def account(self) -> Account:
+        """How much of the quota is used."""
+        return Account(f"places/{self.project}/{self.name}")
+
+    @property
+    def quota(self) -> int:
+        """How many new pictures it may have, in the account's amounts."""
+        return self.limit * ONE_PICTURE
 
     def as_json(self, generated: int) -> dict[str, Any]:
         """Return the scope as the contract has it."""
@@ -68,11 +68,10 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """A scope that somebody asks through, from *address*.
+class ScopeRequest:
+    """A request for a picture of a scope, from *address*.
 
-    *is_kept* is false for one that nobody has made yet, which its first new
-    picture makes.
+    *is_kept* is false for a scope that its first new picture makes.
     """
 
     scope: Scope
@@ -87,7 +86,7 @@ def is_scope_name(text: str) -> bool:
 
 def new_scope(project: Project, name: str) -> Scope:
     """Return what a scope is where nothing was said of it."""
-    return Scope(project, name, NEW_UNLESS_SAID, True, ("default",), now())  # noqa: FBT003 - open, as its field says
+    return Scope(project, name, DEFAULT_LIMIT, True, ("default",), _now())  # noqa: FBT003 - open, as its field says
 
 
 class Scopes:
@@ -97,13 +96,13 @@ class Scopes:
         self,
         documents: Documents,
         known: KnownDocuments[Fields],
-        allowances: Allowances,
-        books: Books,
+        store: AccountStore,
+        accounts: Accounts,
     ) -> None:
         self._documents = documents
         self._known = known
-        self._allowances = allowances
-        self._books = books
+        self._store = store
+        self._accounts = accounts
 
     async def find(
         self,
@@ -158,17 +157,23 @@ class Scopes:
         scope = new_scope(project, name)
         await self._documents.remove(document)
         self._known.forget(document)
-        async for place in self._documents.names(scope.book.prefix):
-            await self._documents.remove(place)
-        await self._allowances.forget(scope.book.account)
+        async for used in self._documents.names(prefix_of(scope.account)):
+            await self._documents.remove(used)
+        await self._store.forget(scope.account)
         logger.info(
             "scope deleted", extra={"project": str(project), "scope": name, "by": by}
         )
 
     async def generated(self, scope: Scope) -> int:
         """Return how many new pictures a scope has had."""
-        balance = await self._books.balance(scope.book)
-        return balance.settled // PLACE
+        balance = await self._accounts.balance(scope.account)
+        return balance.settled // ONE_PICTURE
+
+
+def _now() -> datetime:
+    """Return the time, in whole milliseconds of UTC."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _document_of(project: Project, name: str) -> str:

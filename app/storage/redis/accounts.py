@@ -1,4 +1,4 @@
-"""`Allowances` and `Rates` in Redis."""
+"""`AccountStore` and `Rates` in Redis."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from app.errors import CacheUnavailable
-from app.storage.ports.allowances import Balance, Exhausted, Reserved, Unknown
+from app.storage.ports.accounts import Balance, Exhausted, Reserved, Unknown
 from app.storage.ports.rates import Rate
-from app.storage.redis import allowance_scripts as scripts
+from app.storage.redis import account_scripts as scripts
 from app.storage.redis import keys
 from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from app.storage.ports.allowances import Account
+    from app.storage.ports.accounts import Account, Reservation
     from app.storage.redis.client.connection import RedisConnection, Script
 
 # How long it is known that an item was given back: whoever counted the ledger
@@ -25,31 +25,26 @@ _GIVEN_BACK_MS = 3_600_000
 _ITEMS_AT_ONCE = 500
 
 
-class RedisAllowances:
+class RedisAccounts:
     """Accounts over *commands*."""
 
     def __init__(self, commands: RedisConnection) -> None:
         self._commands = commands
 
     async def reserve(
-        self,
-        account: Account,
-        item: str,
-        amount: int,
-        *,
-        limit: int | None,
-        settle_within: timedelta,
+        self, reservation: Reservation, *, settle_within: timedelta
     ) -> Reserved | Exhausted | Unknown:
-        """Reserve *amount* for *item* if all is within *limit* then."""
+        """Reserve the amount if all is within the limit then."""
+        limit = reservation.limit
         verdict = await self._run(
             scripts.RESERVE,
-            account,
+            reservation.account,
             [
-                item,
-                amount,
+                reservation.item,
+                reservation.amount,
                 -1 if limit is None else limit,
                 _milliseconds(settle_within),
-                _kept_ms(account),
+                _kept_ms(reservation.account),
             ],
         )
         match verdict:
@@ -83,14 +78,14 @@ class RedisAllowances:
 
     async def forget(self, account: Account) -> None:
         """Forget the account."""
-        for key in keys.allowance(account.name):
+        for key in keys.account(account.name):
             await self._commands.execute("DEL", key)
 
     async def _run(
         self, script: Script, account: Account, args: Sequence[str | bytes | int]
     ) -> Any:
         try:
-            return await self._commands.run(script, keys.allowance(account.name), args)
+            return await self._commands.run(script, keys.account(account.name), args)
         except CacheFull as error:
             # What can't be noted can't be paid: as if it were away.
             raise CacheUnavailable("The cache is full.") from error

@@ -7,39 +7,43 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.access.books import Entry
 from app.access.caller import Role
-from app.access.scopes import PLACE
-from app.access.spending import PaintingSpending
 from app.errors import BudgetExhausted, Forbidden, GenerationDisabled, ServiceError
+from app.spending.journal import ProjectPainting
+from app.spending.scopes import ONE_PICTURE
+from app.storage.ports.accounts import Reservation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable
 
     from app.access.caller import Caller
-    from app.access.projects import Projects
-    from app.access.rate_limits import RateLimits
-    from app.access.scopes import Scope, Scopes, Visit
-    from app.access.spending import SpendJournal
-    from app.generation.spending import Spending, SpendPermit
+    from app.generation.spending import PaintingPermit, Permit
+    from app.spending.address_quota import AddressQuota
+    from app.spending.journal import Journal
+    from app.spending.projects import Projects
+    from app.spending.scopes import Scope, ScopeRequest, Scopes
     from app.storage.ports.documents import Fields
     from app.storage.storage_key import Project
 
 
 @dataclass(frozen=True, slots=True)
 class NoPermit:
-    """The permit of whoever may look up and never lead."""
+    """The permit of a caller that may look up and never lead."""
 
     why: str
     payers: frozenset[Hashable] = frozenset()
 
     async def refusal(self) -> ServiceError:
-        """Say why nothing is painted."""
+        """Return why nothing is painted."""
         return Forbidden(self.why)
 
     @asynccontextmanager
-    async def painting(self, generation_id: str, item: str) -> AsyncIterator[Spending]:  # noqa: ARG002
-        """Refuse; nobody comes here who has asked for the refusal."""
+    async def painting(
+        self,
+        generation_id: str,  # noqa: ARG002 - nothing is painted
+        item: str,  # noqa: ARG002 - nothing is painted
+    ) -> AsyncIterator[PaintingPermit]:
+        """Refuse, like `refusal` before it."""
         raise Forbidden(self.why)
         yield  # pragma: no cover - a generator needs one
 
@@ -50,7 +54,7 @@ class ProjectPermit:
 
     project: Project
     projects: Projects
-    journal: SpendJournal
+    journal: Journal
 
     @property
     def payers(self) -> frozenset[Hashable]:
@@ -58,7 +62,7 @@ class ProjectPermit:
         return frozenset({("project", str(self.project))})
 
     async def refusal(self) -> ServiceError | None:
-        """Say whether generation is switched off."""
+        """Return an error where generation is switched off."""
         rules = await self.projects.get(self.project)
         if rules.generation:
             return None
@@ -67,68 +71,74 @@ class ProjectPermit:
         )
 
     @asynccontextmanager
-    async def painting(self, generation_id: str, item: str) -> AsyncIterator[Spending]:  # noqa: ARG002 - a place needs it
+    async def painting(
+        self,
+        generation_id: str,
+        item: str,  # noqa: ARG002 - a quota needs it
+    ) -> AsyncIterator[PaintingPermit]:
         """Let the painting spend within the budget of the project's day."""
         rules = await self.projects.get(self.project)
-        yield PaintingSpending(self.journal, self.project, rules, generation_id)
+        yield ProjectPainting(self.journal, self.project, rules, generation_id)
 
 
 @dataclass(frozen=True, slots=True)
 class ScopePermit:
-    """A permit of a scope's visitor: a place of the scope, and one of the address."""
+    """A permit of a scope's visitor: a picture of its quota and of the address's."""
 
-    visit: Visit
+    asked: ScopeRequest
     project: ProjectPermit
     scopes: Scopes
-    rates: RateLimits
+    addresses: AddressQuota
 
     @property
     def payers(self) -> frozenset[Hashable]:
         """The project, the scope and the address."""
-        return self.project.payers | {self._payer, ("address", self.visit.address)}
+        return self.project.payers | {self._payer, ("address", self.asked.address)}
 
     @property
     def _payer(self) -> Hashable:
-        scope = self.visit.scope
+        scope = self.asked.scope
         return ("scope", str(scope.project), scope.name)
 
     async def refusal(self) -> ServiceError | None:
-        """Say whether generation is switched off, or the scope closed."""
-        if not self.visit.scope.allow_new:
+        """Return an error where generation is switched off, or the scope closed."""
+        if not self.asked.scope.allow_new:
             return Forbidden("The scope takes no new pictures.")
         return await self.project.refusal()
 
     @asynccontextmanager
-    async def painting(self, generation_id: str, item: str) -> AsyncIterator[Spending]:
-        """Take a place in the scope and one of the address, and give both back.
+    async def painting(
+        self, generation_id: str, item: str
+    ) -> AsyncIterator[PaintingPermit]:
+        """Take a picture of both quotas, and give both back where the body raises.
 
-        A place belongs to *item*, the picture: a leader that takes over from
-        one that died takes its place, too.
+        It belongs to *item*: a leader that takes over from one that died goes
+        on with it.
         """
-        scope, address, rates = self.visit.scope, self.visit.address, self.rates
-        await rates.count_new_picture(address, generation_id)
+        scope, address = self.asked.scope, self.asked.address
+        await self.addresses.take(address, generation_id)
         try:
-            if not self.visit.is_kept:
+            if not self.asked.is_kept:
                 scope, _ = await self.scopes.put(
                     scope.project, scope.name, {}, by="visitor"
                 )
             async with (
-                self._place(scope, item, {"generation_id": generation_id}),
+                self._quota(scope, item, {"generation_id": generation_id}),
                 self.project.painting(generation_id, item) as spending,
             ):
                 yield spending
         except BaseException:
-            await asyncio.shield(rates.take_back_new_picture(address, generation_id))
+            await asyncio.shield(self.addresses.give_back(address, generation_id))
             raise
 
     @asynccontextmanager
-    async def _place(
+    async def _quota(
         self, scope: Scope, item: str, fields: Fields
     ) -> AsyncIterator[None]:
-        books = self.project.journal.books
-        entry = Entry(scope.book, item, PLACE)
-        await books.enter(
-            entry,
+        accounts = self.project.journal.accounts
+        reservation = Reservation(scope.account, item, ONE_PICTURE, scope.quota)
+        await accounts.reserve(
+            reservation,
             fields,
             settle_within=self.project.journal.settle_within,
             refusal=self._exhausted,
@@ -136,9 +146,9 @@ class ScopePermit:
         try:
             yield
         except BaseException:
-            await asyncio.shield(books.settle(entry, None))
+            await asyncio.shield(accounts.settle(reservation, None))
             raise
-        await books.settle(entry, fields)
+        await accounts.settle(reservation, fields)
 
     def _exhausted(self) -> BudgetExhausted:
         return BudgetExhausted(
@@ -152,16 +162,16 @@ class Permits:
     def __init__(
         self,
         projects: Projects,
-        journal: SpendJournal,
+        journal: Journal,
         scopes: Scopes,
-        rates: RateLimits,
+        addresses: AddressQuota,
     ) -> None:
         self._projects = projects
         self._journal = journal
         self._scopes = scopes
-        self._rates = rates
+        self._addresses = addresses
 
-    def of(self, caller: Caller) -> SpendPermit:
+    def of(self, caller: Caller) -> Permit:
         """Return the permit of *caller*."""
         if caller.is_cross_site:
             return NoPermit("Another site's page can't have anything painted.")
@@ -169,7 +179,7 @@ class Permits:
             return NoPermit("A key that reads can't have anything painted.")
         return ProjectPermit(caller.project, self._projects, self._journal)
 
-    def of_visitor(self, visit: Visit) -> SpendPermit:
+    def of_scope_request(self, asked: ScopeRequest) -> Permit:
         """Return the permit of a scope's visitor."""
-        project = ProjectPermit(visit.scope.project, self._projects, self._journal)
-        return ScopePermit(visit, project, self._scopes, self._rates)
+        project = ProjectPermit(asked.scope.project, self._projects, self._journal)
+        return ScopePermit(asked, project, self._scopes, self._addresses)

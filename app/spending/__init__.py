@@ -1,0 +1,1 @@
+"""What a caller may cost: accounts, the journal, permits, projects and scopes."""

@@ -1,0 +1,73 @@
+"""Spending, assembled: production, tests and commands call the same."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.spending.accounts import Accounts
+from app.spending.address_quota import AddressQuota
+from app.spending.journal import Journal
+from app.spending.permits import Permits
+from app.spending.projects import NO_LIMITS, ProjectRules, Projects
+from app.spending.scopes import Scopes
+from app.storage.known_documents import KnownDocuments
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.storage.ports.accounts import AccountStore
+    from app.storage.ports.documents import Documents, Fields
+    from app.storage.ports.rates import Rates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingRules:
+    """What the operator decided about what may be spent."""
+
+    defaults: ProjectRules = NO_LIMITS
+    new_per_address_per_hour: int = 10
+    # A call that is not settled by then counts as paid.
+    settle_within: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What callers may cost, and what was paid."""
+
+    defaults: ProjectRules
+    journal: Journal
+    permits: Permits
+    projects: Projects
+    scopes: Scopes
+
+
+@asynccontextmanager
+async def open_spending(
+    documents: Documents, store: AccountStore, rates: Rates, rules: SpendingRules
+) -> AsyncIterator[Spending]:
+    """Open spending over the ledger's *documents*, and what all replicas count."""
+    known_projects: KnownDocuments[Fields] = KnownDocuments(
+        documents, lambda _, fields: fields or {}
+    )
+    known_scopes: KnownDocuments[Fields] = KnownDocuments(
+        documents, lambda _, fields: fields
+    )
+    accounts = Accounts(store, documents)
+    journal = Journal(accounts, documents, settle_within=rules.settle_within)
+    projects = Projects(documents, known_projects, rules.defaults)
+    scopes = Scopes(documents, known_scopes, store, accounts)
+    addresses = AddressQuota(rates, per_hour=rules.new_per_address_per_hour)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(accounts.settled())
+        for known in (known_projects, known_scopes):
+            await stack.enter_async_context(known.kept_fresh())
+        yield Spending(
+            defaults=rules.defaults,
+            journal=journal,
+            permits=Permits(projects, journal, scopes, addresses),
+            projects=projects,
+            scopes=scopes,
+        )

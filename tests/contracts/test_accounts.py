@@ -1,0 +1,216 @@
+"""What every `AccountStore` and every `Rates` promises, the fakes as well."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.storage.ports.accounts import (
+    Account,
+    Balance,
+    Exhausted,
+    Reservation,
+    Reserved,
+    Unknown,
+)
+from app.storage.redis.accounts import RedisAccounts, RedisRates
+from app.storage.redis.client.connection import open_redis
+from tests.access.fakes import InMemoryAccounts, InMemoryRates
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.storage.ports.accounts import AccountStore
+    from app.storage.ports.rates import Rates
+
+ACCOUNT = Account("spend:acme/shop:2026-11-26", keep_for=timedelta(hours=1))
+SOON, LONG = timedelta(milliseconds=40), timedelta(minutes=5)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def accounts(request: pytest.FixtureRequest) -> AsyncIterator[AccountStore]:
+    """Give each implementation, empty."""
+    if request.param == "memory":
+        yield InMemoryAccounts()
+        return
+    async with open_redis(request.getfixturevalue("redis_url")) as redis:
+        yield RedisAccounts(redis.leases)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def rates(request: pytest.FixtureRequest) -> AsyncIterator[Rates]:
+    """Give each implementation, empty."""
+    if request.param == "memory":
+        yield InMemoryRates()
+        return
+    async with open_redis(request.getfixturevalue("redis_url")) as redis:
+        yield RedisRates(redis.commands)
+
+
+async def reserve(
+    accounts: AccountStore,
+    item: str,
+    amount: int = 4,
+    limit: int | None = 10,
+    settle_within: timedelta = LONG,
+) -> Reserved | Exhausted | Unknown:
+    """Reserve an item of the account."""
+    return await accounts.reserve(
+        Reservation(ACCOUNT, item, amount, limit), settle_within=settle_within
+    )
+
+
+async def test_what_nobody_has_counted_is_unknown(accounts: AccountStore) -> None:
+    """Nothing is reserved before the account was counted."""
+    assert await reserve(accounts, "a") == Unknown()
+    assert await accounts.balance(ACCOUNT) is None
+    await accounts.settle(ACCOUNT, "a", 4)
+    assert await accounts.balance(ACCOUNT) is None
+
+    await accounts.count(ACCOUNT, {})
+
+    assert await accounts.balance(ACCOUNT) == Balance(0, 0)
+    assert await reserve(accounts, "a") == Reserved()
+
+
+async def test_the_limit_counts_what_is_reserved(accounts: AccountStore) -> None:
+    """What does not fit is refused, and fits again once something was given back."""
+    await accounts.count(ACCOUNT, {})
+    assert [await reserve(accounts, item) for item in "ab"] == [Reserved()] * 2
+    assert await reserve(accounts, "c") == Exhausted(Balance(0, 8))
+
+    await accounts.settle(ACCOUNT, "a", 4)
+    assert await reserve(accounts, "c") == Exhausted(Balance(4, 4))
+    await accounts.settle(ACCOUNT, "b", 0)
+
+    assert await reserve(accounts, "c") == Reserved()
+    assert await accounts.balance(ACCOUNT) == Balance(4, 4)
+    assert await reserve(accounts, "d", limit=None) == Reserved()
+
+
+async def test_each_step_may_be_repeated(accounts: AccountStore) -> None:
+    """A lost reply costs nothing: items are decided by their names."""
+    await accounts.count(ACCOUNT, {})
+    for _ in range(3):
+        assert await reserve(accounts, "a") == Reserved()
+    assert await accounts.balance(ACCOUNT) == Balance(0, 4)
+    for _ in range(3):
+        await accounts.settle(ACCOUNT, "a", 4)
+    assert await accounts.balance(ACCOUNT) == Balance(4, 0)
+    assert await reserve(accounts, "a") == Reserved()
+    assert await accounts.balance(ACCOUNT) == Balance(4, 0)
+    for _ in range(2):
+        await accounts.settle(ACCOUNT, "a", 0)
+    assert await accounts.balance(ACCOUNT) == Balance(0, 0)
+
+
+async def test_counting_adds_what_is_not_known(accounts: AccountStore) -> None:
+    """Two replicas that count at once add nothing twice, reserved or given back."""
+    await accounts.count(ACCOUNT, {"a": 4})
+    await reserve(accounts, "b")
+    await reserve(accounts, "c", 1)
+    await accounts.settle(ACCOUNT, "c", 0)
+
+    await accounts.count(ACCOUNT, {"a": 4, "b": 4, "c": 1, "d": 2})
+
+    assert await accounts.balance(ACCOUNT) == Balance(6, 4)
+
+
+async def test_many_items_are_counted(accounts: AccountStore) -> None:
+    """More than one command takes."""
+    items = {f"item-{number}": number for number in range(1000)}
+
+    await accounts.count(ACCOUNT, items)
+
+    assert await accounts.balance(ACCOUNT) == Balance(sum(items.values()), 0)
+
+
+async def test_what_nobody_settles_counts_as_used(accounts: AccountStore) -> None:
+    """A leader that died may have paid; one that comes late corrects it."""
+    await accounts.count(ACCOUNT, {})
+    await reserve(accounts, "a", settle_within=SOON)
+    await asyncio.sleep(2 * SOON.total_seconds())
+
+    assert await accounts.balance(ACCOUNT) == Balance(4, 0)
+    await accounts.settle(ACCOUNT, "a", 0)
+    assert await accounts.balance(ACCOUNT) == Balance(0, 0)
+
+
+async def test_large_amounts_stay_exact(accounts: AccountStore) -> None:
+    """Billionths of a day's money are added to the unit."""
+    price = 33_333_333
+    await accounts.count(ACCOUNT, {})
+    for number in range(30):
+        await reserve(accounts, f"item-{number}", price, 10**15)
+        await accounts.settle(ACCOUNT, f"item-{number}", price)
+
+    assert await accounts.balance(ACCOUNT) == Balance(30 * price, 0)
+
+
+async def test_the_limit_is_exact_under_concurrency(accounts: AccountStore) -> None:
+    """Of a hundred at once exactly as many get in as fit."""
+    await accounts.count(ACCOUNT, {})
+
+    verdicts = await asyncio.gather(
+        *(reserve(accounts, f"item-{number}", 1, 17) for number in range(100))
+    )
+
+    assert verdicts.count(Reserved()) == 17
+    assert await accounts.balance(ACCOUNT) == Balance(0, 17)
+
+
+async def test_an_account_is_forgotten(accounts: AccountStore) -> None:
+    """Nothing is known of it then."""
+    await accounts.count(ACCOUNT, {"a": 4})
+
+    await accounts.forget(ACCOUNT)
+
+    assert await accounts.balance(ACCOUNT) is None
+
+
+async def test_a_window_slides(rates: Rates) -> None:
+    """Exactly as many as the limit lie in any window; the oldest makes room."""
+    window = timedelta(seconds=1)
+
+    async def count(event: str) -> tuple[bool, int]:
+        rate = await rates.count("key:a", event, limit=2, window=window)
+        return rate.is_within, rate.remaining
+
+    assert await count("1") == (True, 1)
+    await asyncio.sleep(0.6)
+    assert await count("2") == (True, 0)
+    assert await count("3") == (False, 0)
+    await asyncio.sleep(0.5)
+    assert (await count("4"))[0] is True
+    assert (await count("5"))[0] is False
+
+
+async def test_an_event_counts_once_and_can_be_taken_back(rates: Rates) -> None:
+    """The same event again is within its limit; another name has its own."""
+    window = timedelta(minutes=1)
+
+    async def count(event: str, name: str = "key:a") -> bool:
+        return (await rates.count(name, event, limit=1, window=window)).is_within
+
+    assert [await count("1"), await count("1"), await count("2")] == [True, True, False]
+    assert await count("2", "key:b")
+    await rates.take_back("key:a", "1")
+    assert await count("2")
+
+
+async def test_the_rate_is_exact_under_concurrency(rates: Rates) -> None:
+    """Of a hundred at once exactly the limit is let through, and the reset is told."""
+    window = timedelta(minutes=1)
+
+    counted = await asyncio.gather(
+        *(
+            rates.count("key:a", f"{number}", limit=13, window=window)
+            for number in range(100)
+        )
+    )
+
+    assert sum(rate.is_within for rate in counted) == 13
+    assert all(timedelta(seconds=58) < rate.reset <= window for rate in counted)
