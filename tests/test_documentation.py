@@ -201,21 +201,25 @@ def test_what_a_page_names_is_in_the_code() -> None:
 def test_every_page_is_listed() -> None:
     """The first page of the documentation leads to all others."""
     index = ROOT / "docs" / "README.md"
-    decisions = ROOT / "docs" / "decisions"
 
-    pages = {p for p in (ROOT / "docs").rglob("*.md") if p.parent != decisions}
+    pages = set((ROOT / "docs").rglob("*.md"))
 
     assert pages - {index} == {p for p in _links(index) if p.suffix == ".md"}
 
 
 def test_every_decision_is_at_most_a_page() -> None:
-    """Decisions are numbered without a gap, and say context, decision, consequences."""
+    """Decisions are numbered without a gap, listed by title, and have three parts."""
+    index = (ROOT / "docs" / "README.md").read_text()
     decisions = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
     numbers = [int(decision.name[:4]) for decision in decisions]
     assert numbers == list(range(1, len(decisions) + 1))
     for decision in decisions:
         text = decision.read_text()
+        title = text.splitlines()[0].removeprefix("# ")
+        number, _, words = title.partition(". ")
+        assert number == str(int(decision.name[:4]))
+        assert f"{number}. [{words}](decisions/{decision.name})" in index
         assert len(text.splitlines()) <= 60
         headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
         assert headings == ["Context", "Decision", "Consequences"]
