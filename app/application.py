@@ -144,7 +144,7 @@ async def open_services(
             base_url=terms.access.base_url,
             keyed_caching=terms.keyed_caching,
             models=models,
-            query_cache=QueryCache(models),
+            query_cache=QueryCache(models.names),
             prompts=prompts,
             transient_images=transient,
             lifecycle=lifecycle,

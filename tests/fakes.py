@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 
 from app.errors import CacheUnavailable, ServiceError, StorageUnavailable
+from app.generation.config.model_names import ModelNames
 from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
 from app.generation.model import Model
@@ -796,6 +797,13 @@ class Replica:
     def counted(self, name: str, **labels: str) -> float:
         """Return the value of a metric."""
         return self.metrics._registry.get_sample_value(name, labels) or 0.0
+
+
+def model_names(*aliases: str, accept: tuple[str, ...] = ()) -> ModelNames:
+    """Return the names of models that are called *aliases* and nothing else."""
+    return ModelNames(
+        {alias: ModelConfig(alias, "scripted", accept=accept) for alias in aliases}
+    )
 
 
 @asynccontextmanager

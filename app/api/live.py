@@ -60,7 +60,7 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
     document = await read_json_object(request)
     request[ERROR_AS_PICTURE] = document.get(ON_ERROR) == AS_PICTURE
     project = request[CALLER].project
-    parameters = from_json(document, services.models)
+    parameters = from_json(document, services.models.names)
     if parameters.references:
         # The same pictures under other ids are the same prompt.
         digests = await _digests(services, project, parameters.references)

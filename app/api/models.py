@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """Answer with every alias in the order of the models file, and its price."""
+    """Answer with every alias in the order of the models file, its price and names."""
     project_of(request)
     models = request.app[SERVICES].models
-    listed = [{"name": one, "price": models.price_of(one)} for one in models.aliases]
+    listed = [
+        {
+            "name": alias,
+            "price": models.price_of(alias),
+            "also": models.names.also_of(alias),
+            "accept": models.names.accepted_by(alias),
+        }
+        for alias in models.aliases
+    ]
     return json_answer({"models": listed})

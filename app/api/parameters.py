@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from app.api.prompt_text import read_prompt
+from app.api.prompt_text import (
+    LONGEST_PROMPT,
+    LONGEST_PROMPT_IN_BODY,
+    read_prompt,
+    read_text,
+)
 from app.errors import InvalidParameter
 from app.http.error_pictures import AS_JSON, AS_PICTURE, ON_ERROR
 from app.http.query import bounded, whole_number
-from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
+from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
 from app.storage.storage_key import is_image_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Mapping
 
 LEAST_SIDE, MOST_SIDE, MOST_PIXELS = 64, 4096, 16_000_000
 MOST_SEED = 2**32 - 1
 MOST_VARIANT = 15
 MOST_REFERENCES = 16
+LONGEST_OPTION, LONGEST_NEGATIVE_PROMPT = 64, 4000
+
+# Values that some clients send where nothing was chosen.
+_UNSET = frozenset(
+    {*((name, "auto") for name in OPTIONS), ("quality", "standard"), ("style", "vivid")}
+)
 
 # fmt: off
 ASPECT_RATIOS = frozenset((
@@ -26,22 +37,42 @@ ASPECT_RATIOS = frozenset((
 ))
 # fmt: on
 
-QUERY_PARAMETERS = frozenset(
-    {"prompt", "model", "aspect_ratio", "width", "height", "seed", "variant", ON_ERROR}
-)
+# fmt: off
+QUERY_PARAMETERS = frozenset((
+    "prompt", "model", "aspect_ratio", "width", "height", "seed", "variant",
+    *OPTIONS, ON_ERROR,
+))
+# fmt: on
 JSON_PARAMETERS = QUERY_PARAMETERS | {"references"}
 
 
-def from_query(given: Mapping[str, str], models: Container[str]) -> Parameters:
+class KnownModels(Protocol):
+    """The models that a request may name."""
+
+    def alias_of(self, name: str) -> str | None:
+        """Return the alias that *name* means, None where it means none."""
+        ...
+
+    def accepts(self, alias: str, option: str) -> bool:
+        """Return whether a request to *alias* may choose *option* itself."""
+        ...
+
+
+def from_query(given: Mapping[str, str], models: KnownModels) -> Parameters:
     """Read the parameters of a query; raises `InvalidParameter`."""
 
     def integer(name: str, least: int, most: int) -> int | None:
         return whole_number(given, name, least=least, most=most)
 
-    return _read(given, models, integer)
+    return read_parameters(given, models, integer)
 
 
-def from_json(given: Mapping[str, Any], models: Container[str]) -> Parameters:
+def from_json(
+    given: Mapping[str, Any],
+    models: KnownModels,
+    *,
+    longest_prompt: int = LONGEST_PROMPT_IN_BODY,
+) -> Parameters:
     """Read the parameters of a JSON object; raises `InvalidParameter`.
 
     An integer is an integer here: not a text, not 1.0, not true; null is no
@@ -62,15 +93,24 @@ def from_json(given: Mapping[str, Any], models: Container[str]) -> Parameters:
             raise InvalidParameter(name, f"{name} must be a whole number.")
         return bounded(value, name, least=least, most=most)
 
-    return _read(given, models, integer, _references(given.get("references")))
+    references = _references(given.get("references"))
+    return read_parameters(
+        given, models, integer, references, longest_prompt=longest_prompt
+    )
 
 
-def _read(
+def read_parameters(
     given: Mapping[str, Any],
-    models: Container[str],
+    models: KnownModels,
     integer: Callable[[str, int, int], int | None],
     references: tuple[str, ...] = (),
+    *,
+    longest_prompt: int = LONGEST_PROMPT,
 ) -> Parameters:
+    """Read the parameters that any form of request has; raises `InvalidParameter`.
+
+    *integer* reads the one of a name that lies between two bounds.
+    """
     width = integer("width", LEAST_SIDE, MOST_SIDE)
     height = integer("height", LEAST_SIDE, MOST_SIDE)
     aspect_ratio = _text(given, "aspect_ratio")
@@ -88,16 +128,34 @@ def _read(
     # No part of the prompt: it says how a failure is told.
     if _text(given, ON_ERROR) not in {None, AS_JSON, AS_PICTURE}:
         raise InvalidParameter(ON_ERROR, f"{ON_ERROR} must be json or image.")
+    alias = _model(_text(given, "model"), models)
     return Parameters(
-        prompt=read_prompt(_text(given, "prompt")),
-        model=_model(_text(given, "model"), models),
+        prompt=read_prompt(_text(given, "prompt"), longest_prompt),
+        model=alias,
         aspect_ratio=aspect_ratio,
         width=width,
         height=height,
         seed=integer("seed", 0, MOST_SEED),
         variant=integer("variant", 0, MOST_VARIANT) or 0,
         references=references,
-    )
+    )._replace(**_options(given, alias, models))
+
+
+def _options(
+    given: Mapping[str, Any], alias: str, models: KnownModels
+) -> dict[str, Any]:
+    """Return the options that are chosen, where *alias* accepts them."""
+    chosen = {}
+    for name in OPTIONS:
+        text = _text(given, name)
+        if text is None or (name, text) in _UNSET:
+            continue
+        if not models.accepts(alias, name):
+            raise InvalidParameter(name, f"The model does not accept {name}.")
+        is_prompt = name == "negative_prompt"
+        longest = LONGEST_NEGATIVE_PROMPT if is_prompt else LONGEST_OPTION
+        chosen[name] = read_text(name, text, longest)
+    return chosen
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:
@@ -114,13 +172,13 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def _model(alias: str | None, models: Container[str]) -> str:
-    if alias is None and DEFAULT_MODEL not in models:
+def _model(name: str | None, models: KnownModels) -> str:
+    alias = models.alias_of(DEFAULT_MODEL if name is None else name)
+    if alias is not None:
+        return alias
+    if name is None:
         raise InvalidParameter("model", "model is missing: there is no default.")
-    alias = DEFAULT_MODEL if alias is None else alias
-    if alias not in models:
-        raise InvalidParameter("model", "There is no such model.")
-    return alias
+    raise InvalidParameter("model", "There is no such model.")
 
 
 def _check_size(width: int | None, height: int | None) -> None:

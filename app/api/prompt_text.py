@@ -13,55 +13,62 @@ from unicodedata import combining, normalize
 from app.errors import InvalidParameter
 
 LONGEST_PROMPT = 4000
+LONGEST_PROMPT_IN_BODY = 32_000
 
 # Unicode's category Cc but tab and newline.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # No character is made of more (Unicode Standard Annex 15, 12.1), so that more
-# than so many times the longest prompt is too long whatever NFC does.
+# than so many times the longest text is too long whatever NFC does.
 _MOST_COMPOSED = 4
-_MOST_CHARACTERS = _MOST_COMPOSED * LONGEST_PROMPT
 
 # Up to here the worst text takes Python a tenth of a millisecond.
 _PIECE = 100
 _LONG_RUN = re.compile(rb"[^\0]{30,}")
 
 
-def read_prompt(text: str | None) -> str:
-    """Return a prompt as it is hashed and painted; raises `InvalidParameter`.
-
-    CRLF becomes a newline, then NFC (Unicode Standard Annex 15), then white
-    space at both ends goes.
-    """
+def read_prompt(text: str | None, longest: int = LONGEST_PROMPT) -> str:
+    """Return a prompt as it is hashed and painted; raises `InvalidParameter`."""
     if text is None:
         raise InvalidParameter("prompt", "prompt is missing.")
+    return read_text("prompt", text, longest)
+
+
+def read_text(name: str, text: str, longest: int) -> str:
+    """Return the *text* of parameter *name* as it is hashed and painted.
+
+    CRLF becomes a newline, then NFC (Unicode Standard Annex 15), then white
+    space at both ends goes. Raises `InvalidParameter` for a control character,
+    for nothing, and for more than *longest* characters.
+    """
     text = text.replace("\r\n", "\n")
     if _CONTROL.search(text):
-        raise InvalidParameter("prompt", "prompt has a control character.")
+        raise InvalidParameter(name, f"{name} has a control character.")
     # White space composes with nothing, so that it may go before as well.
-    prompt = _nfc(text.strip()).strip()
-    if not prompt:
-        raise InvalidParameter("prompt", "prompt is empty.")
-    if len(prompt) > LONGEST_PROMPT:
-        raise _too_long()
-    return prompt
+    composed = _nfc(text.strip(), longest * _MOST_COMPOSED)
+    clean = None if composed is None else composed.strip()
+    if clean == "":
+        raise InvalidParameter(name, f"{name} is empty.")
+    if clean is None or len(clean) > longest:
+        raise InvalidParameter(name, f"{name} has more than {longest} characters.")
+    return clean
 
 
-def _nfc(text: str) -> str:
+def _nfc(text: str, most_characters: int) -> str | None:
     """Return the NFC of *text*, in a time that grows with its length alone.
 
-    Raises `InvalidParameter` where that has too many characters for certain.
+    None where *text* has more than *most_characters* before it is composed.
     """
     if text.isascii():
         return text
-    if len(text) > _MOST_CHARACTERS:
-        raise _too_long()
+    if len(text) > most_characters:
+        return None
     if len(text) <= _PIECE:
         return normalize("NFC", text)
     pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
     decomposed = "".join([normalize("NFD", piece) for piece in pieces])
-    if len(decomposed) > _MOST_CHARACTERS:
-        raise _too_long()
+    if len(decomposed) > most_characters:
+        return None
     return normalize("NFC", _in_canonical_order(decomposed))
 
 
@@ -79,9 +86,3 @@ def _in_canonical_order(decomposed: str) -> str:
         parts += decomposed[done:first], *sorted(decomposed[first:end], key=combining)
         done = end
     return "".join([*parts, decomposed[done:]])
-
-
-def _too_long() -> InvalidParameter:
-    return InvalidParameter(
-        "prompt", f"prompt has more than {LONGEST_PROMPT} characters."
-    )

@@ -18,8 +18,7 @@ from app.http.query import has_parameter, parse_query, require_known
 from app.prompt_cache.entry.prompt_key import PromptKey
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
+    from app.api.parameters import KnownModels
     from app.storage.storage_key import Project
 
 # Some 15 MB, 60 at the most; longer queries are parsed every time.
@@ -46,7 +45,7 @@ class LiveQuery:
         "is_signed",
     )
 
-    def __init__(self, text: str, models: Container[str]) -> None:
+    def __init__(self, text: str, models: KnownModels) -> None:
         self._models = models
         self._given: dict[str, str] = {}
         self._fault: tuple[str, str] | None = None
@@ -91,9 +90,9 @@ class LiveQuery:
 
 
 class QueryCache:
-    """The queries of this replica; *models* are the known aliases."""
+    """The queries of this replica; *models* are those that they may name."""
 
-    def __init__(self, models: Container[str]) -> None:
+    def __init__(self, models: KnownModels) -> None:
         self._models = models
         self._kept = lru_cache(KEPT)(self._read)
 

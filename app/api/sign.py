@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.admission import CALLER, query_of
 from app.api.parameters import QUERY_PARAMETERS, from_json
+from app.api.prompt_text import LONGEST_PROMPT
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, NoSigningKey
 from app.http.json_answers import json_answer
@@ -33,7 +34,7 @@ async def sign(request: web.Request) -> web.Response:
     if "references" in given:
         raise InvalidParameter("references", "A URL has no references.")
     # What would be refused when it is asked for is refused now.
-    from_json(given, services.models)
+    from_json(given, services.models.names, longest_prompt=LONGEST_PROMPT)
     found = await services.access.keys.signing_key(project, kid)
     if found is None and kid is not None:
         raise InvalidParameter("kid", "The project has no such signing key.")

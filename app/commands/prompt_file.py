@@ -35,9 +35,14 @@ class BadLine(NamedTuple):
 
 
 class _EveryModel:
-    """Which aliases there are only the service knows."""
+    """Any model: only the service knows which there are, and what they accept."""
 
-    def __contains__(self, alias: object) -> bool:
+    def alias_of(self, name: str) -> str:
+        """Return *name*."""
+        return name
+
+    def accepts(self, alias: str, option: str) -> bool:  # noqa: ARG002 - the service decides
+        """Return True."""
         return True
 
 

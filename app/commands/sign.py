@@ -11,6 +11,7 @@ from app.application import open_keys
 from app.commands.failed import Failed
 from app.configuration import load_configuration
 from app.errors import InvalidParameter, ServiceError
+from app.generation.config.model_names import ModelNames
 from app.signing import sign_url
 from app.storage.storage_key import Project
 from app.telemetry import configure_logging
@@ -61,7 +62,7 @@ async def _address(
     configuration: Configuration, chosen: argparse.Namespace, given: dict[str, str]
 ) -> str:
     # What would be refused when it is asked for is refused now.
-    from_query(given, configuration.models)
+    from_query(given, ModelNames(configuration.models))
     project = Project.parse(chosen.project)
     async with open_keys(configuration) as keys:
         found = await keys.signing_key(project, chosen.kid)

@@ -52,6 +52,8 @@ class Model:
         self.alias = config.alias
         self.price = config.price
         self.fallbacks = config.fallbacks
+        self.also = config.also
+        self.accept = config.accept
         self._deadline_seconds = config.deadline_seconds
         self._places = ConcurrencyLimit(config.concurrency, config.queue)
         self._provider = provider

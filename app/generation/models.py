@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from app.errors import GenerationError, InvalidRequest, PromptRejected
+from app.generation.config.model_names import ModelNames
 from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob, Unkept
 from app.generation.model import Model
 from app.generation.painting import (
@@ -44,6 +45,7 @@ class Models:
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = dict(models)
+        self.names = ModelNames(models)
         self._chains = {alias: self._chain(alias) for alias in models}
 
     def __contains__(self, alias: object) -> bool:

@@ -41,7 +41,8 @@ class PaintRequest:
     *aspect_ratio* (`"16:9"`). *seed* has 32 bits. *variant* tells pictures of
     one prompt apart; a provider without a seed may ignore it. *references*
     are in the caller's order; one that is named twice is there twice, and is
-    the same object.
+    the same object. *mask* marks with its transparent pixels what an edit may
+    change. *quality* to *negative_prompt* are the request's own options.
     """
 
     prompt: str
@@ -51,6 +52,12 @@ class PaintRequest:
     seed: int | None = None
     variant: int = 0
     references: tuple[Reference, ...] = ()
+    quality: str | None = None
+    background: str | None = None
+    moderation: str | None = None
+    style: str | None = None
+    negative_prompt: str | None = None
+    mask: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)

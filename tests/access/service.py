@@ -145,7 +145,7 @@ async def running(
             spending=spending,
             base_url=base_url or f"http://127.0.0.1:{port}",
             models=models,
-            query_cache=QueryCache(models),
+            query_cache=QueryCache(models.names),
             prompts=parts,
             transient_images=TransientParts(
                 images=AsyncMock(open=AsyncMock(return_value=None)),

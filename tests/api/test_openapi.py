@@ -16,7 +16,7 @@ from app.access.assemble import Access, AccessRules, open_access
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import entries, parameters, transient_images
 from app.api.picture_answers import OF_OUTCOME, live_headers
-from app.api.prompt_text import LONGEST_PROMPT
+from app.api.prompt_text import LONGEST_PROMPT, LONGEST_PROMPT_IN_BODY
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
@@ -26,7 +26,7 @@ from app.image import EXTENSIONS
 from app.prompt_cache.administration import SeenEntry
 from app.prompt_cache.cache import Answer, Outcome
 from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, Parameters
+from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
 from app.prompt_cache.generations.record import GenerationRecord
 from app.prompt_cache.statistics import Statistics
 from app.server.frame import install
@@ -38,7 +38,7 @@ from app.telemetry import Metrics
 from app.urls import NO_PERMALINK
 from app.web import page
 from tests.access.fakes import InMemoryRates
-from tests.fakes import InMemoryObjectStore
+from tests.fakes import InMemoryObjectStore, model_names
 from tests.server.frame import framed, get, wire
 
 if TYPE_CHECKING:
@@ -201,7 +201,8 @@ def test_live_parameters_have_the_bounds_of_the_code(
         return known[name]["minimum"], known[name]["maximum"]
 
     assert known["prompt"]["minLength"] == 1
-    assert known["prompt"]["maxLength"] == LONGEST_PROMPT
+    longest = LONGEST_PROMPT if form == "query" else LONGEST_PROMPT_IN_BODY
+    assert known["prompt"]["maxLength"] == longest
     assert known["model"]["default"] == DEFAULT_MODEL
     assert set(known["aspect_ratio"]["enum"]) == parameters.ASPECT_RATIOS
     sides = (parameters.LEAST_SIDE, parameters.MOST_SIDE)
@@ -212,6 +213,14 @@ def test_live_parameters_have_the_bounds_of_the_code(
     )
     assert bounds("seed") == (0, parameters.MOST_SEED)
     assert bounds("variant") == (0, parameters.MOST_VARIANT)
+    for name in OPTIONS:
+        is_prompt = name == "negative_prompt"
+        assert known[name]["minLength"] == 1
+        assert known[name]["maxLength"] == (
+            parameters.LONGEST_NEGATIVE_PROMPT
+            if is_prompt
+            else parameters.LONGEST_OPTION
+        )
 
 
 def test_other_parameters_have_the_bounds_of_the_code(described: Json) -> None:
@@ -295,7 +304,10 @@ async def test_json_answers_have_the_fields_that_are_described(
         ("Statistics", statistics),
     ]:
         schema = schema_of(described, name)
-        assert answer.keys() == schema["properties"].keys() == set(schema["required"])
+        # The options of a picture are there only where they were chosen.
+        chosen = {*OPTIONS, "mask", "mask_digest"} if name == "Parameters" else set()
+        assert answer.keys() == schema["properties"].keys() - chosen
+        assert answer.keys() == set(schema["required"])
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -354,7 +366,7 @@ def locked_up(access: Access) -> web.Application:
         spending=nothing,
         base_url="https://paintonce.example",
         models=nothing,
-        query_cache=QueryCache(()),
+        query_cache=QueryCache(model_names()),
         prompts=nothing,
         transient_images=nothing,
         lifecycle=app[LIFECYCLE],

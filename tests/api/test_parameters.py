@@ -18,13 +18,17 @@ from app.api.parameters import (
     from_query,
 )
 from app.errors import InvalidParameter
-from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.generation.config.model_names import ModelNames
+from app.generation.config.models_file import ModelConfig
+from app.prompt_cache.entry.prompt_key import OPTIONS, Parameters, PromptKey
 from app.storage.storage_key import Project
+from tests.fakes import model_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODELS = frozenset({"default", "slow"})
+MODELS = model_names("default", "slow")
+OPEN = model_names("default", accept=OPTIONS)
 FOX = {"prompt": "a red fox"}
 SHOP = Project("acme", "shop")
 IDS = [str(UUID(int=number)) for number in range(1, 18)]
@@ -117,7 +121,7 @@ def test_a_prompt_is_normalised(text: str, prompt: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "\t\n", "\r\n", "\u3000", "x" * 4001, "🦊" * 4001),
+        *("", " ", "\t\n", "\r\n", "\u3000", "x" * 32_001, "🦊" * 32_001),
         *(f"a{chr(code)}b" for code in range(32) if chr(code) not in "\t\n"),
         *(f"a{chr(code)}b" for code in range(127, 160)),
         *("a\rb", "\0", "fox\x85", "\r", "a\n\rb", "\x1ffox"),
@@ -255,10 +259,10 @@ def test_an_unknown_name_in_json(name: str, parameter: str) -> None:
 def test_without_a_default_the_model_must_be_named() -> None:
     """Where the operator has no default model, a request says which."""
     with pytest.raises(InvalidParameter) as error:
-        from_query(FOX, {"slow"})
+        from_query(FOX, model_names("slow"))
 
     assert error.value.parameter == "model"
-    assert from_query({**FOX, "model": "slow"}, {"slow"}).model == "slow"
+    assert from_query({**FOX, "model": "slow"}, model_names("slow")).model == "slow"
 
 
 def test_seed_zero_is_a_seed() -> None:
@@ -308,3 +312,60 @@ def test_no_json_is_anything_but_read_or_refused(
     named = named_in_refusal(lambda: from_json(whole, MODELS))
 
     assert named is None or (named.isascii() and 0 < len(named) <= 64)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_is_chosen_where_the_model_accepts_it(name: str) -> None:
+    """What a model's `accept` lists is part of the prompt; anything else is 400."""
+    chosen = {**FOX, name: "high"}
+
+    assert getattr(from_query(chosen, OPEN), name) == "high"
+    assert from_json(chosen, OPEN) == from_query(chosen, OPEN)
+    assert refused(chosen, is_json=False) == refused(chosen, is_json=True) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "auto") for name in OPTIONS),
+        ("quality", "standard"),
+        ("style", "vivid"),
+    ],
+)
+def test_an_option_that_chooses_nothing_is_absent(name: str, value: str) -> None:
+    """Clients that send every field share the picture of those that send none."""
+    assert from_json({**FOX, name: value}, MODELS) == from_json(FOX, MODELS)
+    assert from_query({**FOX, name: value}, OPEN) == from_query(FOX, OPEN)
+
+
+def test_options_have_bounds() -> None:
+    """A text that is too long, has controls or is no text is refused by its name."""
+
+    def named(**given: Any) -> str | None:
+        return named_in_refusal(lambda: from_json({**FOX, **given}, OPEN))
+
+    assert named(quality="x" * 64, negative_prompt="x" * 4000) is None
+    assert named(quality="x" * 65) == "quality"
+    assert named(negative_prompt="x" * 4001) == "negative_prompt"
+    assert named(style="a\x00b") == "style"
+    assert named(moderation="  ") == "moderation"
+    assert named(background=7) == "background"
+
+
+def test_a_body_takes_longer_prompts_than_a_url() -> None:
+    """32,000 code points in a body, 4,000 in a URL."""
+    longest = {"prompt": "ü" * 32_000}
+
+    assert from_json(longest, MODELS).prompt == longest["prompt"]
+    assert refused({"prompt": "ü" * 32_001}, is_json=True) == "prompt"
+    assert from_query({"prompt": "x" * 4000}, MODELS).prompt
+    assert refused({"prompt": "x" * 4001}, is_json=False) == "prompt"
+
+
+def test_a_further_name_means_its_alias() -> None:
+    """A picture asked for by another name of its model is the same prompt."""
+    names = ModelNames({"fast": ModelConfig("fast", "openai", also=("dall-e-3",))})
+
+    by_name = from_query({**FOX, "model": "dall-e-3"}, names)
+    assert by_name == from_query({**FOX, "model": "fast"}, names)
+    assert names.all == ("fast", "dall-e-3")

@@ -27,6 +27,7 @@ from app.storage.storage_key import Project
 from app.transient_images import Limits, assemble
 from app.transient_images.store import MAX_PICTURES
 from tests.fake_transient_store import InMemoryTransientStore
+from tests.fakes import model_names
 from tests.loop_lag import loop_lag
 from tests.server.frame import framed
 from tests.transient_images.service import SHOP, Paintonce, running
@@ -69,7 +70,7 @@ HOSTILE_JSON: dict[str, Callable[[], bytes]] = {
 
 
 async def _prompt(request: web.Request) -> web.Response:
-    parameters = from_json(await read_json_object(request), {"default"})
+    parameters = from_json(await read_json_object(request), model_names("default"))
     return json_answer({"characters": len(parameters.prompt)})
 
 

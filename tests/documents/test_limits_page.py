@@ -9,8 +9,13 @@ import pytest
 
 from app.access.look_ups import A_SECOND_PER_REPLICA
 from app.api.entries import MOST_ENTRIES, MOST_HOURS
-from app.api.parameters import MOST_PIXELS, MOST_REFERENCES
-from app.api.prompt_text import LONGEST_PROMPT
+from app.api.parameters import (
+    LONGEST_NEGATIVE_PROMPT,
+    LONGEST_OPTION,
+    MOST_PIXELS,
+    MOST_REFERENCES,
+)
+from app.api.prompt_text import LONGEST_PROMPT, LONGEST_PROMPT_IN_BODY
 from app.api.query_cache import KEPT, LONGEST_KEPT
 from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
 from app.generation.config.model_table import ModelTable
@@ -45,7 +50,10 @@ FIGURES: dict[str, float] = {
     "Header fields": MAX_FIELDS,
     "Seconds for the head of a request, and idle": KEEPALIVE_SECONDS,
     "Query parameters": MOST_PARAMETERS,
-    "Characters of a prompt, after NFC": LONGEST_PROMPT,
+    "Characters of a prompt in a URL, after NFC": LONGEST_PROMPT,
+    "Characters of a prompt in a body, after NFC": LONGEST_PROMPT_IN_BODY,
+    "Characters of `negative_prompt`": LONGEST_NEGATIVE_PROMPT,
+    "Characters of any other option of the picture": LONGEST_OPTION,
     "Bytes of a JSON body": MOST_JSON_BYTES,
     "Values in a JSON body": MOST_VALUES,
     "Seconds for a body": BODY_DEADLINE_SECONDS,

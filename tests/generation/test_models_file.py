@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -359,6 +360,48 @@ def models_with_fallbacks(**fallbacks: list[str]) -> str:
         f'[models.{alias}]\nprovider = "placeholder"\nfallbacks = {names}'
         for alias, names in fallbacks.items()
     )
+
+
+@pytest.mark.parametrize(
+    ("also", "problems"),
+    [
+        ({"a": ["dall-e-3", "openai/gpt-image-1"]}, []),
+        ({"a": ["b"], "b": []}, ["models.a.also: b is an alias of this file"]),
+        ({"a": ["a"]}, ["models.a.also: a is an alias of this file"]),
+        ({"a": ["x", "x"]}, ["models.a.also: x is a name of a already"]),
+        ({"a": ["x"], "b": ["x"]}, ["models.b.also: x is a name of a already"]),
+    ],
+)
+def test_further_names_mean_one_model(
+    file: Path, also: dict[str, list[str]], problems: list[str]
+) -> None:
+    """A further name that is an alias, or stands twice, is a problem."""
+    tables = [
+        f'[models.{alias}]\nprovider = "placeholder"\nalso = {json.dumps(names)}'
+        for alias, names in also.items()
+    ]
+    if problems:
+        assert problems_of(file, "\n".join(tables)) == problems
+    else:
+        file.write_text("\n".join(tables), encoding="utf-8")
+        assert load_models(file, {})["a"].also == tuple(also["a"])
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('accept = ["size"]', "models.a.accept.0"),
+        ('also = ["two words"]', "models.a.also.0"),
+        ('also = [""]', "models.a.also.0"),
+        ("also = [7]", "models.a.also.0"),
+    ],
+)
+def test_names_and_options_are_checked(file: Path, line: str, key: str) -> None:
+    """An option that is none, and a name that no caller could send, are problems."""
+    table = f'[models.a]\nprovider = "placeholder"\n{line}'
+
+    (problem,) = problems_of(file, table)
+    assert problem.startswith(f"{key}: ")
 
 
 @pytest.mark.parametrize(

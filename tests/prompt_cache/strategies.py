@@ -17,9 +17,13 @@ _IDS = st.uuids().map(str)
 
 
 def _with_digests(parameters: Parameters) -> Parameters:
-    """Have each reference show a picture of its own."""
+    """Have each reference, and the mask, show a picture of its own."""
     digests = [sha256(name.encode()).hexdigest() for name in parameters.references]
-    return parameters._replace(reference_digests=tuple(digests))
+    mask = parameters.mask
+    return parameters._replace(
+        reference_digests=tuple(digests),
+        mask_digest=sha256(mask.encode()).hexdigest() if mask else None,
+    )
 
 
 PROJECTS = st.builds(Project, _SEGMENTS, _SEGMENTS)
@@ -33,6 +37,12 @@ PARAMETERS = st.builds(
     seed=st.none() | st.integers(0, 2**32 - 1),
     variant=st.integers(0, 15),
     references=st.lists(_IDS, max_size=3).map(tuple),
+    quality=st.none() | st.sampled_from(["low", "high"]),
+    background=st.none() | st.just("transparent"),
+    moderation=st.none() | st.just("low"),
+    style=st.none() | st.just("natural"),
+    negative_prompt=st.none() | st.just("text"),
+    mask=st.none() | _IDS,
 ).map(_with_digests)
 KEYS = st.builds(PromptKey, PROJECTS, PARAMETERS)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.generation.provenance import BY_A_MODEL, BY_A_PROGRAM, Provenance
 from app.image import MEDIA_TYPES
 from app.prompt_cache.entry.entry import _MEDIA_TYPES, PromptEntry, UnreadableManifest
-from app.prompt_cache.entry.prompt_key import Parameters
+from app.prompt_cache.entry.prompt_key import OPTIONS, Parameters
 from app.storage.storage_key import Project
 from tests.prompt_cache.strategies import ENTRIES
 
@@ -69,7 +69,8 @@ def test_a_record_is_small(entry: PromptEntry) -> None:
     said = entry.parameters
     texts = [said.prompt, said.model, entry.model, str(entry.project)]
     texts.append(entry.provenance.digital_source_type or "")
-    lists = (said.references, said.reference_digests)
+    options = [getattr(said, name) for name in (*OPTIONS, "mask", "mask_digest")]
+    lists = (said.references, said.reference_digests, options)
     text_bytes = len(orjson.dumps(texts)) + len(orjson.dumps(lists))
 
     assert len(entry.to_record()) < 120 + text_bytes

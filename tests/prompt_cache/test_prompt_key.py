@@ -40,6 +40,19 @@ GOLDEN = [
         ),
         "3ccdd111a8a6c4a2e47efe2757c9c7ac08eb713ed5ab6b82234f11d453067675",
     ),
+    (
+        Parameters(
+            "a red fox",
+            quality="high",
+            background="transparent",
+            moderation="low",
+            style="natural",
+            negative_prompt="text",
+            mask="0b9cbb3c-57a5-4b0c-8c2f-3c9b8d3f4f10",
+            mask_digest="f" * 64,
+        ),
+        "51ec00cd923e8c4ca199179a24fe39a0cf04e7cbb558c9f4b153bc4d3fb142aa",
+    ),
 ]
 
 
@@ -64,8 +77,8 @@ def test_every_parameter_counts(parameters: Parameters, data: st.DataObject) -> 
     other = parameters._replace(**{name: getattr(data.draw(PARAMETERS), name)})
 
     is_equal = PromptKey(SHOP, parameters).hash == PromptKey(SHOP, other).hash
-    # The ids say where references are read, and not what they show.
-    same = parameters._replace(references=other.references) == other
+    # The ids name where references and masks are read, and not what they show.
+    same = parameters._replace(references=other.references, mask=other.mask) == other
     assert is_equal == same
 
 

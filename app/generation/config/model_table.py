@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from pydantic import ValidationInfo
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Names that other services have for their models, a vendor's in front included.
+_FURTHER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 # ASCII without blanks and controls: what an address and a key are made of.
 _GRAPHIC = re.compile(r"[!-~]+")
+
+
+Option = Literal["quality", "background", "moderation", "style", "negative_prompt"]
 
 
 def _result_host(text: str) -> str:
@@ -24,6 +29,15 @@ def _result_host(text: str) -> str:
         raise ValueError(
             'must be a host name in lower case ("*." in front allows every name '
             'below) or an origin ("http://host:port")'
+        )
+    return text
+
+
+def _further_name(text: str) -> str:
+    if not _FURTHER_NAME.fullmatch(text):
+        raise ValueError(
+            "must have 1 to 128 letters, digits and . _ : / @ + -, and start with a "
+            "letter or a digit"
         )
     return text
 
@@ -51,6 +65,8 @@ class ModelTable(BaseModel):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
     queue: Annotated[int, Field(ge=0, le=100_000)] = 64
     deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    also: list[Annotated[str, AfterValidator(_further_name)]] = []
+    accept: list[Option] = []
     fallbacks: list[str] = []
     result_hosts: list[Annotated[str, AfterValidator(_result_host)]] = []
     options: dict[str, object] = {}

@@ -37,7 +37,8 @@ class ModelConfig:
 
     *model* is the provider's own id. *price* is per picture, in the operator's
     currency; *concurrency* and *queue* count paintings of this replica;
-    *deadline_seconds* is for one call.
+    *deadline_seconds* is for one call. *also* are further names of the alias,
+    *accept* are the options that a request may choose itself.
     """
 
     alias: str
@@ -49,6 +50,8 @@ class ModelConfig:
     concurrency: int = 8
     queue: int = 64
     deadline_seconds: float = 120.0
+    also: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
     result_hosts: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
@@ -88,6 +91,7 @@ def _parsed(
         except InvalidModelsFile as error:
             problems += error.problems
     problems += _fallback_problems(tables)
+    problems += _name_problems(tables)
     if problems:
         raise InvalidModelsFile(problems)
     return models
@@ -123,12 +127,12 @@ def _parse(alias: str, table: object, environ: Mapping[str, str]) -> ModelConfig
         problems += _problems_in(where, error, unknown=known)
     if problems:
         raise InvalidModelsFile(problems)
-    terms = parsed.model_dump(exclude={"api_key_env", "fallbacks", "result_hosts"})
+    terms = parsed.model_dump(exclude={"api_key_env"})
+    lists = ("also", "accept", "fallbacks", "result_hosts")
+    terms |= {name: tuple(terms[name]) for name in lists}
     return ModelConfig(
         alias=alias,
         api_key=environ.get(parsed.api_key_env or ""),
-        fallbacks=tuple(parsed.fallbacks),
-        result_hosts=tuple(parsed.result_hosts),
         **terms,
     )
 
@@ -171,7 +175,7 @@ def _option_problems(alias: str, table: object) -> list[str]:
 
 
 def _fallback_problems(tables: Mapping[str, object]) -> list[str]:
-    fallbacks = {alias: _fallbacks(table) for alias, table in tables.items()}
+    fallbacks = {alias: _names(table, "fallbacks") for alias, table in tables.items()}
     problems = []
     for alias, names in fallbacks.items():
         where = f"models.{_quoted(alias)}.fallbacks"
@@ -189,8 +193,26 @@ def _fallback_problems(tables: Mapping[str, object]) -> list[str]:
     return problems
 
 
-def _fallbacks(table: object) -> list[str]:
-    names = table.get("fallbacks") if isinstance(table, dict) else None
+def _name_problems(tables: Mapping[str, object]) -> list[str]:
+    """Return each further name that means something else already."""
+    problems = []
+    taken: dict[str, str] = {}
+    for alias, table in tables.items():
+        where = f"models.{_quoted(alias)}.also"
+        for name in _names(table, "also"):
+            if name in tables:
+                problems.append(f"{where}: {_quoted(name)} is an alias of this file")
+            elif name in taken:
+                first = _quoted(taken[name])
+                problems.append(
+                    f"{where}: {_quoted(name)} is a name of {first} already"
+                )
+            taken.setdefault(name, alias)
+    return problems
+
+
+def _names(table: object, key: str) -> list[str]:
+    names = table.get(key) if isinstance(table, dict) else None
     if not isinstance(names, list):
         return []
     return [name for name in names if isinstance(name, str)]

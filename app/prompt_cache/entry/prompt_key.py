@@ -29,7 +29,8 @@ class Parameters(NamedTuple):
     """What a caller can say about a picture; None where it was not said.
 
     *reference_digests*, SHA-256 in hex, are those of the *references*, whose ids
-    say where to read them and not what they are.
+    name where to read them and not what they show; *mask_digest* is that of the
+    *mask*.
     """
 
     prompt: str
@@ -41,10 +42,21 @@ class Parameters(NamedTuple):
     variant: int = 0
     references: tuple[str, ...] = ()
     reference_digests: tuple[str, ...] = ()
+    quality: str | None = None
+    background: str | None = None
+    moderation: str | None = None
+    style: str | None = None
+    negative_prompt: str | None = None
+    mask: str | None = None
+    mask_digest: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return every parameter by its name."""
-        return self._asdict()
+        """Return every parameter by its name, options and mask only where set."""
+        return {
+            name: value
+            for name, value in self._asdict().items()
+            if value is not None or name not in _WHERE_SET
+        }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Parameters:
@@ -65,7 +77,7 @@ class Parameters(NamedTuple):
     def from_list(cls, values: list[Any]) -> Parameters:
         """Read what `as_list` made, from JSON, which has no tuples."""
         read = cls(*values)
-        if read.references:
+        if len(values) > _FIRST_LIST:
             return read._replace(
                 references=tuple(read.references),
                 reference_digests=tuple(read.reference_digests),
@@ -73,7 +85,14 @@ class Parameters(NamedTuple):
         return read
 
 
+OPTIONS = ("quality", "background", "moderation", "style", "negative_prompt")
+"""What a request may choose itself where the model's `accept` lists it."""
+
 _DEFAULTS = Parameters("")
+_WHERE_SET = frozenset({*OPTIONS, "mask", "mask_digest"})
+_FIRST_LIST = Parameters._fields.index("references")
+_FIRST_OPTION = Parameters._fields.index("quality")
+_NO_OPTIONS = _DEFAULTS[_FIRST_OPTION:]
 
 
 @dataclass(frozen=True)
@@ -88,7 +107,7 @@ class PromptKey:
         """64 hex digits; equal exactly where project and parameters are."""
         asked = self.parameters
         # The names in order: to have them sorted takes as long as the rest.
-        canonical = {
+        canonical: dict[str, Any] = {
             "aspect_ratio": asked.aspect_ratio,
             "height": asked.height,
             "model": asked.model,
@@ -100,7 +119,16 @@ class PromptKey:
             "version": VERSION,
             "width": asked.width,
         }
+        if asked[_FIRST_OPTION:] != _NO_OPTIONS:
+            canonical = dict(sorted({**canonical, **_options_of(asked)}.items()))
         return sha256(orjson.dumps(canonical)).hexdigest()
+
+
+def _options_of(asked: Parameters) -> dict[str, str]:
+    """Return what is in the hash only where it is set, so that older hashes stay."""
+    options = {name: getattr(asked, name) for name in OPTIONS}
+    options["mask"] = asked.mask_digest
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def is_prompt_hash(text: str) -> bool:

@@ -13,6 +13,7 @@ from app.errors import CacheUnavailable, GenerationError, StorageUnavailable
 from app.generation.painting import Progress
 from app.generation.provider import PaintRequest
 from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.entry.prompt_key import OPTIONS
 from app.prompt_cache.flight.remembered_failures import remember_for, to_note
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import new_record
@@ -144,6 +145,7 @@ class Painter:
             height=wanted.height,
             seed=wanted.seed,
             variant=wanted.variant,
+            **{name: getattr(wanted, name) for name in OPTIONS},
         )
         # Before anything is paid: a job that was begun is waited for.
         keeper = await KeptJob.of(self.index, lease, key.project)

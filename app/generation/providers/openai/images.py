@@ -101,7 +101,7 @@ class OpenAIImages:
 
     async def _ask(self, request: PaintRequest) -> Reply:
         body = self._body(request)
-        if not request.references:
+        if not request.references and request.mask is None:
             return await self._api.ask("POST", "/images/generations", json=body)
         if not self._options.edits:
             raise InvalidParameter(
@@ -125,7 +125,7 @@ class OpenAIImages:
         seed = seed_for(request) if options.send_seed else None
         if seed is not None:
             body["seed"] = seed
-        return body | options.extra_body.passed_on
+        return body | _options_of(request) | options.extra_body.passed_on
 
     def _form(
         self, body: Mapping[str, object], request: PaintRequest
@@ -141,4 +141,18 @@ class OpenAIImages:
                 filename=f"reference-{number}.{EXTENSIONS[reference.media_type]}",
                 content_type=reference.media_type,
             )
+        if request.mask is not None:
+            form.add_field(
+                "mask",
+                io.BytesIO(request.mask.data),
+                filename=f"mask.{EXTENSIONS[request.mask.media_type]}",
+                content_type=request.mask.media_type,
+            )
         return form
+
+
+def _options_of(request: PaintRequest) -> dict[str, object]:
+    """Return the fields of what the request chose itself."""
+    names = ("quality", "background", "moderation", "style", "negative_prompt")
+    chosen = {name: getattr(request, name) for name in names}
+    return {name: value for name, value in chosen.items() if value is not None}
