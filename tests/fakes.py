@@ -814,23 +814,30 @@ async def no_references(
     yield
 
 
-def a_prompt_cache(
-    world: World, *, concurrency: int = 8, queue: int = 64, **limits: Any
-) -> Replica:
-    """Assemble one replica; *concurrency* and *queue* are its model's."""
-    metrics = Metrics()
+def scripted_models(
+    world: World, metrics: Metrics, *, concurrency: int = 8, queue: int = 64
+) -> Models:
+    """Return the one model `default`, painted by the provider of *world*."""
     config = ModelConfig(
         "default", "scripted", price=0.04, concurrency=concurrency, queue=queue
     )
     finishing = Finishing(max_image_bytes=100_000, marks=False)
     model = Model(config, world.provider, finishing=finishing, observer=metrics)
+    return Models({"default": model})
+
+
+def a_prompt_cache(
+    world: World, *, concurrency: int = 8, queue: int = 64, **limits: Any
+) -> Replica:
+    """Assemble one replica; *concurrency* and *queue* are its model's."""
+    metrics = Metrics()
     ports = Ports(
         store=world.store,
         index=world.index,
         completions=world.completions,
         statistics=InMemoryStatistics(world.projects),
         generations=world.generations,
-        models=Models({"default": model}),
+        models=scripted_models(world, metrics, concurrency=concurrency, queue=queue),
         references=no_references,
         metrics=metrics,
     )

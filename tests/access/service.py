@@ -5,31 +5,30 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
-from unittest.mock import AsyncMock
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from app.access.assemble import Access, AccessRules, open_access
-from app.api.query_cache import QueryCache
+from app.access.assemble import Access, AccessRules
 from app.api.routes import definitions
-from app.api.services import SERVICES, Services
+from app.api.services import SERVICES
+from app.application import open_services
 from app.http.cors import Cors
 from app.http.picture_headers import KEPT_BY_KEYS, Part
 from app.server.frame import install
-from app.server.lifecycle import LIFECYCLE, Lifecycle
+from app.server.lifecycle import Lifecycle
 from app.server.listener import bind, listening
-from app.spending.assemble import Spending, SpendingRules, open_spending
-from app.storage.documents import StoredDocuments
-from app.transient_images import TransientParts
+from app.spending.assemble import Spending, SpendingRules
+from app.telemetry import Metrics
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
-from tests.fakes import a_prompt_cache, a_world
+from tests.fakes import Replica, a_world, scripted_models
+from tests.in_memory import ports_in_memory, terms_in_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from tests.fakes import Replica, World
+    from tests.fakes import World
 
 ADMIN_KEY = "the-keeper-of-the-lighthouse-rows-at-night"
 MASTER_KEY = "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8"
@@ -121,49 +120,29 @@ async def running(
     accounts, rates = shared or (InMemoryAccounts(), InMemoryRates())
     names = {field.name for field in fields(SpendingRules)}
     spent = {name: rules.pop(name) for name in names & rules.keys()}
-    replica = a_prompt_cache(world or a_world())
-    parts, app = replica.parts, web.Application()
-    install(app, metrics=replica.metrics, lifecycle=Lifecycle(), cors=cors)
+    world = world or a_world()
+    metrics, lifecycle, app = Metrics(), Lifecycle(), web.Application()
+    install(app, metrics=metrics, lifecycle=lifecycle, cors=cors)
     app.router.add_routes(definitions())
     sockets = bind("127.0.0.1", 0)
-    port = sockets[0].getsockname()[1]
-    documents = StoredDocuments(replica.world.store)
-    async with (
-        open_access(
-            documents,
-            rates,
-            AccessRules(
-                **(RULES | rules), base_url=base_url or f"http://127.0.0.1:{port}"
-            ),
-        ) as access,
-        open_spending(documents, accounts, rates, SpendingRules(**spent)) as spending,
-        parts.running(),
-    ):
-        models = parts.painter.models
-        app[SERVICES] = Services(
-            access=access,
-            spending=spending,
-            base_url=base_url or f"http://127.0.0.1:{port}",
-            models=models,
-            query_cache=QueryCache(models.names),
-            prompts=parts,
-            transient_images=TransientParts(
-                images=AsyncMock(open=AsyncMock(return_value=None)),
-                references=AsyncMock(),
-                store=AsyncMock(),
-            ),
-            lifecycle=app[LIFECYCLE],
-            wait_timeout_seconds=20.0,
-            keyed_caching=keyed_caching,
-        )
+    address = base_url or f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    ports = ports_in_memory(world, accounts=accounts, rates=rates)
+    terms = terms_in_memory(
+        AccessRules(**(RULES | rules), base_url=address),
+        SpendingRules(**spent),
+        keyed_caching=keyed_caching,
+    )
+    models = scripted_models(world, metrics)
+    async with open_services(ports, models, terms, metrics, lifecycle) as services:
+        app[SERVICES] = services
         async with listening(app, sockets), aiohttp.ClientSession() as client:
             yield Paintonce(
-                port,
+                sockets[0].getsockname()[1],
                 client,
-                replica,
-                access,
-                spending,
-                app[LIFECYCLE].drain,
+                Replica(world, services.prompts, metrics),
+                services.access,
+                services.spending,
+                lifecycle.drain,
                 accounts,
                 rates,
             )

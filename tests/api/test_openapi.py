@@ -6,20 +6,16 @@ import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from unittest.mock import Mock
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 
 from app import errors
-from app.access.assemble import Access, AccessRules, open_access
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import entries, parameters, transient_images
 from app.api.picture_answers import OF_OUTCOME, live_headers
 from app.api.prompt_text import LONGEST_PROMPT, LONGEST_PROMPT_IN_BODY
-from app.api.query_cache import QueryCache
-from app.api.routes import ROUTES, definitions
-from app.api.services import SERVICES, Services
+from app.api.routes import ROUTES
 from app.http.picture_headers import EMBEDDING
 from app.http.problems import INTERNAL, TABLE, problem_response
 from app.image import EXTENSIONS
@@ -29,16 +25,10 @@ from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
 from app.prompt_cache.generations.record import GenerationRecord
 from app.prompt_cache.statistics import Statistics
-from app.server.frame import install
-from app.server.lifecycle import LIFECYCLE, Lifecycle
-from app.server.listener import bind, listening
-from app.storage.documents import StoredDocuments
 from app.storage.storage_key import Project
-from app.telemetry import Metrics
 from app.urls import NO_PERMALINK
 from app.web import page
-from tests.access.fakes import InMemoryRates
-from tests.fakes import InMemoryObjectStore, model_names
+from tests.access.service import Paintonce, running
 from tests.server.frame import framed, get, wire
 
 if TYPE_CHECKING:
@@ -340,44 +330,15 @@ async def test_the_document_says_which_routes_want_a_key(described: Json) -> Non
     assert schemes["apiKey"]["name"] == "X-API-Key"
     assert schemes["bearer"]["scheme"] == "bearer"
 
-    async with (
-        open_access(
-            StoredDocuments(InMemoryObjectStore()),
-            InMemoryRates(),
-            AccessRules(admin_key=ADMIN_KEY),
-        ) as access,
-        listening(locked_up(access), bind("127.0.0.1", 0)) as listener,
-        ClientSession(f"http://127.0.0.1:{listener.port}") as client,
-    ):
+    async with running() as service:
         for method, path, operation in operations(described):
             is_open = operation.get("security") == []
-            status = await status_of(client, method, path)
+            status = await status_of(service, method, path)
             assert (status == 401) is not is_open, (method, path)
             assert ("401" in operation["responses"]) is not is_open
 
 
-def locked_up(access: Access) -> web.Application:
-    """Return the routes of the service with a lock and nothing behind it."""
-    app = web.Application()
-    install(app, metrics=Metrics(), lifecycle=Lifecycle())
-    nothing = Mock()
-    app[SERVICES] = Services(
-        access=access,
-        spending=nothing,
-        base_url="https://paintonce.example",
-        models=nothing,
-        query_cache=QueryCache(model_names()),
-        prompts=nothing,
-        transient_images=nothing,
-        lifecycle=app[LIFECYCLE],
-        wait_timeout_seconds=1.0,
-    )
-    app.add_routes(definitions())
-    return app
-
-
-async def status_of(client: ClientSession, method: str, path: str) -> int:
+async def status_of(service: Paintonce, method: str, path: str) -> int:
     """Ask for *path* with ids in its places, and without a key."""
-    filled = re.sub(r"{\w+}", IMAGE_ID, path)
-    async with client.request(method, filled) as answer:
-        return answer.status
+    answer = await service.ask(method, re.sub(r"{\w+}", IMAGE_ID, path))
+    return answer.status

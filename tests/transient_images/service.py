@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import io
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
 
-from app.access.assemble import AccessRules, open_access
+from app.access.assemble import AccessRules
 from app.api.routes import ROUTES, definitions
-from app.api.services import SERVICES, Services
+from app.api.services import SERVICES
 from app.api.uploads import DEADLINE_SECONDS
+from app.application import open_services
 from app.server.frame import install
-from app.server.lifecycle import LIFECYCLE, Lifecycle
+from app.server.lifecycle import Lifecycle
 from app.server.listener import bind, listening
-from app.spending.assemble import SpendingRules, open_spending
-from app.storage.documents import StoredDocuments
 from app.storage.redis.client.connection import RedisConnections, open_redis
 from app.telemetry import Metrics
-from app.transient_images import Limits, assemble
-from tests.access.fakes import InMemoryAccounts, InMemoryRates
-from tests.fakes import InMemoryObjectStore
+from tests.fakes import a_world, scripted_models
+from tests.in_memory import ports_in_memory, terms_in_memory
 from tests.transient_images.stores import store_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from app.storage.ports.transient_store import TransientStore
 
 KEY = "the-lighthouse-keeper-keeps-the-key"
 SHOP = {"X-API-Key": KEY, "X-Project": "acme/shop"}
@@ -74,45 +74,30 @@ async def running(
     max_image_bytes: int = 100_000,
     quota_bytes: int = 1_000_000,
     deadline_seconds: float = 15.0,
+    store: TransientStore | None = None,
 ) -> AsyncIterator[Paintonce]:
-    """Run the service on a free port."""
+    """Run the service on a free port, over *store* or else the Redis at *redis_url*."""
     app = web.Application()
     app.add_routes(
         definitions(route for route in ROUTES if route.path.startswith("/api/images"))
     )
-    install(app, metrics=Metrics(), lifecycle=Lifecycle())
+    metrics, lifecycle, world = Metrics(), Lifecycle(), a_world()
+    install(app, metrics=metrics, lifecycle=lifecycle)
     app[DEADLINE_SECONDS] = deadline_seconds
-    rules = AccessRules(requires_keys=auth, admin_key=KEY)
-    documents, rates = StoredDocuments(InMemoryObjectStore()), InMemoryRates()
-    async with (
-        open_redis(redis_url) as redis,
-        open_access(documents, rates, rules) as access,
-        open_spending(
-            documents, InMemoryAccounts(), rates, SpendingRules()
-        ) as spending,
-    ):
-        transient = assemble(
-            store_on(redis),
-            Limits(
-                base_url=base_url,
-                max_image_bytes=max_image_bytes,
-                quota_bytes=quota_bytes,
-            ),
+    terms = terms_in_memory(
+        AccessRules(requires_keys=auth, admin_key=KEY, base_url=base_url),
+        max_image_bytes=max_image_bytes,
+        quota_bytes=quota_bytes,
+        wait_timeout_seconds=1.0,
+    )
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(open_redis(redis_url))
+        ports = ports_in_memory(world, transient=store or store_on(redis))
+        app[SERVICES] = await stack.enter_async_context(
+            open_services(
+                ports, scripted_models(world, metrics), terms, metrics, lifecycle
+            )
         )
-        unused = cast("Any", None)
-        app[SERVICES] = Services(
-            access=access,
-            spending=spending,
-            base_url=base_url,
-            models=unused,
-            query_cache=unused,
-            prompts=unused,
-            transient_images=transient,
-            lifecycle=app[LIFECYCLE],
-            wait_timeout_seconds=1.0,
-        )
-        async with (
-            listening(app, bind("127.0.0.1", 0)) as listener,
-            aiohttp.ClientSession() as client,
-        ):
-            yield Paintonce(listener.port, client, redis)
+        listener = await stack.enter_async_context(listening(app, bind("127.0.0.1", 0)))
+        client = await stack.enter_async_context(aiohttp.ClientSession())
+        yield Paintonce(listener.port, client, redis)
