@@ -37,6 +37,7 @@ answer, never an exception.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -109,13 +110,31 @@ class QuotaFull(ServiceError):
     """No room for another transient image."""
 
 
-class GenerationError(ServiceError):
-    """A painting ended without a picture.
+class CallEnd(StrEnum):
+    """How sure it is what the end of a call to a provider costs.
 
-    *maybe_billed* says whether the provider may charge for the attempt.
+    `app.generation.transport.call_ends` decides it for every vendor.
     """
 
-    maybe_billed = False
+    CERTAIN = "certain"  # nothing can have been billed
+    BILLED = "billed"  # it costs the price
+    AMBIGUOUS = "ambiguous"  # it may have been billed, and is booked at the price
+
+
+class GenerationError(ServiceError):
+    """A painting ended without a picture; *end* is what that may have cost."""
+
+    end = CallEnd.CERTAIN
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        end: CallEnd | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.end = end or type(self).end
 
 
 class PromptRejected(GenerationError):
@@ -127,30 +146,38 @@ class ProviderRateLimited(GenerationError):
 
 
 class ProviderFailed(GenerationError):
-    """The provider is away, answered with an error, or with nonsense."""
+    """The provider is unavailable, answered with an error, or with nonsense.
+
+    *blames_request* marks an answer about this one request (400, 422): it
+    means nothing for the next one.
+    """
 
     def __init__(
         self,
         detail: str,
         *,
-        maybe_billed: bool = False,
+        end: CallEnd | None = None,
         retry_after: timedelta | None = None,
+        blames_request: bool = False,
     ) -> None:
-        super().__init__(detail, retry_after=retry_after)
-        self.maybe_billed = maybe_billed
+        super().__init__(detail, end=end, retry_after=retry_after)
+        self.blames_request = blames_request
 
 
 class BadImage(ProviderFailed):
     """The provider's answer holds no picture that we can vouch for."""
 
-    def __init__(self, detail: str, *, maybe_billed: bool = True) -> None:
-        super().__init__(detail, maybe_billed=maybe_billed)
+    end = CallEnd.BILLED
 
 
 class GenerationTimedOut(GenerationError):
-    """The deadline passed while the provider was painting."""
+    """A deadline passed, ours or the provider's.
 
-    maybe_billed = True
+    *is_own_cut*: we ended the call before its own `deadline_seconds`.
+    """
+
+    end = CallEnd.AMBIGUOUS
+    is_own_cut = False
 
 
 class QueueFull(ServiceError):

@@ -354,6 +354,7 @@ class InMemoryPromptIndex(Gated):
         self._completions = completions
         self._leases: dict[str, _Expiring] = {}
         self._failures_of: dict[str, _Expiring] = {}
+        self._holds_of: dict[str, _Expiring] = {}
         self._left: dict[str, bytes] = {}
         self.jobs: dict[str, bytes] = {}
 
@@ -372,6 +373,7 @@ class InMemoryPromptIndex(Gated):
         self._accesses.clear()
         self._leases.clear()
         self._failures_of.clear()
+        self._holds_of.clear()
         self._left.clear()
         self.jobs.clear()
 
@@ -410,7 +412,9 @@ class InMemoryPromptIndex(Gated):
         verdict: Verdict
         async with self._call("acquire"):
             self._need_memory()
-            failure = _alive(self._failures_of, prompt_hash)
+            failure = _alive(self._holds_of, prompt_hash) or _alive(
+                self._failures_of, prompt_hash
+            )
             if prompt_hash in self.entries:
                 verdict = Painted()
             elif failure is not None:
@@ -467,14 +471,21 @@ class InMemoryPromptIndex(Gated):
         return is_ours
 
     async def fail(
-        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+        self,
+        prompt_hash: str,
+        token: str,
+        failure: bytes,
+        remember_for: timedelta,
+        *,
+        is_hold: bool = False,
     ) -> bool:
         """Remember a failure, tell the followers, release."""
         async with self._call("fail"):
             self._need_memory()
             is_ours = self.holder_now(prompt_hash) == token
             if is_ours:
-                self._failures_of[prompt_hash] = _Expiring(
+                remembered = self._holds_of if is_hold else self._failures_of
+                remembered[prompt_hash] = _Expiring(
                     failure, time.monotonic() + remember_for.total_seconds()
                 )
                 self.jobs.pop(prompt_hash, None)
@@ -490,7 +501,9 @@ class InMemoryPromptIndex(Gated):
     async def remembered(self, prompt_hash: str) -> FailedBefore | None:
         """Return the failure that is remembered for a prompt, or None."""
         async with self._call("remembered"):
-            failure = _alive(self._failures_of, prompt_hash)
+            failure = _alive(self._holds_of, prompt_hash) or _alive(
+                self._failures_of, prompt_hash
+            )
         return FailedBefore(failure.value, failure.remaining) if failure else None
 
     async def forget(self, prompt_hash: str, token: str, left: bytes) -> bool:

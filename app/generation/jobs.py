@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.generation.painting import Progress
 
 
@@ -75,6 +77,7 @@ class JobHandle:
         self.id = left.id if left else None
         self.paid_as = left.paid_as if left else ""
         self.is_kept = left is not None
+        self.on_begun: Callable[[], None] | None = None
 
     @property
     def resumed(self) -> str | None:
@@ -85,6 +88,8 @@ class JobHandle:
         """Keep the job, so that whoever leads next goes on with it."""
         # Known first: cancelled while it is being kept, the job has an owner.
         self.id = job_id
+        if self.on_begun is not None:
+            self.on_begun()
         self.is_kept = await self._keeper.keep(
             SubmittedJob(self._alias, job_id, datetime.now(UTC), self.paid_as)
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.errors import (
+    CallEnd,
     GenerationError,
     GenerationTimedOut,
     InvalidRequest,
@@ -16,9 +18,10 @@ from app.errors import (
 )
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
-from app.generation.outcomes import is_free, is_healthy, outcome_of
+from app.generation.outcomes import booked_as, is_healthy, outcome_of
 from app.generation.painting import Painting
 from app.generation.spending import UNLIMITED
+from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +57,8 @@ class Model:
         self.fallbacks = config.fallbacks
         self.also = config.also
         self.accept = config.accept
+        self.falls_back_when_ambiguous = config.fallback_when_ambiguous
+        self._hold = timedelta(seconds=config.ambiguous_hold_seconds)
         self._deadline_seconds = config.deadline_seconds
         self._places = ConcurrencyLimit(config.concurrency, config.queue)
         self._provider = provider
@@ -148,6 +153,8 @@ class Model:
         if started >= deadline:
             raise _never_asked()
         admission = None if job.left else self._breaker.admit()
+        if admission is not None:
+            job.on_begun = partial(self._breaker.accepted, admission)
         seconds: float | None = None
         failure: BaseException | None = None
         paid: JournalEntry | None = None
@@ -155,8 +162,12 @@ class Model:
             # Reserved before the provider is asked, and the clock starts after.
             paid = await self._pay(job, spending)
             started = clock()
+            own_deadline = started + self._seconds_for(job)
             painted = await self._ask(
-                request, job, min(deadline, started + self._seconds_for(job))
+                request,
+                job,
+                min(deadline, own_deadline),
+                is_own_cut=deadline < own_deadline,
             )
             seconds = clock() - started
             finished = await self._finishing.finish(painted, request)
@@ -165,17 +176,19 @@ class Model:
             raise
         finally:
             asked = paid is not None
+            if _goes_on(job, failure):
+                progress.charged = None  # the job speaks for the prompt
             if admission is not None:
                 healthy = is_healthy(failure) if asked else None
                 self._breaker.report(admission, healthy=healthy)
             # A job that goes on without us is counted by who waits for its end.
             if paid is not None and not _goes_on(job, failure):
-                price = 0.0 if is_free(failure) else self.price
+                price = 0.0 if end_of(failure) is CallEnd.CERTAIN else self.price
                 # A request that the adapter itself turned down reached nobody.
                 if not isinstance(failure, InvalidRequest):
                     self._note(failure, seconds or clock() - started, progress, price)
                 # Not lost with whoever is cancelled here: the books are kept.
-                await asyncio.shield(paid.settle(outcome_of(failure), price))
+                await asyncio.shield(paid.settle(booked_as(failure), price))
         return Painting(*finished, self.alias, self.price, seconds, painted.origin)
 
     async def _pay(self, job: JobHandle, spending: PaintingPermit) -> JournalEntry:
@@ -195,7 +208,7 @@ class Model:
         return max(self._deadline_seconds - max(age, 0.0), _LAST_LOOK_SECONDS)
 
     async def _ask(
-        self, request: PaintRequest, job: JobHandle, until: float
+        self, request: PaintRequest, job: JobHandle, until: float, *, is_own_cut: bool
     ) -> ProviderPicture:
         try:
             async with asyncio.timeout_at(until) as limit:
@@ -210,16 +223,16 @@ class Model:
             if job.id is not None:
                 self._give_up(job.id)
             if isinstance(error, TimeoutError) and limit.expired():
-                raise GenerationTimedOut(
-                    "The image provider was not done in time."
-                ) from error
+                late = GenerationTimedOut("The image provider was not done in time.")
+                late.is_own_cut = is_own_cut
+                raise late from error
             # Its message may hold a key or the prompt, so only the kind is told.
             _logger.error(  # noqa: TRY400 - the traceback would show the message
                 "provider adapter broke",
                 extra={"model": self.alias, "error": type(error).__name__},
             )
             raise ProviderFailed(
-                "The call to the image provider broke down.", maybe_billed=True
+                "The call to the image provider broke down.", end=CallEnd.AMBIGUOUS
             ) from error
 
     def _give_up(self, job_id: str) -> None:
@@ -236,6 +249,8 @@ class Model:
         price: float,
     ) -> None:
         progress.spent += price
+        if failure is not None:
+            progress.note_failure(failure, self._hold)
         self._observer.provider_call(
             self._provider.vendor, self.alias, outcome_of(failure), seconds, price
         )
@@ -247,6 +262,6 @@ def _goes_on(job: JobHandle, failure: BaseException | None) -> bool:
 
 
 def _never_asked() -> GenerationTimedOut:
-    error = GenerationTimedOut("The time was up before the provider could be asked.")
-    error.maybe_billed = False
-    return error
+    return GenerationTimedOut(
+        "The time was up before the provider could be asked.", end=CallEnd.CERTAIN
+    )

@@ -6,7 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from app.errors import GenerationError, InvalidRequest, PromptRejected
+from app.errors import (
+    BudgetExhausted,
+    CallEnd,
+    GenerationError,
+    InvalidRequest,
+    PromptRejected,
+    ServiceError,
+)
 from app.generation.config.model_names import ModelNames
 from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob, Unkept
 from app.generation.model import Model
@@ -18,6 +25,7 @@ from app.generation.painting import (
     ReferenceLoader,
 )
 from app.generation.spending import UNLIMITED
+from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,16 +93,17 @@ class Models:
         *deadline* is a time of the event loop's clock and bounds everything.
         Fall-backs are asked in order, each followed by its own. A job that
         *keeper* has left is waited for, and the models in front of its own are
-        not asked again. *references* are read by whoever has a place. Raises
-        `QueueFull` at once where no place is left to wait, `PromptRejected`
-        from whoever refused, and otherwise the last model's failure:
+        not asked again. *references* are read once a slot is free. Raises
+        `QueueFull` at once where the queue is full, `PromptRejected` of the
+        model that refused, and otherwise the last model's failure:
         `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
         `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
-        *spending* is asked before each call, and what it raises ends the chain.
+        *spending* is asked before each call. What it raises ends the chain;
+        after `BudgetExhausted` cheaper fall-backs are still asked.
         """
         progress, keeper = progress or Progress(), keeper or Unkept()
         left = keeper.left
-        *others, last = self._since(left, self._chains[alias])
+        chain = self._since(left, self._chains[alias])
 
         async def ask(model: Model) -> Painting:
             is_its_own = left is not None and left.model == model.alias
@@ -112,19 +121,18 @@ class Models:
                 ),
             )
 
-        for model in others:
+        while True:
+            model, *others = chain
             try:
                 return await ask(model)
-            except PromptRejected:
-                raise
-            except (GenerationError, InvalidRequest) as failure:
-                if asyncio.get_running_loop().time() >= deadline:
+            except (GenerationError, InvalidRequest, BudgetExhausted) as failure:
+                chain = _next_after(failure, model, others)
+                if not chain or asyncio.get_running_loop().time() >= deadline:
                     raise
                 _logger.warning(
                     "falling back",
                     extra={"model": model.alias, "error": type(failure).__name__},
                 )
-        return await ask(last)
 
     async def cancel(self, job: SubmittedJob) -> None:
         """End a job that nobody will wait for: its prompt was purged.
@@ -160,3 +168,16 @@ class Models:
                 chain[name] = self._models[name]
                 waiting.extend(reversed(chain[name].fallbacks))
         return list(chain.values())
+
+
+def _next_after(
+    failure: ServiceError, model: Model, others: list[Model]
+) -> list[Model]:
+    """Return which of *others* may be asked after the *failure* of *model*."""
+    if isinstance(failure, BudgetExhausted):
+        return [other for other in others if other.price < model.price]
+    if isinstance(failure, PromptRejected):
+        return []
+    if end_of(failure) is CallEnd.AMBIGUOUS and not model.falls_back_when_ambiguous:
+        return []
+    return others

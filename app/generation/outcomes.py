@@ -1,4 +1,4 @@
-"""Outcomes: what the end of a call means to metrics, money and the breaker. Pure."""
+"""Outcomes: what the end of a call means to metrics, journal and breaker. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from asyncio import CancelledError
 
 from app.errors import (
     BadImage,
-    GenerationError,
+    CallEnd,
     GenerationTimedOut,
     InvalidRequest,
     PromptRejected,
+    ProviderFailed,
     ProviderRateLimited,
 )
 from app.generation.painting import Outcome
+from app.generation.transport.call_ends import end_of
 
 
 def outcome_of(failure: BaseException | None) -> Outcome:
-    """Return what metrics and books call the end of a call; None is a picture."""
+    """Return what metrics call the end of a call; None is a picture."""
     match failure:
         case None:
             return Outcome.OK
@@ -32,23 +34,28 @@ def outcome_of(failure: BaseException | None) -> Outcome:
             return Outcome.FAILED
 
 
+def booked_as(failure: BaseException | None) -> Outcome:
+    """Return what the journal calls the end of a call."""
+    if end_of(failure) is CallEnd.AMBIGUOUS:
+        return Outcome.UNKNOWN
+    return outcome_of(failure)
+
+
 def is_healthy(failure: BaseException | None) -> bool | None:
-    """Tell whether the provider works; None where the call tells nothing.
+    """Return whether the provider works; None where the call tells nothing.
 
-    To refuse a prompt, to want fewer requests and to be asked for what can't
-    be done are no sign that it is out of order, and none that it is not.
+    To refuse a prompt, to want fewer requests and to turn down what was asked
+    for are no sign that it is out of order, and none that it is not. Neither
+    is a call that we cut before its own deadline.
     """
-    if failure is None:
-        return True
-    silent = CancelledError | InvalidRequest | PromptRejected | ProviderRateLimited
-    return None if isinstance(failure, silent) else False
-
-
-def is_free(failure: BaseException | None) -> bool:
-    """Tell whether a call is surely not billed.
-
-    A call that was cancelled is a cut connection, which may be billed as well.
-    """
-    if isinstance(failure, GenerationError):
-        return not failure.maybe_billed
-    return isinstance(failure, InvalidRequest)
+    match failure:
+        case None:
+            return True
+        case CancelledError() | InvalidRequest():
+            return None
+        case PromptRejected() | ProviderRateLimited():
+            return None
+        case GenerationTimedOut(is_own_cut=True) | ProviderFailed(blames_request=True):
+            return None
+        case _:
+            return False

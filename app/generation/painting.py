@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from app.errors import CallEnd, GenerationError, ProviderFailed
+from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +28,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     TIMEOUT = "timeout"
     BAD_IMAGE = "bad_image"
+    UNKNOWN = "unknown"  # in the journal alone: an ambiguous end
 
 
 class ReferenceLoader(Protocol):
@@ -86,18 +91,35 @@ class Painting:
 
 
 class Progress:
-    """How one painting gets on, for whoever watches it from outside.
+    """The state of one painting, readable from outside while it runs.
 
     *spent* is what all its calls so far may have cost, also where they failed
     or were cancelled; *is_running* says that a provider is at work, *fraction*
-    how much of it is done, 0 to 1, where the provider tells.
+    how much of it is done, 0 to 1, where the provider tells. *charged* is the
+    last failure that may have been billed; for *hold* after it nothing more may
+    be paid for the prompt.
     """
 
     def __init__(self) -> None:
         self.spent = 0.0
+        self.charged: GenerationError | None = None
+        self.hold = timedelta(0)
         self.is_running = False
         self.fraction: float | None = None
         self.places: ConcurrencyLimit | None = None
+
+    def note_failure(self, failure: BaseException, hold: timedelta) -> None:
+        """Note how a call failed; *hold* follows an ambiguous end."""
+        end = end_of(failure)
+        if end is CallEnd.CERTAIN:
+            return
+        if end is CallEnd.AMBIGUOUS:
+            self.hold = max(self.hold, hold)
+        self.charged = (
+            failure
+            if isinstance(failure, GenerationError)
+            else ProviderFailed("The call to the image provider was cut off.", end=end)
+        )
 
     @property
     def queue_position(self) -> int | None:

@@ -23,7 +23,7 @@ from app.errors import (
 )
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.leases import generation_of, writes_for
-from app.prompt_cache.flight.remembered_failures import belongs_to
+from app.prompt_cache.flight.remembered_failures import belongs_to, is_hold
 from app.prompt_cache.painting.kept_job import job_of
 from app.storage.storage_key import StorageKey
 
@@ -146,7 +146,11 @@ class Purge:
         entries = tuple(entry for entry in known if entry and entry.project == project)
         pictures = {str(entry.storage_key): entry.size for entry in entries}
         pictures |= _own(project, kept) | _own(project, noted)
-        is_failed = failed is not None and belongs_to(project, failed.failure)
+        is_failed = (
+            failed is not None
+            and belongs_to(project, failed.failure)
+            and not is_hold(failed.failure)
+        )
         return _Left(
             manifest is not None,
             entries,

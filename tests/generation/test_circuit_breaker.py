@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.errors import ProviderFailed
+from app.errors import CallEnd, ProviderFailed
 from app.generation.circuit_breaker import CircuitBreaker
 
 
@@ -53,7 +53,7 @@ def test_the_fifth_failure_opens_it(breaker: CircuitBreaker) -> None:
         breaker.admit()
 
     assert caught.value.retry_after == timedelta(seconds=10)
-    assert not caught.value.maybe_billed
+    assert caught.value.end is CallEnd.CERTAIN
 
 
 def test_a_success_starts_the_count_again(breaker: CircuitBreaker) -> None:
@@ -147,3 +147,41 @@ def test_late_calls_do_not_speak_for_the_trial(
     with pytest.raises(ProviderFailed) as caught:
         breaker.check()
     assert caught.value.retry_after == timedelta(seconds=1)
+
+
+def test_a_trial_that_has_not_failed_after_5_s_closes_it(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """A call that takes minutes does not keep everyone else out."""
+    fail(breaker, 5)
+    clock.now += 10
+    trial = breaker.admit()
+    clock.now += 4.9
+    assert breaker.is_open
+    clock.now += 0.1
+
+    assert not breaker.is_open
+    breaker.admit()
+    # It fails after all: that is the first failure of a new count.
+    breaker.report(trial, healthy=False)
+    fail(breaker, 3)
+    breaker.admit()
+    fail(breaker, 1)
+    assert breaker.is_open
+
+
+def test_a_trial_that_was_accepted_as_a_job_closes_it(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """A provider that takes a job on works; a late one from before says nothing."""
+    late = breaker.admit()
+    fail(breaker, 5)
+    clock.now += 10
+    trial = breaker.admit()
+    breaker.accepted(late)
+    assert breaker.is_open
+
+    breaker.accepted(trial)
+
+    assert not breaker.is_open
+    breaker.admit()

@@ -15,6 +15,9 @@ import pytest
 
 from app.errors import (
     BadImage,
+    BudgetExhausted,
+    CallEnd,
+    GenerationError,
     GenerationTimedOut,
     InvalidParameter,
     PromptRejected,
@@ -27,13 +30,14 @@ from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.config.models_file import ModelConfig, load_models
 from app.generation.finishing import Finishing
-from app.generation.models import Model, Models, Painting, Progress
+from app.generation.models import Model, Models, Outcome, Painting, Progress
 from app.generation.provider import Origin, PaintRequest, ProviderPicture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.generation.provider import Job
+    from app.generation.spending import PaidCall
 
 LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
 MAX_IMAGE_BYTES = 100_000
@@ -87,6 +91,7 @@ class ScriptedProvider:
     answer: bytes | BaseException = field(default_factory=picture)
     vendor: str = "scripted"
     takes_addresses: bool = False
+    job_id: str | None = None
     calls: int = 0
     running: int = 0
     most_running: int = 0
@@ -102,6 +107,8 @@ class ScriptedProvider:
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         self.asked.release()
+        if self.job_id is not None:
+            await job.begun(self.job_id)
         try:
             await self.open.wait()
         finally:
@@ -342,7 +349,7 @@ async def test_a_call_ends_at_the_models_deadline(
     with pytest.raises(GenerationTimedOut) as caught:
         await paint(models)
 
-    assert caught.value.maybe_billed
+    assert caught.value.end is CallEnd.AMBIGUOUS
     assert provider.running == 0
     assert observer.calls == [Call("scripted", "default", "timeout", 0.04)]
     assert 0.05 <= observer.seconds[0] < 10
@@ -376,7 +383,7 @@ async def test_waiting_in_the_queue_is_bounded_and_free(
     with pytest.raises(GenerationTimedOut) as caught:
         await paint(models, within=0.05)
 
-    assert not caught.value.maybe_billed
+    assert caught.value.end is CallEnd.CERTAIN
     assert (provider.calls, observer.calls) == (1, [])
     provider.open.set()
     await first
@@ -401,7 +408,11 @@ async def test_a_deadline_that_has_passed_asks_nobody(
         (PromptRejected("no"), PromptRejected, ("rejected", 0.0)),
         (ProviderRateLimited("slow"), ProviderRateLimited, ("rate_limited", 0.0)),
         (ProviderFailed("502"), ProviderFailed, ("failed", 0.0)),
-        (ProviderFailed("cut", maybe_billed=True), ProviderFailed, ("failed", 0.04)),
+        (
+            ProviderFailed("cut", end=CallEnd.AMBIGUOUS),
+            ProviderFailed,
+            ("failed", 0.04),
+        ),
         (GenerationTimedOut("late"), GenerationTimedOut, ("timeout", 0.04)),
         (BadImage("HTML"), BadImage, ("bad_image", 0.04)),
         (b"<html>", BadImage, ("bad_image", 0.04)),
@@ -486,11 +497,11 @@ async def test_an_adapter_that_breaks_is_logged_without_its_secrets(
     "failure",
     [
         ProviderRateLimited("slow"),
-        ProviderFailed("502"),
+        ProviderFailed("500"),
+        ProviderFailed("The job failed.", end=CallEnd.BILLED),
         BadImage("HTML"),
-        GenerationTimedOut("late"),
+        GenerationTimedOut("Never asked.", end=CallEnd.CERTAIN),
         InvalidParameter("references", "none, please"),
-        KeyError("data"),
     ],
 )
 async def test_a_fallback_paints_instead(
@@ -505,6 +516,163 @@ async def test_a_fallback_paints_instead(
     painting = await paint(models)
 
     assert (painting.model, painting.price) == ("spare", 0.01)
+
+
+AMBIGUOUS = [
+    GenerationTimedOut("late"),
+    ProviderFailed("cut", end=CallEnd.AMBIGUOUS),
+    KeyError("data"),
+]
+
+
+@pytest.mark.parametrize("failure", AMBIGUOUS)
+async def test_nothing_more_is_paid_after_an_ambiguous_end(
+    catalogue: Callable[..., Models], failure: Exception
+) -> None:
+    """No fall-back is asked where the first model may have painted all the same."""
+    spare = ScriptedProvider()
+    models = catalogue(
+        (
+            config(fallbacks=("spare",), ambiguous_hold_seconds=45),
+            ScriptedProvider(failure),
+        ),
+        (config("spare"), spare),
+    )
+    progress = Progress()
+
+    with pytest.raises(GenerationError):
+        await paint(models, progress)
+
+    assert spare.calls == 0
+    assert progress.hold == timedelta(seconds=45)
+
+
+@pytest.mark.parametrize("failure", AMBIGUOUS)
+async def test_an_operator_may_want_the_fallback_all_the_same(
+    catalogue: Callable[..., Models], failure: Exception
+) -> None:
+    """With `fallback_when_ambiguous` a picture now is worth a second payment."""
+    models = catalogue(
+        (
+            config(fallbacks=("spare",), fallback_when_ambiguous=True),
+            ScriptedProvider(failure),
+        ),
+        (config("spare", price=0.01), ScriptedProvider()),
+    )
+    progress = Progress()
+
+    painting = await paint(models, progress)
+
+    assert painting.model == "spare"
+    assert progress.spent == 0.05
+
+
+async def test_a_hold_outlasts_what_the_fallback_said(
+    catalogue: Callable[..., Models],
+) -> None:
+    """The last failure is the answer; the prompt still rests for the first one."""
+    models = catalogue(
+        (
+            config(fallbacks=("spare",), fallback_when_ambiguous=True),
+            ScriptedProvider(GenerationTimedOut("late")),
+        ),
+        (config("spare"), ScriptedProvider(ProviderFailed("500"))),
+    )
+    progress = Progress()
+
+    with pytest.raises(ProviderFailed):
+        await paint(models, progress)
+
+    assert progress.hold == timedelta(seconds=60)
+
+
+class Purse:
+    """A `Spending` with *left* to spend."""
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+        self.settled: list[tuple[str, float]] = []
+        self.reference = ""
+
+    async def begin(self, model: str, price: float) -> PaidCall:
+        """Let a call go out that the purse can pay."""
+        if price > self.left:
+            raise BudgetExhausted("The purse is empty.")
+        self.left -= price
+        return self
+
+    def resume(self, model: str, price: float, reference: str) -> PaidCall:
+        """Return the purse itself."""
+        return self
+
+    async def settle(self, outcome: Outcome, amount: float) -> None:
+        """Note how a call ended."""
+        self.settled.append((str(outcome), amount))
+
+
+async def test_a_cheaper_fallback_is_asked_where_the_budget_refuses(
+    catalogue: Callable[..., Models],
+) -> None:
+    """What does not fit is passed over, and so is what costs no less."""
+    dear, as_dear, cheap = ScriptedProvider(), ScriptedProvider(), ScriptedProvider()
+    models = catalogue(
+        (config(price=0.5, fallbacks=("as_dear", "cheap")), dear),
+        (config("as_dear", price=0.5), as_dear),
+        (config("cheap", price=0.1), cheap),
+    )
+
+    painting = await models.paint(
+        "default", LIGHTHOUSE, deadline=soon(), spending=Purse(0.2)
+    )
+
+    assert painting.model == "cheap"
+    assert (dear.calls, as_dear.calls) == (0, 0)
+
+
+async def test_a_billed_failure_is_known_where_the_budget_ends_the_chain(
+    catalogue: Callable[..., Models],
+) -> None:
+    """The refusal is the answer, and what was billed before it can be remembered."""
+    models = catalogue(
+        (config(fallbacks=("dear",)), ScriptedProvider(b"<html>")),
+        (config("dear", price=0.5), ScriptedProvider()),
+    )
+    progress = Progress()
+
+    with pytest.raises(BudgetExhausted):
+        await models.paint(
+            "default",
+            LIGHTHOUSE,
+            deadline=soon(),
+            progress=progress,
+            spending=Purse(0.2),
+        )
+
+    assert isinstance(progress.charged, BadImage)
+
+
+@pytest.mark.parametrize(
+    ("answer", "entry"),
+    [
+        (GenerationTimedOut("late"), ("unknown", 0.04)),
+        (ProviderFailed("cut", end=CallEnd.AMBIGUOUS), ("unknown", 0.04)),
+        (BadImage("HTML"), ("bad_image", 0.04)),
+        (PromptRejected("no"), ("rejected", 0.0)),
+        (PromptRejected("withheld", end=CallEnd.BILLED), ("rejected", 0.04)),
+        (ProviderFailed("500"), ("failed", 0.0)),
+    ],
+)
+async def test_the_journal_has_what_a_call_may_have_cost(
+    catalogue: Callable[..., Models], answer: Exception, entry: tuple[str, float]
+) -> None:
+    """An ambiguous end is booked at the price, as unknown; a sure one as it was."""
+    models = catalogue((config(), ScriptedProvider(answer)))
+    purse = Purse(1.0)
+
+    with pytest.raises(GenerationError):
+        await models.paint("default", LIGHTHOUSE, deadline=soon(), spending=purse)
+
+    assert purse.settled == [entry]
 
 
 async def test_all_calls_on_the_way_are_charged(
@@ -595,7 +763,7 @@ async def test_no_fallback_is_asked_when_the_time_is_up(
     with pytest.raises(GenerationTimedOut) as caught:
         await paint(models, within=0.05)
 
-    assert caught.value.maybe_billed
+    assert caught.value.end is CallEnd.AMBIGUOUS
     assert spare.calls == 0
 
 
@@ -610,6 +778,7 @@ async def test_no_fallback_is_asked_when_the_time_is_up(
         (PromptRejected("no"), 30),
         (ProviderRateLimited("slow"), 30),
         (InvalidParameter("references", "none, please"), 30),
+        (ProviderFailed("422", blames_request=True), 30),
     ],
 )
 async def test_only_the_providers_own_faults_open_the_breaker(
@@ -626,6 +795,65 @@ async def test_only_the_providers_own_faults_open_the_breaker(
 
     # Eight are asked at once, so a few are under way when the breaker opens.
     assert calls <= provider.calls <= min(30, calls + 7)
+
+
+async def test_our_own_cuts_rest_no_vendor(catalogue: Callable[..., Models]) -> None:
+    """Calls that end with the generation, before their own deadline, tell nothing."""
+    provider = ScriptedProvider()
+    provider.open.clear()
+    models = catalogue((config(concurrency=10), provider))
+
+    await asyncio.gather(
+        *(paint(models, within=0.05) for _ in range(10)), return_exceptions=True
+    )
+    provider.open.set()
+
+    assert (await paint(models)).model == "default"
+
+
+async def test_a_trial_that_lasts_lets_the_others_pass(
+    catalogue: Callable[..., Models],
+) -> None:
+    """A picture takes minutes: who has not failed after 5 s is not asked alone."""
+    now = 0.0
+    provider = ScriptedProvider(ProviderFailed("500"))
+    breaker = CircuitBreaker(failures=1, clock=lambda: now)
+    models = catalogue((config(), provider), breaker=breaker)
+    await asyncio.gather(paint(models), return_exceptions=True)
+    provider.answer = picture()
+    provider.open.clear()
+    now = 10.0
+    trial = paint(models)
+    await settle()
+
+    with pytest.raises(ProviderFailed):
+        await paint(models)
+    now = 15.0
+    second = paint(models)
+    provider.open.set()
+
+    assert [(await task).model for task in (trial, second)] == ["default"] * 2
+
+
+async def test_a_job_that_was_accepted_ends_the_trial(
+    catalogue: Callable[..., Models],
+) -> None:
+    """A vendor that takes a job on is back, however long the job takes."""
+    now = 0.0
+    provider = ScriptedProvider(ProviderFailed("500"))
+    breaker = CircuitBreaker(failures=1, clock=lambda: now)
+    models = catalogue((config(), provider), breaker=breaker)
+    await asyncio.gather(paint(models), return_exceptions=True)
+    provider.answer, provider.job_id = picture(), "job-1"
+    provider.open.clear()
+    now = 10.0
+
+    trial, second = paint(models), None
+    await settle()
+    second = paint(models)
+    provider.open.set()
+
+    assert [(await task).model for task in (trial, second)] == ["default"] * 2
 
 
 async def test_refusals_and_limits_do_not_hide_an_outage(

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from app.errors import (
     BadImage,
+    CallEnd,
     GenerationError,
     InvalidParameter,
     PromptRejected,
@@ -326,12 +327,12 @@ async def test_base64_in_other_wrappings_is_understood(
 async def test_a_refusal_is_told_from_a_failure(
     openai: MakeOpenAI, provider: FakeProvider, status: int, body: dict[str, Any]
 ) -> None:
-    """Whatever its envelope, a refusal is the prompt's fault and costs nothing."""
+    """Whatever its envelope, a refusal is the prompt's fault; only a 200 is billed."""
     provider.behave("error", status=status, body=body)
     failure = await failure_of(openai())
 
     assert isinstance(failure, PromptRejected)
-    assert not failure.maybe_billed
+    assert failure.end is (CallEnd.BILLED if status == 200 else CallEnd.CERTAIN)
     assert provider.count(PROMPT) == 1
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from app.errors import BadImage, ProviderFailed
+from app.errors import BadImage, CallEnd, ProviderFailed
 from app.generation.transport.base64_pictures import decode_base64
 from app.generation.transport.documents import parse_json, pick
 from app.generation.transport.outbound import ask, open_outbound_session
@@ -108,7 +108,7 @@ async def test_a_broken_chunk_is_a_cut_connection() -> None:
         with pytest.raises(ProviderFailed) as failure:
             await ask(session, "POST", url, headers={}, limit_bytes=LIMIT)
 
-    assert failure.value.maybe_billed
+    assert failure.value.end is CallEnd.AMBIGUOUS
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ async def test_what_is_no_base64_is_no_picture(text: object) -> None:
     with pytest.raises(BadImage) as failure:
         await decode_base64(text, limit_bytes=LIMIT)
 
-    assert failure.value.maybe_billed
+    assert failure.value.end is CallEnd.BILLED
 
 
 async def test_a_picture_beyond_the_limit_is_refused() -> None:

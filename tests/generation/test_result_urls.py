@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from app.errors import BadImage, ProviderFailed
+from app.errors import BadImage, CallEnd, ProviderFailed
 from app.generation.transport.global_addresses import GlobalResolver, is_global
 from app.generation.transport.outbound import open_outbound_session
 from app.generation.transport.result_urls import ResultUrls, is_result_host
@@ -236,7 +236,7 @@ async def test_any_other_address_is_refused_unasked(
     with pytest.raises(BadImage) as failure:
         await fetch.fetch(address, headers=KEY)
 
-    assert failure.value.maybe_billed
+    assert failure.value.end is CallEnd.BILLED
     assert host.requests == []
 
 
@@ -314,7 +314,7 @@ async def test_a_paid_picture_is_fetched_again_when_its_host_stumbles(
     with pytest.raises(ProviderFailed) as failure:
         await fetch.fetch("/picture", headers=KEY)
 
-    assert failure.value.maybe_billed
+    assert failure.value.end is CallEnd.BILLED
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from PIL import ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from app.errors import BadImage
+from app.errors import BadImage, CallEnd
 from app.generation.sizing import fit
 from app.image import Image
 
@@ -206,7 +206,7 @@ def test_an_undecodable_picture_is_a_bad_image(image_format: str) -> None:
     with pytest.raises(BadImage) as caught:
         fit(cut, 60, 60)
 
-    assert caught.value.maybe_billed
+    assert caught.value.end is CallEnd.BILLED
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "AVIF"])

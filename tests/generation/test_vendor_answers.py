@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import BadImage, GenerationError, PromptRejected, ProviderFailed
+from app.errors import (
+    BadImage,
+    CallEnd,
+    GenerationError,
+    PromptRejected,
+    ProviderFailed,
+)
 from app.image import sniff
 from tests.fake_provider import pictures
 from tests.generation.handles import a_job, picture_by
@@ -123,6 +129,13 @@ async def test_a_picture_comes_with_its_origin(
 
 # Refusals, also those that come with status 200.
 
+REFUSED_BEFORE_PAINTING = {
+    (OPENAI, "moderation"),
+    (OPENAI, "content_policy"),
+    (GEMINI, "prompt_blocked"),
+    (FAL, "moderation_at_once"),
+}
+
 
 @cases(
     (OPENAI, "moderation"),
@@ -146,18 +159,24 @@ async def test_a_refusal_is_told_from_a_failure(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """It is the prompt's fault, costs nothing, is asked once, and is not quoted."""
+    """It is the prompt's fault, is asked once, not quoted, and costs what ran."""
     caplog.set_level(logging.DEBUG)
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
 
     assert isinstance(failure, PromptRejected)
-    assert not failure.maybe_billed
+    is_free = (vendor, mode) in REFUSED_BEFORE_PAINTING
+    assert failure.end is (CallEnd.CERTAIN if is_free else CallEnd.BILLED)
     assert provider.count(PROMPT) == 1
     assert not any(PROMPT in str(vars(record)) for record in caplog.records)
 
 
 # Answers without a picture.
+
+UNNAMED_JOB = {
+    *("html", "truncated_json", "array", "null", "text"),
+    *("missing_data", "bad_id"),
+}
 
 
 @cases(
@@ -201,7 +220,9 @@ async def test_an_answer_without_a_picture_is_not_asked_for_again(
     failure = await failure_of(vendor, session, origin)
 
     assert isinstance(failure, BadImage)
-    assert failure.maybe_billed
+    # A job that was accepted and not named is lost.
+    is_lost = vendor in (REPLICATE, FAL) and mode in UNNAMED_JOB
+    assert failure.end is (CallEnd.AMBIGUOUS if is_lost else CallEnd.BILLED)
     assert provider.count(PROMPT) == 1
 
 
@@ -234,7 +255,7 @@ async def test_what_the_bytes_are_is_not_the_adapters_business(
     (FAL, "failed"),
     (FAL, "invalid_input"),
 )
-async def test_a_job_that_fails_costs_nothing(
+async def test_a_job_that_fails_costs_the_price(
     session: aiohttp.ClientSession,
     origin: str,
     provider: FakeProvider,
@@ -242,10 +263,10 @@ async def test_a_job_that_fails_costs_nothing(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """Failed, cancelled by somebody, or given up before it began: all are the end."""
+    """A job that failed or was cancelled after it had started is billed."""
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
 
     assert type(failure) is ProviderFailed
-    assert not failure.maybe_billed
+    assert failure.end is CallEnd.BILLED
     assert provider.count(PROMPT) == 1

@@ -16,6 +16,7 @@ import pytest
 
 from app.errors import (
     BadImage,
+    CallEnd,
     GenerationError,
     GenerationTimedOut,
     ProviderFailed,
@@ -93,7 +94,7 @@ async def test_a_rate_limit_is_told_and_not_waited_out(
 
     assert isinstance(failure, ProviderRateLimited)
     assert failure.retry_after == timedelta(seconds=seconds)
-    assert not failure.maybe_billed
+    assert failure.end is CallEnd.CERTAIN
     assert provider.count(PROMPT) == 1
 
 
@@ -147,7 +148,7 @@ async def test_an_empty_account_is_no_rate_limit(
 @pytest.mark.parametrize(
     "mode",
     [
-        *("server_error", "bad_gateway", "unavailable", "truncated_error"),
+        *("server_error", "unavailable", "truncated_error"),
         *("unauthenticated", "not_found", "bad_request"),
     ],
 )
@@ -166,7 +167,20 @@ async def test_a_clear_error_costs_nothing(
     failure = await failure_of(vendor, session, origin)
 
     assert type(failure) is ProviderFailed
-    assert not failure.maybe_billed
+    assert failure.end is CallEnd.CERTAIN
+    assert len(provider.calls) == 1
+
+
+@every_vendor
+async def test_a_gateways_error_may_have_been_billed(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """A 502 is no answer of the vendor: what is behind it may go on painting."""
+    provider.behave("bad_gateway", times=1)
+    failure = await failure_of(vendor, session, origin)
+
+    assert type(failure) is ProviderFailed
+    assert failure.end is CallEnd.AMBIGUOUS
     assert len(provider.calls) == 1
 
 
@@ -200,7 +214,7 @@ async def test_a_vendors_own_time_out_is_one(
     failure = await failure_of(vendor, session, origin)
 
     assert isinstance(failure, GenerationTimedOut)
-    assert failure.maybe_billed
+    assert failure.end is CallEnd.AMBIGUOUS
     assert provider.count(PROMPT) == 1
 
 
@@ -313,7 +327,7 @@ async def test_an_unreachable_vendor_costs_nothing(
         failure = await failure_of(vendor, session, away)
 
         assert type(failure) is ProviderFailed
-        assert not failure.maybe_billed
+        assert failure.end is CallEnd.CERTAIN
 
 
 @pytest.mark.parametrize(
@@ -333,7 +347,7 @@ async def test_a_cut_connection_may_have_been_billed(
     failure = await failure_of(vendor, session, origin)
 
     assert type(failure) is ProviderFailed
-    assert failure.maybe_billed
+    assert failure.end is CallEnd.AMBIGUOUS
     assert len(provider.calls) == 1
 
 
@@ -423,7 +437,7 @@ async def test_a_huge_answer_takes_little_memory(
         tracemalloc.stop()
 
     assert isinstance(failure, BadImage)
-    assert failure.maybe_billed
+    assert failure.end is CallEnd.BILLED
     assert peak_bytes < 24 << 20
 
 

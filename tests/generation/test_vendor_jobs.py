@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import BadImage, GenerationTimedOut, ProviderFailed
+from app.errors import BadImage, CallEnd, GenerationTimedOut, ProviderFailed
 from app.generation.assemble import build_models
 from app.generation.painting import Progress
 from app.generation.transport import polling
@@ -240,7 +240,7 @@ async def test_fals_addresses_are_used_at_its_own_origin_only(
     with pytest.raises(BadImage) as failure:
         await FAL.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
 
-    assert failure.value.maybe_billed
+    assert failure.value.end is CallEnd.BILLED
     assert (keeper.kept, provider.polls) == ([], [])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import BadImage
+from app.errors import BadImage, CallEnd
 from app.generation.assemble import build_models
 from tests.fake_provider import FakeProvider, pictures, serve
 from tests.generation.handles import Unheard, picture_by
@@ -99,7 +99,7 @@ async def test_another_origin_is_not_asked(
     with pytest.raises(BadImage) as failure:
         await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
 
-    assert failure.value.maybe_billed
+    assert failure.value.end is CallEnd.BILLED
     assert host.fetches == []
 
 
@@ -129,7 +129,7 @@ async def test_any_other_address_gives_no_picture(
     with pytest.raises(BadImage) as failure:
         await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
 
-    assert failure.value.maybe_billed
+    assert failure.value.end is CallEnd.BILLED
     assert len(provider.fetches) == fetches
     assert provider.count(PROMPT) == 1
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.errors import BadImage, GenerationTimedOut, PromptRejected, ProviderFailed
+from app.errors import (
+    BadImage,
+    CallEnd,
+    GenerationTimedOut,
+    PromptRejected,
+    ProviderFailed,
+)
 from app.spending.projects import ProjectRules
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
@@ -90,9 +96,10 @@ async def test_the_accounts_agree(service: Paintonce) -> None:
         (b"no picture at all", True),
         (BadImage("There is no picture in the answer."), True),
         (GenerationTimedOut("Too late."), True),
-        (ProviderFailed("Cut.", maybe_billed=True), True),
+        (ProviderFailed("Cut.", end=CallEnd.AMBIGUOUS), True),
         (ProviderFailed("A clear error."), False),
         (PromptRejected("No."), False),
+        (PromptRejected("Withheld.", end=CallEnd.BILLED), True),
     ],
 )
 async def test_what_may_have_been_billed_counts(

@@ -68,6 +68,8 @@ class ModelTable(BaseModel):
     also: list[Annotated[str, AfterValidator(_further_name)]] = []
     accept: list[Option] = []
     fallbacks: list[str] = []
+    ambiguous_hold_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    fallback_when_ambiguous: bool = False
     result_hosts: list[Annotated[str, AfterValidator(_result_host)]] = []
     options: dict[str, object] = {}
 

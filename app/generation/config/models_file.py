@@ -38,7 +38,8 @@ class ModelConfig:
     *model* is the provider's own id. *price* is per picture, in the operator's
     currency; *concurrency* and *queue* count paintings of this replica;
     *deadline_seconds* is for one call. *also* are further names of the alias,
-    *accept* are the options that a request may choose itself.
+    *accept* are the options that a request may choose itself. After a call with an ambiguous end
+    nothing more is paid for its prompt for *ambiguous_hold_seconds*.
     """
 
     alias: str
@@ -53,6 +54,8 @@ class ModelConfig:
     also: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    ambiguous_hold_seconds: float = 60.0
+    fallback_when_ambiguous: bool = False
     result_hosts: tuple[str, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
 

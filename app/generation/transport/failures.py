@@ -7,12 +7,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from app.errors import (
+    CallEnd,
     GenerationError,
     GenerationTimedOut,
     PromptRejected,
     ProviderFailed,
     ProviderRateLimited,
 )
+from app.generation.transport.call_ends import end_of_status
 from app.generation.transport.retry_hints import retry_hint
 
 if TYPE_CHECKING:
@@ -22,11 +24,16 @@ WITHOUT_A_HINT = timedelta(seconds=10)
 
 # The gateway gave up on a painting that may go on (524 is Cloudflare's 504).
 _TIMED_OUT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT, 524}
+# One caller's odd parameter.
+_BLAME_REQUEST = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
-def refusal() -> PromptRejected:
-    """Return the error of a prompt, or a reference, that the provider refused."""
-    return PromptRejected("The image provider refused the prompt.")
+def refusal(end: CallEnd = CallEnd.CERTAIN) -> PromptRejected:
+    """Return the error of a prompt, or a reference, that the provider refused.
+
+    It is `BILLED` where the provider had begun to paint.
+    """
+    return PromptRejected("The image provider refused the prompt.", end=end)
 
 
 def failure_of(
@@ -37,18 +44,31 @@ def failure_of(
     The dialect tells what the status can't: that a limit is one of money,
     which waiting does not lift, or that it is the key which is wrong.
     """
-    status = reply.status
+    status, end = reply.status, end_of_status(reply.status)
     hint = retry_hint(reply.headers, reply.document)
     if is_quota or status == HTTPStatus.PAYMENT_REQUIRED:
-        return ProviderFailed("The account at the image provider is used up.")
+        return ProviderFailed("The account at the image provider is used up.", end=end)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return ProviderRateLimited(
             "The image provider asks for fewer requests.",
+            end=end,
             retry_after=hint or WITHOUT_A_HINT,
         )
     if status in _TIMED_OUT:
-        return GenerationTimedOut("The image provider timed out.")
-    return ProviderFailed(_sentence(status, is_key=is_key), retry_after=hint)
+        return GenerationTimedOut("The image provider timed out.", end=end)
+    return ProviderFailed(
+        _sentence(status, is_key=is_key),
+        end=end,
+        retry_after=hint,
+        blames_request=status in _BLAME_REQUEST and not is_key,
+    )
+
+
+def lost_job_of(reply: Reply) -> GenerationError:
+    """Return what *reply* amounts to where it loses a job that was accepted."""
+    error = failure_of(reply)
+    error.end = CallEnd.AMBIGUOUS
+    return error
 
 
 def _sentence(status: int, *, is_key: bool) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import orjson
 
-from app.errors import BadImage, ProviderFailed
+from app.errors import BadImage, CallEnd, ProviderFailed
+from app.generation.transport.call_ends import end_of_connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +27,6 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 _CHUNK_BYTES = 65_536
 # An error's envelope is a few hundred bytes; beyond this it is some page.
 _ERROR_BODY_BYTES = 65_536
-
-# Raised before a byte of the request has left, so nothing was asked.
-_NOT_SENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.InvalidURL,
-    aiohttp.NonHttpUrlClientError,
-)
 
 
 class AnswerTooLarge(Exception):
@@ -85,9 +78,9 @@ async def ask(
     """Ask once and return the answer, of at most *limit_bytes* if it is a success.
 
     The request is never sent again: aiohttp repeats only idempotent methods,
-    and redirects are not followed. Raises `ProviderFailed`, which may have
-    been billed unless the connection was never made, or `BadImage` for an
-    answer that is too large.
+    and redirects are not followed. Raises `ProviderFailed`, whose end is
+    ambiguous unless the connection was never made, or `BadImage` for an answer
+    that is too large.
     """
     body: aiohttp.FormData | io.BytesIO | None = data
     if json is not None:
@@ -105,11 +98,13 @@ async def ask(
             )
     except AnswerTooLarge as error:
         raise BadImage("The image provider's answer is too large.") from error
-    except _NOT_SENT as error:
-        raise ProviderFailed("The image provider could not be reached.") from error
     except (aiohttp.ClientError, OSError) as error:
+        end = end_of_connection(error)
         raise ProviderFailed(
-            "The connection to the image provider broke off.", maybe_billed=True
+            "The image provider could not be reached."
+            if end is CallEnd.CERTAIN
+            else "The connection to the image provider broke off.",
+            end=end,
         ) from error
 
 
@@ -119,7 +114,7 @@ async def _read_answer(response: aiohttp.ClientResponse, limit_bytes: int) -> by
     try:
         return await read_capped(response, _ERROR_BODY_BYTES)
     except (AnswerTooLarge, aiohttp.ClientError, OSError):
-        # The status says enough: it is an error, and not a billed one.
+        # The status says enough: it is an error.
         return b""
 
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from app.errors import BadImage, ProviderFailed
-from app.generation.transport.failures import failure_of
+from app.generation.transport.failures import lost_job_of
 from app.generation.transport.retry_hints import retry_hint
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def follow(
     *,
     at_once: bool = False,
     passes: Callable[[Reply], bool] = will_pass,
-    failure: Callable[[Reply], GenerationError] = failure_of,
+    failure: Callable[[Reply], GenerationError] = lost_job_of,
 ) -> Outcome:
     """Return what *read* first makes of an answer that *look* gave.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from app.errors import BadImage, ProviderFailed
+from app.errors import BadImage, CallEnd, ProviderFailed
 from app.generation.transport.base64_pictures import decode_base64
 from app.generation.transport.global_addresses import GlobalResolver
 from app.generation.transport.outbound import (
@@ -153,7 +153,8 @@ class ResultUrls:
             ) as response:
                 if response.status >= 500:  # noqa: PLR2004 - RFC 9110 15.6
                     raise ProviderFailed(
-                        "The image provider's result is away.", maybe_billed=True
+                        "The image provider's result is unavailable.",
+                        end=CallEnd.BILLED,
                     )
                 if response.status != 200:  # noqa: PLR2004 - RFC 9110 15.3.1
                     raise BadImage("The image provider's result is not there.")
@@ -162,5 +163,6 @@ class ResultUrls:
             raise BadImage("The image provider's picture is too large.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ProviderFailed(
-                "The image provider's result could not be fetched.", maybe_billed=True
+                "The image provider's result could not be fetched.",
+                end=CallEnd.BILLED,
             ) from error

@@ -17,6 +17,7 @@ import orjson
 from app import urls
 from app.errors import (
     CacheUnavailable,
+    CallEnd,
     GenerationDisabled,
     GenerationError,
     GenerationTimedOut,
@@ -224,7 +225,7 @@ def _never_ran(error: BaseException | None) -> bool:
         case GenerationDisabled():
             return True
         case GenerationTimedOut():
-            return not error.maybe_billed
+            return error.end is CallEnd.CERTAIN
         case GenerationError() | Unavailable():
             return False
     return isinstance(error, ServiceError)

@@ -14,7 +14,7 @@ from app.generation.painting import Progress
 from app.generation.provider import PaintRequest
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import OPTIONS
-from app.prompt_cache.flight.remembered_failures import remember_for, to_note
+from app.prompt_cache.flight.remembered_failures import Memory
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import new_record
 from app.prompt_cache.painting.kept_job import KeptJob
@@ -72,7 +72,7 @@ class Painter:
         except StorageUnavailable as outage:
             # Else whoever follows would lead, and run into the same time-out
             # while those who wait have waited for ours.
-            await self._remember(key, lease, outage)
+            await self._remember(key, lease, Memory.of(key.project, outage))
             raise
         # A manifest whose picture is gone does not count: it is replaced.
         return await self.paint(key, flight, lease, manifest, permit)
@@ -160,27 +160,41 @@ class Painter:
                     keeper=keeper,
                     spending=spending,
                 )
-        except GenerationError as failure:
-            self.statistics.failed(project)
-            await self._remember(key, lease, failure)
+        except BaseException as failure:
+            if isinstance(failure, GenerationError):
+                self.statistics.failed(project)
+            # Also where we are shut down: nobody else may pay for it at once.
+            await asyncio.shield(self._remember_end(key, lease, failure, progress))
             raise
         finally:
             self.statistics.spent(project, progress.spent)
         self.statistics.generated(project, painting.seconds)
         return painting
 
-    async def _remember(
-        self,
-        key: PromptKey,
-        lease: Lease,
-        failure: GenerationError | StorageUnavailable,
+    async def _remember_end(
+        self, key: PromptKey, lease: Lease, failure: BaseException, progress: Progress
     ) -> None:
+        """Remember a painting's failure; else the last one that may have been billed.
+
+        1. A model fails, and is billed. 2. The budget refuses its fall-back. 3. The
+        refusal is the answer, but the next request must not pay the model again.
+        """
+        told = failure if isinstance(failure, GenerationError) else progress.charged
+        if told is None:
+            return
+        memory = Memory.of(key.project, told, hold=progress.hold)
+        # The first answer says when to come back, as the remembered ones do.
+        told.retry_after = memory.retry_after
+        await self._remember(key, lease, memory)
+
+    async def _remember(self, key: PromptKey, lease: Lease, memory: Memory) -> None:
         try:
             await self.index.fail(
                 key.hash,
                 lease.token,
-                to_note(key.project, failure),
-                remember_for(failure),
+                memory.note,
+                memory.lasts,
+                is_hold=memory.is_hold,
             )
         except CacheUnavailable:
             logger.warning("failure is not remembered")

@@ -114,11 +114,17 @@ class PromptIndex(Protocol):
         ...
 
     async def fail(
-        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+        self,
+        prompt_hash: str,
+        token: str,
+        failure: bytes,
+        remember_for: timedelta,
+        *,
+        is_hold: bool = False,
     ) -> bool:
         """Remember a failure, tell the followers, release.
 
-        False where the lease is lost.
+        Where it *is_hold* it outlasts `forget`. False where the lease is lost.
         """
         ...
 
@@ -133,8 +139,8 @@ class PromptIndex(Protocol):
     async def forget(self, prompt_hash: str, token: str, left: bytes) -> bool:
         """Remove entry, hits, failure and job, and keep *left*, in one step.
 
-        *left* says what a purge has still to remove. False where the lease is
-        lost: then nothing has changed.
+        A hold stays. *left* is what a purge has still to remove. False where the
+        lease is lost: then nothing has changed.
         """
         ...
 

@@ -45,6 +45,11 @@ def failure(prompt_hash: str) -> str:
     return f"{{{entry(prompt_hash)}}}:f"
 
 
+def hold(prompt_hash: str) -> str:
+    """Failure after which nothing may be paid for a prompt; a purge leaves it."""
+    return f"{{{entry(prompt_hash)}}}:a"
+
+
 def job(prompt_hash: str) -> str:
     """Job of a provider that a painting waits for, with a time to live."""
     return f"{{{entry(prompt_hash)}}}:j"

@@ -82,6 +82,7 @@ class RedisPromptIndex:
                 keys.entry(prompt_hash),
                 keys.failure(prompt_hash),
                 keys.lease(prompt_hash),
+                keys.hold(prompt_hash),
             ],
             [token, _milliseconds(lease_for)],
         )
@@ -146,13 +147,20 @@ class RedisPromptIndex:
         return bool(committed)
 
     async def fail(
-        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+        self,
+        prompt_hash: str,
+        token: str,
+        failure: bytes,
+        remember_for: timedelta,
+        *,
+        is_hold: bool = False,
     ) -> bool:
         """Remember a failure, tell the followers, release."""
+        remembered_at = keys.hold if is_hold else keys.failure
         noted = await self._write(
             scripts.FAIL,
             [
-                keys.failure(prompt_hash),
+                remembered_at(prompt_hash),
                 keys.lease(prompt_hash),
                 keys.job(prompt_hash),
             ],
@@ -171,7 +179,7 @@ class RedisPromptIndex:
     async def remembered(self, prompt_hash: str) -> FailedBefore | None:
         """Return the failure that is remembered for a prompt, or None."""
         found = await self._commands.run(
-            scripts.REMEMBERED, [keys.failure(prompt_hash)]
+            scripts.REMEMBERED, [keys.failure(prompt_hash), keys.hold(prompt_hash)]
         )
         return (
             FailedBefore(found[0], timedelta(milliseconds=found[1])) if found else None

@@ -33,10 +33,12 @@ if not entry or #entry <= 8 then return false end
 return {entry, redis.call('GET', KEYS[2])}
 """)
 
-# KEYS entry, failure, lease. ARGV token, milliseconds.
+# KEYS entry, failure, lease, hold. ARGV token, milliseconds.
 ACQUIRE = Script.of("""\
 #!lua
 if redis.call('STRLEN', KEYS[1]) > 8 then return {'painted'} end
+local hold = redis.call('GET', KEYS[4])
+if hold then return {'failed', hold, redis.call('PTTL', KEYS[4])} end
 local failure = redis.call('GET', KEYS[2])
 if failure then return {'failed', failure, redis.call('PTTL', KEYS[2])} end
 local holder = redis.call('GET', KEYS[3])
@@ -85,7 +87,8 @@ redis.call('DEL', KEYS[3])
 return 1
 """)
 
-# KEYS failure, lease, job. ARGV token, failure, milliseconds, channel, prompt hash.
+# KEYS failure (or hold), lease, job.
+# ARGV token, failure, milliseconds, channel, prompt hash.
 FAIL = Script.of("""\
 #!lua
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
@@ -95,9 +98,11 @@ redis.call('DEL', KEYS[2], KEYS[3])
 return 1
 """)
 
-# KEYS failure.
+# KEYS failure, hold. A hold is a failure that outlasts a purge.
 REMEMBERED = Script.of("""\
 #!lua flags=no-writes
+local hold = redis.call('GET', KEYS[2])
+if hold then return {hold, redis.call('PTTL', KEYS[2])} end
 local failure = redis.call('GET', KEYS[1])
 return failure and {failure, redis.call('PTTL', KEYS[1])}
 """)

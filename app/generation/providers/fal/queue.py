@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from app.errors import BadImage, GenerationError, GenerationTimedOut, ProviderFailed
+from app.errors import (
+    BadImage,
+    CallEnd,
+    GenerationError,
+    GenerationTimedOut,
+    ProviderFailed,
+)
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.fal.known_models import KNOWN, UNKNOWN
 from app.generation.providers.inputs import InputOptions, fields_of, input_for
 from app.generation.providers.progress import fraction_in
+from app.generation.transport.call_ends import end_of_job
 from app.generation.transport.documents import parse_json, pick
 from app.generation.transport.failures import failure_of, refusal
 from app.generation.transport.polling import follow, will_pass
@@ -91,7 +98,7 @@ class FalQueue:
         )
         if pick(response.document, "has_nsfw_concepts", 0) is True:
             # The picture that is there has been painted black.
-            raise refusal()
+            raise refusal(CallEnd.BILLED)
         data = await self._results.fetch(
             pick(picture, "url"), headers=self._api.headers
         )
@@ -118,10 +125,15 @@ class FalQueue:
         )
         if not reply.is_success:
             raise _error_of(reply)
-        addresses = [
-            str(self._api.own(pick(reply.document, f"{name}_url")))
-            for name in _Request._fields
-        ]
+        try:
+            addresses = [
+                str(self._api.own(pick(reply.document, f"{name}_url")))
+                for name in _Request._fields
+            ]
+        except BadImage as lost:
+            # The request was accepted, and nobody can ask after it.
+            lost.end = CallEnd.AMBIGUOUS
+            raise
         return orjson.dumps(addresses).decode()
 
     def _parse(self, job_id: str) -> _Request:
@@ -147,18 +159,25 @@ class FalQueue:
         if pick(said.document, "error") or pick(said.document, "error_type"):
             # One look: it has the model's own words, or the platform's.
             response = await self._api.ask("GET", queued.response)
-            raise _error_of(said if response.is_success else response)
+            raise _job_error_of(said if response.is_success else response)
         return await follow(
             lambda: self._api.ask("GET", queued.response),
             _itself,
             at_once=True,
             passes=lambda reply: will_pass(reply) and not _kinds(reply),
-            failure=_error_of,
+            failure=_job_error_of,
         )
 
 
 async def _itself(reply: Reply) -> Reply:
     return reply
+
+
+def _job_error_of(reply: Reply) -> GenerationError:
+    """Return the error of a job, which had started: it is never free."""
+    error = _error_of(reply)
+    error.end = end_of_job(error.end)
+    return error
 
 
 def _error_of(reply: Reply) -> GenerationError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.errors import BadImage
+from app.errors import BadImage, CallEnd
 from app.generation.transport.documents import pick
 from app.generation.transport.failures import failure_of, refusal
 
@@ -44,9 +44,11 @@ def encoded_picture(document: object) -> str:
     ]
     if pictures:
         return pictures[-1]
-    reason = _either(candidate, "finishReason", "finish_reason")
+    if _either(candidate, "finishReason", "finish_reason") in _REFUSALS:
+        raise refusal(CallEnd.BILLED)
     feedback = _either(document, "promptFeedback", "prompt_feedback")
-    if _either(feedback, "blockReason", "block_reason") or reason in _REFUSALS:
+    if _either(feedback, "blockReason", "block_reason"):
+        # Blocked before the model saw it.
         raise refusal()
     raise BadImage("The image provider answered without a picture.")
 

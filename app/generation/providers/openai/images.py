@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from app.errors import InvalidParameter
+from app.errors import CallEnd, InvalidParameter
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.openai.answers import error_of, is_refusal
 from app.generation.providers.openai.options import OpenAIOptions
@@ -81,7 +81,7 @@ class OpenAIImages:
         if not encoded and address:
             data = await self._results.fetch(address, headers=self._api.headers)
         elif not encoded and is_refusal(reply.document):
-            raise refusal()
+            raise refusal(CallEnd.BILLED)
         else:
             data = await decode_base64(encoded, limit_bytes=self._max_image_bytes)
         return ProviderPicture(data, Origin(self.vendor, self._model, reply.request_id))

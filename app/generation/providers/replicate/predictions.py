@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from app.errors import BadImage, ProviderFailed
+from app.errors import BadImage, CallEnd, ProviderFailed
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.inputs import InputOptions, fields_of, input_for
 from app.generation.providers.progress import fraction_in
@@ -124,10 +124,14 @@ class ReplicatePredictions:
             case "failed":
                 error = pick(reply.document, "error")
                 if isinstance(error, str) and _REFUSAL.search(error):
-                    raise refusal()
-                raise ProviderFailed("The image provider's model failed.")
+                    raise refusal(CallEnd.BILLED)
+                raise ProviderFailed(
+                    "The image provider's model failed.", end=CallEnd.BILLED
+                )
             case "canceled" | "aborted":
-                raise ProviderFailed("The image provider's job was cancelled.")
+                raise ProviderFailed(
+                    "The image provider's job was cancelled.", end=CallEnd.BILLED
+                )
             case "succeeded":
                 return _address_in(output)
             # Some models have their picture before they have tidied up.
@@ -143,7 +147,7 @@ def _id_in(reply: Reply) -> str:
     prediction = pick(reply.document, "id")
     if isinstance(prediction, str) and _ID.fullmatch(prediction):
         return prediction
-    raise BadImage("The image provider did not name its job.")
+    raise BadImage("The image provider did not name its job.", end=CallEnd.AMBIGUOUS)
 
 
 def _address_in(output: object) -> str:
