@@ -78,6 +78,8 @@ def test_every_key_of_a_model_is_documented_with_its_default() -> None:
             default = "must be there"
         elif field.default is None:
             default = "the provider's own"
+        elif isinstance(field.default, bool):
+            default = default.lower()
         expected[name] = default.replace("``", '`""`')
 
     assert documented == expected

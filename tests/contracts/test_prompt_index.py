@@ -244,6 +244,34 @@ async def test_nobody_leads_where_a_failure_is_remembered(index: PromptIndex) ->
     assert await index.remembered(FOX) is None
 
 
+async def test_a_hold_outlasts_a_purge(index: PromptIndex) -> None:
+    """What may have been billed is not paid again, whoever purges the prompt."""
+    await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    assert await index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES, is_hold=True)
+    await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
+    assert await index.forget(LIGHTHOUSE, "purge", LEFT)
+    await index.release(LIGHTHOUSE, "purge")
+
+    verdict = await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS)
+
+    assert isinstance(verdict, FailedBefore)
+    assert verdict.failure == FAILURE
+    assert timedelta(minutes=9) < verdict.remaining <= TEN_MINUTES
+    remembered = await index.remembered(LIGHTHOUSE)
+    assert remembered is not None
+    assert remembered.failure == FAILURE
+
+
+async def test_a_hold_ends_by_itself(index: PromptIndex) -> None:
+    """After its time the prompt can be painted."""
+    await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    await index.fail(
+        LIGHTHOUSE, "leader", FAILURE, timedelta(milliseconds=20), is_hold=True
+    )
+
+    await leads_at_last(index, "late")
+
+
 async def test_a_failure_is_forgotten_after_its_time(index: PromptIndex) -> None:
     """A prompt that failed can be painted again when the failure has expired."""
     await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)

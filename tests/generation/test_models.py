@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.generation.provider import Job
-    from app.generation.spending import PaidCall
+    from app.generation.spending import JournalEntry
 
 LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
 MAX_IMAGE_BYTES = 100_000
@@ -594,14 +594,14 @@ class Purse:
         self.settled: list[tuple[str, float]] = []
         self.reference = ""
 
-    async def begin(self, model: str, price: float) -> PaidCall:
+    async def begin(self, model: str, price: float) -> JournalEntry:
         """Let a call go out that the purse can pay."""
         if price > self.left:
             raise BudgetExhausted("The purse is empty.")
         self.left -= price
         return self
 
-    def resume(self, model: str, price: float, reference: str) -> PaidCall:
+    def resume(self, model: str, price: float, reference: str) -> JournalEntry:
         """Return the purse itself."""
         return self
 

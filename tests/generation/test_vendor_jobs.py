@@ -240,7 +240,7 @@ async def test_fals_addresses_are_used_at_its_own_origin_only(
     with pytest.raises(BadImage) as failure:
         await FAL.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
 
-    assert failure.value.end is CallEnd.BILLED
+    assert failure.value.end is CallEnd.AMBIGUOUS
     assert (keeper.kept, provider.polls) == ([], [])
 
 

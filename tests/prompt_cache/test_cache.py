@@ -11,7 +11,9 @@ import pytest
 
 from app.errors import (
     CacheUnavailable,
+    CallEnd,
     GenerationTimedOut,
+    NotFound,
     PromptRejected,
     ProviderFailed,
     ProviderRateLimited,
@@ -36,7 +38,7 @@ from tests.fakes import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.errors import ServiceError
+    from app.errors import GenerationError, ServiceError
     from tests.fakes import Replica, World
 
 FOX = PromptKey(SHOP, Parameters("a red fox"))
@@ -629,6 +631,81 @@ async def test_a_failure_is_one_call_for_all_who_wait(
     assert (statistics["failures"], statistics["misses"]) == (1, 0)
     # Every look-up is one: nothing was there.
     assert (replica.looked_up("miss"), another.looked_up("miss")) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("failure", "seconds"),
+    [
+        (PromptRejected("Not in this shop."), 600),
+        (ProviderFailed("It broke down."), 3),
+        (ProviderFailed("It rests.", retry_after=timedelta(seconds=9)), 9),
+        (ProviderRateLimited("Slow down.", retry_after=timedelta(hours=2)), 120),
+        (GenerationTimedOut("It took too long."), 120),
+        (ProviderFailed("It was cut.", end=CallEnd.AMBIGUOUS), 120),
+    ],
+)
+async def test_the_first_answer_says_when_to_come_back(
+    world: World, replica: Replica, failure: GenerationError, seconds: int
+) -> None:
+    """It says what the remembered ones say, also to the caller who led."""
+    world.provider.script.append(failure)
+
+    with pytest.raises(type(failure)) as first:
+        await ask(replica)
+    with pytest.raises(type(failure)) as second:
+        await ask(replica)
+
+    assert first.value.retry_after == timedelta(seconds=seconds)
+    assert second.value.retry_after is not None
+    lost = first.value.retry_after - second.value.retry_after
+    assert timedelta(0) <= lost < timedelta(seconds=2)
+
+
+async def test_a_purge_leaves_a_hold(world: World, replica: Replica) -> None:
+    """After an ambiguous end nothing more is paid, whatever callers try."""
+    world.provider.script.append(GenerationTimedOut("It took too long."))
+    with pytest.raises(GenerationTimedOut):
+        await ask(replica)
+
+    with pytest.raises(NotFound):
+        await replica.purge(SHOP, LIGHTHOUSE.hash)
+    with pytest.raises(GenerationTimedOut) as later:
+        await ask(replica)
+
+    assert later.value.end is CallEnd.AMBIGUOUS
+    assert later.value.retry_after == timedelta(seconds=120)
+    assert world.provider.count == 1
+
+
+async def test_a_refresh_keeps_to_a_hold(world: World, replica: Replica) -> None:
+    """A refresh whose call may have been billed is not paid again at once."""
+    await ask(replica)
+    world.provider.script.append(GenerationTimedOut("It took too long."))
+    for _ in range(3):
+        with pytest.raises(GenerationTimedOut):
+            await replica.entries.refresh(
+                SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+            )
+
+    assert (await ask(replica)).outcome == Outcome.HIT
+    assert world.provider.count == 2
+
+
+async def test_a_call_that_a_shutdown_cuts_holds_its_prompt(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """The next replica does not pay at once for what may have been painted."""
+    gate = world.provider.before("paint")
+    asked = asking(replica)
+    await gate.reached()
+
+    await replica.give_up()
+    await asyncio.gather(*asked, return_exceptions=True)
+
+    with pytest.raises(ProviderFailed) as later:
+        await ask(another)
+    assert later.value.end is CallEnd.AMBIGUOUS
+    assert world.provider.calls["paint"] == 1
 
 
 async def test_a_failure_whose_memory_is_lost_is_still_told(

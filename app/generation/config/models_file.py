@@ -38,8 +38,9 @@ class ModelConfig:
     *model* is the provider's own id. *price* is per picture, in the operator's
     currency; *concurrency* and *queue* count paintings of this replica;
     *deadline_seconds* is for one call. *also* are further names of the alias,
-    *accept* are the options that a request may choose itself. After a call with an ambiguous end
-    nothing more is paid for its prompt for *ambiguous_hold_seconds*.
+    *accept* are the options that a request may choose itself. After a call with
+    an ambiguous end its prompt is not paid for again for
+    *ambiguous_hold_seconds*.
     """
 
     alias: str
