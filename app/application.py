@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from app import transient_images
+from app import renditions, transient_images
 from app.access.assemble import keys_over, open_access
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
@@ -138,6 +138,21 @@ async def open_services(
         await stack.enter_async_context(prompts.running())
         lifecycle.on_finish(prompts.drain)
         lifecycle.on_give_up(prompts.give_up)
+        drawn = renditions.assemble(
+            renditions.Ports(
+                store=traced(tracing, ports.store, "object_store", STORE_CALLS),
+                index=traced(tracing, ports.index, "prompt_index", INDEX_CALLS),
+                completions=ports.completions,
+                memory=prompts.hot_tier,
+                read_original=prompts.pictures.read_whole,
+                systems=models.systems,
+                metrics=metrics,
+            ),
+            terms.renditions,
+        )
+        await stack.enter_async_context(drawn.running())
+        lifecycle.on_finish(drawn.workshop.drain)
+        lifecycle.on_give_up(drawn.workshop.give_up)
         yield Services(
             access=access,
             spending=spending,
@@ -146,6 +161,7 @@ async def open_services(
             models=models,
             query_cache=QueryCache(models.names),
             prompts=prompts,
+            renditions=drawn,
             transient_images=transient,
             lifecycle=lifecycle,
             wait_timeout_seconds=terms.wait_timeout_seconds,

@@ -26,6 +26,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 
+# Those that next/image asks for.
+DEFAULT_WIDTHS = "16,32,48,64,96,128,256,384,640,750,828,1080,1200,1920,2048,3840"
+MAX_WIDTHS, MAX_WIDTH = 64, 8192
+
 _DIGITS = re.compile(r"[0-9]+")
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
@@ -110,6 +114,7 @@ class Settings(BaseSettings):
     wait_timeout_seconds: Seconds = 60
     lease_seconds: Annotated[Decimal, Field(ge=1, le=3600)] = 20
     shutdown_grace_seconds: Annotated[Decimal, Field(ge=0, le=3600)] = 30
+    rendition_widths: str = DEFAULT_WIDTHS
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     tracing: Literal["on", "off"] = "off"
@@ -162,6 +167,20 @@ class Settings(BaseSettings):
             ) from None
         return text
 
+    @field_validator("rendition_widths")
+    @classmethod
+    def _widths_are_widths(cls, text: str) -> str:
+        widths = [part.strip() for part in text.split(",")]
+        if not all(_DIGITS.fullmatch(part) for part in widths):
+            raise ValueError("must be whole numbers like 640,1280, separated by commas")
+        if not all(1 <= int(part) <= MAX_WIDTH for part in widths):
+            raise ValueError(f"must be from 1 to {MAX_WIDTH} pixels each")
+        if len(set(map(int, widths))) < len(widths):
+            raise ValueError("must not name a width twice")
+        if len(widths) > MAX_WIDTHS:
+            raise ValueError(f"must be at most {MAX_WIDTHS} widths")
+        return text
+
     @field_validator("cors_allowed_origins")
     @classmethod
     def _origins_are_origins(cls, text: str) -> str:
@@ -180,6 +199,11 @@ class Settings(BaseSettings):
     def trusted_networks(self) -> Sequence[IPv4Network | IPv6Network]:
         """The networks of the proxies whose `X-Forwarded-For` is believed."""
         return _networks(self.trusted_proxies)
+
+    @property
+    def widths_of_renditions(self) -> tuple[int, ...]:
+        """The widths that `w` may ask for, the smallest first."""
+        return tuple(sorted(int(part) for part in self.rendition_widths.split(",")))
 
     @property
     def allowed_origins(self) -> Sequence[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from app import transient_images
+from app import renditions, transient_images
 from app.access.assemble import AccessRules
 from app.http.picture_headers import KEPT_BY_BROWSERS, KEPT_BY_KEYS, Part
 from app.prompt_cache import assemble as prompt_cache
@@ -29,6 +29,7 @@ class Terms:
     spending: SpendingRules
     prompts: prompt_cache.Limits
     transient: transient_images.Limits
+    renditions: renditions.Limits
     wait_timeout_seconds: float
     keyed_caching: Part = field(default=KEPT_BY_KEYS)
 
@@ -53,6 +54,11 @@ def terms_of(settings: Settings) -> Terms:
             default_ttl=timedelta(seconds=ttl_seconds) if ttl_seconds else None,
             threshold_bytes=settings.image_url_threshold_bytes,
             lease_for=lease_for,
+        ),
+        renditions=renditions.Limits(
+            lease_for=lease_for,
+            widths=settings.widths_of_renditions,
+            marks=settings.mark_ai_generated == "auto",
         ),
         wait_timeout_seconds=settings.wait_timeout_seconds,
         keyed_caching=_CACHING_OF_KEYS[settings.keyed_cache_control],

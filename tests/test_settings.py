@@ -303,3 +303,30 @@ def test_without_a_public_address_it_is_this_machine(
     set_all(monkeypatch, {**ENOUGH, "PORT": "9003"})
 
     assert load_settings().base_url == "http://127.0.0.1:9003"
+
+
+@pytest.mark.parametrize(
+    ("widths", "sentence"),
+    [
+        ("640,,1280", "must be whole numbers like 640,1280, separated by commas"),
+        ("640,12e2", "must be whole numbers like 640,1280, separated by commas"),
+        ("0,640", "must be from 1 to 8192 pixels each"),
+        ("640,8193", "must be from 1 to 8192 pixels each"),
+        ("640,1280,0640", "must not name a width twice"),
+        (",".join(map(str, range(1, 66))), "must be at most 64 widths"),
+    ],
+)
+def test_widths_of_renditions_are_checked(
+    monkeypatch: pytest.MonkeyPatch, widths: str, sentence: str
+) -> None:
+    """A list that is none, or names what can't be served, is said in one sentence."""
+    monkeypatch.setenv("RENDITION_WIDTHS", widths)
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings()
+    assert refused.value.problems == [f"RENDITION_WIDTHS: {sentence}"]
+
+
+def test_widths_of_renditions_may_have_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widths are in order, however they are written."""
+    monkeypatch.setenv("RENDITION_WIDTHS", "1280, 16,640")
+    assert load_settings().widths_of_renditions == (16, 640, 1280)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from app.api.query_cache import QueryCache
     from app.generation.models import Models
     from app.prompt_cache.assemble import PromptCacheParts
+    from app.renditions import RenditionParts
     from app.server.lifecycle import Lifecycle
     from app.spending.assemble import Spending
     from app.transient_images import TransientParts
@@ -29,6 +30,7 @@ class Services:
     models: Models
     query_cache: QueryCache
     prompts: PromptCacheParts
+    renditions: RenditionParts
     transient_images: TransientParts
     lifecycle: Lifecycle
     wait_timeout_seconds: float

@@ -54,6 +54,7 @@ class Model:
     ) -> None:
         self.alias = config.alias
         self.price = config.price
+        self.system = f"{config.provider} {config.model}".strip()
         self.fallbacks = config.fallbacks
         self.also = config.also
         self.accept = config.accept

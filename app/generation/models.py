@@ -69,6 +69,11 @@ class Models:
         """Whether a request may leave its model out."""
         return "default" in self
 
+    @property
+    def systems(self) -> dict[str, str]:
+        """The provider and its model of each alias: what IPTC calls the AI system."""
+        return {alias: model.system for alias, model in self._models.items()}
+
     def price_of(self, alias: str) -> float:
         """Return what a picture by *alias* itself costs."""
         return self._models[alias].price

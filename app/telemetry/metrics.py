@@ -30,6 +30,7 @@ LOOKUP_RESULTS = ("hit", "miss", "coalesced", "restored")
 CALL_OUTCOMES = ("ok", "rejected", "rate_limited", "failed", "timeout", "bad_image")
 CUT_REASONS = ("short", "stalled")
 DEPENDENCIES = ("redis", "object_store")
+RENDITION_RESULTS = ("made", "failed", "refused")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FIRST_STATUSES = (200, 500, 503)
@@ -40,6 +41,7 @@ _REQUEST_BUCKETS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1, 2.5, 5, 10, 30, 60, 120),
 )
+_RENDITION_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _GENERATION_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
 
@@ -126,6 +128,21 @@ class Metrics:
     def orphan(self) -> None:
         """Count a picture that stays in the store, and that nothing may point at."""
         self._orphans.inc()
+
+    def rendition(
+        self, result: Literal["made", "failed", "refused"], seconds: float = 0.0
+    ) -> None:
+        """Count a rendition that was not stored yet: what became of it, and its time.
+
+        *refused*: too many others were waiting.
+        """
+        self._renditions[result].inc()
+        if result == "made":
+            self._rendition_seconds.observe(seconds)
+
+    def watch_renditions(self, waiting: Callable[[], int]) -> None:
+        """Look at the line of renditions on each scrape."""
+        self._renditions_waiting.set_function(waiting)
 
     def damaged_object(self) -> None:
         """Count an answer whose stored bytes were not what was stored."""
@@ -247,7 +264,28 @@ class Metrics:
             registry=self._registry,
         )
         self._cut_bodies = {reason: cut.labels(reason) for reason in CUT_REASONS}
+        self._declare_renditions()
         self._declare_faults()
+
+    def _declare_renditions(self) -> None:
+        ended = Counter(
+            "paintonce_renditions_total",
+            "Renditions that were not stored yet, by what became of them.",
+            ("result",),
+            registry=self._registry,
+        )
+        self._renditions = {name: ended.labels(name) for name in RENDITION_RESULTS}
+        self._rendition_seconds = Histogram(
+            "paintonce_rendition_seconds",
+            "From its turn until a rendition was stored.",
+            buckets=_RENDITION_BUCKETS,
+            registry=self._registry,
+        )
+        self._renditions_waiting = Gauge(
+            "paintonce_renditions_waiting",
+            "Renditions that wait for their turn.",
+            registry=self._registry,
+        )
 
     def _declare_faults(self) -> None:
         def counter(name: str, meaning: str) -> Counter:

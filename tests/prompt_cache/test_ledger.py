@@ -164,7 +164,7 @@ async def test_a_picture_is_kept_with_what_is_known_of_it(
 ) -> None:
     """A picture lies under its storage key, with type, digest, hash and time."""
     entry = an_entry()
-    assert not await ledger.has_image(entry)
+    assert not await ledger.has_image(entry.storage_key)
     assert await ledger.find_image(SHOP, OURS) is None
 
     await ledger.keep_image(entry, Image.inspect(a_picture(1)))
@@ -176,11 +176,11 @@ async def test_a_picture_is_kept_with_what_is_known_of_it(
         "prompt-hash": LIGHTHOUSE.hash,
         "created-at": "2026-01-02T03:04:05+00:00",
     }
-    assert await ledger.has_image(entry)
+    assert await ledger.has_image(entry.storage_key)
     found = await ledger.find_image(SHOP, OURS)
     assert found == StorageKey.parse(f"acme/shop/generated/{OURS}.png")
     await ledger.forget_image(entry.storage_key)
-    assert not await ledger.has_image(entry)
+    assert not await ledger.has_image(entry.storage_key)
 
 
 async def test_manifests_are_listed_in_order(ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from app.generation.provenance.marking import (
     BY_A_PROGRAM,
     Mark,
     attest,
+    packet_of_copy,
 )
 from app.generation.provenance.statement import UNKNOWN, Provenance
 
@@ -24,4 +25,5 @@ __all__ = [
     "Mark",
     "Provenance",
     "attest",
+    "packet_of_copy",
 ]

@@ -95,9 +95,27 @@ def attest(
     return image.rewrapped(data), provenance._replace(marked=True)
 
 
+def packet_of_copy(
+    data: bytes, media_type: str, mark: Mark | None
+) -> tuple[bytes | None, bool]:
+    """Return the XMP packet of a picture that is drawn anew from *data*.
+
+    It says what the packet in *data* says, and *mark* where that lacks it; None
+    where there is neither. Also returns whether *data* has a C2PA manifest,
+    which no copy can keep.
+    """
+    look = _look_into(data, media_type)
+    own = None if look.packet is None or look.contents is None else look.contents.packet
+    return own if mark is None else _packet(look, mark), look.c2pa
+
+
 def _look(image: Image) -> _Look:
+    return _look_into(image.data, image.media_type)
+
+
+def _look_into(data: bytes, media_type: str) -> _Look:
     try:
-        contents = _CONTAINERS[image.media_type].find(image.data)
+        contents = _CONTAINERS[media_type].find(data)
     except Unmarkable:
         return _Look(None, None)
     packet = None if contents.packet is None else xmp.read(contents.packet)

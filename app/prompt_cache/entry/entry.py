@@ -80,6 +80,11 @@ class PromptEntry(NamedTuple):
         return StorageKey.of_generated(self.project, self.image_id, self.media_type)
 
     @property
+    def memory_key(self) -> str:
+        """The name under which the hot tier holds its bytes."""
+        return self.image_id
+
+    @property
     def key(self) -> PromptKey:
         """The prompt that it answers."""
         return PromptKey(self.project, self.parameters)

@@ -139,9 +139,9 @@ class Ledger:
         """Let go of what `note_purge` kept: nothing is left."""
         await self._store.delete(purge_key(project, prompt_hash))
 
-    async def has_image(self, entry: PromptEntry) -> bool:
-        """Say whether the picture of *entry* is there."""
-        return await self._store.exists(str(entry.storage_key))
+    async def has_image(self, key: StorageKey) -> bool:
+        """Say whether the picture under *key* is there."""
+        return await self._store.exists(str(key))
 
     async def find_image(self, project: Project, image_id: str) -> StorageKey | None:
         """Return where the picture *image_id* of *project* lies, if it is there."""

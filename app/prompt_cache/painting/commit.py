@@ -102,7 +102,7 @@ class Committer:
 
     async def restore(self, entry: PromptEntry | None, lease: Lease) -> bool:
         """Write the entry of a manifest whose picture is there; say if it is."""
-        if entry is None or not await self.ledger.has_image(entry):
+        if entry is None or not await self.ledger.has_image(entry.storage_key):
             return False
         await self.publish(entry, lease)
         return True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from app.errors import StorageUnavailable
 from app.single_flight import SingleFlight
@@ -21,7 +21,6 @@ from app.single_flight import SingleFlight
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.painting.hot_tier import HotTier
     from app.storage.ports.object_store import ByteRange, ObjectBody
@@ -40,6 +39,30 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 class PictureGone(Exception):
     """An entry points at a picture that the ledger does not have."""
+
+
+class KeptPicture(Protocol):
+    """What is known of a stored picture: a prompt's entry, or a rendition."""
+
+    @property
+    def memory_key(self) -> str:
+        """The name under which the hot tier holds its bytes."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Their SHA-256, in hexadecimal."""
+        ...
+
+    @property
+    def storage_key(self) -> StorageKey:
+        """Where they lie."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +88,19 @@ class Pictures:
         self._collecting: dict[str, int] = {}
         self._readings: SingleFlight[str, bytes] = SingleFlight()
 
-    def keep(self, entry: PromptEntry, data: bytes) -> None:
+    def keep(self, entry: KeptPicture, data: bytes) -> None:
         """Keep a picture's bytes at hand."""
-        self._hot_tier.keep(entry.image_id, data)
+        self._hot_tier.keep(entry.memory_key, data)
 
-    def forget(self, entry: PromptEntry) -> None:
+    def forget(self, entry: KeptPicture) -> None:
         """Let go of a picture's bytes."""
-        self._hot_tier.forget(entry.image_id)
+        self._hot_tier.forget(entry.memory_key)
 
-    def at_hand(self, entry: PromptEntry) -> bytes | None:
+    def at_hand(self, entry: KeptPicture) -> bytes | None:
         """Return a picture's bytes if this replica holds them."""
-        return self._hot_tier.get(entry.image_id)
+        return self._hot_tier.get(entry.memory_key)
 
-    async def read(self, entry: PromptEntry) -> bytes | None:
+    async def read(self, entry: KeptPicture) -> bytes | None:
         """Return the bytes of a picture that is at hand or small, else None.
 
         Raises `PictureGone` and `StorageUnavailable`.
@@ -87,11 +110,22 @@ class Pictures:
             return data
         return await self._readings.share(
             # After a painting the waiters of another replica all ask at once.
-            entry.image_id,
+            entry.memory_key,
             partial(self._read_now, entry),
         )
 
-    async def require(self, entry: PromptEntry) -> None:
+    async def read_whole(self, entry: KeptPicture) -> bytes | None:
+        """Return all bytes of a picture, however many; None if it is gone."""
+        try:
+            data = await self.read(entry)
+            if data is None:
+                async with self.open(entry) as chunks:
+                    data = b"".join([chunk async for chunk in chunks])
+        except PictureGone:
+            return None
+        return data
+
+    async def require(self, entry: KeptPicture) -> None:
         """Return if a reader would get the picture; raises what `read` or `open` do.
 
         A small one is read meanwhile, and is at hand afterwards.
@@ -100,22 +134,22 @@ class Pictures:
             return
         if entry.size <= SMALL_BYTES and self._hot_tier.accepts(entry.size):
             await self.read(entry)
-        elif not await self._ledger.has_image(entry):
+        elif not await self._ledger.has_image(entry.storage_key):
             raise PictureGone
 
-    async def _read_now(self, entry: PromptEntry) -> bytes:
+    async def _read_now(self, entry: KeptPicture) -> bytes:
         # Not as a stream: it stands in no line with those of large pictures.
         data = await self._ledger.read_image(entry.storage_key)
         if data is None:
             raise PictureGone
         if len(data) != entry.size or sha256(data).hexdigest() != entry.digest:
-            raise self._damaged(entry.image_id)
-        self._hot_tier.keep(entry.image_id, data)
+            raise self._damaged(entry.memory_key)
+        self._hot_tier.keep(entry.memory_key, data)
         return data
 
     @asynccontextmanager
     async def open(
-        self, entry: PromptEntry, byte_range: ByteRange | None = None
+        self, entry: KeptPicture, byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a picture in the ledger, or a range of it, for streaming.
 
@@ -129,19 +163,19 @@ class Pictures:
                 body = await stack.enter_async_context(opening)
             except ValueError as error:
                 # The range lies within the entry's size, beyond the picture's.
-                raise self._damaged(entry.image_id) from error
+                raise self._damaged(entry.memory_key) from error
             if body is None:
                 raise PictureGone
             if byte_range is not None and byte_range.length < entry.size:
                 # A part has no digest of its own; what was said of the whole
                 # when it was stored is what can be known.
                 if body.metadata.get("sha256") != entry.digest:
-                    raise self._damaged(entry.image_id)
+                    raise self._damaged(entry.memory_key)
                 yield body.chunks()
             elif body.size == entry.size:
                 yield self._collected(entry, body)
             else:
-                raise self._damaged(entry.image_id)
+                raise self._damaged(entry.memory_key)
 
     @asynccontextmanager
     async def open_stored(
@@ -182,19 +216,21 @@ class Pictures:
             raise self._damaged(image_id)
 
     async def _collected(
-        self, entry: PromptEntry, body: ObjectBody
+        self, entry: KeptPicture, body: ObjectBody
     ) -> AsyncIterator[bytes]:
-        checked = self._checked(body.chunks(), entry.image_id, entry.size, entry.digest)
+        checked = self._checked(
+            body.chunks(), entry.memory_key, entry.size, entry.digest
+        )
         with self._collecting_place(entry) as collected:
             async for chunk in checked:
                 if collected is not None:
                     collected.append(chunk)
                 yield chunk
             if collected is not None:
-                self._hot_tier.keep(entry.image_id, b"".join(collected))
+                self._hot_tier.keep(entry.memory_key, b"".join(collected))
 
     @contextmanager
-    def _collecting_place(self, entry: PromptEntry) -> Iterator[list[bytes] | None]:
+    def _collecting_place(self, entry: KeptPicture) -> Iterator[list[bytes] | None]:
         """Yield a list to collect the bytes of a picture in, or None.
 
         One reader collects a picture, and all of them together no more than
@@ -203,16 +239,16 @@ class Pictures:
         held = sum(self._collecting.values())
         if (
             not self._hot_tier.accepts(entry.size)
-            or entry.image_id in self._collecting
+            or entry.memory_key in self._collecting
             or held + entry.size > self._hot_tier.max_bytes
         ):
             yield None
             return
-        self._collecting[entry.image_id] = entry.size
+        self._collecting[entry.memory_key] = entry.size
         try:
             yield []
         finally:
-            del self._collecting[entry.image_id]
+            del self._collecting[entry.memory_key]
 
     def _damaged(self, image_id: str) -> StorageUnavailable:
         self._metrics.damaged_object()

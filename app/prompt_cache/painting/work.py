@@ -79,7 +79,7 @@ class Miss(_Painting):
         try:
             manifest = await ledger.read(self.key.project, self.key.hash)
             entry = manifest.entry if manifest else None
-            return entry is not None and await ledger.has_image(entry)
+            return entry is not None and await ledger.has_image(entry.storage_key)
         except StorageUnavailable:
             return False
 
