@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from app import renditions
 from app.ports import Ports
 from app.prompt_cache import assemble as prompt_cache
 from app.spending.assemble import SpendingRules
@@ -60,6 +61,9 @@ def terms_in_memory(
             base_url=access.base_url,
             max_image_bytes=max_image_bytes,
             quota_bytes=quota_bytes,
+        ),
+        "renditions": renditions.Limits(
+            lease_for=timedelta(seconds=20), widths=(8, 16, 32, 640), marks=True
         ),
         "wait_timeout_seconds": 20.0,
     }
