@@ -21,13 +21,18 @@ from app.background import running
 from app.generation.assemble import build_models
 from app.generation.transport.outbound import open_outbound_session
 from app.http.cors import Cors
-from app.ports import open_object_store, open_ports
+from app.ports import fence_of, open_object_store, open_ports
 from app.prompt_cache import assemble as prompt_cache
-from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
+from app.server.dependency_monitor import (
+    DEPENDENCY_MONITOR,
+    FENCE,
+    DependencyMonitor,
+)
 from app.server.frame import TRACING, install
 from app.server.lifecycle import Lifecycle
 from app.spending.assemble import open_spending
 from app.storage.documents import StoredDocuments
+from app.storage.fenced_store import FencedStore
 from app.telemetry import Metrics
 from app.telemetry.tracing import Tracing, open_tracing, traced
 from app.telemetry.watchdog import watch_the_loop
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from app.configuration import Configuration
     from app.generation.models import Models
     from app.ports import Ports
+    from app.storage.fence import Fence
     from app.terms import Terms
 
 # The calls that a request may wait for, and that a trace shows.
@@ -58,14 +64,22 @@ class Opened:
     services: Services
     dependencies: DependencyMonitor
     pings: Mapping[str, Callable[[], Awaitable[None]]]
+    fence: Fence
     tracing: Tracing | None = None
 
 
 @asynccontextmanager
 async def open_replica(
-    configuration: Configuration, metrics: Metrics, lifecycle: Lifecycle
+    configuration: Configuration,
+    metrics: Metrics,
+    lifecycle: Lifecycle,
+    *,
+    serves: bool = True,
 ) -> AsyncIterator[Opened]:
-    """Open the ports, the models and the services of *configuration*."""
+    """Open the ports, the models and the services of *configuration*.
+
+    A command that does not serve pings nothing and proves nothing by itself.
+    """
     settings = configuration.settings
     async with (
         running(watch_the_loop(metrics), name="watchdog"),
@@ -75,9 +89,13 @@ async def open_replica(
         open_services(
             ports, models, terms_of(settings), metrics, lifecycle, tracing=tracing
         ) as services,
-        DependencyMonitor(ports.pings, metrics=metrics) as dependencies,
+        AsyncExitStack() as stack,
     ):
-        yield Opened(services, dependencies, ports.pings, tracing)
+        dependencies = DependencyMonitor(ports.pings, metrics=metrics)
+        if serves:
+            await stack.enter_async_context(ports.fence.proving())
+            await stack.enter_async_context(dependencies)
+        yield Opened(services, dependencies, ports.pings, ports.fence, tracing)
 
 
 @asynccontextmanager
@@ -132,6 +150,7 @@ async def open_services(
                 models=traced(tracing, models, "models", ("paint",)),
                 references=transient.references.for_painting,
                 metrics=metrics,
+                painting_refusal=ports.fence.refusal,
             ),
             terms.prompts,
         )
@@ -200,6 +219,7 @@ def create_app(
         async with open_replica(configuration, metrics, lifecycle) as opened:
             app[SERVICES] = opened.services
             app[DEPENDENCY_MONITOR] = opened.dependencies
+            app[FENCE] = opened.fence
             if opened.tracing is not None:
                 app[TRACING] = opened.tracing
             yield
@@ -216,4 +236,6 @@ async def open_keys(configuration: Configuration) -> AsyncIterator[Keys]:
     """
     async with open_object_store(configuration) as store:
         await store.ping()
-        yield keys_over(StoredDocuments(store), access_rules(configuration.settings))
+        fence = fence_of(configuration, store, Metrics())
+        documents = StoredDocuments(FencedStore(store, fence))
+        yield keys_over(documents, access_rules(configuration.settings))

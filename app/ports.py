@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.storage.fence import Fence
+from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.redis.accounts import RedisAccounts, RedisRates
 from app.storage.redis.client.connection import open_redis
@@ -50,6 +52,7 @@ class Ports:
     rates: Rates
     transient: TransientStore
     max_memory: Callable[[], Awaitable[int | None]]
+    fence: Fence
     pings: Mapping[str, Callable[[], Awaitable[None]]]
 
 
@@ -65,8 +68,9 @@ async def open_ports(
         open_object_store(configuration) as store,
         open_completion_events(redis.subscriber) as completions,
     ):
+        fence = fence_of(configuration, store, metrics)
         yield Ports(
-            store=store,
+            store=FencedStore(store, fence),
             index=RedisPromptIndex(commands=redis.commands, leases=redis.leases),
             completions=completions,
             statistics=RedisStatistics(redis.commands),
@@ -77,8 +81,17 @@ async def open_ports(
                 commands=redis.commands, slices=redis.slices, blobs=redis.blobs
             ),
             max_memory=redis.max_memory,
-            pings={"redis": redis.ping, "object_store": store.ping},
+            fence=fence,
+            pings={"redis": redis.ping, "object_store": fence.watched(store.ping)},
         )
+
+
+def fence_of(
+    configuration: Configuration, store: ObjectStore, metrics: Metrics
+) -> Fence:
+    """Return the fence of *store*, closed until the store is proved."""
+    trusts_lease = configuration.settings.ledger_fence == "lease"
+    return Fence(store, metrics=metrics, trusts_lease=trusts_lease)
 
 
 def open_object_store(

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     ] = 10
     trusted_proxies: str | None = None
     cors_allowed_origins: str = "*"
+    ledger_fence: Literal["store", "lease"] = "store"
     keyed_cache_control: Literal["public", "private"] = "public"
     max_image_bytes: Annotated[WholeNumber, Field(ge=1)] = 16 * MIB
     image_url_threshold_bytes: Bytes = 262_144

@@ -9,6 +9,8 @@ from app import renditions
 from app.ports import Ports
 from app.prompt_cache import assemble as prompt_cache
 from app.spending.assemble import SpendingRules
+from app.storage.fence import Fence
+from app.telemetry import Metrics
 from app.terms import Terms
 from app.transient_images import Limits
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
@@ -36,6 +38,7 @@ def ports_in_memory(world: World, **ports: Any) -> Ports:
         "rates": InMemoryRates(),
         "transient": InMemoryTransientStore(),
         "max_memory": _no_bound,
+        "fence": Fence(world.store, metrics=Metrics(), trusts_lease=True),
         "pings": {},
     }
     return Ports(**(in_memory | ports))

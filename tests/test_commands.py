@@ -107,6 +107,7 @@ async def test_check_tells_what_is_away(
     refused = run("check", folder=tmp_path, environment=wrong)
 
     assert good.returncode == 0, good.stderr
+    assert re.search(r"store_fence +proved", good.stdout)
     assert bad.returncode == 1
     assert re.search("redis .*127.0.0.1:1", bad.stderr)
     assert "object_store" in bad.stdout

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from aiohttp import web
 
 from app.errors import InvalidParameter
-from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
+from app.server.dependency_monitor import (
+    DEPENDENCY_MONITOR,
+    FENCE,
+    DependencyMonitor,
+)
 from app.server.frame import METRICS
 from app.server.lifecycle import LIFECYCLE
 
@@ -33,10 +37,19 @@ async def readyz(request: web.Request) -> web.Response:
     if strict not in {None, "1"}:
         raise InvalidParameter("strict", "strict must be 1, or not be there.")
     dependencies = request.app[DEPENDENCY_MONITOR]
-    status = _status(dependencies, draining=request.app[LIFECYCLE].draining)
+    fence = request.app[FENCE]
+    status = _status(
+        dependencies,
+        draining=request.app[LIFECYCLE].draining,
+        fenced=fence.is_open,
+    )
     ready = status == "ok" or (status == "degraded" and strict is None)
     return web.json_response(
-        {"status": status, "dependencies": dependencies.findings()},
+        {
+            "status": status,
+            "fence": str(fence.verdict),
+            "dependencies": dependencies.findings(),
+        },
         status=200 if ready else 503,
         headers=_NO_STORE,
     )
@@ -52,10 +65,12 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def _status(
-    dependencies: DependencyMonitor, *, draining: bool
-) -> Literal["ok", "degraded", "starting", "draining"]:
+    dependencies: DependencyMonitor, *, draining: bool, fenced: bool
+) -> Literal["ok", "degraded", "starting", "draining", "unfenced"]:
     if draining:
         return "draining"
     if not dependencies.have_answered:
         return "starting"
+    if not fenced:
+        return "unfenced"
     return "ok" if dependencies.are_up else "degraded"

@@ -12,12 +12,14 @@ from app.configuration import load_configuration
 from app.errors import ServiceError
 from app.generation.assemble import adapter_for
 from app.generation.transport.outbound import open_outbound_session
+from app.storage.fence import LEASE_WARNING, Verdict
 from app.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from app.configuration import Configuration
+    from app.storage.fence import Fence
 
 PING_WITHIN_SECONDS = 5.0
 PROBE_WITHIN_SECONDS = 15.0
@@ -36,11 +38,23 @@ async def check(*, providers: bool) -> int:
         for name, ping in opened.pings.items():
             fault = await _fault(ping, PING_WITHIN_SECONDS)
             faults += _told(name, fault or "ok", is_fault=fault is not None)
+            if name == "object_store" and fault is None:
+                faults += await _unproved(opened.fence)
     if providers:
         return 1 if faults + await _faulty_providers(configuration) else 0
     for alias, model in configuration.models.items():
         _told("model", f"{alias}: {model.provider}, configuration ok")
     return 1 if faults else 0
+
+
+async def _unproved(fence: Fence) -> bool:
+    """Print the verdict of the proof of the store; return whether it is a fault."""
+    proof = await fence.decided()
+    if proof.verdict is Verdict.LEASE:
+        return _told("store_fence", f"lease, a warning: {LEASE_WARNING}")
+    is_fault = proof.verdict is not Verdict.PROVED
+    line = f"{proof.verdict}: {proof.reason}" if is_fault else str(proof.verdict)
+    return _told("store_fence", line, is_fault=is_fault)
 
 
 async def _faulty_providers(configuration: Configuration) -> int:
@@ -68,6 +82,7 @@ async def _faulty_providers(configuration: Configuration) -> int:
 
 
 def _told(what: str, line: str, *, is_fault: bool = False) -> bool:
+    """Print a line, a fault on stderr; return *is_fault*."""
     print(f"{what:14} {line}", file=sys.stderr if is_fault else None)
     return is_fault
 

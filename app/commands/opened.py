@@ -19,4 +19,4 @@ def opened_services(
     configuration: Configuration,
 ) -> AbstractAsyncContextManager[Opened]:
     """Open what a replica works with, without a listener."""
-    return open_replica(configuration, Metrics(), Lifecycle())
+    return open_replica(configuration, Metrics(), Lifecycle(), serves=False)

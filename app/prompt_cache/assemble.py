@@ -20,7 +20,7 @@ from app.prompt_cache.generations.record import Generations
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
-from app.prompt_cache.painting.painter import Painter
+from app.prompt_cache.painting.painter import Painter, nothing_refused
 from app.prompt_cache.painting.pictures import Pictures
 from app.prompt_cache.purge import Purge
 from app.prompt_cache.rebuild import Rebuild
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from app.generation.models import Models
     from app.prompt_cache.generations.record import GenerationStore
-    from app.prompt_cache.painting.painter import References
+    from app.prompt_cache.painting.painter import PaintingRefusal, References
     from app.prompt_cache.statistics import StatisticsStore
     from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
@@ -51,6 +51,7 @@ class Ports:
     models: Models
     references: References
     metrics: Metrics
+    painting_refusal: PaintingRefusal = nothing_refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +136,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         statistics=statistics,
         references=ports.references,
         generation_timeout=limits.generation_timeout,
+        refusal=ports.painting_refusal,
     )
     purging = Purge(
         index=index,

@@ -116,7 +116,7 @@ class PromptCache:
             found = await self._look_up(key, landed, has_waited=has_waited)
             if found is not None:
                 return found
-            refusal = await permit.refusal()
+            refusal = await permit.refusal() or await self.painter.refusal()
             if refusal is not None:
                 found = await self.find(key)
                 if found is not None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Self, TypedDict
 
 from aiohttp import web
 
+from app.storage.fence import Fence
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
@@ -123,3 +125,4 @@ class DependencyMonitor:
 
 
 DEPENDENCY_MONITOR = web.AppKey("dependencies", DependencyMonitor)
+FENCE = web.AppKey("fence", Fence)

@@ -20,6 +20,8 @@ PROMPTS = "prompts"
 RENDITIONS = "renditions"
 # No project is called so: what lies below belongs to the service itself.
 SYSTEM = "_system"
+# What the proof of the store writes, and removes.
+FENCE_PREFIX = f"{SYSTEM}/fence/"
 
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 # The hash of a manifest's name has 64 digits: it is a key, though no picture's.

@@ -31,6 +31,7 @@ CALL_OUTCOMES = ("ok", "rejected", "rate_limited", "failed", "timeout", "bad_ima
 CUT_REASONS = ("short", "stalled")
 DEPENDENCIES = ("redis", "object_store")
 RENDITION_RESULTS = ("made", "failed", "refused")
+FENCE_VERDICTS = ("proved", "unproved", "failed", "lease")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FIRST_STATUSES = (200, 500, 503)
@@ -108,6 +109,11 @@ class Metrics:
     def dependency_up(self, dependency: str, up: bool) -> None:  # noqa: FBT001 - an event and its value
         """Note whether *dependency* answers."""
         self._dependency_up.labels(dependency).set(up)
+
+    def store_fence(self, verdict: str) -> None:
+        """Note the verdict of the proof of the store, one of `FENCE_VERDICTS`."""
+        for name, gauge in self._store_fence.items():
+            gauge.set(name == verdict)
 
     def hot_tier_bytes(self, size: int) -> None:
         """Note how many bytes of pictures are in memory."""
@@ -257,6 +263,13 @@ class Metrics:
         )
         for dependency in DEPENDENCIES:
             self._dependency_up.labels(dependency)
+        fence = Gauge(
+            "paintonce_store_fence",
+            "1 for the verdict of the proof of the store's conditional writes.",
+            ("verdict",),
+            registry=self._registry,
+        )
+        self._store_fence = {name: fence.labels(name) for name in FENCE_VERDICTS}
         cut = Counter(
             "paintonce_cut_bodies_total",
             "Answers cut before their end.",

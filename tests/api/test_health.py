@@ -10,11 +10,17 @@ import pytest
 from aiohttp import web
 
 from app.api import health
-from app.server.dependency_monitor import DEPENDENCY_MONITOR, DependencyMonitor
+from app.server.dependency_monitor import (
+    DEPENDENCY_MONITOR,
+    FENCE,
+    DependencyMonitor,
+)
 from app.server.frame import install
 from app.server.lifecycle import Lifecycle
 from app.server.listener import bind, listening
+from app.storage.fence import Fence, Proof, Verdict
 from app.telemetry import Metrics
+from tests.fakes import InMemoryObjectStore
 from tests.server.frame import Answer, Frame, eventually, get, wire
 
 if TYPE_CHECKING:
@@ -49,8 +55,13 @@ class Dependency:
 
 
 @asynccontextmanager
-async def watched(redis: Dependency, store: Dependency) -> AsyncIterator[Frame]:
-    """Run an application that watches two dependencies, a hundred times a second."""
+async def watched(
+    redis: Dependency, store: Dependency, verdict: Verdict = Verdict.PROVED
+) -> AsyncIterator[Frame]:
+    """Run an application that watches two dependencies, a hundred times a second.
+
+    *verdict* is that of its proof of the store.
+    """
     metrics, lifecycle = Metrics(), Lifecycle()
     dependencies = DependencyMonitor(
         {"redis": redis.ping, "object_store": store.ping},
@@ -60,6 +71,8 @@ async def watched(redis: Dependency, store: Dependency) -> AsyncIterator[Frame]:
     )
     app = web.Application()
     app[DEPENDENCY_MONITOR] = dependencies
+    app[FENCE] = fence = Fence(InMemoryObjectStore(), metrics=metrics)
+    fence._note(Proof(verdict))
     install(app, metrics=metrics, lifecycle=lifecycle)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)
@@ -142,6 +155,30 @@ async def test_an_outage_degrades_and_does_not_take_the_replica_out(
         "dependency is away",
         "dependency answers",
     ]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNPROVED, Verdict.FAILED])
+async def test_a_replica_without_a_proved_store_is_unfenced(verdict: Verdict) -> None:
+    """Nobody is sent to a replica that may paint nothing, and it says why."""
+    store = Dependency()
+    async with watched(Dependency(), store, verdict) as frame:
+        await store.was_asked_again()
+        answer, document = await asked(frame, "/readyz")
+
+        assert (answer.status, document["status"]) == (503, "unfenced")
+        assert document["fence"] == verdict
+        assert frame.count("paintonce_store_fence", verdict=verdict) == 1
+
+
+async def test_a_replica_that_trusts_the_lease_is_ready() -> None:
+    """LEDGER_FENCE=lease does without the proof."""
+    store = Dependency()
+    async with watched(Dependency(), store, Verdict.LEASE) as frame:
+        await store.was_asked_again()
+        answer, document = await asked(frame, "/readyz")
+
+        assert (answer.status, document["status"]) == (200, "ok")
+        assert document["fence"] == "lease"
 
 
 async def test_one_late_ping_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:

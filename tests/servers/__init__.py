@@ -6,16 +6,19 @@ network has to fail.
 """
 
 from tests.servers.child_process import ChildProcess, ProcessFailed, free_port
+from tests.servers.conditions_proxy import ConditionsProxy, conditions_proxy
 from tests.servers.object_store import S3Server, minio_command, object_store_server
 from tests.servers.redis import RedisServer, redis_command, redis_server
 from tests.servers.tcp_proxy import TcpProxy
 
 __all__ = [
     "ChildProcess",
+    "ConditionsProxy",
     "ProcessFailed",
     "RedisServer",
     "S3Server",
     "TcpProxy",
+    "conditions_proxy",
     "free_port",
     "minio_command",
     "object_store_server",

@@ -20,7 +20,7 @@ from app.prompt_cache.generations.record import new_record
 from app.prompt_cache.painting.kept_job import KeptJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
 
@@ -40,7 +40,13 @@ if TYPE_CHECKING:
         [Project, tuple[str, ...]], AbstractAsyncContextManager[ReferenceLoader | None]
     ]
 
+    PaintingRefusal = Callable[[], Awaitable[StorageUnavailable | None]]
+
 logger = logging.getLogger(__name__)
+
+
+async def nothing_refused() -> None:
+    """Refuse no painting: the ledger is known to keep one answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,8 @@ class Painter:
     statistics: Statistics
     references: References
     generation_timeout: timedelta
+    # Why the ledger may not be painted into, if it may not.
+    refusal: PaintingRefusal = nothing_refused
 
     async def restore_or_paint(
         self,
@@ -92,6 +100,9 @@ class Painter:
         *is_served* says that the picture of *replacing* is there, and that its
         entry goes on until the new one is committed.
         """
+        refusal = await self.refusal()
+        if refusal is not None:
+            raise refusal
         deadline = _now() + self.generation_timeout.total_seconds()
         progress = Progress()
         record = new_record(key.project, key.hash, flight.generation_id)

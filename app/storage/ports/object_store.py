@@ -10,10 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from app.errors import StorageUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
+
+
+class ConditionRefused(StorageUnavailable):
+    """The store does not take conditional writes; *detail* is what it answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,12 @@ from botocore.exceptions import ClientError
 
 from app.errors import StorageUnavailable
 from app.storage.ports.object_keys import require_plain_key, require_plain_prefix
-from app.storage.ports.object_store import ByteRange, Listed, StoredObject
+from app.storage.ports.object_store import (
+    ByteRange,
+    ConditionRefused,
+    Listed,
+    StoredObject,
+)
 from app.storage.s3 import translated_errors
 from app.storage.s3.bucket import ensure_bucket
 from app.storage.s3.client import (
@@ -27,7 +32,7 @@ from app.storage.s3.streaming.body import (
 )
 from app.storage.s3.streaming.windows import Windows
 from app.storage.s3.timeouts import ConcurrencyLimit, with_time_for, within
-from app.storage.s3.translated_errors import code_of
+from app.storage.s3.translated_errors import code_of, status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -48,6 +53,7 @@ _CALLS_AT_ONCE = 100
 # What a conditional write that came too late is told; the second for `If-Match`
 # on a key that is gone.
 _LOST = {"PreconditionFailed", "NoSuchKey"}
+_NOT_IMPLEMENTED = 501
 _CONFLICT_ATTEMPTS = 5
 _CONFLICT_PAUSE_SECONDS = 0.1
 
@@ -145,6 +151,8 @@ class S3ObjectStore:
                 except ClientError as error:
                     if code_of(error) in _LOST:
                         return None
+                    if _refuses_conditions(error):
+                        raise _condition_refused(error, condition) from error
                     if code_of(error) != "ConditionalRequestConflict":
                         raise
                     # Another write was under way: S3 asks to send it again.
@@ -225,3 +233,16 @@ class S3ObjectStore:
         seconds = with_time_for(size, self._write_timeout_seconds)
         async with within(seconds), self._calls:
             return await operation(Bucket=self._bucket, **parameters)
+
+
+def _refuses_conditions(error: ClientError) -> bool:
+    """Return whether the store does not know the condition, whatever it compares."""
+    return status_of(error) == _NOT_IMPLEMENTED or code_of(error) == "NotImplemented"
+
+
+def _condition_refused(
+    error: ClientError, condition: Mapping[str, str]
+) -> ConditionRefused:
+    header = "If-None-Match" if "IfNoneMatch" in condition else "If-Match"
+    answer = f"{status_of(error)} {code_of(error)}"
+    return ConditionRefused(f"The store answered {answer} to a PUT with {header}.")

@@ -29,6 +29,12 @@ def code_of(error: ClientError) -> str:
     return str(answer.get("Error", {}).get("Code", ""))
 
 
+def status_of(error: ClientError) -> int:
+    """Return the HTTP status of the answer; 0 where there was none."""
+    answer: dict[str, Any] = error.response
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn what botocore, aiohttp or the network raise into `StorageUnavailable`.

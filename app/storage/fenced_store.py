@@ -1,0 +1,101 @@
+"""The object store as the service writes to it, by what its fence is.
+
+Where the conditional writes of the store are not to be used, a create is a look
+and a write: the lease in Redis alone keeps others from writing in between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.storage.fence import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from app.storage.fence import Fence
+    from app.storage.ports.object_store import (
+        ByteRange,
+        Listed,
+        ObjectBody,
+        ObjectStore,
+        StoredObject,
+    )
+
+
+class FencedStore:
+    """`ObjectStore` over *store*, whose conditional writes are as *fence* says.
+
+    With the verdict `lease` no condition is ever sent. With `failed` there is
+    no painting, and keys and rules are written without conditions as well, so
+    that they go on over a store that refuses them.
+    """
+
+    def __init__(self, store: ObjectStore, fence: Fence) -> None:
+        self._store = store
+        self._fence = fence
+
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        media_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Keep *data* under *key*, replacing what was there; return its ETag."""
+        return await self._store.put(
+            key, data, media_type=media_type, metadata=metadata
+        )
+
+    async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
+        """Keep *data* only if *key* is free; return its ETag, or None if it is not."""
+        if self._sends_conditions:
+            return await self._store.create(key, data, media_type=media_type)
+        if await self._store.exists(key):
+            return None
+        return await self._store.put(key, data, media_type=media_type)
+
+    async def replace(
+        self, key: str, data: bytes, *, etag: str, media_type: str
+    ) -> str | None:
+        """Replace *key* only while its tag is *etag*; None if it is not, or is gone."""
+        if self._sends_conditions:
+            return await self._store.replace(
+                key, data, etag=etag, media_type=media_type
+            )
+        stored = await self._store.get(key)
+        if stored is None or stored.etag != etag:
+            return None
+        return await self._store.put(key, data, media_type=media_type)
+
+    async def get(self, key: str) -> StoredObject | None:
+        """Return a whole small object, or None if there is none."""
+        return await self._store.get(key)
+
+    def open(
+        self, key: str, byte_range: ByteRange | None = None
+    ) -> AbstractAsyncContextManager[ObjectBody | None]:
+        """Open *key* for streaming; None if there is none."""
+        return self._store.open(key, byte_range)
+
+    async def exists(self, key: str) -> bool:
+        """Return whether *key* is there."""
+        return await self._store.exists(key)
+
+    async def delete(self, key: str) -> None:
+        """Remove *key*; removing what is not there is a no-op."""
+        await self._store.delete(key)
+
+    def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+        """Yield what starts with *prefix* and comes after *after*, in key order."""
+        return self._store.list(prefix, after=after)
+
+    async def ping(self) -> None:
+        """Return when the store answers."""
+        await self._store.ping()
+
+    @property
+    def _sends_conditions(self) -> bool:
+        return self._fence.verdict not in {Verdict.LEASE, Verdict.FAILED}

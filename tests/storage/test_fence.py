@@ -1,0 +1,244 @@
+"""The proof of the store: what each kind of store does, and what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import StorageUnavailable
+from app.storage.documents import StoredDocuments
+from app.storage.fence import CREATES_AT_ONCE, Fence, Verdict, prove
+from app.storage.fenced_store import FencedStore
+from app.storage.filesystem.store import FilesystemObjectStore
+from app.storage.ports.object_store import ConditionRefused
+from app.telemetry import Metrics
+from tests.fakes import InMemoryObjectStore
+from tests.server.frame import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class IgnoresNoneMatch(InMemoryObjectStore):
+    """A store that creates over what is there, as Garage does."""
+
+    async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
+        """Write, whatever is there."""
+        return await self.put(key, data, media_type=media_type)
+
+
+class IgnoresMatch(InMemoryObjectStore):
+    """A store that replaces whatever is there."""
+
+    async def replace(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        etag: str,
+        media_type: str,
+    ) -> str | None:
+        """Write, whatever its tag is."""
+        return await self.put(key, data, media_type=media_type)
+
+
+class Races(InMemoryObjectStore):
+    """A store that looks, and writes a moment later."""
+
+    async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
+        """Write where nothing was a moment ago."""
+        is_free = key not in self.objects
+        await asyncio.sleep(0)
+        return await self.put(key, data, media_type=media_type) if is_free else None
+
+
+class Refuses(InMemoryObjectStore):
+    """A store that answers 501 to a condition, as Backblaze does."""
+
+    async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
+        """Refuse the condition."""
+        raise ConditionRefused("The store answered 501 to a PUT with If-None-Match.")
+
+
+class NeverMatches(InMemoryObjectStore):
+    """A store whose ETags are never those that it compares."""
+
+    async def replace(
+        self, key: str, data: bytes, *, etag: str, media_type: str
+    ) -> None:
+        """Refuse, whatever its tag is."""
+
+
+class Forgets(InMemoryObjectStore):
+    """A store that does not give back what it took."""
+
+    async def get(self, key: str) -> None:
+        """Find nothing."""
+
+
+async def test_a_store_that_lets_one_writer_win_is_proved() -> None:
+    """Eight create at once, one replaces with the right tag, and nothing is left."""
+    store = InMemoryObjectStore()
+
+    proof = await prove(store)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PROVED, "")
+    assert store.calls["create"] == CREATES_AT_ONCE
+    assert store.calls["replace"] == 2
+    assert store.objects == {}
+
+
+async def test_a_folder_is_proved(tmp_path: Path) -> None:
+    """Embedded mode's store proves itself by hard links, like any other."""
+    store = FilesystemObjectStore(tmp_path / "images")
+    await store.ping()
+
+    proof = await prove(store)
+
+    assert proof.verdict is Verdict.PROVED
+    assert [line.key async for line in store.list("_system/fence/")] == []
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        (IgnoresNoneMatch(), "8 of 8 creates"),
+        (Races(), "8 of 8 creates"),
+        (Refuses(), "501 to a PUT with If-None-Match"),
+        (IgnoresMatch(), "ignores If-Match"),
+        (NeverMatches(), "whose ETag was right"),
+        (Forgets(), "does not give back"),
+    ],
+)
+async def test_a_store_that_keeps_no_promise_fails_and_is_named(
+    store: InMemoryObjectStore, said: str
+) -> None:
+    """The reason says what the store did, and nothing is left of the proof."""
+    proof = await prove(store)
+
+    assert proof.verdict is Verdict.FAILED
+    assert said in proof.reason
+    assert store.objects == {}
+
+
+@pytest.mark.parametrize("method", ["create", "get", "replace"])
+async def test_a_proof_without_an_answer_says_nothing(method: str) -> None:
+    """An outage in the middle is no verdict about the conditions."""
+    store = InMemoryObjectStore()
+    store.fail_next(method)
+
+    proof = await prove(store)
+
+    assert proof.verdict is Verdict.UNPROVED
+    assert store.objects == {}
+
+
+async def test_a_proof_ends_with_its_time() -> None:
+    """A store that answers no create is given up, and is not called a failure."""
+    store = InMemoryObjectStore()
+    store.before("create")
+
+    proof = await prove(store, within_seconds=0.01)
+
+    assert proof.verdict is Verdict.UNPROVED
+    assert "0.01 s" in proof.reason
+
+
+async def test_a_lost_reply_to_the_winner_is_no_failure() -> None:
+    """A create that got through and was not answered leaves the verdict open."""
+    store = InMemoryObjectStore()
+    store.lose_reply("create")
+
+    assert (await prove(store)).verdict is Verdict.UNPROVED
+
+
+async def test_nothing_is_painted_until_the_store_is_proved() -> None:
+    """The fence opens once a proof got its answers, after it was repeated."""
+    store = InMemoryObjectStore()
+    metrics = Metrics()
+    fence = Fence(store, metrics=metrics, repeat_seconds=0.01)
+    store.fail_next("create", times=CREATES_AT_ONCE)
+
+    refused = await fence.refusal()
+    async with fence.proving():
+        await fence.watched(store.ping)()
+        waited = await fence.refusal()
+
+    assert isinstance(refused, StorageUnavailable)
+    assert waited is None
+    assert fence.verdict is Verdict.PROVED
+    assert b'paintonce_store_fence{verdict="proved"} 1.0' in metrics.render()
+    assert b'paintonce_store_fence{verdict="unproved"} 0.0' in metrics.render()
+
+
+async def test_a_failed_fence_stays_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """The reason is an ERROR in the log, and every painting is refused."""
+    fence = Fence(IgnoresNoneMatch(), metrics=Metrics())
+
+    async with fence.proving():
+        await fence.watched(fence._store.ping)()
+        await eventually(lambda: fence.verdict is not Verdict.UNPROVED)
+        refused = await fence.refusal()
+
+    assert isinstance(refused, StorageUnavailable)
+    (told,) = [one for one in caplog.records if one.message == "store fence"]
+    assert told.levelname == "ERROR"
+    assert "8 of 8 creates" in told.__dict__["reason"]
+
+
+async def test_no_proof_begins_before_the_store_has_answered() -> None:
+    """Nothing is written to a store that has not been asked whether it is there."""
+    store = InMemoryObjectStore()
+    fence = Fence(store, metrics=Metrics())
+
+    async with fence.proving():
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    assert not store.calls
+
+
+async def test_with_the_lease_no_condition_is_sent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A create looks and then writes, a replace compares what it read."""
+    store = Refuses()
+    fence = Fence(store, metrics=Metrics(), trusts_lease=True)
+    fenced = FencedStore(store, fence)
+
+    async with fence.proving():
+        first = await fenced.create("a/b/c/d", b"1", media_type="text/plain")
+        second = await fenced.create("a/b/c/d", b"2", media_type="text/plain")
+        wrong = await fenced.replace(
+            "a/b/c/d", b"3", etag='"0"', media_type="text/plain"
+        )
+        right = await fenced.replace(
+            "a/b/c/d", b"4", etag=first or "", media_type="text/plain"
+        )
+        missing = await fenced.replace(
+            "a/b/c/e", b"5", etag='"0"', media_type="text/plain"
+        )
+
+    assert await fence.refusal() is None
+    assert first is not None
+    assert (second, wrong, missing) == (None, None, None)
+    assert right is not None
+    assert store.objects["a/b/c/d"].data == b"4"
+    assert store.calls["create"] == store.calls["replace"] == 0
+    assert [one.levelname for one in caplog.records] == ["WARNING"]
+
+
+async def test_keys_and_rules_go_on_over_a_store_that_failed() -> None:
+    """A document is changed without conditions where the store refuses them."""
+    store = Refuses()
+    fence = Fence(store, metrics=Metrics())
+    documents = StoredDocuments(FencedStore(store, fence))
+    with pytest.raises(StorageUnavailable):
+        await documents.change("keys/one", lambda _: {"role": "read"})
+
+    await fence.decided()
+    await documents.change("keys/one", lambda _: {"role": "admin"})
+
+    assert await documents.read("keys/one") == {"role": "admin"}
