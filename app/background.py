@@ -1,4 +1,4 @@
-"""Background work that somebody owns: started, named, and surely ended."""
+"""Background tasks: started under a name, and ended with their owner."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ ServiceError
 │   ├── ProviderFailed
 │   │   └── BadImage              the provider answered with no usable picture
 │   └── GenerationTimedOut
-├── QueueFull                     this replica has no place for one more
+├── QueueFull                     this replica's queue is full
 ├── RateLimited                   too many requests of one key or address
-├── PaymentRefused                nobody pays for this painting
+├── PaymentRefused                the budget or a quota refuses the payment
 │   ├── BudgetExhausted           what there was to spend is spent
 │   └── NewPicturesLimited        one address has asked for too many
 └── Unavailable                   try again: nothing was decided
-    ├── CacheUnavailable          Redis is away
-    ├── StorageUnavailable        the object store is away
+    ├── CacheUnavailable          Redis is unavailable
+    ├── StorageUnavailable        the object store is unavailable
     ├── StillGenerating           the painting goes on
     ├── ShuttingDown
     └── GenerationDisabled
@@ -181,7 +181,7 @@ class GenerationTimedOut(GenerationError):
 
 
 class QueueFull(ServiceError):
-    """This replica has no place left: for a painting to wait in, or for a body."""
+    """This replica's queue of paintings, or its memory for bodies, is full."""
 
 
 class RateLimited(ServiceError):
@@ -189,9 +189,9 @@ class RateLimited(ServiceError):
 
 
 class PaymentRefused(ServiceError):
-    """Nobody pays for this painting.
+    """The budget or a quota refuses the payment.
 
-    *payer* names who will not: whoever is paid for by somebody else may try.
+    *payer* names the account that refuses; a caller of another account may try.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class PaymentRefused(ServiceError):
 
 
 class BudgetExhausted(PaymentRefused):
-    """A budget, or the places of a scope, are used up."""
+    """A budget, or the quota of a scope, is used up."""
 
 
 class NewPicturesLimited(PaymentRefused):
@@ -218,11 +218,11 @@ class Unavailable(ServiceError):
 
 
 class CacheUnavailable(Unavailable):
-    """Redis is away, so nothing may be painted and nothing be counted."""
+    """Redis is unavailable, so nothing may be painted and nothing be counted."""
 
 
 class StorageUnavailable(Unavailable):
-    """The object store is away."""
+    """The object store is unavailable."""
 
 
 class StillGenerating(Unavailable):

@@ -38,7 +38,7 @@ def signature(secret: str, canonical: str) -> str:
 
 
 def is_signature(given: str, secret: str, canonical: str) -> bool:
-    """Say whether *given* is the signature, in a time that tells nothing of it.
+    """Return whether *given* is the signature, in constant time.
 
     Texts are compared, so another spelling of the same bytes is none.
     """

@@ -1,4 +1,4 @@
-"""Calls that are made once for everybody who asks meanwhile."""
+"""One call for all that ask for the same thing at the same time."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class SingleFlight(Generic[_K, _T]):
         """Return what *call* returns, or what an ongoing one for *key* comes to.
 
         All who share a call get its error as well. A caller that is cancelled
-        takes nobody with it.
+        does not cancel the others.
         """
         while (ongoing := self._ongoing.get(key)) is not None:
             await asyncio.wait([ongoing])
             if not ongoing.cancelled():
                 return ongoing.result()
-            # Whoever was calling has gone away: it is somebody else's turn.
+            # The caller that made the call was cancelled: the next one makes it.
         return await self._call(key, call)
 
     async def share_next(self, key: _K, call: Callable[[], Awaitable[_T]]) -> _T:
-        """Share like `share`, but no call that began before this caller came.
+        """Return like `share`, but never from a call that began before this one.
 
-        1. A call reads something. 2. It is removed, and its owner told so.
-        3. Whoever comes now must not be given what the call has read. An error
-        is shared all the same: it gives nobody anything.
+        1. A call reads something. 2. It is removed, and its owner gets an answer.
+        3. A caller that comes now must not get what the call has read. An error
+        is shared all the same, because it contains nothing that was read.
         """
         ongoing = self._ongoing.get(key)
         if ongoing is not None:
@@ -55,7 +55,7 @@ class SingleFlight(Generic[_K, _T]):
             raise
         except Exception as error:
             ongoing.set_exception(error)
-            # Retrieved: perhaps nobody else was waiting.
+            # Retrieved: there may be no other caller.
             ongoing.exception()
             raise
         finally:

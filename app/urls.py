@@ -49,7 +49,7 @@ PAGE = "/"
 
 
 def is_live(path: str) -> bool:
-    """Say whether *path* is one under which prompts become pictures."""
+    """Return whether *path* is one under which prompts become pictures."""
     return path == LIVE or path.startswith("/live/")
 
 
@@ -59,7 +59,7 @@ def permalink(storage_key: object) -> str:
 
 
 def generation(generation_id: str) -> str:
-    """Return where a generation is told about."""
+    """Return the path of a generation's record."""
     return f"/api/v1/generations/{generation_id}"
 
 

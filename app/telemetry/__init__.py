@@ -1,4 +1,4 @@
-"""What operators see: log records and metrics, in the words of the domain.
+"""Log records and metrics for operators, in the words of the domain.
 
 No label and no field ever holds a prompt, a key, a signature or picture bytes.
 """

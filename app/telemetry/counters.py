@@ -45,8 +45,8 @@ class Durations(Collector):
         self._series: dict[str, list[float]] = {}
 
     def declare(self, value: str) -> list[float]:
-        """Let the series of *value* exist, from zero; return it."""
-        # How many fell into each bucket, one for all that is longer, the sum.
+        """Return the series of *value*, made from zero the first time."""
+        # A count for each bucket, one for all that is longer, and the sum.
         return self._series.setdefault(value, [0.0] * (len(self._buckets) + 2))
 
     def observe(self, value: str, seconds: float) -> None:

@@ -70,7 +70,7 @@ def configure_logging(
     root.addHandler(outlet)
     root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
     ours.setLevel(level)
-    # What Pillow thinks of a picture is a record, too.
+    # Pillow's warnings about a picture become records, too.
     logging.captureWarnings(capture=True)
     writer.start()
 
@@ -96,7 +96,7 @@ class _Outlet(QueueHandler):
 
 
 class _Writer(QueueListener):
-    """The thread that writes; it ends even where nobody reads the stream."""
+    """The thread that writes; it ends even where the stream is not read."""
 
     queue: queue.Queue[object]
     _thread: threading.Thread | None
@@ -110,7 +110,7 @@ class _Writer(QueueListener):
                 self.queue.put_nowait(None)
                 break
             except queue.Full:
-                # Nobody reads: one record makes room for the sign to end.
+                # The stream is not read: one record makes room for the sign to end.
                 with contextlib.suppress(queue.Empty):
                     self.queue.get_nowait()
         self._thread.join(timeout=1)
@@ -118,7 +118,7 @@ class _Writer(QueueListener):
 
 
 class Pseudonyms:
-    """What stands for prompt hashes: whoever guesses a prompt can't confirm it."""
+    """Pseudonyms of prompt hashes, so that a guessed prompt can't be confirmed."""
 
     def __init__(self, secret: str) -> None:
         self._key = hashlib.sha256(f"prompts in logs: {secret}".encode()).digest()
@@ -176,7 +176,7 @@ class TextFormatter(_Fields):
 
 
 def _asked_by() -> dict[str, str]:
-    """Return which request causes what is logged now, and which trace."""
+    """Return the ids of the request and the trace that this record belongs to."""
     said = {"request_id": REQUEST_ID.get(), "trace_id": TRACE_ID.get()}
     return {name: value for name, value in said.items() if value is not None}
 

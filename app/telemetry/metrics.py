@@ -47,7 +47,7 @@ _GENERATION_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
 
 class Metrics:
-    """What is counted, each event under its own name.
+    """Counters and gauges of one replica, a method for each event.
 
     *routes* are (method, template) pairs; *models* maps each alias to the
     name of its provider.
@@ -102,7 +102,7 @@ class Metrics:
     def watch(
         self, model: str, *, waiting: Callable[[], int], is_resting: Callable[[], bool]
     ) -> None:
-        """Look at the queue and the breaker of *model* whenever somebody asks."""
+        """Read the queue and the breaker of *model* whenever metrics are scraped."""
         self._queue_length.labels(model).set_function(waiting)
         self._model_resting.labels(model).set_function(is_resting)
 
@@ -155,7 +155,7 @@ class Metrics:
         self._damaged_objects.inc()
 
     def breaker_open(self, is_open: bool) -> None:  # noqa: FBT001 - an event and its value
-        """Note whether any part of Redis is known to be away."""
+        """Note whether any part of Redis is known to be unavailable."""
         self._breaker_open.set(is_open)
 
     def loop_stall(self, seconds: float) -> None:
@@ -170,7 +170,7 @@ class Metrics:
     def _declare_requests(self, routes: Iterable[tuple[str, str]]) -> None:
         self._requests = Tally(
             "paintonce_requests_total",
-            "Answers by route, method and status; 499: the client went away.",
+            "Answers by route, method and status; 499: the client left.",
             ("route", "method", "status"),
         )
         self._seconds = Durations(

@@ -1,6 +1,6 @@
 """The watchdog: notices when the event loop stands still.
 
-Whatever runs too long in the loop delays every request, renewal and deadline
+A call that runs too long in the loop delays every request, renewal and deadline
 of its replica. It can't be seen from inside a request, so a timer looks at how
 late it fires.
 """

@@ -1,1 +1,1 @@
-"""What the browser gets: the page, its style and script, the API document."""
+"""The files that a browser gets: page, style, scripts, and the API document."""

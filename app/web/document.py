@@ -20,7 +20,7 @@ _NO_DATE = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What callers keep, and ask each time whether it is still the same."""
+    """Headers by which callers keep the document and revalidate it each time."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -39,7 +39,7 @@ class Document:
         return cls(body, headers, etag)
 
     def answer(self, request: web.Request) -> web.Response:
-        """Answer with the document, or with 304 to whoever has it."""
+        """Return the document, or 304 where the caller has it."""
         if hdrs.IF_NONE_MATCH in request.headers and is_not_modified(
             request.headers, etag=self.etag, last_modified=_NO_DATE
         ):

@@ -11,7 +11,7 @@ import pytest
 from app.errors import StorageUnavailable
 from app.storage.ports.object_store import ByteRange
 from app.storage.s3.streaming.windows import SLOW_WINDOW_BYTES, WINDOW_BYTES
-from app.storage.s3.timeouts import ConcurrencyLimit
+from app.storage.s3.timeouts import CallLimit
 from tests.contracts.scripted_s3 import ranged, refusal, scripted_s3, whole
 from tests.contracts.test_s3_faults import LIGHTHOUSE, read, store_at
 
@@ -137,7 +137,7 @@ async def test_a_get_that_waits_for_its_reader_gives_way() -> None:
         scripted_s3(ranged(PICTURE)) as server,
         store_at(server.endpoint) as store,
     ):
-        store._windows._places = ConcurrencyLimit(1, waits_seconds=0)
+        store._windows._slots = CallLimit(1, waits_seconds=0)
         async with (
             store.open(LIGHTHOUSE) as one,
             store.open("acme/shop/generated/a-storm.png") as other,

@@ -1,4 +1,4 @@
-"""What all containers have in common: a place for a packet, and its limits."""
+"""Containers of pictures, as far as their metadata goes: a packet, and its limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 # Real pictures have hundreds of chunks or segments. A hostile one of 16 MB
 # could have a million, which would take seconds to walk through.
-MOST_PARTS = 65_536
+MAX_PARTS = 65_536
 
 
 class Unmarkable(ValueError):
@@ -14,7 +14,7 @@ class Unmarkable(ValueError):
 
 
 class Contents(NamedTuple):
-    """What a container says of its picture's origin.
+    """Metadata of a container about its picture's origin.
 
     *packet* is the XMP packet that lies in the part from *start* to *end*.
     Without one both are the place where a new part belongs.

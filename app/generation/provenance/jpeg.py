@@ -10,7 +10,7 @@ import re
 import struct
 
 from app.generation.provenance.container import (
-    MOST_PARTS,
+    MAX_PARTS,
     Contents,
     Unmarkable,
     spliced,
@@ -37,7 +37,7 @@ def find(data: bytes) -> Contents:
     place = (len(_SOI), len(_SOI))
     is_head = True
     start = len(_SOI)
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         marker, body, end = _segment(data, start)
         if marker == _SOS:
             return Contents(c2pa, packet, *place)

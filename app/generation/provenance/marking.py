@@ -30,7 +30,7 @@ _LONGEST_TOLD = 256
 
 
 class Mark(NamedTuple):
-    """What is written into a picture: IPTC's name for how it came to be, and who."""
+    """The mark written into a picture: IPTC's source type, and the AI system used."""
 
     source_type: str
     system: str
@@ -43,7 +43,7 @@ class Mark(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """What was seen in a picture; None where it could not be read."""
+    """Metadata found in a picture; None where it could not be read."""
 
     contents: Contents | None
     packet: xmp.Packet | None

@@ -10,7 +10,7 @@ import struct
 import zlib
 
 from app.generation.provenance.container import (
-    MOST_PARTS,
+    MAX_PARTS,
     Contents,
     Unmarkable,
     spliced,
@@ -30,7 +30,7 @@ def find(data: bytes) -> Contents:
     """Walk through the chunks, those behind the pixels as well."""
     c2pa, packet, place = False, None, None
     start, name = _SIGNATURE_BYTES, b""
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         length, name = _head(data, start)
         end = start + _AROUND + length
         if end > len(data):

@@ -8,11 +8,11 @@ _NONE = type(None)
 
 
 class Provenance(NamedTuple):
-    """What was found in a picture, and what was added to it.
+    """Marks of origin found in a picture, and whether one was added.
 
     *c2pa*: it carries a C2PA manifest. *c2pa_lost*: the provider's picture
     did, and cropping or resizing it lost it. *digital_source_type*: what its
-    XMP says, by whoever wrote it. *marked*: we wrote into it.
+    XMP says, whatever wrote it. *marked*: we wrote into it.
     """
 
     c2pa: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from app.generation.provenance.container import MOST_PARTS, Contents, Unmarkable
+from app.generation.provenance.container import MAX_PARTS, Contents, Unmarkable
 
 _HEAD = struct.Struct("<4sI")
 _FIRST_CHUNK = 12
@@ -70,7 +70,7 @@ def _chunks(data: bytes) -> list[_Chunk]:
         file_end = _HEAD.size + _HEAD.unpack_from(data)[1]
         chunks: list[_Chunk] = []
         start = _FIRST_CHUNK
-        while start < file_end and len(chunks) < MOST_PARTS:
+        while start < file_end and len(chunks) < MAX_PARTS:
             name, length = _HEAD.unpack_from(data, start)
             chunks.append(_Chunk(name, start, length))
             start = chunks[-1].end

@@ -32,7 +32,7 @@ class DamagedFile(OSError):
 
 @dataclass(frozen=True, slots=True)
 class ObjectFile:
-    """What was read of a file; *data* is the range's, where one was asked for."""
+    """Head and bytes of a file; *data* is the range, where one was asked for."""
 
     data: bytes
     media_type: str
@@ -41,7 +41,7 @@ class ObjectFile:
 
     @property
     def size(self) -> int:
-        """How many bytes `chunks` yields."""
+        """Return the count of bytes that `chunks` yields."""
         return len(self.data)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -52,7 +52,7 @@ class ObjectFile:
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """What is to become a file."""
+    """Head and bytes of a file that is to be written."""
 
     data: bytes
     media_type: str

@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 _LOCK_TIMEOUT_SECONDS = 5.0
 _LOCK_PAUSE_SECONDS = 0.005
 
-# Writing one takes seconds; whoever was killed over it never comes back.
+# Writing one takes seconds; a process that was killed over it never returns.
 DRAFT_AT_MOST_SECONDS = 600.0
 
 # There is no file of that name: nothing, a folder, or below another object.

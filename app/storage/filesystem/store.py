@@ -77,7 +77,7 @@ class FilesystemObjectStore:
         yield await _off_loop(self._folder.read, require_plain_key(key), byte_range)
 
     async def exists(self, key: str) -> bool:
-        """Say whether *key* is there."""
+        """Return whether *key* is there."""
         return await _off_loop(self._folder.size, require_plain_key(key)) is not None
 
     async def delete(self, key: str) -> None:
@@ -105,4 +105,4 @@ async def _off_loop(
         async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
             return await asyncio.to_thread(blocking, *args, **kwargs)
     except OSError as error:
-        raise StorageUnavailable("The object store's folder is away.") from error
+        raise StorageUnavailable("The object store's folder is unavailable.") from error

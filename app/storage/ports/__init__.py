@@ -1,1 +1,1 @@
-"""What the rest of the service may ask of whoever keeps."""
+"""Ports of storage: what the rest of the service may ask of an adapter."""

@@ -34,7 +34,7 @@ class Reservation:
 
 
 class Balance(NamedTuple):
-    """What is settled, and what is reserved besides."""
+    """Sums of what is settled and of what is reserved."""
 
     settled: int
     reserved: int

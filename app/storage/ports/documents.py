@@ -31,7 +31,7 @@ class Documents(Protocol):
         """Replace a document by what *change* makes of it; return that.
 
         *change* is given None where there is none, may run again where
-        somebody else wrote meanwhile, and must have no other effect.
+        another writer wrote meanwhile, and must have no other effect.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The port to the ledger: immutable objects by key, created conditionally.
 
 Keys are slash-separated, made by `storage_key`. Every method raises
-`StorageUnavailable` when the store is away, times out, refuses the
+`StorageUnavailable` when the store is unavailable, times out, refuses the
 credentials or lost its bucket; only a missing *key* is "not there".
 """
 
@@ -31,7 +31,7 @@ class ByteRange:
 
     @property
     def length(self) -> int:
-        """How many bytes that is."""
+        """Return the count of bytes."""
         return self.last - self.first + 1
 
 
@@ -61,17 +61,17 @@ class ObjectBody(Protocol):
 
     @property
     def size(self) -> int:
-        """How many bytes `chunks` yields."""
+        """Return the count of bytes that `chunks` yields."""
         ...
 
     @property
     def media_type(self) -> str:
-        """What the object was stored as."""
+        """Return the media type that the object was stored with."""
         ...
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What was said of it when it was stored."""
+        """Return the metadata that the object was stored with."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
@@ -121,7 +121,7 @@ class ObjectStore(Protocol):
         ...
 
     async def exists(self, key: str) -> bool:
-        """Say whether *key* is there, decided by a read: a HEAD can't tell why."""
+        """Return whether *key* is there, by a read: a HEAD gives no reason."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -1,7 +1,7 @@
 """The port to what the replicas share about prompts: entries and leases.
 
 Records and failures are opaque bytes here. Every method raises
-`CacheUnavailable` when the cache is away; "nothing there" is an answer.
+`CacheUnavailable` when the cache is unavailable; "nothing there" is an answer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Leading:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Somebody else holds the lease, under this token."""
+    """Another holder has the lease, under this token."""
 
     holder: str
 
@@ -60,7 +60,7 @@ Holding = Leading | Following
 """Whether the lease is ours."""
 
 Verdict = Leading | Following | Painted | FailedBefore
-"""What there is to do about a prompt that was missing."""
+"""The verdict on a prompt without an entry."""
 
 
 class PromptIndex(Protocol):
@@ -79,7 +79,7 @@ class PromptIndex(Protocol):
     ) -> Verdict:
         """Take the lease for a painting, unless there is nothing to paint.
 
-        The same *token* may acquire again: a lost reply locks nobody out.
+        The same *token* may acquire again: a lost reply does not lock its sender out.
         """
         ...
 
@@ -92,7 +92,7 @@ class PromptIndex(Protocol):
         ...
 
     async def holder(self, prompt_hash: str) -> str | None:
-        """Return the token of whoever holds the lease, or None."""
+        """Return the token of the lease's holder, or None."""
         ...
 
     async def keep_job(
@@ -129,7 +129,7 @@ class PromptIndex(Protocol):
         ...
 
     async def release(self, prompt_hash: str, token: str) -> None:
-        """Tell the followers and release the lease if it is still ours."""
+        """Publish the end to followers and release the lease if it is still ours."""
         ...
 
     async def remembered(self, prompt_hash: str) -> FailedBefore | None:
@@ -149,11 +149,11 @@ class PromptIndex(Protocol):
         ...
 
     async def finish(self, prompt_hash: str, token: str) -> None:
-        """Let go of `left`, if the lease is still ours: nothing is left."""
+        """Delete `left`, if the lease is still ours: the purge is complete."""
         ...
 
     async def withdraw(self, prompt_hash: str, token: str) -> bool:
-        """Take the entry away that is about to be replaced; its hits stay.
+        """Delete the entry that is about to be replaced; its hits stay.
 
         False where the lease is lost: then it is still there.
         """

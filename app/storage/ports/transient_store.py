@@ -1,6 +1,6 @@
 """The port to what the replicas share about transient images: bytes and accounts.
 
-Every method raises `CacheUnavailable` when the cache is away; "nothing there"
+Every method raises `CacheUnavailable` when the cache is unavailable; "nothing there"
 and "no room" are answers. Ids are canonical UUIDs; times are the cache's own,
 in milliseconds since 1970, so that replicas' clocks decide nothing.
 """
@@ -27,7 +27,7 @@ class QuotaReached(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How much may be stored: bytes and pictures of a project, bytes in all.
+    """Bounds on what is stored: bytes and pictures of a project, bytes in all.
 
     *in_all* is None where there is no such bound.
     """
@@ -50,7 +50,7 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What a project has stored at *now_ms*, and the count of its bytes."""
+    """Pictures that a project has stored at *now_ms*, and the sum of their bytes."""
 
     images: tuple[StoredImage, ...]
     used_bytes: int
@@ -66,7 +66,7 @@ class Described:
 
 
 class TransientStore(Protocol):
-    """Pictures that stay until they are taken away or their time is up."""
+    """Pictures that stay until they are deleted or their time is up."""
 
     async def put(
         self,
@@ -92,7 +92,7 @@ class TransientStore(Protocol):
     async def forget(
         self, project: str, image_ids: Sequence[str], *, media_type: str | None = None
     ) -> int:
-        """Take away what *project* has of *image_ids*, and tell how many those were.
+        """Delete what *project* has of *image_ids*; return how many those were.
 
         With *media_type* only pictures of that type are meant.
         """
@@ -116,5 +116,5 @@ class TransientStore(Protocol):
         ...
 
     async def sweep(self) -> int:
-        """Discard bytes whose time is up, whoever left them; tell how many."""
+        """Discard bytes whose time is up, of any replica; return how many pictures."""
         ...

@@ -31,7 +31,7 @@ from app.storage.s3.streaming.body import (
     start,
 )
 from app.storage.s3.streaming.windows import Windows
-from app.storage.s3.timeouts import ConcurrencyLimit, with_time_for, within
+from app.storage.s3.timeouts import CallLimit, stall_tolerant_timeout, with_time_for
 from app.storage.s3.translated_errors import code_of, status_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def open_s3_object_store(
             reads = SignedReads(client, bucket, http)
         windows = Windows(
             reads,
-            ConcurrencyLimit(_STREAMS_AT_ONCE, waits_seconds=STREAM_WAITS_SECONDS),
+            CallLimit(_STREAMS_AT_ONCE, waits_seconds=STREAM_WAITS_SECONDS),
         )
         stack.callback(windows.close)
         yield S3ObjectStore(client, bucket, reads, windows, write_timeout_seconds)
@@ -100,7 +100,7 @@ class S3ObjectStore:
         self._reads = reads
         self._write_timeout_seconds = write_timeout_seconds
         self._windows = windows
-        self._calls = ConcurrencyLimit(_CALLS_AT_ONCE)
+        self._calls = CallLimit(_CALLS_AT_ONCE)
 
     async def put(
         self,
@@ -162,7 +162,7 @@ class S3ObjectStore:
     async def get(self, key: str) -> StoredObject | None:
         """Return a whole small object, or None if there is none."""
         with translated_errors.translated():
-            async with within(READ_TIMEOUT_SECONDS), self._calls:
+            async with stall_tolerant_timeout(READ_TIMEOUT_SECONDS), self._calls:
                 body = await start(self._reads, key)
                 if body is None:
                     return None
@@ -190,7 +190,7 @@ class S3ObjectStore:
     async def exists(self, key: str) -> bool:
         """Say whether *key* is there."""
         try:
-            body = await begin(self._reads, key, ByteRange(0, 0), places=self._calls)
+            body = await begin(self._reads, key, ByteRange(0, 0), slots=self._calls)
         except RangeBeyondEnd:
             # It is there, and empty: there is no first byte.
             return True
@@ -225,13 +225,13 @@ class S3ObjectStore:
         It stands in no line: a busy store is not one that is away.
         """
         with translated_errors.translated():
-            async with within(READ_TIMEOUT_SECONDS):
+            async with stall_tolerant_timeout(READ_TIMEOUT_SECONDS):
                 await ensure_bucket(self._client, self._bucket)
 
     async def _call(self, operation: Any, **parameters: Any) -> Any:
         size = len(parameters.get("Body", b""))
         seconds = with_time_for(size, self._write_timeout_seconds)
-        async with within(seconds), self._calls:
+        async with stall_tolerant_timeout(seconds), self._calls:
             return await operation(Bucket=self._bucket, **parameters)
 
 

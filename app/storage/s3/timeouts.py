@@ -1,4 +1,4 @@
-"""How long a call to the store may take, and how many there may be at once."""
+"""Bounds on calls to the store: seconds for each, and how many at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.errors import StorageUnavailable
 if TYPE_CHECKING:
     from types import TracebackType
 
-# A frozen store holds its places for as long as a read may take; whoever
-# stands in line behind them is told sooner.
+# Calls to a frozen store hold their slots for as long as a read may take; a call
+# that waits behind them fails sooner.
 MAX_WAITING_SECONDS = 0.5
 
 # A picture of 16 MiB over a line of 2 Mbit/s arrives in time, and is not paid twice.
@@ -27,8 +27,8 @@ def with_time_for(size: int, seconds: float) -> float:
     return seconds + size / _BYTES_A_SECOND
 
 
-class within:  # noqa: N801 - it is read as a preposition
-    """Raises `TimeoutError` if the body of the context takes longer than *seconds*.
+class stall_tolerant_timeout:  # noqa: N801 - a context manager like asyncio.timeout
+    """Raise `TimeoutError` if the body of the context takes longer than *seconds*.
 
     A stall of our own loop must not read as an outage: after one the answer
     may lie unread in the socket, so there is a quarter of a second to read it.
@@ -58,7 +58,7 @@ class within:  # noqa: N801 - it is read as a preposition
         self._deadline.reschedule(now + _GRACE_SECONDS if stalled else now)
 
 
-class ConcurrencyLimit:
+class CallLimit:
     """A bounded number of calls at once; as a context it is one of them."""
 
     def __init__(
@@ -69,7 +69,7 @@ class ConcurrencyLimit:
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever comes next has to wait."""
+        """Whether the next call has to wait."""
         return self._free.locked()
 
     async def __aenter__(self) -> None:
@@ -79,17 +79,17 @@ class ConcurrencyLimit:
         self.give_back()
 
     async def take(self) -> None:
-        """Take a place; raises `StorageUnavailable` if none is free in time."""
+        """Take a slot; raises `StorageUnavailable` if none is free in time."""
         if not self._free.locked():
-            # It waits for nobody, and needs no timer.
+            # A slot is free, so no timer is needed.
             await self._free.acquire()
             return
         try:
-            async with within(self._waits_seconds):
+            async with stall_tolerant_timeout(self._waits_seconds):
                 await self._free.acquire()
         except TimeoutError:
             raise StorageUnavailable("The object store is overloaded.") from None
 
     def give_back(self) -> None:
-        """Give a place back."""
+        """Give the slot back."""
         self._free.release()

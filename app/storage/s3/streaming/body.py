@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.errors import StorageUnavailable
 from app.storage.ports.object_keys import require_plain_key
 from app.storage.s3 import translated_errors
-from app.storage.s3.timeouts import within
+from app.storage.s3.timeouts import stall_tolerant_timeout
 from app.storage.s3.translated_errors import Refused
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from app.storage.ports.object_store import ByteRange
     from app.storage.s3.reads import Answer, Reads
-    from app.storage.s3.timeouts import ConcurrencyLimit
+    from app.storage.s3.timeouts import CallLimit
 
 # Until the first bytes of an object: a HIT answers 503 in under two seconds.
 READ_TIMEOUT_SECONDS = 1.5
@@ -44,7 +44,7 @@ class S3Body:
 
     @property
     def size(self) -> int:
-        """How many bytes it has in all."""
+        """Return its size in bytes."""
         return self._answer.size
 
     @property
@@ -64,12 +64,12 @@ class S3Body:
 
     @property
     def left(self) -> int:
-        """How many bytes have not been read."""
+        """Return the count of bytes that have not been read."""
         return self._coming + len(self._first)
 
     @property
-    def at_hand(self) -> int:
-        """How many bytes can be read at once; some, when it has just been started."""
+    def buffered(self) -> int:
+        """Return the count of bytes that can be read without waiting."""
         return len(self._first)
 
     async def start(self) -> None:
@@ -80,8 +80,8 @@ class S3Body:
     async def read(self, size: int) -> tuple[bytes, ...]:
         """Return the next *size* bytes, in pieces as they arrived.
 
-        Raises `StorageUnavailable` if there are fewer. Whoever reads says how
-        long that may take, and what else the network raises means.
+        Raises `StorageUnavailable` if there are fewer. The caller bounds the
+        time, and translates what else the network raises.
         """
         pieces = []
         while size:
@@ -100,7 +100,7 @@ class S3Body:
         return chunk
 
     def close(self) -> None:
-        """Give connection and place up."""
+        """Close the connection and give the slot back."""
         self._answer.close()
         self._give_back()
 
@@ -110,18 +110,18 @@ async def begin(
     key: str,
     byte_range: ByteRange | None = None,
     *,
-    places: ConcurrencyLimit,
+    slots: CallLimit,
 ) -> S3Body | None:
-    """Open *key* as `start` does, in time; it holds a place until it is closed.
+    """Open *key* as `start` does, in time; it holds a slot until it is closed.
 
     Raises `StorageUnavailable`.
     """
-    await places.take()
+    await slots.take()
     with ExitStack() as unless_it_starts:
-        unless_it_starts.callback(places.give_back)
+        unless_it_starts.callback(slots.give_back)
         with translated_errors.translated():
-            async with within(READ_TIMEOUT_SECONDS):
-                body = await start(reads, key, byte_range, places.give_back)
+            async with stall_tolerant_timeout(READ_TIMEOUT_SECONDS):
+                body = await start(reads, key, byte_range, slots.give_back)
         if body is not None:
             unless_it_starts.pop_all()
     return body
@@ -133,7 +133,7 @@ async def start(
     byte_range: ByteRange | None = None,
     give_back: Callable[[], None] = lambda: None,
 ) -> S3Body | None:
-    """Open *key*, its first bytes at hand; *give_back* is called when it is closed.
+    """Open *key* with its first bytes read; *give_back* is called when it is closed.
 
     None if there is no such key. Raises `RangeBeyondEnd`, `ValueError` for a
     key that is not plain and a range without a byte, and what the network does.

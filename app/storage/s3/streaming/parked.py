@@ -1,4 +1,4 @@
-"""GETs that are left in the middle for a moment, for whoever reads on there."""
+"""Paused S3 responses, kept 100 ms so that the next window can continue them."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.storage.s3.streaming.body import S3Body
 
-    # Key, tag and the next byte.
-    Place = tuple[str, str, int]
+    # Key, ETag and the next byte.
+    ResumePoint = tuple[str, str, int]
 
-# Whoever takes longer for a window is a slow reader.
-LEFT_OPEN_SECONDS = 0.1
+# A reader that takes longer for a window is a slow one.
+PARKED_SECONDS = 0.1
 
 
 class ParkedStreams:
-    """At most one GET for each place; it is closed if nobody takes it in time."""
+    """At most one response for each resume point, closed unless resumed in time."""
 
     def __init__(self) -> None:
-        self._left: dict[Place, tuple[S3Body, asyncio.TimerHandle]] = {}
+        self._parked: dict[ResumePoint, tuple[S3Body, asyncio.TimerHandle]] = {}
 
-    def leave(self, place: Place, body: S3Body) -> bool:
-        """Leave *body*; False, and it stays the caller's, if there is one already."""
-        if place in self._left:
+    def park(self, point: ResumePoint, body: S3Body) -> bool:
+        """Park *body*; return False, and keep nothing, if there is one already."""
+        if point in self._parked:
             return False
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(LEFT_OPEN_SECONDS, self.give_up, place)
-        self._left[place] = body, timer
+        timer = loop.call_later(PARKED_SECONDS, self.give_up, point)
+        self._parked[point] = body, timer
         return True
 
-    def take(self, place: Place, *, at_least: int) -> S3Body | None:
-        """Return what was left at *place*, if that many bytes of it are left."""
-        found = self._left.get(place)
+    def resume(self, point: ResumePoint, *, at_least: int) -> S3Body | None:
+        """Return the response parked at *point*, if it has so many bytes to come."""
+        found = self._parked.get(point)
         if found is None or found[0].left < at_least:
             return None
-        body, timer = self._left.pop(place)
+        body, timer = self._parked.pop(point)
         timer.cancel()
         return body
 
-    def give_up(self, place: Place) -> None:
-        """Close what was left at *place*, if anything was."""
-        if place in self._left:
-            body, timer = self._left.pop(place)
+    def give_up(self, point: ResumePoint) -> None:
+        """Close the response parked at *point*, if there is one."""
+        if point in self._parked:
+            body, timer = self._parked.pop(point)
             timer.cancel()
             body.close()
 
     def give_up_oldest(self) -> None:
-        """Close what has been left for the longest time, if anything was."""
-        for place in self._left:
-            self.give_up(place)
+        """Close the response that has been parked longest, if there is one."""
+        for point in self._parked:
+            self.give_up(point)
             break
 
     def close(self) -> None:
         """Close everything."""
-        for place in list(self._left):
-            self.give_up(place)
+        for point in list(self._parked):
+            self.give_up(point)

@@ -6,10 +6,10 @@ that again once a reader has taken it in hand), more in the kernel, and a
 connection; and a store that fills such buffers for some hundreds at once
 answers the last of them too late. So readers share windows, and GETs:
 
-- Whoever wants a window that is being fetched or sent gets that very one.
-- A GET is left open where a window ends, for whoever wants the next. Readers
+- A reader that wants a window that is being fetched or sent shares it.
+- A GET is parked where a window ends, for the reader of the next. Readers
   that keep up read an object by a single GET, as if it were streamed.
-- What is left for longer than a moment is given up. A slow reader holds one
+- What stays parked for longer than 100 ms is given up. A slow reader holds one
   window here, nothing at the store, and comes back with a GET for the next.
 """
 
@@ -32,15 +32,15 @@ from app.storage.s3.streaming.body import (
     RangeBeyondEnd,
     begin,
 )
-from app.storage.s3.streaming.parked import LEFT_OPEN_SECONDS, ParkedStreams
-from app.storage.s3.timeouts import MAX_WAITING_SECONDS, within
+from app.storage.s3.streaming.parked import PARKED_SECONDS, ParkedStreams
+from app.storage.s3.timeouts import MAX_WAITING_SECONDS, stall_tolerant_timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from app.storage.s3.reads import Reads
     from app.storage.s3.streaming.body import S3Body
-    from app.storage.s3.timeouts import ConcurrencyLimit
+    from app.storage.s3.timeouts import CallLimit
 
 # They begin at multiples of it, so that readers meet. With half as much the work
 # for each window costs a fast reader 15 % of its speed instead of 8.
@@ -60,7 +60,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """What a GET says of an object, or of a range of it, and its first window."""
+    """Headers of a GET, of an object or a range of it, and its first window."""
 
     size: int
     media_type: str
@@ -70,29 +70,31 @@ class _Opening:
 
 
 class Windows:
-    """Reads objects for all their readers; *places* bound the GETs at once."""
+    """Reads objects for all their readers; *slots* bound the GETs at once."""
 
-    def __init__(self, reads: Reads, places: ConcurrencyLimit) -> None:
+    def __init__(self, reads: Reads, slots: CallLimit) -> None:
         self._reads = reads
-        self._places = places
-        self._left_open = ParkedStreams()
+        self._slots = slots
+        self._parked = ParkedStreams()
         self._openings: SingleFlight[tuple[str, ByteRange | None], _Opening | None]
         self._openings = SingleFlight()
         self._fetches: SingleFlight[tuple[str, str, ByteRange], Window] = SingleFlight()
-        # For as long as somebody sends them: nothing is kept for later.
+        # Weak: a window is kept only while a reader sends it.
         self._in_use: WeakValueDictionary[tuple[str, str, ByteRange], Window]
         self._in_use = WeakValueDictionary()
 
     async def open(
         self, key: str, byte_range: ByteRange | None = None
     ) -> WindowedBody | None:
-        """Open *key*, its first bytes at hand; None if there is no such key.
+        """Open *key* with its first bytes read; None if there is no such key.
 
         A GET that began after the call decides that, never a window in use: a
         picture that was purged before is not there. Raises `RangeBeyondEnd`.
         """
         with translated_errors.translated():
-            async with within(MAX_WAITING_SECONDS + READ_TIMEOUT_SECONDS):
+            async with stall_tolerant_timeout(
+                MAX_WAITING_SECONDS + READ_TIMEOUT_SECONDS
+            ):
                 opening = await self._openings.share_next(
                     (key, byte_range), partial(self._open_now, key, byte_range)
                 )
@@ -106,29 +108,30 @@ class Windows:
         """Return the first window of *wanted*, in the object that has *etag*.
 
         Windows end at multiples of *size*. A GET that is made for one asks for
-        *span* bytes, to be left open. Raises `StorageUnavailable` also if
+        *span* bytes, to be parked. Raises `StorageUnavailable` also if
         another object is there by now, or none.
         """
         window_range = ByteRange(
             wanted.first, min(_end(wanted.first, size), wanted.last)
         )
-        place = (key, etag, window_range)
-        window = self._in_use.get(place)
+        asked_for = (key, etag, window_range)
+        window = self._in_use.get(asked_for)
         if window is None:
             last = max(window_range.last, wanted.first + span - 1)
             asked = ByteRange(wanted.first, min(last, wanted.last))
-            window = self._in_use[place] = await self._fetches.share(
-                place, partial(self._fetch_now, key, etag, window_range.length, asked)
+            window = self._in_use[asked_for] = await self._fetches.share(
+                asked_for,
+                partial(self._fetch_now, key, etag, window_range.length, asked),
             )
         return window
 
     def give_up(self, key: str, etag: str, at: int) -> None:
-        """Close the GET that is left open at *at*: its reader has gone."""
-        self._left_open.give_up((key, etag, at))
+        """Close the GET that is parked at *at*: its reader has gone."""
+        self._parked.give_up((key, etag, at))
 
     def close(self) -> None:
-        """Close what is left open."""
-        self._left_open.close()
+        """Close what is parked."""
+        self._parked.close()
 
     async def _open_now(
         self, key: str, byte_range: ByteRange | None
@@ -138,23 +141,23 @@ class Windows:
             return None
         at = _first(byte_range)
         # What has arrived is enough to begin with.
-        size = min(_end(at, WINDOW_BYTES) + 1 - at, body.at_hand)
+        size = min(_end(at, WINDOW_BYTES) + 1 - at, body.buffered)
         window = await self._take(body, key, at, size)
         return _Opening(body.size, body.media_type, body.metadata, body.etag, window)
 
     async def _fetch_now(
         self, key: str, etag: str, size: int, asked: ByteRange
     ) -> Window:
-        body = self._left_open.take((key, etag, asked.first), at_least=size)
+        body = self._parked.resume((key, etag, asked.first), at_least=size)
         if body is None:
             body = await self._begin_again(key, etag, asked)
         return await self._take(body, key, asked.first, size)
 
     async def _begin(self, key: str, byte_range: ByteRange | None) -> S3Body | None:
-        """Begin a GET; where places run short, one that waits for its reader goes."""
-        if self._places.is_full:
-            self._left_open.give_up_oldest()
-        return await begin(self._reads, key, byte_range, places=self._places)
+        """Begin a GET; where slots run short, one that is parked is closed."""
+        if self._slots.is_full:
+            self._parked.give_up_oldest()
+        return await begin(self._reads, key, byte_range, slots=self._slots)
 
     async def _begin_again(self, key: str, etag: str, asked: ByteRange) -> S3Body:
         try:
@@ -173,9 +176,9 @@ class Windows:
         with ExitStack() as unless_it_is_left:
             unless_it_is_left.callback(body.close)
             with translated_errors.translated():
-                async with within(STALL_TIMEOUT_SECONDS):
+                async with stall_tolerant_timeout(STALL_TIMEOUT_SECONDS):
                     window = Window(await body.read(size), size)
-            if body.left and self._left_open.leave((key, body.etag, at + size), body):
+            if body.left and self._parked.park((key, body.etag, at + size), body):
                 unless_it_is_left.pop_all()
         return window
 
@@ -208,7 +211,7 @@ class WindowedBody:
                 yield piece
             window = None
             if self._at <= last:
-                is_slow = clock() - began >= LEFT_OPEN_SECONDS
+                is_slow = clock() - began >= PARKED_SECONDS
                 size = SLOW_WINDOW_BYTES if is_slow else WINDOW_BYTES
                 span = size if is_slow else min(span * 2, self.size)
                 window = await self._windows.fetch(
