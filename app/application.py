@@ -149,6 +149,7 @@ async def open_services(
                 generations=ports.generations,
                 models=traced(tracing, models, "models", ("paint",)),
                 references=transient.references.for_painting,
+                paid_already=spending.permits.paid_already,
                 metrics=metrics,
                 painting_refusal=ports.fence.refusal,
             ),

@@ -17,7 +17,8 @@ ServiceError
 │   ├── PromptRejected            the provider refused the prompt
 │   ├── ProviderRateLimited
 │   ├── ProviderFailed
-│   │   └── BadImage              the provider answered with no usable picture
+│   │   ├── BadImage              the provider answered with no usable picture
+│   │   └── ResultDelayed         the picture is made, and can't be fetched yet
 │   └── GenerationTimedOut
 ├── QueueFull                     this replica's queue is full
 ├── RateLimited                   too many requests of one key or address
@@ -166,6 +167,15 @@ class ProviderFailed(GenerationError):
 
 class BadImage(ProviderFailed):
     """The provider's answer holds no picture that we can vouch for."""
+
+    end = CallEnd.BILLED
+
+
+class ResultDelayed(ProviderFailed):
+    """A job has succeeded, and its picture can't be fetched yet.
+
+    The job is kept: the next request only fetches.
+    """
 
     end = CallEnd.BILLED
 

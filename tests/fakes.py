@@ -453,6 +453,12 @@ class InMemoryPromptIndex(Gated):
                 self.jobs[prompt_hash] = job
         return is_ours
 
+    async def drop_job(self, prompt_hash: str, token: str) -> None:
+        """Remove the job that a leader has left, if the lease is ours."""
+        async with self._call("drop_job"):
+            if self.holder_now(prompt_hash) == token:
+                self.jobs.pop(prompt_hash, None)
+
     async def job(self, prompt_hash: str) -> bytes | None:
         """Return the job that a leader has left, or None."""
         async with self._call("job"):
@@ -478,6 +484,7 @@ class InMemoryPromptIndex(Gated):
         remember_for: timedelta,
         *,
         is_hold: bool = False,
+        keeps_job: bool = False,
     ) -> bool:
         """Remember a failure, tell the followers, release."""
         async with self._call("fail"):
@@ -488,7 +495,8 @@ class InMemoryPromptIndex(Gated):
                 remembered[prompt_hash] = _Expiring(
                     failure, time.monotonic() + remember_for.total_seconds()
                 )
-                self.jobs.pop(prompt_hash, None)
+                if not keeps_job:
+                    self.jobs.pop(prompt_hash, None)
                 self._end(prompt_hash)
         return is_ours
 
@@ -705,8 +713,9 @@ class ScriptedProvider(Gated):
             raise comes
         return ProviderPicture(comes, Origin(self.vendor, "scripted-1"))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:
         """Do nothing: there are no jobs."""
+        return False
 
     async def probe(self) -> bool:
         """Return False: nothing is free."""
@@ -852,6 +861,7 @@ def a_prompt_cache(
         generations=world.generations,
         models=scripted_models(world, metrics, concurrency=concurrency, queue=queue),
         references=no_references,
+        paid_already=lambda _: UNLIMITED,
         metrics=metrics,
     )
     defaults: dict[str, Any] = {

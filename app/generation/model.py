@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.errors import (
-    CallEnd,
-    GenerationError,
-    GenerationTimedOut,
-    InvalidRequest,
-    ProviderFailed,
-)
+from yarl import URL
+
+from app.errors import CallEnd, GenerationTimedOut, InvalidRequest, ResultDelayed
+from app.generation.calls import Calls
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.concurrency_limit import ConcurrencyLimit
+from app.generation.jobs import Maker
 from app.generation.outcomes import booked_as, is_healthy, outcome_of
-from app.generation.painting import Painting
+from app.generation.painting import Outcome, Painting
 from app.generation.spending import UNLIMITED
 from app.generation.transport.call_ends import end_of
 
@@ -30,14 +27,8 @@ if TYPE_CHECKING:
     from app.generation.finishing import Finishing
     from app.generation.jobs import JobHandle
     from app.generation.painting import PaintObserver, Progress, ReferenceLoader
-    from app.generation.provider import ImageProvider, PaintRequest, ProviderPicture
+    from app.generation.provider import ImageProvider, PaintRequest
     from app.generation.spending import JournalEntry, PaintingPermit
-
-_logger = logging.getLogger(__name__)
-
-# A job that was left may be done long since: one look costs nothing.
-_LAST_LOOK_SECONDS = 5.0
-_CANCEL_WITHIN_SECONDS = 5.0
 
 
 class Model:
@@ -55,6 +46,7 @@ class Model:
         self.alias = config.alias
         self.price = config.price
         self.system = f"{config.provider} {config.model}".strip()
+        self.maker = _maker_of(config)
         self.fallbacks = config.fallbacks
         self.also = config.also
         self.accept = config.accept
@@ -66,7 +58,7 @@ class Model:
         self._finishing = finishing
         self._observer = observer
         self._breaker = breaker or CircuitBreaker()
-        self._cancelling: set[asyncio.Task[None]] = set()
+        self._calls = Calls(config.alias, provider)
         observer.watch(
             self.alias,
             waiting=lambda: self._places.waiting,
@@ -83,42 +75,42 @@ class Model:
         references: ReferenceLoader | None = None,
         spending: PaintingPermit = UNLIMITED,
     ) -> Painting:
-        """Paint once a place is free, with one call; see `Models.paint`.
+        """Paint once a slot is free, with one call; see `Models.paint`.
 
-        A job that was left is waited for even where the breaker is open: to
-        submit another would cost money, and to ask after this one does not.
+        A job that was left runs already: it needs no slot, and is polled even
+        where the breaker is open.
         """
-        if job.left is None:
-            self._breaker.check()
+        if job.left is not None:
+            progress.is_running = True
+            return await self._call(request, deadline, progress, job, spending)
+        self._breaker.check()
         release = await self._place(deadline, progress)
         progress.is_running = True
         try:
-            if references is not None and job.left is None:
+            if references is not None:
                 request = await self._with(references, request, deadline)
             return await self._call(request, deadline, progress, job, spending)
         finally:
             progress.is_running = False
             release()
 
-    async def cancel(self, job_id: str) -> None:
-        """End a job that nobody waits for; a failure is logged, and waited for 5 s."""
-        try:
-            async with asyncio.timeout(_CANCEL_WITHIN_SECONDS):
-                await self._provider.cancel(job_id)
-        except Exception as error:  # noqa: BLE001 - nobody is left who could act on it
-            _logger.warning(
-                "job is not cancelled",
-                extra={"model": self.alias, "error": type(error).__name__},
-            )
+    async def cancel(self, job_id: str) -> bool:
+        """End a job that is abandoned; see `Calls.cancel`."""
+        return await self._calls.cancel(job_id)
+
+    def note_abandoned(self, seconds: float, price: float) -> None:
+        """Count the call of a job that was left and is not waited for."""
+        self._observer.provider_call(
+            self._provider.vendor, self.alias, Outcome.FAILED, seconds, price
+        )
 
     async def probe(self) -> bool:
         """Ask the provider for what costs nothing; see `ImageProvider.probe`."""
         return await self._provider.probe()
 
     async def aclose(self) -> None:
-        """Wait for what is still to be told to the provider, 5 s at the most."""
-        if self._cancelling:
-            await asyncio.wait(self._cancelling)
+        """Return once the cancellations that have begun have ended, within 5 s."""
+        await self._calls.aclose()
 
     async def _with(
         self, references: ReferenceLoader, request: PaintRequest, deadline: float
@@ -164,7 +156,7 @@ class Model:
             paid = await self._pay(job, spending)
             started = clock()
             own_deadline = started + self._seconds_for(job)
-            painted = await self._ask(
+            painted = await self._calls.ask(
                 request,
                 job,
                 min(deadline, own_deadline),
@@ -184,19 +176,19 @@ class Model:
                 self._breaker.report(admission, healthy=healthy)
             # A job that goes on without us is counted by who waits for its end.
             if paid is not None and not _goes_on(job, failure):
-                price = 0.0 if end_of(failure) is CallEnd.CERTAIN else self.price
+                price = 0.0 if end_of(failure) is CallEnd.CERTAIN else job.price
                 # A request that the adapter itself turned down reached nobody.
                 if not isinstance(failure, InvalidRequest):
                     self._note(failure, seconds or clock() - started, progress, price)
                 # Not lost with whoever is cancelled here: the books are kept.
                 await asyncio.shield(paid.settle(booked_as(failure), price))
-        return Painting(*finished, self.alias, self.price, seconds, painted.origin)
+        return Painting(*finished, self.alias, job.price, seconds, painted.origin)
 
     async def _pay(self, job: JobHandle, spending: PaintingPermit) -> JournalEntry:
         """Reserve the price of a call; a job that was left is reserved already."""
         if job.left is not None:
             self._observer.job_resumed(self.alias)
-            return spending.resume(self.alias, self.price, job.left.paid_as)
+            return spending.resume(self.alias, job.price, job.left.paid_as)
         paid = await spending.begin(self.alias, self.price)
         job.paid_as = paid.reference
         return paid
@@ -206,41 +198,7 @@ class Model:
         if job.left is None:
             return self._deadline_seconds
         age = (datetime.now(UTC) - job.left.begun_at).total_seconds()
-        return max(self._deadline_seconds - max(age, 0.0), _LAST_LOOK_SECONDS)
-
-    async def _ask(
-        self, request: PaintRequest, job: JobHandle, until: float, *, is_own_cut: bool
-    ) -> ProviderPicture:
-        try:
-            async with asyncio.timeout_at(until) as limit:
-                return await self._provider.paint(request, job)
-        except (GenerationError, InvalidRequest):
-            raise
-        except asyncio.CancelledError:
-            if job.id is not None and not job.is_kept:
-                self._give_up(job.id)
-            raise
-        except Exception as error:
-            if job.id is not None:
-                self._give_up(job.id)
-            if isinstance(error, TimeoutError) and limit.expired():
-                late = GenerationTimedOut("The image provider was not done in time.")
-                late.is_own_cut = is_own_cut
-                raise late from error
-            # Its message may hold a key or the prompt, so only the kind is told.
-            _logger.error(  # noqa: TRY400 - the traceback would show the message
-                "provider adapter broke",
-                extra={"model": self.alias, "error": type(error).__name__},
-            )
-            raise ProviderFailed(
-                "The call to the image provider broke down.", end=CallEnd.AMBIGUOUS
-            ) from error
-
-    def _give_up(self, job_id: str) -> None:
-        """Cancel a job beside the way: whoever waits hears at once how it ended."""
-        task = asyncio.create_task(self.cancel(job_id), name="job-cancellation")
-        self._cancelling.add(task)
-        task.add_done_callback(self._cancelling.discard)
+        return max(self._deadline_seconds - max(age, 0.0), 0.0)
 
     def _note(
         self,
@@ -257,9 +215,16 @@ class Model:
         )
 
 
+def _maker_of(config: ModelConfig) -> Maker:
+    url = URL(config.base_url)
+    origin = str(url.origin()) if url.host else ""
+    return Maker(config.provider, config.model, origin)
+
+
 def _goes_on(job: JobHandle, failure: BaseException | None) -> bool:
-    """Tell whether the painting is only left, for another leader to finish."""
-    return isinstance(failure, asyncio.CancelledError) and job.is_kept
+    """Return whether the job is left for another leader to finish."""
+    is_left = isinstance(failure, asyncio.CancelledError) and job.is_kept
+    return is_left or isinstance(failure, ResultDelayed)
 
 
 def _never_asked() -> GenerationTimedOut:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from app.errors import (
@@ -12,6 +13,8 @@ from app.errors import (
     GenerationError,
     InvalidRequest,
     PromptRejected,
+    ProviderFailed,
+    ResultDelayed,
     ServiceError,
 )
 from app.generation.config.model_names import ModelNames
@@ -92,6 +95,7 @@ class Models:
         references: ReferenceLoader | None = None,
         keeper: JobKeeper | None = None,
         spending: PaintingPermit = UNLIMITED,
+        may_begin: bool = True,
     ) -> Painting:
         """Have *alias*, or after a failure one of its fall-backs, paint.
 
@@ -104,11 +108,23 @@ class Models:
         `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
         `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
         *spending* is asked before each call. What it raises ends the chain;
-        after `BudgetExhausted` cheaper fall-backs are still asked.
+        after `BudgetExhausted` cheaper fall-backs are still asked. Where it *may*
+        not *begin*, only the job that was left is waited for.
         """
         progress, keeper = progress or Progress(), keeper or Unkept()
-        left = keeper.left
-        chain = self._since(left, self._chains[alias])
+        chain, left = self._chains[alias], keeper.left
+        if left is not None:
+            since = _since(left, chain)
+            if not since:
+                # The models file has changed: painting begins anew.
+                progress.spent += await self.abandon(left, spending)
+                await keeper.drop()
+                left = None
+            chain = since or chain
+        if not may_begin:
+            if left is None:
+                raise ProviderFailed("The models file no longer names the job's model.")
+            chain = chain[:1]
 
         async def ask(model: Model) -> Painting:
             is_its_own = left is not None and left.model == model.alias
@@ -120,6 +136,8 @@ class Models:
                 spending=spending,
                 job=JobHandle(
                     model.alias,
+                    maker=model.maker,
+                    price=model.price,
                     progress=progress,
                     keeper=keeper,
                     left=left if is_its_own else None,
@@ -139,29 +157,32 @@ class Models:
                     extra={"model": model.alias, "error": type(failure).__name__},
                 )
 
-    async def cancel(self, job: SubmittedJob) -> None:
-        """End a job that nobody will wait for: its prompt was purged.
+    async def abandon(self, job: SubmittedJob, permit: PaintingPermit) -> float:
+        """End a job that will not be waited for, and book it; return what it cost.
 
-        Never fails; a provider that can't be told within 5 s is logged.
+        It costs its price unless the provider says that it never ran. Never
+        fails; a provider that does not answer within 5 s is logged.
         """
-        if model := self._models.get(job.model):
-            await model.cancel(job.id)
+        model = self._models.get(job.model)
+        reaching = (one for one in self._models.values() if _reaches(one, job))
+        caller = model if model and _reaches(model, job) else next(reaching, None)
+        never_ran = caller is not None and await caller.cancel(job.id)
+        price = 0.0 if never_ran else job.price
+        entry = permit.resume(job.model, job.price, job.paid_as)
+        outcome = Outcome.UNKNOWN if price else Outcome.FAILED
+        await asyncio.shield(entry.settle(outcome, price))
+        if model is not None:
+            age = datetime.now(UTC) - job.begun_at
+            model.note_abandoned(max(0.0, age.total_seconds()), price)
+        return price
 
     async def probe(self, alias: str) -> bool:
         """Ask *alias* for what costs nothing; False where there is no such thing."""
         return await self._models[alias].probe()
 
     async def aclose(self) -> None:
-        """Wait for cancellations that are on their way, 5 s at the most."""
+        """Return once the cancellations that have begun have ended, within 5 s."""
         await asyncio.gather(*(model.aclose() for model in self._models.values()))
-
-    @staticmethod
-    def _since(left: SubmittedJob | None, chain: list[Model]) -> list[Model]:
-        """Return *chain* from the model on whose job was left, if it has one."""
-        aliases = [model.alias for model in chain]
-        if left is None or left.model not in aliases:
-            return chain
-        return chain[aliases.index(left.model) :]
 
     def _chain(self, alias: str) -> list[Model]:
         """Return the models to ask for *alias*, in order, each of them once."""
@@ -175,13 +196,25 @@ class Models:
         return list(chain.values())
 
 
+def _reaches(model: Model, job: SubmittedJob) -> bool:
+    return job.maker.is_reached_by(model.maker)
+
+
+def _since(left: SubmittedJob, chain: list[Model]) -> list[Model]:
+    """Return *chain* from the model whose job was left; empty where none has it."""
+    for number, model in enumerate(chain):
+        if (model.alias, model.maker) == (left.model, left.maker):
+            return chain[number:]
+    return []
+
+
 def _next_after(
     failure: ServiceError, model: Model, others: list[Model]
 ) -> list[Model]:
     """Return which of *others* may be asked after the *failure* of *model*."""
     if isinstance(failure, BudgetExhausted):
         return [other for other in others if other.price < model.price]
-    if isinstance(failure, PromptRejected):
+    if isinstance(failure, PromptRejected | ResultDelayed):
         return []
     if end_of(failure) is CallEnd.AMBIGUOUS and not model.falls_back_when_ambiguous:
         return []

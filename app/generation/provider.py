@@ -91,6 +91,14 @@ class Job(Protocol):
         """What a former leader gave to `begun`: wait for that, submit nothing."""
         ...
 
+    @property
+    def deadline(self) -> float:
+        """When to look for the last time, by the event loop's clock.
+
+        A job that has succeeded gets some seconds more, if none are left.
+        """
+        ...
+
     async def begun(self, job_id: str) -> None:
         """Keep *job_id* where the next leader finds it; returns once it is kept.
 
@@ -103,7 +111,15 @@ class Job(Protocol):
         ...
 
     async def progressed(self, fraction: float) -> None:
-        """Tell how much is done, 0 to 1, where the vendor does."""
+        """Note how much is done, 0 to 1, where the vendor says it."""
+        ...
+
+    def succeeded(self) -> None:
+        """Note that the picture is made: all that is left is to fetch it."""
+        ...
+
+    def ended(self) -> None:
+        """Note that the vendor has ended the job, and that there is no picture."""
         ...
 
 
@@ -111,9 +127,9 @@ class ImageProvider(Protocol):
     """One model of one vendor.
 
     An adapter asks once: a request that may have started work is never sent
-    again, while asking after a job may be repeated. It keeps no time (its
-    caller cancels it at the deadline) and checks no picture (its caller
-    does), but bounds what it reads.
+    again, while polls and downloads are repeated until `Job.deadline`. Its
+    caller cancels it soon after that, and checks the picture; it bounds what
+    it reads.
     """
 
     @property
@@ -129,8 +145,9 @@ class ImageProvider(Protocol):
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
         """Return the picture, once it is there.
 
-        A vendor without jobs leaves *job* alone. With `job.resumed` nothing is
-        submitted and *request* only says what was asked for.
+        A vendor without jobs needs *job* for its deadline alone. With
+        `job.resumed` nothing is submitted, and *request* only says what was
+        asked for.
 
         Raises `PromptRejected`, `ProviderRateLimited`, `ProviderFailed`,
         `GenerationTimedOut` where the vendor itself gave up, `BadImage`, or
@@ -140,11 +157,11 @@ class ImageProvider(Protocol):
         """
         ...
 
-    async def cancel(self, job_id: str) -> None:
-        """End a job that nobody waits for any more; one that has ended is a no-op.
+    async def cancel(self, job_id: str) -> bool:
+        """End a job that is abandoned; return whether the vendor says it never ran.
 
-        Raises `ProviderFailed` where the vendor can't be told. Nothing happens
-        where the vendor has no jobs.
+        One that has ended is left as it is. Raises `ProviderFailed` where the
+        vendor can't be reached. Nothing happens where the vendor has no jobs.
         """
         ...
 

@@ -27,15 +27,17 @@ from app.prompt_cache.rebuild import Rebuild
 from app.prompt_cache.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from datetime import timedelta
 
     from app.generation.models import Models
+    from app.generation.spending import PaintingPermit
     from app.prompt_cache.generations.record import GenerationStore
     from app.prompt_cache.painting.painter import PaintingRefusal, References
     from app.prompt_cache.statistics import StatisticsStore
     from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
+    from app.storage.storage_key import Project
     from app.telemetry import Metrics
 
 
@@ -50,6 +52,7 @@ class Ports:
     generations: GenerationStore
     models: Models
     references: References
+    paid_already: Callable[[Project], PaintingPermit]
     metrics: Metrics
     painting_refusal: PaintingRefusal = nothing_refused
 
@@ -146,6 +149,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         statistics=statistics,
         generations=generations,
         models=ports.models,
+        paid_already=ports.paid_already,
         waits_seconds=limits.purge_waits_seconds,
     )
     return PromptCacheParts(

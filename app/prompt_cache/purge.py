@@ -28,8 +28,11 @@ from app.prompt_cache.painting.kept_job import job_of
 from app.storage.storage_key import StorageKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.generation.jobs import SubmittedJob
     from app.generation.models import Models
+    from app.generation.spending import PaintingPermit
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.leases import Lease, Leases
     from app.prompt_cache.generations.record import Generations
@@ -77,6 +80,7 @@ class Purge:
     statistics: Statistics
     generations: Generations
     models: Models
+    paid_already: Callable[[Project], PaintingPermit]
     waits_seconds: float = WAITS_SECONDS
 
     async def run(self, project: Project, prompt_hash: str) -> None:
@@ -110,7 +114,8 @@ class Purge:
                 await self.ledger.note_purge(project, prompt_hash, left.to_bytes())
             raise
         if left.job is not None:
-            await self.models.cancel(left.job)
+            cost = await self.models.abandon(left.job, self.paid_already(project))
+            self.statistics.spent(str(project), cost)
         for entry in left.entries:
             self.pictures.forget(entry)
         self.statistics.removed(project, prompt_hash, left.counted_bytes)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from app.access.caller import Role
 from app.errors import BudgetExhausted, Forbidden, GenerationDisabled, ServiceError
-from app.spending.journal import ProjectPainting
+from app.generation.spending import UNLIMITED
+from app.spending.journal import Call, ProjectPainting
 from app.spending.scopes import ONE_PICTURE
 from app.storage.ports.accounts import Reservation
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable
 
     from app.access.caller import Caller
-    from app.generation.spending import PaintingPermit, Permit
+    from app.generation.spending import JournalEntry, PaintingPermit, Permit
     from app.spending.address_quota import AddressQuota
     from app.spending.journal import Journal
     from app.spending.projects import Projects
@@ -46,6 +47,23 @@ class NoPermit:
         """Refuse, like `refusal` before it."""
         raise Forbidden(self.why)
         yield  # pragma: no cover - a generator needs one
+
+
+@dataclass(frozen=True, slots=True)
+class PaidAlready:
+    """The permit of a job whose leader has died: it is fetched, or cancelled."""
+
+    journal: Journal
+    project: Project
+
+    async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002 - nothing is begun
+        """Refuse: nobody asks for a new painting."""
+        raise Forbidden("Only what is paid for is fetched.")
+
+    def resume(self, model: str, price: float, reference: str) -> JournalEntry:
+        """Return the call that the former leader wrote down."""
+        found = Call.of(self.journal, self.project, model, reference)
+        return found or UNLIMITED.resume(model, price, reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +188,10 @@ class Permits:
         self._journal = journal
         self._scopes = scopes
         self._addresses = addresses
+
+    def paid_already(self, project: Project) -> PaintingPermit:
+        """Return what ends the jobs of *project* that were left, and begins none."""
+        return PaidAlready(self._journal, project)
 
     def of(self, caller: Caller) -> Permit:
         """Return the permit of *caller*."""

@@ -420,6 +420,23 @@ async def test_a_job_lasts_as_long_as_its_painting(
     assert await index.job(LIGHTHOUSE) is None
 
 
+async def test_a_failure_may_leave_the_job_to_the_next_leader(place: Place) -> None:
+    """What it has made can't be fetched yet; the next leader drops it, no stranger."""
+    index = place.index
+    await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+    await index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES)
+
+    assert await index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES, keeps_job=True)
+    assert await index.remembered(LIGHTHOUSE) is not None
+    assert await index.job(LIGHTHOUSE) == b"a job"
+
+    await index.hold(LIGHTHOUSE, "next", TWENTY_SECONDS)
+    await index.drop_job(LIGHTHOUSE, "leader")
+    assert await index.job(LIGHTHOUSE) == b"a job"
+    await index.drop_job(LIGHTHOUSE, "next")
+    assert await index.job(LIGHTHOUSE) is None
+
+
 async def test_only_the_holder_withdraws_an_entry(place: Place) -> None:
     """An entry that is to be replaced goes under its lease alone; its hits stay."""
     index = place.index
@@ -588,6 +605,7 @@ async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
                 lambda: index.left(LIGHTHOUSE),
                 lambda: index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES),
                 lambda: index.job(LIGHTHOUSE),
+                lambda: index.drop_job(LIGHTHOUSE, "leader"),
                 lambda: index.finish(LIGHTHOUSE, "leader"),
                 lambda: index.withdraw(LIGHTHOUSE, "leader"),
                 lambda: index.renew(LIGHTHOUSE, "leader", TWENTY_SECONDS),

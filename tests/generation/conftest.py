@@ -41,3 +41,4 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask after jobs without waiting for long."""
     monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(polling, "ROW_SECONDS", 0.05)

@@ -6,13 +6,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from app.generation.jobs import JobHandle, SubmittedJob
+from app.generation.jobs import JobHandle, Maker, SubmittedJob
 from app.generation.painting import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.generation.provider import ImageProvider, PaintRequest
+
+
+MAKER = Maker("scripted", "", "")
 
 
 class RecordingKeeper:
@@ -30,26 +33,42 @@ class RecordingKeeper:
         self.has_one.set()
         return not self.lost
 
+    async def drop(self) -> None:
+        """Remember that what was left is not waited for."""
+        self.left = None
+
 
 def a_job(
-    keeper: RecordingKeeper | None = None, progress: Progress | None = None
+    keeper: RecordingKeeper | None = None,
+    progress: Progress | None = None,
+    *,
+    seconds: float = 10.0,
 ) -> JobHandle:
-    """Return the handle of a call to the model `default`."""
+    """Return the handle of a call to the model `default`, which has *seconds*."""
     keeper = keeper or RecordingKeeper()
-    return JobHandle(
-        "default", progress=progress or Progress(), keeper=keeper, left=keeper.left
+    handle = JobHandle(
+        "default",
+        maker=MAKER,
+        price=0.04,
+        progress=progress or Progress(),
+        keeper=keeper,
+        left=keeper.left,
     )
+    handle.deadline = asyncio.get_running_loop().time() + seconds
+    return handle
 
 
 def left_behind(job_id: str, *, seconds_ago: float = 1.0) -> SubmittedJob:
     """Return a job that a former leader of the model `default` submitted."""
     begun_at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
-    return SubmittedJob("default", job_id, begun_at)
+    return SubmittedJob("default", MAKER, job_id, begun_at, 0.04)
 
 
-async def picture_by(provider: ImageProvider, request: PaintRequest) -> bytes:
-    """Return the bytes that *provider* paints, in a call of its own."""
-    return (await provider.paint(request, a_job())).data
+async def picture_by(
+    provider: ImageProvider, request: PaintRequest, *, seconds: float = 10.0
+) -> bytes:
+    """Return the bytes that *provider* paints, in a call that has *seconds*."""
+    return (await provider.paint(request, a_job(seconds=seconds))).data
 
 
 class Unheard:

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.errors import GenerationTimedOut, ProviderFailed
+from app.errors import (
+    BadImage,
+    CallEnd,
+    GenerationTimedOut,
+    ProviderFailed,
+    ResultDelayed,
+)
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
+from app.generation.jobs import Maker
 from app.generation.models import Model, Models, Progress
 from app.generation.provider import Origin, PaintRequest, ProviderPicture, Reference
+from app.generation.spending import UNLIMITED
 from tests.fakes import a_picture
 from tests.generation.handles import RecordingKeeper, left_behind
 
@@ -42,6 +50,7 @@ class Vendor:
     open: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
     cancel_failure: Exception | None = None
+    never_ran: bool = False
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
         """Submit or go on, and wait for the gate."""
@@ -58,11 +67,12 @@ class Vendor:
             raise self.failure
         return ProviderPicture(a_picture(), Origin("scripted", "job-1"))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:
         """Remember it."""
         self.cancelled.append(job_id)
         if self.cancel_failure is not None:
             raise self.cancel_failure
+        return self.never_ran
 
     async def probe(self) -> bool:
         """Return False: nothing is free."""
@@ -238,7 +248,7 @@ async def test_a_jobs_time_began_with_its_submission(
     monkeypatch: pytest.MonkeyPatch, seconds_ago: float
 ) -> None:
     """What is left of the deadline is what the next leader has, but for a last look."""
-    monkeypatch.setattr("app.generation.model._LAST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("app.generation.jobs.LAST_LOOK_SECONDS", 0.05)
     vendor = Vendor()
     models = models_of((DEFAULT, vendor))
 
@@ -251,15 +261,147 @@ async def test_a_jobs_time_began_with_its_submission(
     assert vendor.cancelled == ["job-7"]
 
 
-async def test_a_job_whose_prompt_was_purged_can_be_cancelled() -> None:
-    """It is told to its own vendor; a model that is gone has nobody to tell."""
-    vendor = Vendor()
-    models = models_of((DEFAULT, vendor))
+@pytest.mark.parametrize(("never_ran", "cost"), [(False, 0.04), (True, 0.0)])
+async def test_row_31_an_abandoned_job_is_cancelled_and_costs_what_the_vendor_says(
+    *, never_ran: bool, cost: float
+) -> None:
+    """Its prompt was purged: it costs the price unless it never ran."""
+    vendor, counts = Vendor(never_ran=never_ran), Counts()
+    models = models_of((DEFAULT, vendor), counts=counts)
 
-    await models.cancel(left_behind("job-7"))
-    await models.cancel(replace(left_behind("job-8"), model="gone"))
+    spent = await models.abandon(left_behind("job-7"), UNLIMITED)
 
     assert vendor.cancelled == ["job-7"]
+    assert spent == cost
+    assert counts.calls == [("default", "failed", cost)]
+
+
+async def test_a_job_at_an_address_that_no_model_has_is_not_sent_there() -> None:
+    """The key of one origin goes to no other; the job is booked all the same."""
+    vendor = Vendor()
+    elsewhere = Maker("scripted", "", "https://elsewhere.example")
+    job = replace(left_behind("job-7"), maker=elsewhere)
+
+    assert await models_of((DEFAULT, vendor)).abandon(job, UNLIMITED) == 0.04
+    assert vendor.cancelled == []
+
+
+@pytest.mark.parametrize("never_ran", [False, True])
+@pytest.mark.parametrize("has_run", [False, True])
+async def test_a_wait_that_was_ended_costs_nothing_where_the_job_never_ran(
+    *, never_ran: bool, has_run: bool
+) -> None:
+    """The vendor's word counts, unless we have seen it paint."""
+
+    class Queueing(Vendor):
+        async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
+            await job.begun("job-1")
+            if has_run:
+                await job.progressed(0.1)
+            raise ProviderFailed("no", end=CallEnd.AMBIGUOUS)
+
+    vendor, counts = Queueing(never_ran=never_ran), Counts()
+    with pytest.raises(ProviderFailed):
+        await paint(models_of((DEFAULT, vendor), counts=counts), RecordingKeeper())
+
+    free = never_ran and not has_run
+    assert vendor.cancelled == ["job-1"]
+    assert [price for _, _, price in counts.calls] == [0.0 if free else 0.04]
+
+
+class Delivering(Vendor):
+    """A vendor whose job has succeeded, and whose picture can't be fetched."""
+
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
+        """Succeed, and fail to deliver as the test says."""
+        if job.resumed is None:
+            await job.begun("job-1")
+        job.succeeded()
+        raise self.failure or AssertionError
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ProviderFailed("away", end=CallEnd.BILLED), GenerationTimedOut("late")],
+)
+async def test_a_job_that_succeeded_is_left_to_the_next_leader(
+    failure: Exception,
+) -> None:
+    """Nothing is cancelled, booked or asked of a fall-back: the picture is made."""
+    vendor, spare, counts = Delivering(failure=failure), Vendor(), Counts()
+    models = models_of(
+        (replace(DEFAULT, fallbacks=("spare",)), vendor), (SPARE, spare), counts=counts
+    )
+
+    with pytest.raises(ResultDelayed):
+        await paint(models, RecordingKeeper())
+
+    assert (vendor.cancelled, spare.submitted, counts.calls) == ([], [], [])
+
+
+async def test_a_result_that_is_gone_is_billed() -> None:
+    """There is nothing left to fetch: the call is booked, and the failure is final."""
+    vendor, counts = Delivering(failure=BadImage("gone")), Counts()
+
+    with pytest.raises(BadImage) as failure:
+        await paint(models_of((DEFAULT, vendor), counts=counts), RecordingKeeper())
+
+    assert failure.value.end is CallEnd.BILLED
+    assert counts.calls == [("default", "bad_image", 0.04)]
+
+
+async def test_a_job_under_another_price_costs_what_it_was_submitted_for() -> None:
+    """The models file may say another price by now."""
+    vendor, counts = Vendor(), Counts()
+    vendor.open.set()
+    dear = replace(DEFAULT, price=0.5)
+
+    painting = await paint(
+        models_of((dear, vendor), counts=counts), RecordingKeeper(left_behind("job-7"))
+    )
+
+    assert painting.price == 0.04
+    assert counts.calls == [("default", "ok", 0.04)]
+
+
+async def test_an_alias_that_means_another_model_paints_anew() -> None:
+    """M6: the job that was left is cancelled and booked, and references are read."""
+    vendor, counts, seen = Vendor(), Counts(), []
+    vendor.open.set()
+    keeper = RecordingKeeper(left_behind("job-7", seconds_ago=3600))
+
+    async def references(
+        *, by_address: bool, within_seconds: float
+    ) -> tuple[Reference, ...]:
+        seen.append(by_address)
+        return (REFERENCE,)
+
+    another = replace(DEFAULT, model="another", price=0.5)
+    painting = await paint(
+        models_of((another, vendor), counts=counts), keeper, references=references
+    )
+
+    assert (vendor.cancelled, vendor.resumed) == (["job-7"], [])
+    assert [request.references for request in vendor.submitted] == [(REFERENCE,)]
+    assert seen == [True]
+    assert painting.price == 0.5
+    assert counts.calls == [("default", "failed", 0.04), ("default", "ok", 0.5)]
+    assert keeper.left is None
+    assert keeper.kept[0].maker.model == "another"
+
+
+async def test_where_nothing_may_begin_no_other_model_is_asked() -> None:
+    """A job that was left is fetched; what comes of it costs no new call."""
+    vendor, spare = Vendor(failure=ProviderFailed("no")), Vendor()
+    vendor.open.set()
+    models = models_of((replace(DEFAULT, fallbacks=("spare",)), vendor), (SPARE, spare))
+
+    with pytest.raises(ProviderFailed):
+        await paint(models, RecordingKeeper(left_behind("job-7")), may_begin=False)
+    with pytest.raises(ProviderFailed):
+        await paint(models, RecordingKeeper(), may_begin=False)
+
+    assert (vendor.resumed, vendor.submitted, spare.submitted) == (["job-7"], [], [])
 
 
 async def test_references_are_read_once_there_is_a_place() -> None:

@@ -117,8 +117,9 @@ class ScriptedProvider:
             raise self.answer
         return ProviderPicture(self.answer, Origin(self.vendor, "scripted-1"))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:
         """Do nothing: there are no jobs."""
+        return False
 
     async def probe(self) -> bool:
         """Return False: nothing is free."""

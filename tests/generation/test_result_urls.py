@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import socket
 import ssl
@@ -18,9 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.errors import BadImage, CallEnd, ProviderFailed
+from app.generation.transport import polling
 from app.generation.transport.global_addresses import GlobalResolver, is_global
 from app.generation.transport.outbound import open_outbound_session
 from app.generation.transport.result_urls import ResultUrls, is_result_host
+from tests.fakes import a_picture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
 LIMIT = 100_000
 KEY = {"Authorization": "Bearer sk-lighthouse"}
 HOST = "pictures.example.com"
+
+
+def soon(seconds: float = 0.5) -> float:
+    """Return when a test's download is tried for the last time."""
+    return asyncio.get_running_loop().time() + seconds
 
 
 class StaticResolver(AbstractResolver):
@@ -66,23 +74,53 @@ class PictureHost:
 
     def __init__(self) -> None:
         self.requests: list[web.BaseRequest] = []
-        self.failures = 0
+        self.stumbles: list[int | str] = []
+        self.headers: dict[str, str] = {}
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer as the path says; 503 as long as *failures* last."""
+        """Answer as the path says, once the *stumbles* are used up."""
         self.requests.append(request)
-        if self.failures:
-            self.failures -= 1
-            return web.Response(status=503)
+        return await self._stumble(request) or await self._answer(request)
+
+    async def _stumble(self, request: web.BaseRequest) -> web.StreamResponse | None:
+        match self.stumbles.pop(0) if self.stumbles else None:
+            case int() as status:
+                return web.Response(status=status, headers=self.headers)
+            case "cut":
+                answer = web.StreamResponse(headers={"Content-Length": "100"})
+                await answer.prepare(request)
+                await answer.write(b"a pic")
+                assert request.transport is not None
+                request.transport.close()
+                return answer
+            case "stall":
+                await asyncio.Event().wait()
+            case "half":
+                return await self._unsized(request, a_picture()[:-20])
+        return None
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         match request.path:
+            case "/whole":
+                return await self._unsized(request, a_picture())
+            case "/gone":
+                return web.Response(status=410)
             case "/redirect":
                 return web.Response(status=302, headers={"Location": "/picture"})
-            case "/missing":
-                return web.Response(status=404)
             case "/large":
                 return web.Response(body=b"x" * (LIMIT + 1))
             case _:
                 return web.Response(body=b"a picture")
+
+    async def _unsized(
+        self, request: web.BaseRequest, data: bytes
+    ) -> web.StreamResponse:
+        """Send *data* without a length; the end of the connection is its end."""
+        answer = web.StreamResponse(headers={"Connection": "close"})
+        answer.force_close()
+        await answer.prepare(request)
+        await answer.write(data)
+        return answer
 
 
 @pytest.fixture
@@ -186,7 +224,7 @@ async def test_the_providers_own_pictures_are_fetched_with_the_key(
 ) -> None:
     """Absolute or relative, private and plain http: the operator chose the origin."""
     for address in (f"{own}/picture?token=a%2Fb", "/picture", "picture"):
-        assert await fetch.fetch(address, headers=KEY) == b"a picture"
+        assert await fetch.fetch(address, headers=KEY, deadline=soon()) == b"a picture"
 
     paths = [request.path_qs for request in host.requests]
     assert paths == ["/picture?token=a%2Fb", "/picture", "/v1/picture"]
@@ -199,7 +237,10 @@ async def test_an_allowed_host_gets_no_key(
     foreign: ResultUrls, host: PictureHost
 ) -> None:
     """A picture at a foreign host is fetched, without the provider's credentials."""
-    assert await foreign.fetch(f"https://{HOST}/picture", headers=KEY) == b"a picture"
+    assert (
+        await foreign.fetch(f"https://{HOST}/picture", headers=KEY, deadline=soon())
+        == b"a picture"
+    )
     assert "Authorization" not in host.requests[0].headers
 
 
@@ -234,7 +275,7 @@ async def test_any_other_address_is_refused_unasked(
 ) -> None:
     """Wrong scheme, port, host, user or spelling: no connection is made."""
     with pytest.raises(BadImage) as failure:
-        await fetch.fetch(address, headers=KEY)
+        await fetch.fetch(address, headers=KEY, deadline=soon())
 
     assert failure.value.end is CallEnd.BILLED
     assert host.requests == []
@@ -242,7 +283,10 @@ async def test_any_other_address_is_refused_unasked(
 
 async def test_an_address_that_holds_the_picture_is_read(fetch: ResultUrls) -> None:
     """A `data:` address asks nobody."""
-    assert await fetch.fetch("data:image/png;base64,eA==", headers=KEY) == b"x"
+    assert (
+        await fetch.fetch("data:image/png;base64,eA==", headers=KEY, deadline=soon())
+        == b"x"
+    )
 
 
 async def test_an_origin_that_is_allowed_may_be_private_and_gets_no_key(
@@ -253,10 +297,13 @@ async def test_an_origin_that_is_allowed_may_be_private_and_gets_no_key(
         session=session, base_url="https://x.invalid", hosts=[own], limit_bytes=LIMIT
     )
 
-    assert await results.fetch(f"{own}/picture", headers=KEY) == b"a picture"
+    assert (
+        await results.fetch(f"{own}/picture", headers=KEY, deadline=soon())
+        == b"a picture"
+    )
     assert "Authorization" not in host.requests[0].headers
     with pytest.raises(BadImage):
-        await results.fetch("http://127.0.0.1:9/picture", headers=KEY)
+        await results.fetch("http://127.0.0.1:9/picture", headers=KEY, deadline=soon())
 
 
 async def test_another_port_of_the_own_host_is_another_origin(
@@ -267,7 +314,7 @@ async def test_another_port_of_the_own_host_is_another_origin(
         session=session, base_url="http://127.0.0.1:9/v1", hosts=[], limit_bytes=LIMIT
     )
     with pytest.raises(BadImage):
-        await fetch.fetch(f"{own}/picture", headers=KEY)
+        await fetch.fetch(f"{own}/picture", headers=KEY, deadline=soon())
 
     assert host.requests == []
 
@@ -286,35 +333,92 @@ async def test_an_allowed_name_with_a_private_address_is_not_reached(
             open_session=lambda: open_outbound_session(resolver=resolver),
         )
         with pytest.raises(ProviderFailed):
-            await fetch.fetch(f"https://{HOST}/picture", headers=KEY)
+            await fetch.fetch(f"https://{HOST}/picture", headers=KEY, deadline=soon())
 
     assert host.requests == []
 
 
-@pytest.mark.parametrize("path", ["/redirect", "/missing", "/large"])
+@pytest.mark.parametrize("path", ["/redirect", "/gone", "/large"])
 async def test_only_a_whole_picture_at_that_address_counts(
     fetch: ResultUrls, host: PictureHost, path: str
 ) -> None:
-    """Redirects are not followed, errors are no pictures, sizes have a limit."""
+    """Redirects are not followed, 410 is final, sizes have a limit."""
     with pytest.raises(BadImage):
-        await fetch.fetch(path, headers=KEY)
+        await fetch.fetch(path, headers=KEY, deadline=soon())
 
     assert [request.path for request in host.requests] == [path]
 
 
+@pytest.mark.usefixtures("eager")
 async def test_a_paid_picture_is_fetched_again_when_its_host_stumbles(
     fetch: ResultUrls, host: PictureHost
 ) -> None:
-    """Two failures of the host do not cost a painting; a third one does."""
-    host.failures = 2
+    """M4: what passes on a download does not cost a painting."""
+    host.stumbles = [403, 404, 408, 425, 429, 500, 503, 504, *["cut"] * 2]
 
-    assert await fetch.fetch("/picture", headers=KEY) == b"a picture"
+    data = await fetch.fetch("/picture", headers=KEY, deadline=soon(10))
 
-    host.failures = 3
+    assert data == b"a picture"
+    assert len(host.requests) == 11
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(
+    ("stumble", "kind"), [(404, BadImage), (403, BadImage), (503, ProviderFailed)]
+)
+async def test_a_picture_is_gone_only_where_its_host_says_so_to_the_deadline(
+    fetch: ResultUrls, host: PictureHost, stumble: int, kind: type[ProviderFailed]
+) -> None:
+    """A host that is unavailable has the picture still, and the next leader asks."""
+    host.stumbles = [stumble] * 1000
+
     with pytest.raises(ProviderFailed) as failure:
-        await fetch.fetch("/picture", headers=KEY)
+        await fetch.fetch("/picture", headers=KEY, deadline=soon(0.1))
 
+    assert type(failure.value) is kind
     assert failure.value.end is CallEnd.BILLED
+    assert len(host.requests) > 2
+
+
+@pytest.mark.usefixtures("eager")
+async def test_the_last_try_begins_at_the_deadline(
+    fetch: ResultUrls, host: PictureHost
+) -> None:
+    """A hint of two minutes does not sleep past it, and a picture there is taken."""
+    host.stumbles = [429]
+    host.headers = {"Retry-After": "120"}
+
+    data = await fetch.fetch("/picture", headers=KEY, deadline=soon(0.2))
+
+    assert data == b"a picture"
+    assert len(host.requests) == 2
+
+
+@pytest.mark.usefixtures("eager")
+async def test_a_host_that_stalls_is_asked_again(
+    fetch: ResultUrls, host: PictureHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try has a time-out of its own."""
+    monkeypatch.setattr(polling, "TRY_SECONDS", 0.05)
+    host.stumbles = ["stall"]
+
+    data = await fetch.fetch("/picture", headers=KEY, deadline=soon(10))
+
+    assert data == b"a picture"
+
+
+@pytest.mark.usefixtures("eager")
+async def test_a_picture_without_a_length_that_was_cut_is_fetched_again(
+    fetch: ResultUrls, host: PictureHost
+) -> None:
+    """Nothing but the picture itself says that half of it is missing."""
+    host.stumbles = ["half", "half"]
+
+    assert await fetch.fetch("/whole", headers=KEY, deadline=soon(10)) == a_picture()
+
+    host.stumbles = ["half"] * 10
+    broken = await fetch.fetch("/whole", headers=KEY, deadline=soon(10))
+    assert len(broken) < len(a_picture())
 
 
 @pytest.mark.parametrize(

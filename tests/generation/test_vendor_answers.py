@@ -251,7 +251,6 @@ async def test_what_the_bytes_are_is_not_the_adapters_business(
 @cases(
     (REPLICATE, "failed"),
     (REPLICATE, "canceled"),
-    (REPLICATE, "aborted"),
     (FAL, "failed"),
     (FAL, "invalid_input"),
 )
@@ -270,3 +269,14 @@ async def test_a_job_that_fails_costs_the_price(
     assert type(failure) is ProviderFailed
     assert failure.end is CallEnd.BILLED
     assert provider.count(PROMPT) == 1
+
+
+async def test_a_job_that_never_ran_is_free(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider
+) -> None:
+    """Replicate ends a job as aborted, or cancelled before it was started."""
+    provider.behave("aborted")
+    failure = await failure_of(REPLICATE, session, origin)
+
+    assert type(failure) is ProviderFailed
+    assert failure.end is CallEnd.CERTAIN

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import NotFound, ProviderFailed, ShuttingDown
+from app.errors import CallEnd, NotFound, ProviderFailed, ShuttingDown
 from app.generation.provider import Origin, ProviderPicture
 from app.prompt_cache.cache import Outcome
 from app.prompt_cache.generations import record
@@ -39,6 +40,7 @@ class Workshop(ScriptedProvider):
         self.submitted: list[str] = []
         self.asked_after: list[str] = []
         self.cancelled: list[str] = []
+        self.undelivered = 0
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
         """Submit a job unless there is one, and wait for it."""
@@ -54,12 +56,17 @@ class Workshop(ScriptedProvider):
                 comes = self.script.popleft()
                 assert isinstance(comes, Exception)
                 raise comes
+        job.succeeded()
+        if self.undelivered:
+            self.undelivered -= 1
+            raise ProviderFailed("It can't be fetched.", end=CallEnd.BILLED)
         picture = a_picture(int(job_id.rpartition("-")[2]))
         return ProviderPicture(picture, Origin(self.vendor, "workshop"))
 
-    async def cancel(self, job_id: str) -> None:
-        """Note whose job nobody wants any more."""
+    async def cancel(self, job_id: str) -> bool:
+        """Note whose job is abandoned."""
         self.cancelled.append(job_id)
+        return False
 
 
 @pytest.fixture
@@ -189,6 +196,28 @@ async def test_a_job_that_failed_is_forgotten_with_its_failure(
     await asking(replicas[1])
 
     assert workshop.submitted == ["job-1", "job-2"]
+
+
+async def test_a_picture_that_cannot_be_fetched_yet_is_fetched_by_the_next(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """M4: the job stays beside the failure, which is no hold; one submission in all."""
+    workshop.undelivered = 1
+    with pytest.raises(ProviderFailed) as failed:
+        await asking(replicas[0])
+    remembered = await world.index.remembered(LIGHTHOUSE.hash)
+    assert await world.index.job(LIGHTHOUSE.hash) is not None
+    world.index.expire_failure(LIGHTHOUSE.hash)
+
+    answer = await asking(replicas[1])
+
+    assert failed.value.retry_after == timedelta(seconds=3)
+    assert remembered is not None
+    assert remembered.remaining <= timedelta(seconds=3)
+    assert answer.data == a_picture(1)
+    assert workshop.submitted == ["job-1"]
+    assert workshop.cancelled == []
+    assert await world.index.job(LIGHTHOUSE.hash) is None
 
 
 async def test_a_job_that_cannot_be_kept_goes_on_with_its_leader(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from app.errors import BadImage, CallEnd, ProviderFailed
+from app.errors import BadImage, UnsupportedImage
 from app.generation.transport.base64_pictures import decode_base64
 from app.generation.transport.global_addresses import GlobalResolver
 from app.generation.transport.outbound import (
@@ -21,6 +21,14 @@ from app.generation.transport.outbound import (
     open_outbound_session,
     read_capped,
 )
+from app.generation.transport.polling import (
+    TryAgain,
+    refused_result,
+    repeat,
+    unavailable_result,
+)
+from app.generation.transport.retry_hints import retry_hint
+from app.image import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -35,8 +43,8 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,255}")
 _HTTPS_PORT = 443
 _LAST_PORT = 65_535
 
-# The picture is paid for and a GET starts no work, so it is tried again.
-_PAUSES_SECONDS = (0.2, 0.8)
+# An answer that names no length may have been cut: so often it is fetched anew.
+_UNSURE_TRIES = 3
 
 
 def is_result_host(text: object) -> bool:
@@ -88,22 +96,25 @@ class ResultUrls:
         self._limit_bytes = limit_bytes
         self._open_session = open_session
 
-    async def fetch(self, address: object, *, headers: Mapping[str, str]) -> bytes:
+    async def fetch(
+        self, address: object, *, headers: Mapping[str, str], deadline: float
+    ) -> bytes:
         """Return what lies at *address*: absolute, relative to the base, or `data:`.
 
         *headers* (the key) go to the base's own origin only; redirects are not
-        followed. Raises `BadImage`, or `ProviderFailed` when the host is away;
-        the painting behind it may have been billed.
+        followed. What may pass is tried again until *deadline*. Raises
+        `BadImage`, or `ProviderFailed` where the host is unavailable: the
+        picture is paid for either way.
         """
         if isinstance(address, str) and address.startswith("data:"):
             return await decode_base64(address, limit_bytes=self._limit_bytes)
         url = self._check(address)
         if url.origin() == self._base.origin():
-            return await self._get(self._session, url, headers)
+            return await self._get(self._session, url, headers, deadline)
         if url.origin() in self._origins:
-            return await self._get(self._session, url, {})
+            return await self._get(self._session, url, {}, deadline)
         async with self._open_session() as guarded:
-            return await self._get(guarded, url, {})
+            return await self._get(guarded, url, {}, deadline)
 
     def _check(self, address: object) -> URL:
         if not isinstance(address, str) or not _SPELLING.fullmatch(address):
@@ -133,36 +144,48 @@ class ResultUrls:
         )
 
     async def _get(
-        self, session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str]
+        self,
+        session: aiohttp.ClientSession,
+        url: URL,
+        headers: Mapping[str, str],
+        deadline: float,
     ) -> bytes:
-        for pause_seconds in _PAUSES_SECONDS:
-            try:
-                return await self._get_once(session, url, headers)
-            except BadImage:
-                raise
-            except ProviderFailed:
-                await asyncio.sleep(pause_seconds)
-        return await self._get_once(session, url, headers)
+        unsure = 0
+
+        async def attempt() -> bytes:
+            nonlocal unsure
+            data, has_length = await self._get_once(session, url, headers)
+            if not has_length and unsure < _UNSURE_TRIES:
+                unsure += 1
+                if not await asyncio.to_thread(_is_whole, data):
+                    raise TryAgain(unavailable_result())
+            return data
+
+        return await repeat(attempt, deadline, stalled=unavailable_result)
 
     async def _get_once(
         self, session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str]
-    ) -> bytes:
+    ) -> tuple[bytes, bool]:
+        """Return the body, and whether its length was named and is right."""
         try:
             async with session.get(
                 url, headers=headers, allow_redirects=False
             ) as response:
-                if response.status >= 500:  # noqa: PLR2004 - RFC 9110 15.6
-                    raise ProviderFailed(
-                        "The image provider's result is unavailable.",
-                        end=CallEnd.BILLED,
-                    )
                 if response.status != 200:  # noqa: PLR2004 - RFC 9110 15.3.1
-                    raise BadImage("The image provider's result is not there.")
-                return await read_capped(response, self._limit_bytes)
+                    hint = retry_hint(response.headers)
+                    pause_seconds = hint.total_seconds() if hint else 0.0
+                    raise refused_result(response.status, pause_seconds=pause_seconds)
+                data = await read_capped(response, self._limit_bytes)
+                return data, response.content_length is not None
         except AnswerTooLarge as error:
             raise BadImage("The image provider's picture is too large.") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ProviderFailed(
-                "The image provider's result could not be fetched.",
-                end=CallEnd.BILLED,
-            ) from error
+            raise TryAgain(unavailable_result()) from error
+
+
+def _is_whole(data: bytes) -> bool:
+    try:
+        Image.inspect(data)
+    except UnsupportedImage:
+        return False
+    return True

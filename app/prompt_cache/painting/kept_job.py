@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from app.errors import CacheUnavailable
-from app.generation.jobs import SubmittedJob
+from app.generation.jobs import Maker, SubmittedJob
 
 if TYPE_CHECKING:
     from app.prompt_cache.flight.leases import Lease
@@ -51,6 +52,11 @@ class KeptJob:
         except CacheUnavailable:
             return False
 
+    async def drop(self) -> None:
+        """Remove the job that was left; without Redis it runs out by itself."""
+        with suppress(CacheUnavailable):
+            await self.index.drop_job(self.lease.prompt_hash, self.lease.token)
+
 
 def job_of(project: Project, kept: bytes | None) -> SubmittedJob | None:
     """Return the job of *project* that was kept, or None."""
@@ -59,9 +65,9 @@ def job_of(project: Project, kept: bytes | None) -> SubmittedJob | None:
     fields = orjson.loads(kept)
     if fields.pop("project") != str(project):
         return None
-    return SubmittedJob(
-        **{**fields, "begun_at": datetime.fromisoformat(fields["begun_at"])}
-    )
+    fields["begun_at"] = datetime.fromisoformat(fields["begun_at"])
+    fields["maker"] = Maker(*fields["maker"])
+    return SubmittedJob(**fields)
 
 
 def _to_bytes(project: Project, job: SubmittedJob) -> bytes:
@@ -69,8 +75,10 @@ def _to_bytes(project: Project, job: SubmittedJob) -> bytes:
         {
             "project": str(project),
             "model": job.model,
+            "maker": list(job.maker),
             "id": job.id,
             "begun_at": job.begun_at,
+            "price": job.price,
             "paid_as": job.paid_as,
         }
     )

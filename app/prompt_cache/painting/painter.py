@@ -9,7 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from app.errors import CacheUnavailable, GenerationError, StorageUnavailable
+from app.errors import (
+    CacheUnavailable,
+    GenerationError,
+    ResultDelayed,
+    StorageUnavailable,
+)
 from app.generation.painting import Progress
 from app.generation.provider import PaintRequest
 from app.prompt_cache.entry.entry import PromptEntry
@@ -196,9 +201,17 @@ class Painter:
         memory = Memory.of(key.project, told, hold=progress.hold)
         # The first answer says when to come back, as the remembered ones do.
         told.retry_after = memory.retry_after
-        await self._remember(key, lease, memory)
+        keeps_job = isinstance(failure, ResultDelayed)
+        await self._remember(key, lease, memory, keeps_job=keeps_job)
 
-    async def _remember(self, key: PromptKey, lease: Lease, memory: Memory) -> None:
+    async def _remember(
+        self,
+        key: PromptKey,
+        lease: Lease,
+        memory: Memory,
+        *,
+        keeps_job: bool = False,
+    ) -> None:
         try:
             await self.index.fail(
                 key.hash,
@@ -206,6 +219,7 @@ class Painter:
                 memory.note,
                 memory.lasts,
                 is_hold=memory.is_hold,
+                keeps_job=keeps_job,
             )
         except CacheUnavailable:
             logger.warning("failure is not remembered")

@@ -109,6 +109,10 @@ class PromptIndex(Protocol):
         """Return the job that a leader has left, or None."""
         ...
 
+    async def drop_job(self, prompt_hash: str, token: str) -> None:
+        """Remove the job that a leader has left, if the lease is ours."""
+        ...
+
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
         """Write the entry, tell the followers, release; False if the lease is lost."""
         ...
@@ -121,10 +125,13 @@ class PromptIndex(Protocol):
         remember_for: timedelta,
         *,
         is_hold: bool = False,
+        keeps_job: bool = False,
     ) -> bool:
         """Remember a failure, tell the followers, release.
 
-        Where it *is_hold* it outlasts `forget`. False where the lease is lost.
+        Where it *is_hold* it outlasts `forget`. The job goes with it, unless
+        the next leader shall fetch what it has made (*keeps_job*). False where
+        the lease is lost.
         """
         ...
 

@@ -132,6 +132,12 @@ class RedisPromptIndex:
         found = await self._commands.execute("GET", keys.job(prompt_hash))
         return cast("bytes | None", found)
 
+    async def drop_job(self, prompt_hash: str, token: str) -> None:
+        """Remove the job that a leader has left, if the lease is ours."""
+        await self._write(
+            scripts.DROP_JOB, [keys.lease(prompt_hash), keys.job(prompt_hash)], [token]
+        )
+
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
         """Write the entry, tell the followers, release; False if the lease is lost."""
         committed = await self._write(
@@ -154,6 +160,7 @@ class RedisPromptIndex:
         remember_for: timedelta,
         *,
         is_hold: bool = False,
+        keeps_job: bool = False,
     ) -> bool:
         """Remember a failure, tell the followers, release."""
         remembered_at = keys.hold if is_hold else keys.failure
@@ -162,7 +169,7 @@ class RedisPromptIndex:
             [
                 remembered_at(prompt_hash),
                 keys.lease(prompt_hash),
-                keys.job(prompt_hash),
+                *(() if keeps_job else (keys.job(prompt_hash),)),
             ],
             [token, failure, _milliseconds(remember_for), keys.LANDED, prompt_hash],
         )

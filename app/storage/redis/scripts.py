@@ -73,6 +73,13 @@ redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 return 1
 """)
 
+# KEYS lease, job. ARGV token.
+DROP_JOB = Script.of("""\
+#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[2])
+""")
+
 # KEYS entry, failure, lease, job. ARGV token, record, channel, prompt hash.
 # The entry, with the last access that it had, then the news, then the lease.
 COMMIT = Script.of("""\
@@ -87,14 +94,14 @@ redis.call('DEL', KEYS[3])
 return 1
 """)
 
-# KEYS failure (or hold), lease, job.
+# KEYS failure (or hold), lease, and the job unless it stays.
 # ARGV token, failure, milliseconds, channel, prompt hash.
 FAIL = Script.of("""\
 #!lua
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('PUBLISH', ARGV[4], ARGV[5])
-redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('DEL', unpack(KEYS, 2))
 return 1
 """)
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tests.fake_provider.records import Call, Job
 
 
+_STARTED_AT = "2026-11-01T12:00:01.000Z"
+
+
 def _prediction(request: web.Request, job: Job, **changes: Any) -> dict[str, Any]:
     """Return a prediction as it stands."""
     origin = request.url.origin()
@@ -40,7 +43,7 @@ def _prediction(request: web.Request, job: Job, **changes: Any) -> dict[str, Any
         "logs": "",
         "data_removed": False,
         "created_at": "2026-11-01T12:00:00.000Z",
-        "started_at": None,
+        "started_at": _STARTED_AT if job.polls else None,
         "completed_at": None,
         "metrics": {},
         "urls": {"get": at, "cancel": f"{at}/cancel", "web": f"{origin}/p/{job.id}"},

@@ -67,8 +67,9 @@ class A1111Images:
         model = self._model or "unknown"
         return ProviderPicture(data, Origin(self.vendor, model, reply.request_id))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:  # noqa: ARG002 - it has no jobs
         """Do nothing: to interrupt is to interrupt whoever is being painted for."""
+        return False
 
     async def probe(self) -> bool:
         """Ask for the server's settings."""

@@ -7,6 +7,7 @@ they are used as they come, but only where they are at the queue's own origin.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -25,7 +26,7 @@ from app.generation.providers.progress import fraction_in
 from app.generation.transport.call_ends import end_of_job
 from app.generation.transport.documents import parse_json, pick
 from app.generation.transport.failures import failure_of, refusal
-from app.generation.transport.polling import follow, will_pass
+from app.generation.transport.polling import fetch_document, follow
 from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import Reply, VendorApi
 
@@ -90,9 +91,10 @@ class FalQueue:
         said = await follow(
             lambda: self._api.ask("GET", queued.status.update_query(logs="1")),
             lambda reply: self._read(reply, job),
+            deadline=job.deadline,
             at_once=job.resumed is not None,
         )
-        response = await self._response(queued, said)
+        response = await self._response(queued, said, job)
         picture = pick(response.document, "images", 0) or pick(
             response.document, "image"
         )
@@ -100,17 +102,26 @@ class FalQueue:
             # The picture that is there has been painted black.
             raise refusal(CallEnd.BILLED)
         data = await self._results.fetch(
-            pick(picture, "url"), headers=self._api.headers
+            pick(picture, "url"), headers=self._api.headers, deadline=job.deadline
         )
         return ProviderPicture(
             data, Origin(self.vendor, self._model, response.request_id)
         )
 
-    async def cancel(self, job_id: str) -> None:
-        """Ask for the end of a request; one that is completed or gone is a no-op."""
-        reply = await self._api.ask("PUT", self._parse(job_id).cancel)
+    async def cancel(self, job_id: str) -> bool:
+        """Ask for the end of a request; one that is completed or gone is a no-op.
+
+        fal answers 200 for one that it has taken off the queue, and 202 for one
+        that a runner has, or may have by now.
+        """
+        queued = self._parse(job_id)
+        reply = await self._api.ask("PUT", queued.cancel)
         if not reply.is_success and reply.status not in {400, 404}:
             raise failure_of(reply)
+        if reply.status == HTTPStatus.ACCEPTED:
+            reply = await self._api.ask("GET", queued.status)
+            return bool(pick(reply.document, "status") == "IN_QUEUE")
+        return reply.is_success
 
     async def probe(self) -> bool:
         """Return False: whatever the queue is asked for without paying needs a job."""
@@ -150,27 +161,33 @@ class FalQueue:
         """Return the last word on the status; failures are completed as well."""
         if pick(reply.document, "status") == "COMPLETED":
             return reply
+        if pick(reply.document, "status") == "IN_PROGRESS":
+            await job.progressed(0.0)
         fraction = fraction_in(pick(reply.document, "logs", -1, "message"))
         if fraction is not None:
             await job.progressed(fraction)
         return None
 
-    async def _response(self, queued: _Request, said: Reply) -> Reply:
+    async def _response(self, queued: _Request, said: Reply, job: Job) -> Reply:
+        """Return the model's output; raises its error, or the platform's."""
         if pick(said.document, "error") or pick(said.document, "error_type"):
+            job.ended()
             # One look: it has the model's own words, or the platform's.
             response = await self._api.ask("GET", queued.response)
             raise _job_error_of(said if response.is_success else response)
-        return await follow(
+        job.succeeded()
+
+        def failure(reply: Reply) -> GenerationError | None:
+            if not _kinds(reply):
+                return None
+            job.ended()
+            return _job_error_of(reply)
+
+        return await fetch_document(
             lambda: self._api.ask("GET", queued.response),
-            _itself,
-            at_once=True,
-            passes=lambda reply: will_pass(reply) and not _kinds(reply),
-            failure=_job_error_of,
+            deadline=job.deadline,
+            failure=failure,
         )
-
-
-async def _itself(reply: Reply) -> Reply:
-    return reply
 
 
 def _job_error_of(reply: Reply) -> GenerationError:

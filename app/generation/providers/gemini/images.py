@@ -66,8 +66,9 @@ class GeminiImages:
         )
         return ProviderPicture(data, Origin(self.vendor, self._model, reply.request_id))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:  # noqa: ARG002 - it has no jobs
         """Do nothing: a call ends with its connection."""
+        return False
 
     async def probe(self) -> bool:
         """Ask for the model's description."""

@@ -67,7 +67,7 @@ class OpenAIImages:
             limit_bytes=max_image_bytes,
         )
 
-    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:  # noqa: ARG002 - the dialect has no jobs
+    async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
         """Return the picture as the server encoded it.
 
         Raises `InvalidParameter` for references where the server takes none,
@@ -79,15 +79,18 @@ class OpenAIImages:
         picture = pick(reply.document, "data", 0)
         encoded, address = pick(picture, "b64_json"), pick(picture, "url")
         if not encoded and address:
-            data = await self._results.fetch(address, headers=self._api.headers)
+            data = await self._results.fetch(
+                address, headers=self._api.headers, deadline=job.deadline
+            )
         elif not encoded and is_refusal(reply.document):
             raise refusal(CallEnd.BILLED)
         else:
             data = await decode_base64(encoded, limit_bytes=self._max_image_bytes)
         return ProviderPicture(data, Origin(self.vendor, self._model, reply.request_id))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:  # noqa: ARG002 - it has no jobs
         """Do nothing: a call ends with its connection."""
+        return False
 
     async def probe(self) -> bool:
         """Ask for the model's description; many servers have none."""

@@ -82,8 +82,9 @@ class Placeholder:
         )
         return _painted(data)
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:  # noqa: ARG002 - it has no jobs
         """Do nothing: there are no jobs."""
+        return False
 
     async def probe(self) -> bool:
         """Return True: it is always there."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from app.errors import BadImage, CallEnd, ProviderFailed
+from app.errors import BadImage, CallEnd, GenerationError, ProviderFailed
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.inputs import InputOptions, fields_of, input_for
 from app.generation.providers.progress import fraction_in
@@ -84,16 +84,21 @@ class ReplicatePredictions:
             output = await follow(
                 lambda: self._api.ask("GET", f"/predictions/{prediction}"),
                 lambda reply: self._read(reply, job),
+                deadline=job.deadline,
                 at_once=job.resumed is not None,
             )
-        data = await self._results.fetch(output, headers=self._api.headers)
+        job.succeeded()
+        data = await self._results.fetch(
+            output, headers=self._api.headers, deadline=job.deadline
+        )
         return ProviderPicture(data, Origin(self.vendor, self._model, prediction))
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str) -> bool:
         """Cancel a prediction; one that has ended stays as it is."""
         reply = await self._api.ask("POST", f"/predictions/{job_id}/cancel")
         if not reply.is_success:
             raise failure_of(reply)
+        return _never_ran(reply.document)
 
     async def probe(self) -> bool:
         """Ask whose token it is."""
@@ -122,25 +127,43 @@ class ReplicatePredictions:
         status, output = pick(reply.document, "status"), pick(reply.document, "output")
         match status:
             case "failed":
-                error = pick(reply.document, "error")
-                if isinstance(error, str) and _REFUSAL.search(error):
-                    raise refusal(CallEnd.BILLED)
-                raise ProviderFailed(
-                    "The image provider's model failed.", end=CallEnd.BILLED
-                )
+                job.ended()
+                raise _failure(pick(reply.document, "error"))
             case "canceled" | "aborted":
+                job.ended()
                 raise ProviderFailed(
-                    "The image provider's job was cancelled.", end=CallEnd.BILLED
+                    "The image provider's job was cancelled.",
+                    end=CallEnd.CERTAIN
+                    if _never_ran(reply.document)
+                    else CallEnd.BILLED,
                 )
             case "succeeded":
+                job.succeeded()
                 return _address_in(output)
             # Some models have their picture before they have tidied up.
             case "processing" if output:
                 return _address_in(output)
+            case "processing":
+                await job.progressed(0.0)
         fraction = fraction_in(pick(reply.document, "logs"))
         if fraction is not None:
             await job.progressed(fraction)
         return None
+
+
+def _failure(error: object) -> GenerationError:
+    if isinstance(error, str) and _REFUSAL.search(error):
+        return refusal(CallEnd.BILLED)
+    return ProviderFailed("The image provider's model failed.", end=CallEnd.BILLED)
+
+
+def _never_ran(document: object) -> bool:
+    """Return whether a prediction ended before the model was run for it."""
+    status = pick(document, "status")
+    if status == "aborted":
+        return True
+    named = isinstance(document, dict) and "started_at" in document
+    return status == "canceled" and named and not pick(document, "started_at")
 
 
 def _id_in(reply: Reply) -> str:
