@@ -21,7 +21,7 @@ from app.http.problems import INTERNAL, TABLE
 from app.prompt_cache.cache import Answer, Outcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters
-from app.server.connection import MAX_TARGET_BYTES
+from app.server.parser_refusals import MAX_TARGET_BYTES
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
 from app.urls import LIVE as GENERATE

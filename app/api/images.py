@@ -10,7 +10,6 @@ from app.api.picture_answers import not_modified
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, InvalidStorageKey, NotFound
 from app.http.conditional import decide
-from app.http.http_errors import RangeNotSatisfiable
 from app.http.picture_headers import (
     EMBEDDING,
     KEPT_BY_ITS_OWNER,
@@ -90,10 +89,11 @@ async def _send(
         )
         if decision.status == 304:  # noqa: PLR2004 - an HTTP status
             return not_modified(CIMultiDict(headers))
-        if decision.status == 416:  # noqa: PLR2004 - an HTTP status
+        refusal = decision.refusal(stored.size)
+        if refusal is not None:
             del headers["Content-Type"]
             request[ERROR_HEADERS] = headers
-            raise RangeNotSatisfiable(stored.size)
+            raise refusal
         wanted = decision.byte_range
         if wanted is None or request.method == hdrs.METH_HEAD:
             return await send_stream(request, headers, stored.chunks, stored.size)

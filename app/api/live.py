@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiohttp import hdrs
 from multidict import istr
 
 from app.access.caller import Audience
@@ -23,7 +24,7 @@ from app.errors import (
 )
 from app.http.conditional import decide
 from app.http.error_pictures import AS_PICTURE, ON_ERROR
-from app.http.http_errors import RangeNotSatisfiable
+from app.http.http_errors import PreconditionFailed
 from app.http.json_bodies import read_json_object
 from app.http.picture_headers import LIVE_VARY
 from app.http.preferences import preference_of
@@ -46,9 +47,15 @@ _PREFER = istr("Prefer")
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    """Answer with the picture of a prompt, painting it if nobody has."""
-    services = request.app[SERVICES]
-    return await _answer(request, services, _key_from_query(request))
+    """Return the picture of a prompt; it is painted if it is new."""
+    services, key = request.app[SERVICES], _key_from_query(request)
+    if hdrs.IF_MATCH in request.headers:
+        # It names a picture that is there: nothing is painted for it.
+        found = await _find(request, services, key)
+        if found is None:
+            raise PreconditionFailed("There is no picture of this prompt yet.")
+        return found
+    return await _answer(request, services, key)
 
 
 async def generate_from_json(request: web.Request) -> web.StreamResponse:
@@ -79,15 +86,24 @@ async def _digests(
 
 
 async def look(request: web.Request) -> web.StreamResponse:
-    """Answer HEAD for a painted prompt; it never pays."""
+    """Return the answer to HEAD for a painted prompt; it never pays."""
     services = request.app[SERVICES]
-    key = _key_from_query(request)
+    found = await _find(request, services, _key_from_query(request))
+    if found is None:
+        said = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
+        request[ERROR_HEADERS] = {**said, "X-Cache-Status": "MISS"}
+        raise NotFound("This prompt is not painted yet.")
+    return found
+
+
+async def _find(
+    request: web.Request, services: Services, key: PromptKey
+) -> web.StreamResponse | None:
+    """Return the answer for a painted prompt, None for any other."""
     for _ in range(ROUNDS):
         answer = await services.prompts.cache.find(key)
         if answer is None:
-            said = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
-            request[ERROR_HEADERS] = {**said, "X-Cache-Status": "MISS"}
-            raise NotFound("Nobody has painted this prompt yet.")
+            return None
         with suppress(PictureGone):
             return await _send(request, services, answer)
     raise StillGenerating("The picture goes away faster than it can be read.")
@@ -159,11 +175,12 @@ async def _send(
         may_be_unchanged=was_painted,
     )
     caching = caching_of(request[CALLER], services.keyed_caching)
-    if decision.status == 416:  # noqa: PLR2004 - an HTTP status
+    refusal = decision.refusal(size)
+    if refusal is not None:
         headers = live_headers(answer, caching)
         del headers["Content-Type"]
         request[ERROR_HEADERS] = dict(headers)
-        raise RangeNotSatisfiable(size)
+        raise refusal
     return await send_picture(request, services, answer, decision, caching)
 
 

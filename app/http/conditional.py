@@ -1,7 +1,7 @@
 """Conditional and range requests (RFC 9110, 13 and 14). Pure.
 
 What is malformed is ignored, as the RFC wants it: the answer is the whole
-picture, which is right for everybody.
+picture. A malformed `If-Match` names no picture, so it fails.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
 
+from app.http.http_errors import PreconditionFailed, RangeNotSatisfiable
 from app.storage.ports.object_store import ByteRange
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
-_OK, _PARTIAL, _NOT_MODIFIED, _RANGE_NOT_SATISFIABLE = 200, 206, 304, 416
+    from app.errors import ServiceError
 
-_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
+_OK, _PARTIAL, _NOT_MODIFIED = 200, 206, 304
+_PRECONDITION_FAILED, _RANGE_NOT_SATISFIABLE = 412, 416
+
+_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
 _BETWEEN = re.compile(r"[ \t]*(?:,[ \t]*)+")
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.ASCII | re.IGNORECASE)
 
@@ -49,7 +53,7 @@ UNSATISFIABLE = Unsatisfiable.UNSATISFIABLE
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How a found picture is answered: 200, 206 with its range, 304 or 416."""
+    """How a found picture is answered: 200, 206 with its range, 304, 412 or 416."""
 
     status: int
     byte_range: ByteRange | None = None
@@ -59,6 +63,14 @@ class Decision:
         if self.byte_range is not None:
             return f"bytes {self.byte_range.first}-{self.byte_range.last}/{size}"
         return f"bytes */{size}" if self.status == _RANGE_NOT_SATISFIABLE else None
+
+    def refusal(self, size: int) -> ServiceError | None:
+        """Return the error of a 412, or of a 416 for *size* bytes, else None."""
+        if self.status == _PRECONDITION_FAILED:
+            return PreconditionFailed("The picture is another one by now.")
+        if self.status == _RANGE_NOT_SATISFIABLE:
+            return RangeNotSatisfiable(size)
+        return None
 
 
 WHOLE = Decision(_OK)
@@ -76,8 +88,9 @@ def decide(
     """Return how a picture is answered that has these validators and *size* bytes.
 
     *etag* is strong, with its quotes; *last_modified* is aware, and counts in
-    whole seconds. Unless it *may_be_unchanged* there is no 304. Only GET has
-    ranges, and only GET and HEAD have conditions.
+    whole seconds. Unless it *may_be_unchanged*, for it was not there before the
+    request, conditions are ignored. Only GET has ranges, and only GET and HEAD
+    have conditions.
     """
     if (
         method not in {hdrs.METH_GET, hdrs.METH_HEAD}
@@ -86,9 +99,15 @@ def decide(
             hdrs.IF_NONE_MATCH not in headers
             and hdrs.IF_MODIFIED_SINCE not in headers
             and hdrs.RANGE not in headers
+            and hdrs.IF_MATCH not in headers
+            and hdrs.IF_UNMODIFIED_SINCE not in headers
         )
     ):
         return WHOLE
+    if may_be_unchanged and _is_another(
+        headers, etag=etag, last_modified=last_modified
+    ):
+        return Decision(_PRECONDITION_FAILED)
     if may_be_unchanged and is_not_modified(
         headers, etag=etag, last_modified=last_modified
     ):
@@ -101,6 +120,18 @@ def decide(
     if wanted is UNSATISFIABLE:
         return Decision(_RANGE_NOT_SATISFIABLE)
     return WHOLE if wanted is None else Decision(_PARTIAL, wanted)
+
+
+def _is_another(
+    headers: CIMultiDictProxy[str], *, etag: str, last_modified: datetime
+) -> bool:
+    """Return whether the caller wants other bytes: `If-Match`, else the date."""
+    if hdrs.IF_MATCH in headers:
+        tags = ", ".join(headers.getall(hdrs.IF_MATCH))
+        return not _names(tags, etag, strongly=True)
+    dates = headers.getall(hdrs.IF_UNMODIFIED_SINCE, [])
+    since = parse_date(dates[0]) if len(dates) == 1 else None
+    return since is not None and last_modified.replace(microsecond=0) > since
 
 
 def is_not_modified(
@@ -169,8 +200,11 @@ def _range_applies(
     )
 
 
-def _names(tags: str, etag: str) -> bool:
-    """Say whether the list *tags* has *etag*, compared weakly (RFC 9110, 8.8.3.2)."""
+def _names(tags: str, etag: str, *, strongly: bool = False) -> bool:
+    """Return whether the list *tags* has *etag* (RFC 9110, 8.8.3.2).
+
+    A weak tag is equal to ours, which is strong, unless they are compared *strongly*.
+    """
     tags = tags.strip(", \t")
     if tags == "*":
         return True
@@ -179,7 +213,7 @@ def _names(tags: str, etag: str) -> bool:
         tag = _TAG.match(tags, at)
         if tag is None:
             return False
-        found = found or tag[1] == etag
+        found = found or (tag[2] == etag and not (strongly and tag[1]))
         comma = _BETWEEN.match(tags, tag.end())
         if comma is None:
             return found and tag.end() == len(tags)

@@ -33,6 +33,18 @@ class UriTooLong(ServiceError):
     """The request target has more bytes than are accepted."""
 
 
+class HeadersTooLarge(ServiceError):
+    """One field of the request's head has more bytes than are accepted."""
+
+
+class PreconditionFailed(ServiceError):
+    """The picture is not the one that `If-Match` or `If-Unmodified-Since` names."""
+
+
+class ExpectationFailed(ServiceError):
+    """`Expect` asks for something other than 100-continue."""
+
+
 class UnsupportedMediaType(ServiceError):
     """The body's type or encoding is none of those accepted."""
 

@@ -52,6 +52,9 @@ TABLE: Mapping[type[errors.ServiceError], Row] = MappingProxyType(
         errors.ReferencesGone: Row(409, "references_gone", "References gone"),
         errors.NoSigningKey: Row(409, "no_signing_key", "No signing key"),
         http_errors.LengthRequired: Row(411, "length_required", "Length required"),
+        http_errors.PreconditionFailed: Row(
+            412, "precondition_failed", "Precondition failed"
+        ),
         http_errors.PayloadTooLarge: Row(413, "payload_too_large", "Payload too large"),
         http_errors.UriTooLong: Row(414, "uri_too_long", "URI too long"),
         errors.UnsupportedImage: Row(
@@ -63,7 +66,11 @@ TABLE: Mapping[type[errors.ServiceError], Row] = MappingProxyType(
         http_errors.RangeNotSatisfiable: Row(
             416, "range_not_satisfiable", "Range not satisfiable"
         ),
+        http_errors.ExpectationFailed: Row(
+            417, "expectation_failed", "Expectation failed"
+        ),
         errors.PromptRejected: Row(422, "prompt_rejected", "Prompt rejected"),
+        http_errors.HeadersTooLarge: Row(431, "headers_too_large", "Headers too large"),
         errors.ProviderRateLimited: Row(429, "rate_limited", "Rate limited", 10),
         errors.RateLimited: Row(429, "rate_limited", "Rate limited", 1),
         errors.NewPicturesLimited: Row(429, "rate_limited", "Rate limited", 60),
@@ -110,6 +117,11 @@ _REFUSALS: tuple[tuple[type[Exception], type[errors.ServiceError], str], ...] = 
         web.HTTPUnsupportedMediaType,
         http_errors.UnsupportedMediaType,
         "The body's type is not accepted.",
+    ),
+    (
+        web.HTTPExpectationFailed,
+        http_errors.ExpectationFailed,
+        "Expect may be 100-continue alone.",
     ),
     (
         web.HTTPClientError,

@@ -1,78 +1,48 @@
-"""The connection: what the HTTP parser refuses, and readers that stall.
+"""The connection: clients that stall, that leave, and that ask nothing more.
 
-Nothing of this passes the application, so aiohttp would answer it by itself:
-in plain text, with its versions, quoting what it could not read. Written for
-aiohttp 3.14; the names with an underscore are its own.
+Written for aiohttp 3.14; the names with an underscore are its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import array
+import fcntl
 import logging
-import re
+import termios
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import _ErrInfo
-
-from app.http.http_errors import MalformedRequest, UriTooLong
-from app.http.problems import problem_response, row_for
-from app.server.frame import new_request_id
+from app.server.half_closed import BegunAnswer, GoneWatch
+from app.server.parsed_connection import ParsedConnection
 from app.server.raw_answers import RawAnswer
-from app.telemetry import REQUEST_ID
-from app.telemetry.metrics import OTHER, UNMATCHED
 
 if TYPE_CHECKING:
-    from app.telemetry import Metrics
+    import asyncio
+
+    from aiohttp import web
 
 logger = logging.getLogger(__name__)
-
-MAX_TARGET_BYTES = 65_536
-
-# As much as other servers take; with the number of fields it bounds what a
-# connection holds before anybody is known.
-MAX_FIELD_BYTES = 8_190
-MAX_FIELDS = 100
 
 # How long a buffer may stay full: 256 KiB in 10 s is a slow mobile network.
 WRITE_DEADLINE_SECONDS = 10.0
 
-# How long what is still coming is read and dropped after a refusal. Closing
-# at once would reset the connection and with it the answer.
-LINGER_SECONDS = 2.0
 
-
-# A request line of HTTP/1.0; what is answered otherwise speaks 1.1 or nothing.
-_OLD_REQUEST = re.compile(rb"^[^\r\n]+ HTTP/1\.0\r?$", re.MULTILINE)
-
-
-class Connection(web.RequestHandler):
+class Connection(ParsedConnection):
     """One client's connection."""
 
-    __slots__ = ("_metrics", "_stalled", "_version", "_write_deadline_seconds")
+    __slots__ = ("_gone_watch", "_made_at", "_stalled", "_write_deadline_seconds")
 
     def __init__(
         self,
         server: web.Server,
         *,
-        metrics: Metrics,
         write_deadline_seconds: float = WRITE_DEADLINE_SECONDS,
         **options: Any,
     ) -> None:
-        super().__init__(
-            server,
-            max_line_size=MAX_TARGET_BYTES,
-            max_field_size=MAX_FIELD_BYTES,
-            max_headers=MAX_FIELDS,
-            lingering_time=LINGER_SECONDS,
-            **options,
-        )
-        self._metrics = metrics
+        super().__init__(server, **options)
         self._write_deadline_seconds = write_deadline_seconds
         self._stalled: asyncio.TimerHandle | None = None
-        self._version = HttpVersion11
+        self._gone_watch: GoneWatch | None = None
+        self._made_at = self._loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Buffer nothing but what the kernel does not take.
@@ -96,45 +66,41 @@ class Connection(web.RequestHandler):
         self._call_off()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the deadline with the connection."""
+        """Forget the timers with the connection."""
         self._call_off()
+        if self._gone_watch is not None:
+            self._gone_watch.stop()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Read on; a body that breaks off in nonsense fails for its reader, too.
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's has it
+        """Keep the connection of a client that has asked and sends no more.
 
-        Else the handler would wait for the rest until its own deadline.
+        A client that has left is cut as soon as the network tells the difference.
         """
-        super().data_received(data)
-        if not self._messages or not isinstance(self._messages[-1][0], _ErrInfo):
-            return
-        if _OLD_REQUEST.search(data):
-            self._version = HttpVersion10
-        current = self._current_request
-        if current is not None and not current.content.is_eof():
-            current.content.set_exception(web.RequestPayloadError())
+        transport = self.transport
+        if transport is None or not self._owes_answer():
+            return False
+        self._gone_watch = GoneWatch(transport, self._loop)
+        if not self._has_begun_answer():
+            self.transport = cast(
+                "asyncio.Transport", BegunAnswer(transport, self._begun_is_over)
+            )
+        return True
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it quotes what could not be read
-    ) -> web.StreamResponse:
-        """Return the problem for what no middleware has answered."""
-        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            raise ConnectionResetError("There is nobody to answer.") from exc
-        if status < 500:  # noqa: PLR2004 - the parser's refusals are 400
-            response = self._refusal(_refusal_of(exc))
-            # aiohttp's own is 1.0, for it has read none.
-            request._version = self._version  # noqa: SLF001 - see above
-        else:
-            logger.error("request failed", extra={"status": status}, exc_info=exc)
-            response = self._refusal(exc or RuntimeError())
-        response.force_close()
-        # aiohttp leaves it out of answers in HTTP/1.0.
-        response.headers[hdrs.CONNECTION] = "close"
-        return response
+    def close_if_idle(self, *, asking_seconds: float) -> None:
+        """Close the connection unless its client has asked, or is asking.
+
+        A client whose connection is new, or whose request has come in part,
+        has *asking_seconds* from the connection's beginning.
+        """
+        transport = self.transport
+        if transport is None or not self._is_idle():
+            return
+        is_asking = self._request_count == 0 or self._head is not None
+        if is_asking and self._loop.time() < self._made_at + asking_seconds:
+            return
+        if _unread_bytes(transport) == 0:
+            self.force_close()
 
     async def finish_response(
         self,
@@ -144,11 +110,34 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send *resp*; a ready one without what aiohttp does for the others."""
         if isinstance(resp, RawAnswer):
-            return resp, not await self._send(resp)
-        answer = await super().finish_response(request, resp, start_time)
-        if request.method == "UNKNOWN":
-            await self._linger()
+            answer: tuple[web.StreamResponse, bool] = resp, not await self._send(resp)
+        else:
+            answer = await super().finish_response(request, resp, start_time)
+        if self._gone_watch is not None and not self._messages:
+            # The client sends no more.
+            self.close()
         return answer
+
+    def _is_idle(self) -> bool:
+        """Return whether the next request is waited for, and none is there."""
+        waiter = self._waiter
+        return not self._messages and waiter is not None and not waiter.done()
+
+    def _owes_answer(self) -> bool:
+        """Return whether a request has come whole and is not answered yet."""
+        has_asked = self._request_count > 0
+        return has_asked and not self._is_idle() and self._last_body.is_eof()
+
+    def _has_begun_answer(self) -> bool:
+        if self._current_request is not None:
+            return self._current_request.writer.output_size > 0
+        # Once its handler has returned, an answer is written at once.
+        return self._request_in_progress
+
+    def _begun_is_over(self) -> None:
+        begun = self.transport
+        if isinstance(begun, BegunAnswer):
+            self.transport = begun.transport
 
     async def _send(self, answer: RawAnswer) -> bool:
         """Say whether somebody was there to take *answer*, at his own pace."""
@@ -162,22 +151,6 @@ class Connection(web.RequestHandler):
                 return False
         return True
 
-    def _refusal(self, error: BaseException) -> web.Response:
-        response = problem_response(error, REQUEST_ID.get() or new_request_id())
-        row = row_for(error)
-        logger.debug("request refused", extra={"code": row.code})
-        self._metrics.request(UNMATCHED, OTHER, row.status, 0.0)
-        return response
-
-    async def _linger(self) -> None:
-        """Say that nothing more comes, and let the client read it in peace."""
-        self.close()
-        if self.transport is not None and self.transport.can_write_eof():
-            # Writing may be over already where the client has gone.
-            with contextlib.suppress(OSError, RuntimeError):
-                self.transport.write_eof()
-        await asyncio.sleep(LINGER_SECONDS)
-
     def _cut_stalled(self, transport: asyncio.Transport | None) -> None:
         if transport is not None:
             self._metrics.cut_body("stalled")
@@ -190,9 +163,8 @@ class Connection(web.RequestHandler):
             self._stalled = None
 
 
-def _refusal_of(error: BaseException | None) -> MalformedRequest | UriTooLong:
-    if isinstance(error, LineTooLong) and error.args[1] == MAX_TARGET_BYTES:
-        return UriTooLong(
-            f"The request target may have {MAX_TARGET_BYTES} bytes at the most."
-        )
-    return MalformedRequest("This is not HTTP as the service reads it.")
+def _unread_bytes(transport: asyncio.Transport) -> int:
+    """Return how many bytes have arrived that nobody has read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, count)
+    return count[0]

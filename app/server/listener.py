@@ -7,7 +7,7 @@ import errno
 import socket
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 KEEPALIVE_SECONDS = 75.0
 
 BACKLOG = 1024
+
+# How long a client may take between its connection and the end of its head when
+# the replica stops.
+ASKING_SECONDS = 0.5
+
+_LOOKS_EVERY_SECONDS = 0.02
 
 # What handlers have when everything else has ended, and again once cancelled.
 _LAST_ANSWERS_SECONDS = 0.1
@@ -47,14 +53,32 @@ class Listener:
         self._doors = doors
         self.port = port
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._server.connections)
+
     def close(self) -> None:
         """Take no new connections; those that are open are answered."""
         for door in self._doors:
             door.close()
 
-    async def close_connections(self, within_seconds: float) -> None:
-        """Close idle connections now and the others after their answer."""
-        await self._server.shutdown(within_seconds)
+    async def close_connections(self) -> None:
+        """Close idle connections now and the others after their answer.
+
+        1. A connection with a request in progress is not touched: its answer
+           says `Connection: close`, and ends it.
+        2. Of an idle one nothing may have arrived unread, else it is answered
+           first.
+        3. One that was just accepted, or whose request has come in part, has a
+           moment to ask.
+        """
+        while self.connections:
+            for connection in self._server.connections:
+                cast("Connection", connection).close_if_idle(
+                    asking_seconds=ASKING_SECONDS
+                )
+            await asyncio.sleep(_LOOKS_EVERY_SECONDS)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

@@ -8,6 +8,7 @@ lines of its own.
 
 from __future__ import annotations
 
+import sys
 import time
 from email.utils import formatdate
 from functools import lru_cache
@@ -20,6 +21,14 @@ from app.telemetry import REQUEST_ID
 
 if TYPE_CHECKING:
     import asyncio
+
+# The event loops of CPython 3.12 before 3.12.9 and 3.13 before 3.13.2 let a
+# buffer grow without end after `writelines` (CVE-2024-12254).
+PAUSES_AFTER_WRITELINES = (
+    sys.version_info < (3, 12)
+    or (3, 12, 9) <= sys.version_info < (3, 13)
+    or sys.version_info >= (3, 13, 2)
+)
 
 _BEGINNINGS = {
     200: f"HTTP/1.1 200 OK\r\nServer: {SERVER}\r\n".encode(),
@@ -63,10 +72,12 @@ class RawAnswer(web.StreamResponse):
             _date(int(time.time())),
             self._lines,
         )
-        if self._ready_body:
+        if not self._ready_body:
+            transport.write(head)
+        elif PAUSES_AFTER_WRITELINES:
             transport.writelines((head, self._ready_body))
         else:
-            transport.write(head)
+            transport.write(head + self._ready_body)
 
 
 @lru_cache(2)

@@ -1,8 +1,9 @@
 """The server's life: listen, answer, and go without losing a request.
 
 The drain, from the first SIGTERM or SIGINT: readiness says so at once, the
-listener stays for a quarter of the grace so that balancers notice, requests
-and running generations finish, and what is left at the end is let go.
+listener stays for a moment so that balancers notice, then it and every idle
+connection close, requests and running generations finish, and what is left at
+the end is given up.
 """
 
 from __future__ import annotations
@@ -147,18 +148,17 @@ async def _drain(
     listener.close()
     logger.info("listener closed")
     left = end_at - asyncio.get_running_loop().time()
-    if await _ends(_finish(lifecycle, listener, left), within_seconds=left):
+    if await _ends(_finish(lifecycle, listener), within_seconds=left):
         return
     logger.warning("work given up")
     await _ends(lifecycle.give_up(), within_seconds=GIVE_UP_SECONDS)
     await _ends(lifecycle.finish(), within_seconds=LAST_ANSWERS_SECONDS)
 
 
-async def _finish(
-    lifecycle: Lifecycle, listener: Listener, within_seconds: float
-) -> None:
-    await lifecycle.finish()
-    await listener.close_connections(within_seconds)
+async def _finish(lifecycle: Lifecycle, listener: Listener) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(listener.close_connections(), name="close-connections")
+        tasks.create_task(lifecycle.finish(), name="finish")
 
 
 async def _ends(work: Awaitable[None], *, within_seconds: float) -> bool:

@@ -78,7 +78,7 @@ async def watched(
     app.router.add_get("/readyz", health.readyz)
     app.router.add_get("/metrics", health.metrics)
     async with dependencies, listening(app, bind("127.0.0.1", 0)) as listener:
-        yield Frame(listener.port, metrics, lifecycle)
+        yield Frame(listener, metrics, lifecycle)
 
 
 async def asked(frame: Frame, path: str) -> tuple[Answer, Any]:

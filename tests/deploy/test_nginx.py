@@ -82,7 +82,7 @@ _HOST = b"HTTP/1.1\r\nHost: a"
     [
         (b"GET /%00 " + _HOST, 400, "malformed_request"),
         (b"GET / " + _HOST + b"\r\nHost: b", 400, "malformed_request"),
-        (b"GET / " + _HOST + b"\r\nX: " + b"a" * 70_000, 400, "malformed_request"),
+        (b"GET / " + _HOST + b"\r\nX: " + b"a" * 70_000, 431, "headers_too_large"),
         (b"GET / HTTP/3.0\r\nHost: a", 400, "malformed_request"),
         (
             b"POST / " + _HOST + b"\r\nTransfer-Encoding: gzip",

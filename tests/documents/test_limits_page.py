@@ -27,13 +27,14 @@ from app.http.query import MOST_PARAMETERS
 from app.image import MAX_PIXELS
 from app.prompt_cache.bulk_purge import MOST_PROMPTS
 from app.prompt_cache.painting.hot_tier import LARGEST_SHARE
-from app.server.connection import (
+from app.server.connection import WRITE_DEADLINE_SECONDS
+from app.server.listener import KEEPALIVE_SECONDS
+from app.server.parser_refusals import (
     MAX_FIELD_BYTES,
     MAX_FIELDS,
+    MAX_HEAD_BYTES,
     MAX_TARGET_BYTES,
-    WRITE_DEADLINE_SECONDS,
 )
-from app.server.listener import KEEPALIVE_SECONDS
 from app.storage.redis.client.connection import SLICE_WAITS_SECONDS, SLICES_AT_ONCE
 from app.storage.redis.client.pipeline import MOST_WAITING
 from app.storage.s3.store import _CALLS_AT_ONCE, _STREAMS_AT_ONCE, STREAM_WAITS_SECONDS
@@ -48,6 +49,7 @@ FIGURES: dict[str, float] = {
     "Bytes of a request target": MAX_TARGET_BYTES,
     "Bytes of a header field": MAX_FIELD_BYTES,
     "Header fields": MAX_FIELDS,
+    "Bytes of a request's head": MAX_HEAD_BYTES,
     "Seconds for the head of a request, and idle": KEEPALIVE_SECONDS,
     "Query parameters": MOST_PARAMETERS,
     "Characters of a prompt in a URL, after NFC": LONGEST_PROMPT,

@@ -81,6 +81,33 @@ def test_a_date_tells_whether_the_client_is_up_to_date(since: str, status: int) 
     assert decided(("If-Modified-Since", since)).status == status
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([("If-Match", ETAG)], 200),
+        ([("If-Match", "*")], 200),
+        ([("If-Match", '"other"'), ("If-Match", ETAG)], 200),
+        ([("If-Match", f"W/{ETAG}")], 412),
+        ([("If-Match", '"other"')], 412),
+        ([("If-Match", "nonsense")], 412),
+        ([("If-Unmodified-Since", PAINTED_TEXT)], 200),
+        ([("If-Unmodified-Since", LATER)], 200),
+        ([("If-Unmodified-Since", EARLIER)], 412),
+        ([("If-Unmodified-Since", "yesterday")], 200),
+        ([("If-Match", ETAG), ("If-Unmodified-Since", EARLIER)], 200),
+        ([("If-Match", '"other"'), ("If-None-Match", ETAG)], 412),
+        ([("If-Match", ETAG), ("If-None-Match", ETAG)], 304),
+        ([("If-Match", '"other"'), ("Range", "bytes=0-1")], 412),
+    ],
+)
+def test_a_picture_that_is_another_one_is_412(
+    headers: list[tuple[str, str]], status: int
+) -> None:
+    """Tags are compared strongly and outrank the date; then come the other rules."""
+    assert decided(*headers).status == status
+    assert decided(*headers, method="POST").status == 200
+
+
 def test_a_tag_outranks_the_date() -> None:
     """A picture that was replaced within a second is fetched again."""
     headers = ("If-None-Match", '"other"'), ("If-Modified-Since", LATER)

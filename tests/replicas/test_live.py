@@ -305,6 +305,34 @@ async def test_a_condition_on_an_unpainted_prompt_is_ignored(line: Wire) -> None
     assert len(part.body) == 10
 
 
+async def test_a_picture_that_is_another_one_is_refused(line: Wire) -> None:
+    """412 for a foreign tag, a weak one or an early date, and never a painting."""
+    painted = await line.ask(live("prompt=the+same"))
+    etag, path = painted.headers["etag"], painted.headers["content-location"]
+
+    for header, status in (
+        (f"If-Match: {etag}", 200),
+        ("If-Match: *", 200),
+        ('If-Match: "other"', 412),
+        (f"If-Match: W/{etag}", 412),
+        ("If-Unmodified-Since: Thu, 05 Mar 2020 07:08:09 GMT", 412),
+        (f"If-Unmodified-Since: {painted.headers['last-modified']}", 200),
+    ):
+        for request in (live("prompt=the+same", header), get(path, header)):
+            answer = await line.ask(request)
+            assert (header, answer.status) == (header, status)
+            if status == 412:
+                assert answer.problem["code"] == "precondition_failed"
+                assert answer.headers["etag"] == etag
+                assert answer.headers["cache-control"] == "no-store"
+        await line.send(live("prompt=the+same", header, method="HEAD"))
+        assert (await line.answer(to_head=True)).status == status
+    unpainted = await line.ask(live("prompt=another+one", "If-Match: *"))
+    assert_problem(unpainted, 412, "precondition_failed")
+    await line.send(live("prompt=another+one", method="HEAD"))
+    assert (await line.answer(to_head=True)).status == 404
+
+
 async def test_a_range_is_honoured_on_a_miss_and_on_a_hit(line: Wire) -> None:
     """206 with exactly those bytes, 416 beyond the end; odd ranges are ignored."""
     part = await line.ask(live("prompt=in+parts", "Range: bytes=0-99"))

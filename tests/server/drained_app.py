@@ -48,8 +48,10 @@ class Work:
         self.running = True
         return web.Response()
 
-    async def release(self, _: web.Request) -> web.Response:
-        """End the painting."""
+    async def release(self, request: web.Request) -> web.Response:
+        """End the painting once the body has come."""
+        logger.info("releasing")
+        await request.read()
         self.done.set_result(b"a lighthouse in a storm" * 1000)
         return web.Response()
 

@@ -18,14 +18,21 @@ from app.telemetry import Metrics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from app.server.listener import Listener
+
 
 @dataclass(frozen=True)
 class Frame:
     """The running application and what stands around it."""
 
-    port: int
+    listener: Listener
     metrics: Metrics
     lifecycle: Lifecycle
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.listener.port
 
     def url(self, path: str) -> str:
         """Return the address of *path*."""
@@ -62,7 +69,7 @@ async def framed(
     async with listening(
         app, bind("127.0.0.1", 0), write_deadline_seconds=write_deadline_seconds
     ) as listener:
-        yield Frame(listener.port, metrics, lifecycle)
+        yield Frame(listener, metrics, lifecycle)
 
 
 class Wire:

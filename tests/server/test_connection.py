@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from app.server import listener
-from app.server.connection import MAX_FIELDS, MAX_TARGET_BYTES
+from app.server.parser_refusals import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
 from tests.server.frame import Answer, framed, get, wire
 
 
@@ -42,7 +42,6 @@ MALFORMED = {
         "/a", "Content-Length: 5", "Transfer-Encoding: chunked", method="POST"
     ),
     "an unknown coding": get("/a", "Transfer-Encoding: storm", method="POST"),
-    "a huge header": get("/a", f"X-Y: {SECRET * 1000}"),
     "many headers": get("/a", *[f"X-{n}: {n}" for n in range(MAX_FIELDS + 1)]),
     "a target of another scheme": f"GET {SECRET} HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
 }
@@ -105,6 +104,76 @@ async def test_a_longer_target_is_refused(beyond: int) -> None:
 
         assert_is_refusal(answer, 414, "uri_too_long")
         assert await line.is_closed()
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+async def test_a_field_may_be_as_large_as_all_cookies_of_a_host(pieces: int) -> None:
+    """32 KiB are read; beyond them the refusal names the field, and not its value."""
+    fits = get("/a", f"Cookie: {'a' * (MAX_FIELD_BYTES - len('Cookie'))}")
+    beyond = get("/a", "Accept: */*", f"Cookie: {SECRET}{'a' * MAX_FIELD_BYTES}")
+    size = len(beyond) // pieces + 1
+    async with framed(*ROUTES) as frame:
+        async with wire(frame.port) as line:
+            assert (await line.ask(fits)).status == 200
+        async with wire(frame.port) as line:
+            for at in range(0, len(beyond), size):
+                await line.send(beyond[at : at + size])
+                await asyncio.sleep(0)
+            answer = await line.answer()
+
+    assert_is_refusal(answer, 431, "headers_too_large")
+    assert answer.problem["detail"] == "Cookie has more than 32768 bytes."
+
+
+async def test_a_head_that_does_not_end_is_refused() -> None:
+    """Small fields do not add up to megabytes before anybody is known."""
+    field = b"X-%d: " + b"a" * 30_000 + b"\r\n"
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(b"GET /a HTTP/1.1\r\nHost: a\r\n")
+        for number in range(10):
+            await line.send(field % number)
+        answer = await line.answer()
+
+    assert_is_refusal(answer, 431, "headers_too_large")
+
+
+@pytest.mark.parametrize(
+    "target", ["/Zürich", "/a?prompt=雪", "/a?prompt=a red fox"], ids=ascii
+)
+async def test_a_target_that_is_not_encoded_is_explained(target: str) -> None:
+    """Who types a prompt into curl reads what has to be done to it."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        answer = await line.ask(get(target))
+
+    assert_is_refusal(answer, 400, "malformed_request")
+    assert "percent-encode" in answer.problem["detail"]
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+async def test_what_follows_an_upgrade_is_answered(protocol: str) -> None:
+    """No other protocol is spoken, so requests behind it are HTTP like any."""
+    upgrade = get("/ab", "Connection: Upgrade", f"Upgrade: {protocol}")
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(upgrade + get("/abc") + upgrade)
+        bodies = [(await line.answer()).body for _ in range(3)]
+        bodies.append((await line.ask(get("/abcd"))).body)
+
+    assert bodies == [b"3", b"4", b"3", b"5"]
+
+
+async def test_an_expectation_that_nobody_knows_is_refused() -> None:
+    """417, and nothing of the request is done; 100-continue is answered."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        refused = await line.ask(get("/a", "Expect: nonsense"))
+        await line.send(
+            get("/a", "Expect: 100-continue", "Content-Length: 5", method="POST")
+        )
+        go_on = await line.reader.readuntil(b"\r\n\r\n")
+        await line.send(b"storm")
+
+        assert (refused.status, refused.problem["code"]) == (417, "expectation_failed")
+        assert go_on == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert (await line.answer()).body == b"5"
 
 
 async def test_a_body_that_breaks_off_in_nonsense_is_refused_at_once() -> None:

@@ -104,7 +104,7 @@ async def test_the_frameworks_refusals_are_problems_on_a_living_connection() -> 
     assert missing.problem["code"] == "not_found"
     assert (method.status, method.problem["code"]) == (405, "method_not_allowed")
     assert method.headers["allow"] == "GET, HEAD"
-    assert expecting.problem["code"] == "malformed_request"
+    assert expecting.problem["code"] == "expectation_failed"
     assert expecting.headers["x-request-id"] == expecting.problem["request_id"]
     assert served.status == 200
 

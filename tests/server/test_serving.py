@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from app.server.serving import CannotListen, PortInUse, bind
-from tests.server.frame import get, wire
+from tests.server.frame import eventually, framed, get, wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,6 +82,15 @@ async def child(
         await process.wait()
 
 
+async def hello(_: web.Request) -> web.Response:
+    """Answer at once."""
+    return web.Response(text="hello")
+
+
+# A request on its way: the listener and idle connections close, and it goes on.
+RELEASE = get("/release", "Content-Length: 1", method="POST")
+
+
 def now() -> float:
     """Return the time of the event loop."""
     return asyncio.get_running_loop().time()
@@ -123,6 +133,57 @@ async def test_the_listener_serves_everything_during_the_notice() -> None:
         assert await replica.ended() == 0
 
 
+async def test_an_idle_connection_holds_nothing_up() -> None:
+    """It was used, is kept alive, and is closed with the listener."""
+    async with child(grace_seconds=8) as replica:
+        await replica.logged("listening")
+        async with wire(replica.port) as used, wire(replica.port) as silent:
+            await used.ask(get("/"))
+            replica.signal(signal.SIGTERM)
+            await replica.logged("listener closed")
+            began = now()
+            assert await used.is_closed()
+            assert await silent.is_closed()
+
+            assert await replica.ended() == 0
+            assert now() - began < 2
+    assert "work given up" not in replica.events
+
+
+async def test_what_was_asked_on_a_closing_connection_is_answered() -> None:
+    """1. A request arrives. 2. Idle connections are closed. 3. It is read."""
+    async with framed(web.get("/", hello)) as frame:
+        with socket.create_connection(("127.0.0.1", frame.port)) as client:
+            client.settimeout(10)
+            client.sendall(get("/"))
+            assert await asyncio.to_thread(client.recv, 4096)
+            frame.lifecycle.drain()
+            # Nothing is read between these two: the loop does not run.
+            client.sendall(get("/"))
+            closing = asyncio.create_task(frame.listener.close_connections())
+            answer = await asyncio.to_thread(client.recv, 4096)
+
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"Connection: close" in answer
+            assert await asyncio.to_thread(client.recv, 4096) == b""
+            await closing
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT"], ids=["nothing", "a part"])
+async def test_a_client_that_was_just_accepted_may_ask(sent: bytes) -> None:
+    """Its connection outlives the listener by the moment that a head takes."""
+    async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
+        await line.send(sent)
+        await eventually(lambda: frame.listener.connections == 1)
+        frame.lifecycle.drain()
+        closing = asyncio.create_task(frame.listener.close_connections())
+        await asyncio.sleep(0)
+        answer = await line.ask(get("/").removeprefix(sent))
+
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        await closing
+
+
 async def test_requests_in_flight_finish() -> None:
     """A request that was accepted is answered whole, also one on a held connection."""
     async with child(grace_seconds=8) as replica:
@@ -136,12 +197,14 @@ async def test_requests_in_flight_finish() -> None:
             await replica.logged("held")
             await upload.send(get("/upload", "Content-Length: 10", method="POST"))
             await replica.logged("uploading")
+            await other.send(RELEASE)
+            await replica.logged("releasing")
             replica.signal(signal.SIGTERM)
             await replica.logged("listener closed")
 
             await upload.send(b"0123456789")
             uploaded = await upload.answer()
-            released = await other.ask(get("/release", method="POST"))
+            released = await other.ask(b"1")
             painted = await held.answer()
 
         assert (uploaded.body, released.status) == (b"10", 200)
@@ -158,9 +221,11 @@ async def test_a_running_generation_has_the_rest_of_the_grace() -> None:
             await line.ask(get("/paint", method="POST"))
             await held.send(get("/held"))
             await replica.logged("held")
+            await line.send(RELEASE)
+            await replica.logged("releasing")
             replica.signal(signal.SIGTERM)
             await replica.logged("listener closed")
-            await line.ask(get("/release", method="POST"))
+            await line.ask(b"1")
             await held.answer()
 
         assert await replica.ended() == 0
@@ -206,11 +271,13 @@ async def test_a_second_sigterm_changes_nothing() -> None:
         async with wire(replica.port) as held, wire(replica.port) as other:
             await held.send(get("/held"))
             await replica.logged("held")
+            await other.send(RELEASE)
+            await replica.logged("releasing")
             for event in ("told", "listener closed"):
                 replica.signal(signal.SIGTERM)
                 await replica.logged(event)
             replica.signal(signal.SIGTERM)
-            await other.ask(get("/release", method="POST"))
+            await other.ask(b"1")
             painted = await held.answer()
 
         assert painted.body == PICTURE

@@ -1,0 +1,88 @@
+"""The errors that the HTTP parser's refusals become, named for the caller.
+
+The parser says which bytes it could not read. Those are never repeated, but a
+field that is too large is named: a browser's user can delete that cookie.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from aiohttp.http_exceptions import InvalidURLError, LineTooLong
+
+from app.http.http_errors import HeadersTooLarge, MalformedRequest, UriTooLong
+
+if TYPE_CHECKING:
+    from app.errors import ServiceError
+
+MAX_TARGET_BYTES = 65_536
+
+# As much as the largest cookies of one host, which all its ports share.
+MAX_FIELD_BYTES = 32_768
+MAX_FIELDS = 100
+
+# All of a request's head: what a connection holds before its caller is known.
+MAX_HEAD_BYTES = 262_144
+
+_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NAME_CHARACTERS = 64
+
+
+class HeadTooLong(LineTooLong):
+    """The head as a whole has too many bytes, each of its fields may be small."""
+
+
+class UnfinishedHead:
+    """What of a head has come so far: its size, and the line that is not over."""
+
+    __slots__ = ("line", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.line = b""
+
+    def add(self, data: bytes) -> None:
+        """Note that *data* has come."""
+        self.size += len(data)
+        _, newline, after = data.rpartition(b"\n")
+        self.line = after if newline else self.line + data
+
+
+def refusal_of(error: BaseException | None, head: bytes) -> ServiceError:
+    """Return what the caller gets for *error*; *head* ends where it was met."""
+    if isinstance(error, HeadTooLong):
+        return HeadersTooLarge(
+            f"The head of a request may have {MAX_HEAD_BYTES} bytes."
+        )
+    if isinstance(error, LineTooLong) and error.args[1] == MAX_TARGET_BYTES:
+        return UriTooLong(f"The request target may have {MAX_TARGET_BYTES} bytes.")
+    if isinstance(error, LineTooLong):
+        name = _too_large(head) or "A field"
+        return HeadersTooLarge(f"{name} has more than {MAX_FIELD_BYTES} bytes.")
+    if isinstance(error, InvalidURLError) or _has_raw_target(head):
+        return MalformedRequest(
+            "The request target can't be read: percent-encode what is not ASCII, "
+            "and spaces."
+        )
+    return MalformedRequest("This is not HTTP as the service reads it.")
+
+
+def _too_large(head: bytes) -> str | None:
+    for line in head.split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        is_too_large = len(name) + len(value.lstrip()) > MAX_FIELD_BYTES
+        if colon and is_too_large and _FIELD_NAME.fullmatch(name):
+            return name.decode()[:_NAME_CHARACTERS]
+    return None
+
+
+def _has_raw_target(head: bytes) -> bool:
+    """Return whether a request line in *head* has a target that is not encoded."""
+    for line in head.split(b"\r\n"):
+        method, _, rest = line.partition(b" ")
+        target = rest.removesuffix(b" HTTP/1.1").removesuffix(b" HTTP/1.0")
+        is_raw = not target.isascii() or (target != rest and b" " in target)
+        if is_raw and method.isalpha() and method.isupper():
+            return True
+    return False
