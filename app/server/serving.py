@@ -35,7 +35,7 @@ NOTICE_SHARE = 0.25
 # The promise is a second, of which the interpreter needs its part.
 GIVE_UP_SECONDS = 0.25
 LAST_ANSWERS_SECONDS = 0.1
-LAST_SECONDS = 0.6
+LAST_SECONDS = 0.5
 
 
 class EndedNow(Exception):
