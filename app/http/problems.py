@@ -119,6 +119,16 @@ _REFUSALS: tuple[tuple[type[Exception], type[errors.ServiceError], str], ...] = 
         "The body's type is not accepted.",
     ),
     (
+        web.HTTPPreconditionFailed,
+        http_errors.PreconditionFailed,
+        "The picture is another one by now.",
+    ),
+    (
+        web.HTTPRequestHeaderFieldsTooLarge,
+        http_errors.HeadersTooLarge,
+        "The head of the request has too many bytes.",
+    ),
+    (
         web.HTTPExpectationFailed,
         http_errors.ExpectationFailed,
         "Expect may be 100-continue alone.",
