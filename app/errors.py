@@ -10,6 +10,7 @@ ServiceError
 │   └── SignatureExpired
 ├── NoSigningKey                  there is no key to sign with
 ├── NotFound
+│   └── ModelNotFound             no model has the name that was given
 ├── ReferencesGone                a refresh whose reference pictures are gone
 ├── UnsupportedImage              bytes that are no accepted picture
 ├── QuotaFull                     transient images: no room, nothing is evicted
@@ -97,6 +98,10 @@ class NoSigningKey(ServiceError):
 
 class NotFound(ServiceError):
     """Nothing is there, or nothing that this caller may see."""
+
+
+class ModelNotFound(NotFound):
+    """No model has the name that was given."""
 
 
 class ReferencesGone(ServiceError):

@@ -30,6 +30,12 @@ TRANSIENT_IMAGES = "/api/images"
 TRANSIENT_DELETE = f"{TRANSIENT_IMAGES}/delete"
 TRANSIENT = f"{TRANSIENT_IMAGES}/{{id}}"
 
+OPENAI = "/v1"
+OPENAI_GENERATIONS = f"{OPENAI}/images/generations"
+OPENAI_EDITS = f"{OPENAI}/images/edits"
+OPENAI_MODELS = f"{OPENAI}/models"
+OPENAI_MODEL = f"{OPENAI_MODELS}/{{model}}"
+
 KEYS = "/api/v1/keys"
 KEY = f"{KEYS}/{{key_id}}"
 SIGN = "/api/v1/sign"
@@ -51,6 +57,11 @@ PAGE = "/"
 def is_live(path: str) -> bool:
     """Return whether *path* is one under which prompts become pictures."""
     return path == LIVE or path.startswith("/live/")
+
+
+def is_openai(path: str) -> bool:
+    """Return whether *path* is answered as OpenAI's API would be."""
+    return path == OPENAI or path.startswith(f"{OPENAI}/")
 
 
 def permalink(storage_key: object) -> str:

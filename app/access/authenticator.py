@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from multidict import istr
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from app.access.api_keys import ApiKeys
 
 PROJECT_HEADER = istr("X-Project")
+OPENAI_HEADER = istr("OpenAI-Project")
 KEY_HEADER = istr("X-API-Key")
 PROJECT_PARAMETER = "project"
 
@@ -132,8 +134,16 @@ def _caller(
 
 def _named(headers: CIMultiDictProxy[str]) -> str | None:
     if PROJECT_HEADER not in headers:
-        return None
+        return _named_to_openai(headers) if OPENAI_HEADER in headers else None
     named = headers.getall(PROJECT_HEADER)
     if len(named) > 1:
         raise InvalidParameter(PROJECT_HEADER, "X-Project is given more than once.")
     return named[0]
+
+
+def _named_to_openai(headers: CIMultiDictProxy[str]) -> str | None:
+    """Return the project that OpenAI's header names, None where it is one of theirs."""
+    named = headers[OPENAI_HEADER]
+    with suppress(InvalidParameter):
+        return str(Project.parse(named))
+    return None

@@ -11,9 +11,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from app import urls
-from app.access.authenticator import PROJECT_PARAMETER, Presented
+from app.access.authenticator import (
+    KEY_HEADER,
+    PROJECT_PARAMETER,
+    Presented,
+    presented_key,
+)
 from app.access.caller import Audience, Caller, Role
 from app.access.rate_limits import refusal_of
 from app.api.query_cache import LiveQuery
@@ -39,6 +45,8 @@ class Needs(StrEnum):
     Either nothing, or a role. `HEALTH` is nothing under any name, which all
     else wants with AUTH=off to be a local one. `LIVE` is a role or a signature,
     `SCOPE` what the scope in the path allows, `KEYS` a role without a project.
+    `OPENAI` and `OPENAI_READ` are roles whose key may stand where OpenAI's
+    clients put it, and whose query is ignored.
     """
 
     HEALTH = "health"
@@ -49,6 +57,8 @@ class Needs(StrEnum):
     KEYS = "keys"
     LIVE = "live"
     SCOPE = "scope"
+    OPENAI = "openai"
+    OPENAI_READ = "openai_read"
 
 
 ROLES = {
@@ -57,11 +67,16 @@ ROLES = {
     Needs.ADMIN: Role.ADMIN,
     # A project's key keeps its own project's signing keys; the handlers see to it.
     Needs.KEYS: Role.PROJECT,
+    Needs.OPENAI: Role.PROJECT,
+    Needs.OPENAI_READ: Role.READ,
 }
+_IN_OPENAI_WORDS = frozenset({Needs.OPENAI, Needs.OPENAI_READ})
+_WITHOUT_A_PROJECT = frozenset({Needs.KEYS, Needs.OPENAI_READ})
 
 CALLER = web.RequestKey("caller", Caller)
 LIVE_QUERY = web.RequestKey("live_query", LiveQuery)
 SCOPE_REQUEST = web.RequestKey("scope_request", ScopeRequest)
+_AZURE_KEY_HEADER = istr("api-key")
 _QUERY = web.RequestKey("query", dict[str, str])
 
 
@@ -76,14 +91,17 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
     role = ROLES.get(needs)
     if role is None:
         return handler
-    names_project = needs is not Needs.KEYS
+    names_project = needs not in _WITHOUT_A_PROJECT
+    is_openai = needs in _IN_OPENAI_WORDS
 
     async def enter(request: web.Request) -> web.StreamResponse:
         authenticator = request.app[SERVICES].access.authenticator
         is_cross_site = _is_cross_site(request)
         request[CALLER] = caller = await authenticator.identify(
-            presented(request),
-            named_in_query=_named_in_query(request, authenticator),
+            presented_to_openai(request) if is_openai else presented(request),
+            named_in_query=(
+                None if is_openai else _named_in_query(request, authenticator)
+            ),
             names_project=names_project,
             is_cross_site=is_cross_site,
         )
@@ -189,6 +207,16 @@ async def _count(request: web.Request, caller: Caller) -> None:
 def presented(request: web.Request) -> Presented:
     """Return what *request* shows of its caller."""
     return Presented(request.headers, request.remote or "")
+
+
+def presented_to_openai(request: web.Request) -> Presented:
+    """Return what *request* shows, with a key that is named as at Azure."""
+    headers = request.headers
+    if _AZURE_KEY_HEADER in headers and presented_key(headers) is None:
+        more = CIMultiDict(headers)
+        more[KEY_HEADER] = headers[_AZURE_KEY_HEADER]
+        headers = CIMultiDictProxy(more)
+    return Presented(headers, request.remote or "")
 
 
 def project_of(request: web.Request) -> Project:

@@ -28,6 +28,8 @@ from app.api import (
     transient_images,
 )
 from app.api.admission import Needs, admitted
+from app.api.openai import generations as openai_generations
+from app.api.openai import models as openai_models
 from app.api.preflight import preflight_of
 from app.web import page
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 HEALTH, KEYS, LIVE = Needs.HEALTH, Needs.KEYS, Needs.LIVE
 NOTHING, PROJECT = Needs.NOTHING, Needs.PROJECT
 READ, SCOPE = Needs.READ, Needs.SCOPE
+OPENAI, OPENAI_READ = Needs.OPENAI, Needs.OPENAI_READ
 
 
 class Route(NamedTuple):
@@ -91,6 +94,9 @@ ROUTES = (
     Route("GET", urls.TRANSIENT, NOTHING, transient_images.fetch),
     Route("HEAD", urls.TRANSIENT, NOTHING, transient_images.fetch),
     Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget),
+    Route("POST", urls.OPENAI_GENERATIONS, OPENAI, openai_generations.generate),
+    Route("GET", urls.OPENAI_MODELS, OPENAI_READ, openai_models.list_models),
+    Route("GET", urls.OPENAI_MODEL, OPENAI_READ, openai_models.get_model),
     Route("POST", urls.KEYS, KEYS, keys.create),
     Route("GET", urls.KEYS, KEYS, keys.list_keys),
     Route("DELETE", urls.KEY, KEYS, keys.revoke),

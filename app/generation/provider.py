@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from app.generation.usage import Usage
     from app.image import Image
 
 
@@ -66,13 +67,14 @@ class Origin:
 
     *vendor* and *model* are the provider's name in the models file and its own
     id of the model: what IPTC calls the AI system used. *request_id* is what
-    the vendor's support asks for.
+    the vendor's support asks for, *usage* what the vendor counted.
     """
 
     vendor: str
     model: str
     request_id: str | None = None
     is_placeholder: bool = False
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,13 @@ class Preference(NamedTuple):
     applied: str
 
 
-def preference_of(lines: Iterable[str], *, most_seconds: float) -> Preference | None:
+def preference_of(
+    lines: Iterable[str], *, most_seconds: float, takes_async: bool = True
+) -> Preference | None:
     """Return the first wish of the `Prefer` *lines* about waiting, or None.
 
-    A wait is granted up to *most_seconds*. What is malformed is ignored.
+    A wait is granted up to *most_seconds*. What is malformed is ignored, and
+    without *takes_async* `respond-async` as well.
     """
     for line in lines:
         # The value of a wait may be quoted; what else is may hold a comma.
@@ -33,6 +36,8 @@ def preference_of(lines: Iterable[str], *, most_seconds: float) -> Preference | 
         for wish in plain.split(","):
             found = _WAIT.fullmatch(wish.partition(";")[0].strip(" \t"))
             if found is None:
+                continue
+            if found[1] is None and not takes_async:
                 continue
             if found[1] is None:
                 return Preference(0.0, "respond-async")

@@ -14,6 +14,7 @@ from app.http import http_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
 SERVER = "paintonce"
 
@@ -45,6 +46,7 @@ TABLE: Mapping[type[errors.ServiceError], Row] = MappingProxyType(
         errors.InvalidSignature: Row(403, "invalid_signature", "Invalid signature"),
         errors.SignatureExpired: Row(403, "signature_expired", "Signature expired"),
         errors.NotFound: Row(404, "not_found", "Not found"),
+        errors.ModelNotFound: Row(404, "not_found", "Not found"),
         http_errors.MethodNotAllowed: Row(
             405, "method_not_allowed", "Method not allowed"
         ),
@@ -145,6 +147,7 @@ _REFUSALS: tuple[tuple[type[Exception], type[errors.ServiceError], str], ...] = 
     ),
 )
 
+DETAIL_OF_OUR_OWN = "The service met an error of its own."
 INTERNAL = Row(500, "internal_error", "Internal error")
 
 
@@ -167,7 +170,7 @@ def problem_document(
 ) -> dict[str, object]:
     """Return the problem object of an error that is answered as *row* says."""
     if row is INTERNAL or detail is None:
-        detail = "The service met an error of its own."
+        detail = DETAIL_OF_OUR_OWN
     return {
         "type": f"urn:paintonce:problem:{row.code}",
         "title": row.title,
@@ -195,7 +198,7 @@ def problem_response(
         # Plain JSON escapes what is not ASCII, surrogates as well.
         body=json.dumps(document).encode("ascii"),
         status=row.status,
-        headers={**headers, **_headers_of(error, row), "X-Request-Id": request_id},
+        headers={**headers, **headers_of(error, row), "X-Request-Id": request_id},
     )
 
 
@@ -211,13 +214,18 @@ def as_service_error(error: Exception) -> Exception:
     return error
 
 
-def _headers_of(error: BaseException, row: Row) -> dict[str, str]:
+def headers_of(
+    error: BaseException, row: Row, *, most_retry_after: timedelta | None = None
+) -> dict[str, str]:
+    """Return the headers of an error, `Retry-After` up to *most_retry_after*."""
     headers = {
         "Content-Type": "application/problem+json",
         "Cache-Control": "no-store",
         "Server": SERVER,
     }
     hint = getattr(error, "retry_after", None)
+    if hint is not None and most_retry_after is not None:
+        hint = min(hint, most_retry_after)
     if hint is not None:
         headers["Retry-After"] = str(max(1, math.ceil(hint.total_seconds())))
     elif row.retry_after is not None:

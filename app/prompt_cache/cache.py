@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from app.generation.spending import Permit
+    from app.generation.usage import Usage
     from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.entry.prompt_key import PromptKey
@@ -64,7 +65,8 @@ class Answer(NamedTuple):
 
     *hits* is what `INCR` returned, None for a MISS and where nothing could be
     counted; *generation_id* is set on the MISS alone; *data* are the bytes
-    where a flight has just painted them; *record* is what Redis had.
+    where a flight has just painted them; *record* is what Redis had; *usage* is
+    what the provider counted for the MISS, where it tells.
     """
 
     entry: PromptEntry
@@ -73,6 +75,7 @@ class Answer(NamedTuple):
     generation_id: str | None = None
     data: bytes | None = None
     record: bytes | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ class PromptCache:
                     Outcome.MISS,
                     generation_id=landed.generation_id,
                     data=landed.data,
+                    usage=landed.usage,
                 )
         raise StillGenerating(
             "The picture changes faster than it can be read.",

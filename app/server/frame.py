@@ -22,6 +22,7 @@ from app import urls
 from app.http.body_budget import BODY_BUDGET, BodyBudget
 from app.http.cors import Cors
 from app.http.error_pictures import asks_for_a_picture, picture_of
+from app.http.openai_errors import envelope_response
 from app.http.picture_headers import LIVE_VARY, lines
 from app.http.problems import (
     INTERNAL,
@@ -178,7 +179,8 @@ def _problem(request: web.Request, error: Exception) -> web.Response:
     if row.status >= _FIRST_SERVER_ERROR:
         _log_failure(request, row.status, refusal)
     live = _LIVE_ERRORS if request.path == urls.LIVE else _NONE
-    response = problem_response(
+    respond = envelope_response if urls.is_openai(request.path) else problem_response
+    response = respond(
         refusal,
         REQUEST_ID.get() or new_request_id(),
         headers=request.get(ERROR_HEADERS, live),

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from app.generation.usage import Usage
     from app.prompt_cache.entry.entry import PromptEntry
 
 
 @dataclass(slots=True)
 class FlightResult:
-    """What a flight led to; *data* and *generation_id* only where it painted.
+    """What a flight led to; *data* to *usage* only where it painted.
 
     The first waiter to `claim` a painting is its MISS; for the others it is
     another's, and a hit. *is_adopted* says that another leader's picture won.
@@ -20,6 +21,7 @@ class FlightResult:
     entry: PromptEntry
     data: bytes | None = None
     generation_id: str | None = None
+    usage: Usage | None = None
     is_adopted: bool = False
     is_claimed: bool = False
 

@@ -139,6 +139,8 @@ class Painter:
                     winner=winner,
                     replaced=replacing.entry if replacing else None,
                 )
+                if result.is_painted:
+                    result.usage = painting.origin.usage
         except BaseException as failure:
             await self.generations.end(record, error=failure)
             raise

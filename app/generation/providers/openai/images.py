@@ -23,6 +23,7 @@ from app.generation.transport.documents import pick
 from app.generation.transport.failures import refusal
 from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import VendorApi
+from app.generation.usage import Usage
 from app.image import EXTENSIONS
 
 if TYPE_CHECKING:
@@ -86,7 +87,11 @@ class OpenAIImages:
             raise refusal(CallEnd.BILLED)
         else:
             data = await decode_base64(encoded, limit_bytes=self._max_image_bytes)
-        return ProviderPicture(data, Origin(self.vendor, self._model, reply.request_id))
+        return ProviderPicture(data, self._origin(reply))
+
+    def _origin(self, reply: Reply) -> Origin:
+        usage = Usage.from_openai(reply.document)
+        return Origin(self.vendor, self._model, reply.request_id, usage=usage)
 
     async def cancel(self, job_id: str) -> bool:  # noqa: ARG002 - it has no jobs
         """Do nothing: a call ends with its connection."""

@@ -1,0 +1,84 @@
+"""Generations and edits in OpenAI's words; the same prompts as live generation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.api.admission import CALLER
+from app.api.openai.answers import send_pictures
+from app.api.openai.fields import Fields, read_fields
+from app.api.openai.pictures import Wish, painted
+from app.api.openai.stream import stream_pictures
+from app.api.services import SERVICES
+from app.http.json_bodies import read_json_object
+from app.http.preferences import preference_of
+from app.prompt_cache.entry.prompt_key import PromptKey
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from app.api.openai.fields import Asked
+    from app.api.openai.pictures import Picture
+    from app.api.services import Services
+
+# How a painting ends is a better answer than that its time was up.
+_OUTCOME_WITHIN_SECONDS = 2.0
+
+GENERATED = "image_generation.completed"
+
+
+async def generate(request: web.Request) -> web.StreamResponse:
+    """Answer with the pictures of a prompt, painting those that nobody has."""
+    fields = Fields(await read_json_object(request))
+    fields.require_known()
+    services = request.app[SERVICES]
+    asked = read_fields(fields, services.models.names)
+    return await answer(request, services, asked, GENERATED)
+
+
+async def answer(
+    request: web.Request, services: Services, asked: Asked, kind: str
+) -> web.StreamResponse:
+    """Answer with what is *asked* for, in a stream as events of *kind*."""
+    caller = request[CALLER]
+    wish = Wish(
+        services.spending.permits.of(caller), _wait_seconds(request), asked.output
+    )
+    keys = [PromptKey(caller.project, one) for one in asked.variants()]
+    if asked.is_stream:
+        paintings = [
+            asyncio.create_task(painted(services, key, wish), name="front-painting")
+            for key in keys
+        ]
+        return await stream_pictures(request, services, asked, paintings, kind)
+    pictures = await _all_painted(services, keys, wish)
+    return await send_pictures(request, services, asked, pictures)
+
+
+async def _all_painted(
+    services: Services, keys: list[PromptKey], wish: Wish
+) -> list[Picture]:
+    """Return every picture; the first failure is raised once all have ended."""
+    if len(keys) == 1:
+        return [await painted(services, keys[0], wish)]
+    ends = await asyncio.gather(
+        *(painted(services, key, wish) for key in keys), return_exceptions=True
+    )
+    pictures = []
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+        pictures.append(end)
+    return pictures
+
+
+def _wait_seconds(request: web.Request) -> float:
+    """Return how long the caller is held: as long as the painting may take."""
+    services = request.app[SERVICES]
+    longest = services.prompts.painter.generation_timeout.total_seconds()
+    lines = request.headers.getall("Prefer", ())
+    preferred = preference_of(lines, most_seconds=longest, takes_async=False)
+    if preferred is not None and preferred.seconds < longest:
+        return preferred.seconds
+    return longest + _OUTCOME_WITHIN_SECONDS

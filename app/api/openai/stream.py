@@ -1,0 +1,107 @@
+"""Streams of the front: comments while pictures are painted, then an event for each."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from app.api.openai.answers import form_of, said, usage_of
+from app.background import ended
+from app.http import server_sent_events
+from app.http.openai_errors import refusal_of
+from app.http.problems import as_service_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from app.api.openai.fields import Asked
+    from app.api.openai.pictures import Picture
+    from app.api.services import Services
+
+# Proxies cut connections that say nothing for some seconds.
+COMMENT_SECONDS = 2.0
+
+
+async def stream_pictures(
+    request: web.Request,
+    services: Services,
+    asked: Asked,
+    paintings: Sequence[asyncio.Task[Picture]],
+    kind: str,
+) -> web.StreamResponse:
+    """Answer with an event of *kind* for each of *paintings* as it ends.
+
+    A failure before the first comment is raised, and later is an event. The
+    paintings end with the stream; what they painted stays.
+    """
+    async with _ending(paintings):
+        await asyncio.wait(
+            paintings, timeout=COMMENT_SECONDS, return_when=asyncio.FIRST_EXCEPTION
+        )
+        for painting in paintings:
+            if painting.done():
+                painting.result()
+        response = web.StreamResponse(headers=server_sent_events.HEADERS)
+        await response.prepare(request)
+        failure: Exception | None = None
+        for painting in paintings:
+            try:
+                await _tell(response, services, asked, painting, kind)
+            except ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
+                failure = failure or error
+        if failure is not None:
+            document = refusal_of(as_service_error(failure)).document
+            await response.write(_event("error", document))
+        await response.write_eof()
+        return response
+
+
+@asynccontextmanager
+async def _ending(paintings: Sequence[asyncio.Task[Picture]]) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await asyncio.gather(*map(ended, paintings))
+
+
+async def _tell(
+    response: web.StreamResponse,
+    services: Services,
+    asked: Asked,
+    painting: asyncio.Task[Picture],
+    kind: str,
+) -> None:
+    while not painting.done():
+        await asyncio.wait([painting], timeout=COMMENT_SECONDS)
+        if not painting.done():
+            await response.write(server_sent_events.COMMENT)
+    picture = painting.result()
+    before, after = _event(kind, _document(asked, picture, kind)).split(b'""', 1)
+    await response.write(before + b'"')
+    async for part in picture.base64(services):
+        await response.write(part)
+    await response.write(b'"' + after)
+
+
+def _document(asked: Asked, picture: Picture, kind: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        # First of the texts, and the only one that is empty: written in parts.
+        "b64_json": "",
+        "created_at": picture.answer.entry.created_ms // 1000,
+        "quality": "auto",
+        "background": "auto",
+        **form_of(picture),
+        **said(asked),
+        "usage": usage_of([picture]),
+    }
+
+
+def _event(name: str, document: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(document))
