@@ -21,7 +21,8 @@ from app.server.listener import bind, listening
 from app.storage.fence import Fence, Proof, Verdict
 from app.telemetry import Metrics
 from tests.fakes import InMemoryObjectStore
-from tests.server.frame import Answer, Frame, eventually, get, wire
+from tests.server.frame import Answer, Frame, get, wire
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ class Dependency:
         """Return after the next two rounds of pings have begun."""
         # A round has two pings where the first one fails.
         seen = self.pings
-        await eventually(lambda: self.pings >= seen + 4)
+        await until(lambda: self.pings >= seen + 4)
 
 
 @asynccontextmanager

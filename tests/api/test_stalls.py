@@ -31,7 +31,8 @@ from tests.fakes import model_names
 from tests.loop_lag import loop_lag
 from tests.server.frame import framed
 from tests.transient_images.service import SHOP, Paintonce, running
-from tests.transient_images.stores import keys_left, picture, until
+from tests.transient_images.stores import keys_left, picture
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -12,7 +12,8 @@ import pytest
 from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
 from app.storage.redis.client.connection import open_redis
 from tests.fake_transient_store import InMemoryTransientStore
-from tests.transient_images.stores import picture, store_on, until
+from tests.transient_images.stores import picture, store_on
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

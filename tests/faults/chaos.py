@@ -29,11 +29,12 @@ from app.urls import SPEND
 from tests.faults.breakages import Breakages
 from tests.faults.history import Call, History, Op
 from tests.faults.installation import PRICE, installation
-from tests.faults.place import PROJECT, until
+from tests.faults.place import PROJECT
 from tests.faults.promises import violations
 from tests.faults.report import report
 from tests.faults.turmoil import PAINTING_SECONDS, Turmoil
 from tests.servers import object_store_server
+from tests.until import until
 
 if TYPE_CHECKING:
     from tests.faults.place import Place

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from app.storage.redis import keys
 from tests.replica import replica
+from tests.until import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from redis.asyncio import Redis
@@ -193,13 +194,3 @@ class Place:
         pattern = key("00" * 32).replace("A" * 43, "[-0-9A-Za-z_]" * 43)
         found = await self.seen_redis.keys(pattern)
         return [one.decode() for one in found if isinstance(one, bytes)]
-
-
-async def until(
-    holds: Callable[[], Awaitable[bool]], *, within_seconds: float = WITHIN_SECONDS
-) -> None:
-    """Ask again until *holds* does."""
-    async with asyncio.timeout(within_seconds):
-        # Not an event: other processes tell nobody what they do.
-        while not await holds():  # noqa: ASYNC110 - as said above
-            await asyncio.sleep(0.01)

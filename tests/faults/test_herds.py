@@ -12,13 +12,14 @@ import pytest
 
 from tests.faults.clients import LIVE, RudeClient
 from tests.faults.installation import installation
-from tests.faults.place import Place, until
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.faults.clients import Got
+    from tests.faults.place import Place
     from tests.replica import Replica
     from tests.servers import S3Server
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.installation import installation
-from tests.faults.place import until
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,12 +13,13 @@ import pytest
 from app.storage.redis import scripts
 from tests.faults.clients import RudeClient
 from tests.faults.installation import LEASE_SECONDS, installation
-from tests.faults.place import Place, until
 from tests.replica import ROOT
+from tests.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.faults.place import Place
     from tests.servers import S3Server
 
 PROMPT = "a lighthouse in a storm"

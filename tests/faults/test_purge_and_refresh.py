@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.faults.installation import installation
-from tests.faults.place import until
 from tests.faults.store_gate import Fault, store_gate
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

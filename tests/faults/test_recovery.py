@@ -7,7 +7,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from tests.faults.place import PROJECT, until
+from tests.faults.place import PROJECT
+from tests.until import until
 
 if TYPE_CHECKING:
     from tests.faults.place import Place

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from redis.asyncio import Redis
 
 from tests.faults.installation import installation
-from tests.faults.place import Place, until
 from tests.servers import TcpProxy, redis_server
+from tests.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.faults.place import Place
     from tests.replica import Replica
     from tests.servers import S3Server
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from tests.deploy.reverse_proxy import reverse_proxy
 from tests.faults.installation import installation
-from tests.faults.place import Place, until
 from tests.servers import free_port
+from tests.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.clients import Got
+    from tests.faults.place import Place
     from tests.replica import Replica
     from tests.servers import S3Server
 

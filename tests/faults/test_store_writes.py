@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from tests.faults.installation import installation
-from tests.faults.place import until
 from tests.faults.store_gate import Fault, store_gate
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

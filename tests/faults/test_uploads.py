@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes import a_picture
-from tests.faults.place import until
+from tests.until import until
 
 if TYPE_CHECKING:
     from tests.faults.clients import Got

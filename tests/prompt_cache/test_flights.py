@@ -9,11 +9,10 @@ import pytest
 
 from app.errors import ProviderFailed, ShuttingDown, StillGenerating
 from app.prompt_cache.flight.flights import Flights
-from tests.fakes import SOON_SECONDS, Gate, leases_of
+from tests.fakes import Gate, leases_of
+from tests.until import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
     from app.storage.ports.prompt_index import Verdict
@@ -77,13 +76,6 @@ async def join(
 ) -> tuple[Flight[str], str | None]:
     """Join the flight of the lighthouse."""
     return await flights.join(work, wait_seconds=wait_seconds)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop turn until *condition* holds."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while not condition():  # noqa: ASYNC110 - flights have no event for tests
-            await asyncio.sleep(0)
 
 
 async def test_all_who_join_share_one_flight(world: World, flights: StrFlights) -> None:

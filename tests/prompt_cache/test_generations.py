@@ -21,10 +21,9 @@ from tests.fakes import (
     a_prompt_cache,
     leases_of,
 )
+from tests.until import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from app.prompt_cache.cache import Answer
     from app.prompt_cache.generations.record import GenerationRecord
     from tests.fakes import Replica, World
@@ -44,13 +43,6 @@ async def record_of(replica: Replica, world: World) -> GenerationRecord:
     record = await replica.parts.generations.find(SHOP, generation_id)
     assert record is not None
     return record
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Look every now and then until *condition* holds."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while not condition():  # noqa: ASYNC110 - a record tells nobody
-            await asyncio.sleep(0.001)
 
 
 def states(world: World) -> list[str]:

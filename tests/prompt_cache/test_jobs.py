@@ -23,9 +23,10 @@ from tests.fakes import (
     a_prompt_cache,
     a_world,
 )
+from tests.until import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from app.generation.provider import Job, PaintRequest
     from app.prompt_cache.cache import Answer
@@ -99,13 +100,6 @@ def asking(replica: Replica) -> asyncio.Task[Answer]:
             LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
         )
     )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Look every now and then until *condition* holds."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while not condition():  # noqa: ASYNC110 - a provider tells nobody
-            await asyncio.sleep(0.001)
 
 
 async def left_behind(replica: Replica, workshop: Workshop) -> None:

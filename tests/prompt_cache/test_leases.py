@@ -7,11 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.storage.ports.prompt_index import Following, Leading
-from tests.fakes import SOON_SECONDS, leases_of
+from tests.fakes import leases_of
+from tests.until import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from app.prompt_cache.flight.leases import Lease
     from tests.fakes import World
 
@@ -26,13 +25,6 @@ LONG = timedelta(seconds=20)
 def a_lease(world: World, token: str = OURS, lease_for: timedelta = LONG) -> Lease:
     """Return a lease of the lighthouse."""
     return leases_of(world, lease_for).of_flight(LIGHTHOUSE, token)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Look every now and then until *condition* holds: renewals take their time."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while not condition():  # noqa: ASYNC110 - a renewal tells nobody
-            await asyncio.sleep(0.001)
 
 
 async def test_a_lease_is_renewed_while_it_is_kept(world: World) -> None:

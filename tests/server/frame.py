@@ -16,7 +16,7 @@ from app.server.listener import bind, listening
 from app.telemetry import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from app.server.listener import Listener
 
@@ -116,13 +116,6 @@ async def wire(port: int) -> AsyncIterator[Wire]:
         yield Wire(reader, writer)
     finally:
         writer.transport.abort()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Return once *condition* holds; fail after ten seconds."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - it is another process's or a kernel's doing
-            await asyncio.sleep(0.005)
 
 
 def get(path: str, *headers: str, method: str = "GET") -> bytes:

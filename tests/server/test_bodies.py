@@ -11,7 +11,8 @@ from aiohttp import ClientPayloadError, ClientSession, web
 
 from app.errors import StorageUnavailable
 from app.server.bodies import AT_ONCE_BYTES, SLICE_BYTES, send_bytes, send_stream
-from tests.server.frame import Frame, eventually, framed, get, wire
+from tests.server.frame import Frame, framed, get, wire
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -217,9 +218,9 @@ class Endless:
 
     async def stalled(self) -> asyncio.Transport:
         """Return the transport when its reader takes no more."""
-        await eventually(lambda: self.transport is not None)
+        await until(lambda: self.transport is not None)
         transport = cast("asyncio.Transport", self.transport)
-        await eventually(lambda: transport.get_write_buffer_size() > 0)
+        await until(lambda: transport.get_write_buffer_size() > 0)
         return transport
 
 
@@ -249,7 +250,7 @@ def test_a_stalled_reader_is_cut_and_harms_nobody(
                     assert (await line.ask(get("/"))).body == SMALL
                 assert 0 < transport.get_write_buffer_size() < AT_ONCE_BYTES
                 assert huge.bytes_read < HUGE_BYTES
-                await eventually(transport.is_closing)
+                await until(transport.is_closing)
                 await frame.lifecycle.finish()
             assert frame.count("paintonce_cut_bodies_total", reason="stalled") == 1
 
@@ -296,5 +297,5 @@ async def test_a_reader_that_stalls_after_its_answer_was_written_is_cut() -> Non
     async with framed(web.get("/huge", plain), write_deadline_seconds=0.2) as frame:
         with lazy_reader(frame):
             transport = await huge.stalled()
-            await eventually(transport.is_closing)
+            await until(transport.is_closing)
         assert frame.count("paintonce_cut_bodies_total", reason="stalled") == 1

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from tests.server.frame import eventually, framed, get, wire
+from tests.server.frame import framed, get, wire
+from tests.until import until
 
 PICTURE = b"a lighthouse in a storm" * 20_000
 
@@ -85,7 +86,7 @@ async def test_a_client_that_leaves_is_noticed() -> None:
         await line.send(get("/painting"))
         await painting.began.wait()
         line.writer.close()
-        await eventually(lambda: painting.was_left)
+        await until(lambda: painting.was_left)
 
 
 @pytest.mark.parametrize(

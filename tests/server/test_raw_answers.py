@@ -12,7 +12,8 @@ from aiohttp import web
 
 from app.http.picture_headers import lines
 from app.server.raw_answers import RawAnswer, may_be_raw
-from tests.server.frame import eventually, framed, get, wire
+from tests.server.frame import framed, get, wire
+from tests.until import until
 
 PICTURE = b"a lighthouse in a storm " * 2000
 FIELDS = {"Content-Type": "image/png", "ETag": '"storm"'}
@@ -103,7 +104,7 @@ async def test_a_client_that_left_is_no_failure(
             await client.send(get("/stubborn"))
             await asked.wait()
         labels = {"route": "/stubborn", "method": "GET", "status": "200"}
-        await eventually(lambda: frame.count("paintonce_requests_total", **labels) == 1)
+        await until(lambda: frame.count("paintonce_requests_total", **labels) == 1)
 
     assert not caplog.records
 
@@ -122,9 +123,7 @@ async def test_a_reader_that_stalls_is_cut() -> None:
     ):
         await client.send(get("/huge"))
         stalled = {"reason": "stalled"}
-        await eventually(
-            lambda: frame.count("paintonce_cut_bodies_total", **stalled) == 1
-        )
+        await until(lambda: frame.count("paintonce_cut_bodies_total", **stalled) == 1)
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\x00b"])

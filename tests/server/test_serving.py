@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 
 from app.server.serving import CannotListen, PortInUse, bind
-from tests.server.frame import eventually, framed, get, wire
+from tests.server.frame import framed, get, wire
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -174,7 +175,7 @@ async def test_a_client_that_was_just_accepted_may_ask(sent: bytes) -> None:
     """Its connection outlives the listener by the moment that a head takes."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         await line.send(sent)
-        await eventually(lambda: frame.listener.connections == 1)
+        await until(lambda: frame.listener.connections == 1)
         frame.lifecycle.drain()
         closing = asyncio.create_task(frame.listener.close_connections())
         await asyncio.sleep(0)

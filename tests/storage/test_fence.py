@@ -15,7 +15,7 @@ from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ports.object_store import ConditionRefused
 from app.telemetry import Metrics
 from tests.fakes import InMemoryObjectStore
-from tests.server.frame import eventually
+from tests.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,7 +179,7 @@ async def test_a_failed_fence_stays_closed(caplog: pytest.LogCaptureFixture) -> 
 
     async with fence.proving():
         await fence.watched(fence._store.ping)()
-        await eventually(lambda: fence.verdict is not Verdict.UNPROVED)
+        await until(lambda: fence.verdict is not Verdict.UNPROVED)
         refused = await fence.refusal()
 
     assert isinstance(refused, StorageUnavailable)

@@ -18,7 +18,8 @@ from app.storage.redis.transient import RedisTransientStore
 from app.storage.redis.transient_scripts import TAKEN_OUT_AT_ONCE
 from app.transient_images.sweeper import sweeping
 from tests.servers import RedisServer, free_port, redis_server
-from tests.transient_images.stores import fill, keys_left, picture, store_on, until
+from tests.transient_images.stores import fill, keys_left, picture, store_on
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

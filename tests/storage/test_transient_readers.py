@@ -12,7 +12,8 @@ from app.storage.redis.client.connection import open_redis
 from app.storage.storage_key import Project
 from app.transient_images import Limits, assemble
 from tests.servers.tcp_proxy import TcpProxy
-from tests.transient_images.stores import picture, store_on, until
+from tests.transient_images.stores import picture, store_on
+from tests.until import until
 
 if TYPE_CHECKING:
     from app.storage.redis.client.connection import RedisConnections

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.fake_provider.pictures import paint
-from tests.faults.place import until
+from tests.until import until
 
 if TYPE_CHECKING:
     from tests.faults.place import Place

@@ -12,13 +12,13 @@ from app.spending.journal import account_of, today
 from app.storage.redis import keys
 from app.storage.storage_key import Project
 from tests.faults.installation import installation
-from tests.faults.place import until
 from tests.redis_topologies import redis_cluster
 from tests.topologies.journeys import (
     herds_are_painted_once,
     prompts_are_shared,
     transient_images_are_shared,
 )
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

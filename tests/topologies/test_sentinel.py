@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.installation import installation
-from tests.faults.place import until
 from tests.redis_topologies import watched_redis
 from tests.topologies.journeys import (
     herds_are_painted_once,
     prompts_are_shared,
     transient_images_are_shared,
 )
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

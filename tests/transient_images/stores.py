@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from app.storage.redis.transient import RedisTransientStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from app.storage.redis.client.connection import RedisConnections
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
@@ -39,12 +36,3 @@ async def keys_left(connections: RedisConnections) -> list[bytes]:
 async def fill(connections: RedisConnections) -> None:
     """Leave Redis no memory for anything more."""
     await connections.leases.execute("CONFIG", "SET", "maxmemory", 1)
-
-
-async def until(
-    holds: Callable[[], Awaitable[bool]], *, within_seconds: float = 10
-) -> None:
-    """Ask again until *holds* does."""
-    async with asyncio.timeout(within_seconds):
-        while not await holds():  # noqa: ASYNC110 - no event tells of Redis's time
-            await asyncio.sleep(0.002)

@@ -1,0 +1,29 @@
+"""The one way in which a test waits for what has no event."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+WITHIN_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 0.002
+
+
+async def until(
+    holds: Callable[[], bool | Awaitable[bool]],
+    *,
+    within_seconds: float = WITHIN_SECONDS,
+) -> None:
+    """Return once *holds* does; raise `TimeoutError` after *within_seconds*."""
+    async with asyncio.timeout(within_seconds):
+        while True:
+            held = holds()
+            if inspect.isawaitable(held):
+                held = await held
+            if held:
+                return
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
