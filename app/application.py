@@ -111,6 +111,7 @@ async def open_models(
             max_image_bytes=settings.max_image_bytes,
             marks=settings.mark_ai_generated == "auto",
             observer=metrics,
+            generation_timeout_seconds=settings.generation_timeout_seconds,
         )
         try:
             yield models

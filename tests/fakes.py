@@ -821,6 +821,9 @@ class Replica:
         return self.metrics._registry.get_sample_value(name, labels) or 0.0
 
 
+GENERATION_TIMEOUT = timedelta(seconds=30)
+
+
 def model_names(*aliases: str, accept: tuple[str, ...] = ()) -> ModelNames:
     """Return the names of models that are called *aliases* and nothing else."""
     return ModelNames(
@@ -837,14 +840,25 @@ async def no_references(
 
 
 def scripted_models(
-    world: World, metrics: Metrics, *, concurrency: int = 8, queue: int = 64
+    world: World,
+    metrics: Metrics,
+    *,
+    concurrency: int = 8,
+    queue: int = 64,
+    generation_timeout: timedelta = GENERATION_TIMEOUT,
 ) -> Models:
     """Return the one model `default`, painted by the provider of *world*."""
     config = ModelConfig(
         "default", "scripted", price=0.04, concurrency=concurrency, queue=queue
     )
     finishing = Finishing(max_image_bytes=100_000, marks=False)
-    model = Model(config, world.provider, finishing=finishing, observer=metrics)
+    model = Model(
+        config,
+        world.provider,
+        finishing=finishing,
+        observer=metrics,
+        generation_timeout_seconds=generation_timeout.total_seconds(),
+    )
     return Models({"default": model})
 
 
@@ -859,14 +873,20 @@ def a_prompt_cache(
         completions=world.completions,
         statistics=InMemoryStatistics(world.projects),
         generations=world.generations,
-        models=scripted_models(world, metrics, concurrency=concurrency, queue=queue),
+        models=scripted_models(
+            world,
+            metrics,
+            concurrency=concurrency,
+            queue=queue,
+            generation_timeout=limits.get("generation_timeout", GENERATION_TIMEOUT),
+        ),
         references=no_references,
         paid_already=lambda _: UNLIMITED,
         metrics=metrics,
     )
     defaults: dict[str, Any] = {
         "lease_for": timedelta(seconds=20),
-        "generation_timeout": timedelta(seconds=30),
+        "generation_timeout": GENERATION_TIMEOUT,
         "hot_tier_bytes": 1_000_000,
     }
     return Replica(world, assemble(ports, Limits(**{**defaults, **limits})), metrics)

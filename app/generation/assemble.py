@@ -39,6 +39,7 @@ def build_models(
     max_image_bytes: int,
     marks: bool,
     observer: PaintObserver,
+    generation_timeout_seconds: float,
 ) -> Models:
     """Make every model of a checked models file; they share *session*.
 
@@ -52,6 +53,7 @@ def build_models(
                 adapter_for(config, session, max_image_bytes),
                 finishing=finishing,
                 observer=observer,
+                generation_timeout_seconds=generation_timeout_seconds,
             )
             for alias, config in configs.items()
         }

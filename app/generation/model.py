@@ -1,4 +1,4 @@
-"""Model: one alias at work: its places, its breaker, one call, the checks."""
+"""Model: one alias at work: its queue, its breaker, one call, the checks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from app.errors import CallEnd, GenerationTimedOut, InvalidRequest, ResultDelayed
+from app.errors import (
+    CallEnd,
+    GenerationTimedOut,
+    InvalidRequest,
+    QueueFull,
+    ResultDelayed,
+)
+from app.generation.call_times import CallTimes
 from app.generation.calls import Calls
 from app.generation.circuit_breaker import CircuitBreaker
-from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.jobs import Maker
 from app.generation.outcomes import booked_as, is_healthy, outcome_of
 from app.generation.painting import Outcome, Painting
+from app.generation.painting_queue import PaintingQueue
 from app.generation.spending import UNLIMITED
 from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from app.generation.config.models_file import ModelConfig
     from app.generation.finishing import Finishing
     from app.generation.jobs import JobHandle
@@ -32,7 +37,10 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """Whoever paints under one alias, called within its limits."""
+    """One alias: its provider, called within its limits.
+
+    *generation_timeout_seconds* bounds a whole generation, and thus each call.
+    """
 
     def __init__(
         self,
@@ -41,6 +49,7 @@ class Model:
         *,
         finishing: Finishing,
         observer: PaintObserver,
+        generation_timeout_seconds: float,
         breaker: CircuitBreaker | None = None,
     ) -> None:
         self.alias = config.alias
@@ -53,7 +62,10 @@ class Model:
         self.falls_back_when_ambiguous = config.fallback_when_ambiguous
         self._hold = timedelta(seconds=config.ambiguous_hold_seconds)
         self._deadline_seconds = config.deadline_seconds
-        self._places = ConcurrencyLimit(config.concurrency, config.queue)
+        longest = min(config.deadline_seconds, generation_timeout_seconds)
+        self._queue = PaintingQueue(
+            config.concurrency, config.queue, CallTimes(longest)
+        )
         self._provider = provider
         self._finishing = finishing
         self._observer = observer
@@ -61,7 +73,7 @@ class Model:
         self._calls = Calls(config.alias, provider)
         observer.watch(
             self.alias,
-            waiting=lambda: self._places.waiting,
+            waiting=lambda: self._queue.waiting,
             is_resting=lambda: self._breaker.is_open,
         )
 
@@ -84,7 +96,8 @@ class Model:
             progress.is_running = True
             return await self._call(request, deadline, progress, job, spending)
         self._breaker.check()
-        release = await self._place(deadline, progress)
+        progress.queue = self._queue
+        release = await self._queue.acquire(progress, deadline)
         progress.is_running = True
         try:
             if references is not None:
@@ -93,6 +106,14 @@ class Model:
         finally:
             progress.is_running = False
             release()
+
+    def has_time(self, deadline: float) -> bool:
+        """Return whether a call that begins now can end by *deadline*."""
+        try:
+            self._queue.check(deadline)
+        except QueueFull:
+            return False
+        return True
 
     async def cancel(self, job_id: str) -> bool:
         """End a job that is abandoned; see `Calls.cancel`."""
@@ -125,14 +146,6 @@ class Model:
             raise _never_asked() from error
         return replace(request, references=loaded)
 
-    async def _place(self, deadline: float, progress: Progress) -> Callable[[], None]:
-        progress.places = self._places
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._places.acquire(progress)
-        except TimeoutError as error:
-            raise _never_asked() from error
-
     async def _call(
         self,
         request: PaintRequest,
@@ -143,8 +156,9 @@ class Model:
     ) -> Painting:
         clock = asyncio.get_running_loop().time
         started = clock()
-        if started >= deadline:
-            raise _never_asked()
+        if job.left is None:
+            # References took time, or it is a fall-back's turn.
+            self._queue.check(deadline)
         admission = None if job.left else self._breaker.admit()
         if admission is not None:
             job.on_begun = partial(self._breaker.accepted, admission)
@@ -163,6 +177,8 @@ class Model:
                 is_own_cut=deadline < own_deadline,
             )
             seconds = clock() - started
+            if job.left is None:
+                self._queue.learn(seconds)
             finished = await self._finishing.finish(painted, request)
         except BaseException as error:
             failure = error

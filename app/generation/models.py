@@ -103,7 +103,7 @@ class Models:
         Fall-backs are asked in order, each followed by its own. A job that
         *keeper* has left is waited for, and the models in front of its own are
         not asked again. *references* are read once a slot is free. Raises
-        `QueueFull` at once where the queue is full, `PromptRejected` of the
+        `QueueFull` where the queue is full or leaves no time, `PromptRejected` of the
         model that refused, and otherwise the last model's failure:
         `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
         `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
@@ -149,8 +149,12 @@ class Models:
             try:
                 return await ask(model)
             except (GenerationError, InvalidRequest, BudgetExhausted) as failure:
-                chain = _next_after(failure, model, others)
-                if not chain or asyncio.get_running_loop().time() >= deadline:
+                chain = [
+                    other
+                    for other in _next_after(failure, model, others)
+                    if other.has_time(deadline)
+                ]
+                if not chain:
                     raise
                 _logger.warning(
                     "falling back",

@@ -13,7 +13,7 @@ from app.generation.transport.call_ends import end_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.generation.concurrency_limit import ConcurrencyLimit
+    from app.generation.painting_queue import PaintingQueue
     from app.generation.provenance import Provenance
     from app.generation.provider import Origin, Reference
     from app.image import Image
@@ -106,7 +106,7 @@ class Progress:
         self.hold = timedelta(0)
         self.is_running = False
         self.fraction: float | None = None
-        self.places: ConcurrencyLimit | None = None
+        self.queue: PaintingQueue | None = None
 
     def note_failure(self, failure: BaseException, hold: timedelta) -> None:
         """Note how a call failed; *hold* follows an ambiguous end."""
@@ -124,4 +124,4 @@ class Progress:
     @property
     def queue_position(self) -> int | None:
         """How many turns are to pass until it is painted; None if none are."""
-        return self.places.position_of(self) if self.places else None
+        return self.queue.position_of(self) if self.queue else None

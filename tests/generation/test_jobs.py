@@ -113,6 +113,7 @@ def models_of(
                 vendor,
                 finishing=Finishing(max_image_bytes=100_000, marks=False),
                 observer=counts or Counts(),
+                generation_timeout_seconds=30,
                 breaker=breaker,
             )
             for config, vendor in pairs

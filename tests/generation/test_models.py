@@ -26,11 +26,12 @@ from app.errors import (
     QueueFull,
 )
 from app.generation.assemble import build_models
+from app.generation.call_times import CallTimes
 from app.generation.circuit_breaker import CircuitBreaker
-from app.generation.concurrency_limit import ConcurrencyLimit
 from app.generation.config.models_file import ModelConfig, load_models
 from app.generation.finishing import Finishing
 from app.generation.models import Model, Models, Outcome, Painting, Progress
+from app.generation.painting_queue import PaintingQueue
 from app.generation.provider import Origin, PaintRequest, ProviderPicture
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def catalogue(observer: RecordingObserver) -> Callable[..., Models]:
     def make(
         *pairs: tuple[ModelConfig, ScriptedProvider],
         breaker: CircuitBreaker | None = None,
+        timeout: float = 30.0,
     ) -> Models:
         return Models(
             {
@@ -147,6 +149,7 @@ def catalogue(observer: RecordingObserver) -> Callable[..., Models]:
                     provider,
                     finishing=Finishing(max_image_bytes=MAX_IMAGE_BYTES, marks=False),
                     observer=observer,
+                    generation_timeout_seconds=timeout,
                     breaker=breaker,
                 )
                 for config, provider in pairs
@@ -319,12 +322,12 @@ async def test_a_turn_that_meets_its_cancellation_goes_on(
     1. The first gives its place up. 2. In the same turn of the event loop the
     second, whose turn it is, is cancelled. 3. The third must get the place.
     """
-    places = ConcurrencyLimit(concurrency=1, queue=2)
-    release = await places.acquire("first")
-    second = asyncio.create_task(places.acquire("second"))
-    third = asyncio.create_task(places.acquire("third"))
+    queue = PaintingQueue(1, 2, CallTimes(1.0))
+    release = await queue.acquire("first", soon())
+    second = asyncio.create_task(queue.acquire("second", soon()))
+    third = asyncio.create_task(queue.acquire("third", soon()))
     await settle()
-    assert places.position_of("third") == 2
+    assert queue.position_of("third") == 2
 
     if cancelled_first:
         second.cancel()
@@ -336,7 +339,7 @@ async def test_a_turn_that_meets_its_cancellation_goes_on(
 
     assert second.cancelled()
     (await third)()
-    (await places.acquire("fourth"))()
+    (await queue.acquire("fourth", soon()))()
 
 
 async def test_a_call_ends_at_the_models_deadline(
@@ -362,7 +365,7 @@ async def test_the_smaller_deadline_wins(
     """The time of the whole generation bounds a call as well."""
     provider = ScriptedProvider()
     provider.open.clear()
-    models = catalogue((config(deadline_seconds=3600), provider))
+    models = catalogue((config(deadline_seconds=3600), provider), timeout=0.05)
 
     with pytest.raises(GenerationTimedOut):
         await paint(models, within=0.05)
@@ -374,17 +377,17 @@ async def test_the_smaller_deadline_wins(
 async def test_waiting_in_the_queue_is_bounded_and_free(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """Time that runs out in the queue costs nothing, as nobody was asked."""
+    """Time that runs out in the queue costs nothing: the provider was not asked."""
     provider = ScriptedProvider()
     provider.open.clear()
-    models = catalogue((config(concurrency=1), provider))
+    models = catalogue((config(concurrency=1), provider), timeout=0.05)
     first = paint(models)
     await settle()
 
-    with pytest.raises(GenerationTimedOut) as caught:
+    with pytest.raises(QueueFull) as caught:
         await paint(models, within=0.05)
 
-    assert caught.value.end is CallEnd.CERTAIN
+    assert caught.value.retry_after
     assert (provider.calls, observer.calls) == (1, [])
     provider.open.set()
     await first
@@ -397,7 +400,7 @@ async def test_a_deadline_that_has_passed_asks_nobody(
     provider = ScriptedProvider()
     models = catalogue((config(), provider))
 
-    with pytest.raises(GenerationTimedOut):
+    with pytest.raises(QueueFull):
         await paint(models, within=-1)
 
     assert provider.calls == 0
@@ -758,7 +761,9 @@ async def test_no_fallback_is_asked_when_the_time_is_up(
     provider, spare = ScriptedProvider(), ScriptedProvider()
     provider.open.clear()
     models = catalogue(
-        (config(fallbacks=("spare",)), provider), (config("spare"), spare)
+        (config(fallbacks=("spare",), fallback_when_ambiguous=True), provider),
+        (config("spare"), spare),
+        timeout=0.05,
     )
 
     with pytest.raises(GenerationTimedOut) as caught:
@@ -802,7 +807,7 @@ async def test_our_own_cuts_rest_no_vendor(catalogue: Callable[..., Models]) -> 
     """Calls that end with the generation, before their own deadline, tell nothing."""
     provider = ScriptedProvider()
     provider.open.clear()
-    models = catalogue((config(concurrency=10), provider))
+    models = catalogue((config(concurrency=10), provider), timeout=0.05)
 
     await asyncio.gather(
         *(paint(models, within=0.05) for _ in range(10)), return_exceptions=True
@@ -991,6 +996,7 @@ async def test_without_a_file_the_placeholder_paints(
             max_image_bytes=16 * 1024 * 1024,
             marks=True,
             observer=observer,
+            generation_timeout_seconds=30,
         )
         painting = await paint(models)
 
@@ -1023,6 +1029,7 @@ async def test_each_rehearsed_failure_has_its_outcome(
             max_image_bytes=1024,
             marks=True,
             observer=observer,
+            generation_timeout_seconds=30,
         )
         await asyncio.gather(paint(models), return_exceptions=True)
 
@@ -1041,6 +1048,7 @@ async def test_vendors_are_built_with_their_terms(observer: RecordingObserver) -
             max_image_bytes=1024,
             marks=True,
             observer=observer,
+            generation_timeout_seconds=30,
         )
         with pytest.raises(ProviderFailed):
             await paint(models)

@@ -189,6 +189,7 @@ async def test_a_job_is_cancelled_at_the_deadline(
         max_image_bytes=MAX_IMAGE_BYTES,
         marks=False,
         observer=Unheard(),
+        generation_timeout_seconds=30,
     )
     loop = asyncio.get_running_loop()
     started = loop.time()

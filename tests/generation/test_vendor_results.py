@@ -166,6 +166,7 @@ async def test_twenty_paintings_keep_to_the_limit(
         max_image_bytes=MAX_IMAGE_BYTES,
         marks=False,
         observer=Unheard(),
+        generation_timeout_seconds=30,
     )
     deadline = asyncio.get_running_loop().time() + 30
     prompts = [f"{PROMPT}, take {number}" for number in range(20)]

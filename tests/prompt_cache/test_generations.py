@@ -128,7 +128,9 @@ async def test_a_generation_tells_its_place_in_the_queue_and_that_it_runs(
     first = world.provider.before("paint")
     second = world.provider.before("paint")
     model = replica.parts.painter.models._models["default"]
-    release = await model._places.acquire("somebody else")
+    release = await model._queue.acquire(
+        "somebody else", asyncio.get_running_loop().time() + 30
+    )
     asked = asking(replica)
     await until(lambda: len(world.generations.history) >= 2)
     queued = await record_of(replica, world)

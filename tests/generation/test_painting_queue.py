@@ -1,0 +1,155 @@
+"""The queue of a model: no call is begun that can't end in time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from app.errors import QueueFull
+from app.generation.call_times import CallTimes
+from app.generation.painting_queue import PaintingQueue
+
+TIMEOUT = 300.0
+
+
+def times_of(*seconds: float) -> CallTimes:
+    """Return what is known after calls of that many seconds."""
+    times = CallTimes(TIMEOUT)
+    for one in seconds:
+        times.add(one)
+    return times
+
+
+def now() -> float:
+    """Return the time of the event loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
+def test_at_first_a_call_needs_half_of_the_time() -> None:
+    """Nothing is known of a model that has painted nothing."""
+    assert times_of().needed == 150
+
+
+def test_a_call_needs_a_tenth_more_than_nine_of_ten_took() -> None:
+    """The slowest tenth does not decide for the others."""
+    times = times_of(*range(1, 11))
+
+    assert times.needed == pytest.approx(1.1 * 9)
+    assert times.median == 6
+
+
+def test_only_the_last_fifty_calls_count() -> None:
+    """A vendor that has become slow is known to be slow soon."""
+    times = times_of(*[1.0] * 100, *[100.0] * 45)
+
+    assert times.needed == pytest.approx(110)
+
+
+def test_a_call_that_takes_all_the_time_can_still_begin() -> None:
+    """Else a model of such calls would never be asked again."""
+    assert times_of(299.0).needed == pytest.approx(0.95 * TIMEOUT)
+
+
+async def test_no_slot_for_a_call_that_cannot_end_in_time() -> None:
+    """Less time than needed is refused at once, even where a slot is free."""
+    queue = PaintingQueue(1, 10, times_of(60.0))
+
+    with pytest.raises(QueueFull) as caught:
+        await queue.acquire("late", now() + 60)
+    (await queue.acquire("early", now() + 67))()
+
+    assert caught.value.retry_after == pytest.approx(
+        timedelta(seconds=6), abs=timedelta(seconds=0.5)
+    )
+
+
+async def test_the_entrance_refuses_whose_position_is_too_late() -> None:
+    """Calls of 60 s within 300 s: the fourth in line would begin too late."""
+    queue = PaintingQueue(1, 100, times_of(60.0))
+    deadline = now() + TIMEOUT
+    await queue.acquire("painting", deadline)
+    waiting = [asyncio.create_task(queue.acquire(n, deadline)) for n in range(3)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(QueueFull) as caught:
+        await queue.acquire("too late", deadline)
+
+    assert caught.value.retry_after is not None
+    assert timedelta(seconds=1) <= caught.value.retry_after <= timedelta(seconds=120)
+    assert queue.waiting == 3
+    for task in waiting:
+        task.cancel()
+
+
+async def test_slots_shorten_the_line() -> None:
+    """With more slots more of those who wait begin in time."""
+    queue = PaintingQueue(4, 100, times_of(60.0))
+    deadline = now() + TIMEOUT
+    for number in range(4):
+        await queue.acquire(number, deadline)
+    waiting = [asyncio.create_task(queue.acquire(n, deadline)) for n in range(4, 16)]
+    await asyncio.sleep(0)
+    assert queue.waiting == 12
+
+    with pytest.raises(QueueFull):
+        await queue.acquire("too late", deadline)
+
+    for task in waiting:
+        task.cancel()
+
+
+async def test_unknown_times_refuse_nobody_at_the_entrance() -> None:
+    """As long as no call has succeeded a position says nothing."""
+    queue = PaintingQueue(1, 100, times_of())
+    deadline = now() + TIMEOUT
+    await queue.acquire("painting", deadline)
+    waiting = [asyncio.create_task(queue.acquire(n, deadline)) for n in range(50)]
+    await asyncio.sleep(0)
+
+    assert queue.waiting == 50
+    # The first call took 100 s: one more begins in time, if it begins now.
+    queue.learn(100.0)
+    ends = await asyncio.gather(*waiting[1:], return_exceptions=True)
+    assert {type(end) for end in ends} == {QueueFull}
+    assert queue.waiting == 1
+    waiting[0].cancel()
+
+
+async def test_a_turn_that_comes_too_late_is_passed_over() -> None:
+    """The slot goes to the next one who has the time."""
+    queue = PaintingQueue(1, 10, times_of())
+    release = await queue.acquire("painting", now() + TIMEOUT)
+    late = asyncio.create_task(queue.acquire("late", now() + 100))
+    early = asyncio.create_task(queue.acquire("early", now() + 200))
+    await asyncio.sleep(0)
+
+    release()
+
+    with pytest.raises(QueueFull):
+        await late
+    (await early)()
+
+
+async def test_a_wait_ends_with_its_deadline() -> None:
+    """Also where nothing is known and no slot comes free."""
+    queue = PaintingQueue(1, 10, CallTimes(0.02))
+    await queue.acquire("painting", now() + 1)
+
+    with pytest.raises(QueueFull):
+        await queue.acquire("waiting", now() + 0.02)
+
+    assert queue.waiting == 0
+
+
+async def test_a_full_queue_says_when_a_slot_comes_free() -> None:
+    """The hint is the time that the call under way still takes."""
+    queue = PaintingQueue(1, 0, times_of(20.0))
+    await queue.acquire("painting", now() + TIMEOUT)
+
+    with pytest.raises(QueueFull) as caught:
+        await queue.acquire("another", now() + TIMEOUT)
+
+    assert caught.value.retry_after is not None
+    assert 19 < caught.value.retry_after.total_seconds() <= 20
