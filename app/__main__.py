@@ -51,8 +51,10 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], Coroutine[None, None, int
     "warm": lambda chosen: warm(
         chosen.file, chosen.project, chosen.url, chosen.concurrency
     ),
-    "rebuild": lambda chosen: (remove_orphans if chosen.orphans else rebuild)(
-        chosen.project, chosen.rate
+    "rebuild": lambda chosen: (
+        remove_orphans(chosen.project, chosen.rate)
+        if chosen.orphans
+        else rebuild(chosen.project, chosen.rate, adopts=chosen.adopt)
     ),
     "check": lambda chosen: check(providers=chosen.providers),
 }
@@ -121,10 +123,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="manifests a second at the most (200)",
     )
-    rebuilding.add_argument(
+    instead = rebuilding.add_mutually_exclusive_group()
+    instead.add_argument(
         "--orphans",
         action="store_true",
-        help="instead remove pictures older than a day that no manifest names",
+        help="instead remove what nothing names: pictures older than a day, proofs",
+    )
+    instead.add_argument(
+        "--adopt",
+        action="store_true",
+        help="first take the ledger that is there on, in place of the one before",
     )
     checking = parsers.add_parser(
         "check", help="try Redis, the object store and the models; 1 if any fails"

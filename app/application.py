@@ -21,7 +21,7 @@ from app.background import running
 from app.generation.assemble import build_models
 from app.generation.transport.outbound import open_outbound_session
 from app.http.cors import Cors
-from app.ports import fence_of, open_object_store, open_ports
+from app.ports import open_ports
 from app.prompt_cache import assemble as prompt_cache
 from app.server.dependency_monitor import (
     DEPENDENCY_MONITOR,
@@ -32,7 +32,6 @@ from app.server.frame import TRACING, install
 from app.server.lifecycle import Lifecycle
 from app.spending.assemble import open_spending
 from app.storage.documents import StoredDocuments
-from app.storage.fenced_store import FencedStore
 from app.telemetry import Metrics
 from app.telemetry.tracing import Tracing, open_tracing, traced
 from app.telemetry.watchdog import watch_the_loop
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from app.generation.models import Models
     from app.ports import Ports
     from app.storage.fence import Fence
+    from app.storage.ledger_identity import LedgerIdentity
     from app.terms import Terms
 
 # The calls that a request may wait for, and that a trace shows.
@@ -65,6 +65,7 @@ class Opened:
     dependencies: DependencyMonitor
     pings: Mapping[str, Callable[[], Awaitable[None]]]
     fence: Fence
+    identity: LedgerIdentity
     tracing: Tracing | None = None
 
 
@@ -84,7 +85,7 @@ async def open_replica(
     async with (
         running(watch_the_loop(metrics), name="watchdog"),
         open_tracing(settings.tracing) as tracing,
-        open_ports(configuration, metrics) as ports,
+        open_ports(configuration, metrics, makes=serves) as ports,
         open_models(configuration, metrics) as models,
         open_services(
             ports, models, terms_of(settings), metrics, lifecycle, tracing=tracing
@@ -95,7 +96,14 @@ async def open_replica(
         if serves:
             await stack.enter_async_context(ports.fence.proving())
             await stack.enter_async_context(dependencies)
-        yield Opened(services, dependencies, ports.pings, ports.fence, tracing)
+        yield Opened(
+            services,
+            dependencies,
+            ports.pings,
+            ports.fence,
+            ports.identity,
+            tracing,
+        )
 
 
 @asynccontextmanager
@@ -236,8 +244,7 @@ async def open_keys(configuration: Configuration) -> AsyncIterator[Keys]:
 
     The first key is made before any replica has made the bucket.
     """
-    async with open_object_store(configuration) as store:
-        await store.ping()
-        fence = fence_of(configuration, store, Metrics())
-        documents = StoredDocuments(FencedStore(store, fence))
-        yield keys_over(documents, access_rules(configuration.settings))
+    async with open_ports(configuration, Metrics()) as ports:
+        await ports.identity.check(needs_memory=False)
+        rules = access_rules(configuration.settings)
+        yield keys_over(StoredDocuments(ports.store), rules)

@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.storage.fence import Fence
+from app.storage.fence import Fence, Verdict
 from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
+from app.storage.ledger_identity import LedgerIdentity
 from app.storage.redis.accounts import RedisAccounts, RedisRates
 from app.storage.redis.client.connection import open_redis
 from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.generations import RedisGenerations
+from app.storage.redis.ledger_memory import RedisLedgerMemory
 from app.storage.redis.prompts import RedisPromptIndex
 from app.storage.redis.statistics import RedisStatistics
 from app.storage.redis.transient import RedisTransientStore
@@ -53,14 +55,18 @@ class Ports:
     transient: TransientStore
     max_memory: Callable[[], Awaitable[int | None]]
     fence: Fence
+    identity: LedgerIdentity
     pings: Mapping[str, Callable[[], Awaitable[None]]]
 
 
 @asynccontextmanager
 async def open_ports(
-    configuration: Configuration, metrics: Metrics
+    configuration: Configuration, metrics: Metrics, *, makes: bool = True
 ) -> AsyncIterator[Ports]:
-    """Connect to the Redis and the object store that *configuration* names."""
+    """Connect to the Redis and the object store that *configuration* names.
+
+    Without *makes* no ledger is made where none was seen yet.
+    """
     url = configuration.settings.redis_url
     address = url.get_secret_value() if url else ""
     async with (
@@ -69,8 +75,15 @@ async def open_ports(
         open_completion_events(redis.subscriber) as completions,
     ):
         fence = fence_of(configuration, store, metrics)
+        identity = LedgerIdentity(
+            store,
+            RedisLedgerMemory(redis.commands),
+            name=_name_of(configuration),
+            makes=makes,
+            sends_conditions=fence.verdict is not Verdict.LEASE,
+        )
         yield Ports(
-            store=FencedStore(store, fence),
+            store=FencedStore(store, fence, identity),
             index=RedisPromptIndex(commands=redis.commands, leases=redis.leases),
             completions=completions,
             statistics=RedisStatistics(redis.commands),
@@ -82,8 +95,15 @@ async def open_ports(
             ),
             max_memory=redis.max_memory,
             fence=fence,
-            pings={"redis": redis.ping, "object_store": fence.watched(store.ping)},
+            identity=identity,
+            pings={"redis": redis.ping, "object_store": fence.watched(identity.check)},
         )
+
+
+def _name_of(configuration: Configuration) -> str:
+    if configuration.image_folder is not None:
+        return f"The folder {configuration.image_folder}"
+    return f"The bucket {configuration.settings.s3_bucket}"
 
 
 def fence_of(

@@ -180,7 +180,7 @@ class Stage:
         """Open the bucket as the service does."""
         with self._environment_of_the_store():
             async with open_s3_object_store(bucket=self.bucket) as store:
-                await store.ping()
+                await store.make()
                 yield store
 
     async def sign(self, key: str) -> URL:

@@ -37,6 +37,7 @@ TAKE_LONG = (
     "tests/faults/test_recovery.py",
     "tests/faults/test_store_bodies.py",
     "tests/faults/test_store_writes.py",
+    "tests/faults/test_swapped_bucket.py",
     "tests/faults/test_unfenced_store.py",
     "tests/faults/test_uploads.py",
     "tests/replicas/test_traces.py",

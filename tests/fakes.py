@@ -31,7 +31,12 @@ from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.flight.leases import Leases
 from app.storage.ports.object_keys import require_plain_key, require_plain_prefix
-from app.storage.ports.object_store import ByteRange, Listed, StoredObject
+from app.storage.ports.object_store import (
+    ByteRange,
+    Listed,
+    PlaceMissing,
+    StoredObject,
+)
 from app.storage.ports.prompt_index import (
     CountedRecord,
     FailedBefore,
@@ -189,7 +194,7 @@ class InMemoryBody:
 class InMemoryObjectStore(Gated):
     """`ObjectStore` in a dictionary; *objects* may be looked at and tampered with.
 
-    One that is not *is_made* is away until it is pinged, like a lost bucket.
+    One that is not *is_made* is away until it is made, like a lost bucket.
     """
 
     away = StorageUnavailable
@@ -292,6 +297,12 @@ class InMemoryObjectStore(Gated):
     async def ping(self) -> None:
         """Return unless the store is away."""
         async with self._call("ping"):
+            if not self.is_made:
+                raise PlaceMissing("There is no such bucket, says the test.")
+
+    async def make(self) -> None:
+        """Make the store."""
+        async with self._call("make"):
             self.is_made = True
 
 
@@ -890,3 +901,33 @@ def a_prompt_cache(
         "hot_tier_bytes": 1_000_000,
     }
     return Replica(world, assemble(ports, Limits(**{**defaults, **limits})), metrics)
+
+
+class InMemoryLedgerMemory(Gated):
+    """`LedgerMemory` for all replicas of a test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.remembered: str | None = None
+        self.proposed: str | None = None
+
+    async def recall(self) -> str | None:
+        """Return the id, or None where no ledger was seen."""
+        async with self._call("recall"):
+            return self.remembered
+
+    async def remember(self, ledger_id: str) -> None:
+        """Keep the id unless there is one."""
+        async with self._call("remember"):
+            self.remembered = self.remembered or ledger_id
+
+    async def replace(self, ledger_id: str) -> None:
+        """Keep the id in place of any other."""
+        async with self._call("replace"):
+            self.remembered = ledger_id
+
+    async def propose(self, ledger_id: str) -> str:
+        """Return the id that a new ledger gets."""
+        async with self._call("propose"):
+            self.proposed = self.proposed or ledger_id
+        return self.proposed

@@ -10,12 +10,13 @@ from app.ports import Ports
 from app.prompt_cache import assemble as prompt_cache
 from app.spending.assemble import SpendingRules
 from app.storage.fence import Fence
+from app.storage.ledger_identity import LedgerIdentity
 from app.telemetry import Metrics
 from app.terms import Terms
 from app.transient_images import Limits
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.fake_transient_store import InMemoryTransientStore
-from tests.fakes import InMemoryStatistics
+from tests.fakes import InMemoryLedgerMemory, InMemoryStatistics
 
 if TYPE_CHECKING:
     from app.access.assemble import AccessRules
@@ -39,6 +40,9 @@ def ports_in_memory(world: World, **ports: Any) -> Ports:
         "transient": InMemoryTransientStore(),
         "max_memory": _no_bound,
         "fence": Fence(world.store, metrics=Metrics(), trusts_lease=True),
+        "identity": LedgerIdentity(
+            world.store, InMemoryLedgerMemory(), name="The bucket", makes=True
+        ),
         "pings": {},
     }
     return Ports(**(in_memory | ports))

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import redis
 
+from app.storage.s3 import open_s3_object_store
 from tests.fake_provider import FakeProvider, serve
 from tests.fake_provider.dialects import DIALECTS
 from tests.replica import ROOT, environment_of, replica
@@ -102,10 +103,18 @@ async def test_check_tells_what_is_away(
     away = {**fine, "REDIS_URL": "redis://127.0.0.1:1"}
     wrong = {**fine, "AWS_SECRET_ACCESS_KEY": "somebody-elses"}
 
+    missing = run("check", folder=tmp_path, environment=fine)
+    again = run("check", folder=tmp_path, environment=fine)
+    async with replica(fine, folder=tmp_path):
+        pass
     good = run("check", folder=tmp_path, environment=fine)
     bad = run("check", folder=tmp_path, environment=away)
     refused = run("check", folder=tmp_path, environment=wrong)
 
+    # It makes no bucket, for a name that was mistyped neither.
+    for mistyped in (missing, again):
+        assert mistyped.returncode == 1
+        assert f"The bucket {bucket} is missing" in mistyped.stderr
     assert good.returncode == 0, good.stderr
     assert re.search(r"store_fence +proved", good.stdout)
     assert bad.returncode == 1
@@ -131,6 +140,8 @@ async def test_check_asks_providers_for_what_costs_nothing(
         environment = environment_of(
             redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
         ) | {"PROVIDERS_FILE": str(models), "SOME_KEY": "keeper:lamp"}
+        async with open_s3_object_store(bucket=bucket) as store:
+            await store.make()
 
         good = await asyncio.to_thread(
             run, "check", "--providers", folder=tmp_path, environment=environment

@@ -41,7 +41,7 @@ async def readyz(request: web.Request) -> web.Response:
     status = _status(
         dependencies,
         draining=request.app[LIFECYCLE].draining,
-        fenced=fence.is_open,
+        fenced=fence.is_open and dependencies.are_right,
     )
     ready = status == "ok" or (status == "degraded" and strict is None)
     return web.json_response(

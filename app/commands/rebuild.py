@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from app.api.services import Services
 
 
-async def rebuild(project: str | None, per_second: float) -> int:
-    """Restore the entries of one project, or of all, from the manifests."""
-    total = Tally()
-    async with _services() as services:
-        for one in await _projects(services, project, PROMPTS):
+async def rebuild(project: str | None, per_second: float, *, adopts: bool) -> int:
+    """Restore the entries of one project, or of all, from the manifests.
+
+    With *adopts* the ledger that is there is the right one from now on.
+    """
+    named, total = _parsed(project), Tally()
+    async with _services(adopts=adopts) as services:
+        for one in await _projects(services, named, PROMPTS):
             with await _progress(services, one) as bar:
                 total += await services.prompts.rebuild.run(
                     one, per_second=per_second, on_progress=bar.update
@@ -40,9 +43,9 @@ async def rebuild(project: str | None, per_second: float) -> int:
 
 async def remove_orphans(project: str | None, per_second: float) -> int:
     """Remove pictures older than a day that no manifest names."""
-    total = OrphanCount()
+    named, total = _parsed(project), OrphanCount()
     async with _services() as services:
-        for one in await _projects(services, project, GENERATED):
+        for one in await _projects(services, named, GENERATED):
             with await _progress(services, one) as bar:
                 count = await services.prompts.orphans.remove(
                     one, per_second=per_second, on_progress=bar.update
@@ -50,30 +53,41 @@ async def remove_orphans(project: str | None, per_second: float) -> int:
             if count.unreadable:
                 print(f"{one}: {count.unreadable} manifests can't be read, all is kept")
             total += count
+        if named is None:
+            total.removed += await services.prompts.orphans.remove_proofs()
     print(f"{total.removed} removed, {total.bytes} bytes.")
     return 1 if total.unreadable else 0
 
 
 @asynccontextmanager
-async def _services() -> AsyncIterator[Services]:
+async def _services(*, adopts: bool = False) -> AsyncIterator[Services]:
     configuration = load_configuration()
     configure_logging("WARNING", configuration.settings.log_format)
     try:
         async with opened_services(configuration) as opened:
+            if adopts:
+                print(f"Ledger {await opened.identity.adopt()} is the right one now.")
+            await opened.identity.check()
+            if opened.identity.id is None:
+                raise Failed("There is no ledger yet: the first replica makes one.")
             yield opened.services
     except ServiceError as error:
         raise Failed(f"{error.detail} Run it again: it goes on here.") from error
 
 
 async def _projects(
-    services: Services, named: str | None, category: str
+    services: Services, named: Project | None, category: str
 ) -> list[Project]:
+    if named is not None:
+        return [named]
+    return [project async for project in services.prompts.ledger.projects(category)]
+
+
+def _parsed(project: str | None) -> Project | None:
     try:
-        if named is not None:
-            return [Project.parse(named)]
+        return None if project is None else Project.parse(project)
     except InvalidParameter as error:
         raise Failed(error.detail) from error
-    return [project async for project in services.prompts.ledger.projects(category)]
 
 
 async def _progress(services: Services, project: Project) -> tqdm[Never]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # A picture is stored minutes before its manifest at the most.
 OLD_AFTER = timedelta(days=1)
+# The longest that a proof of the store takes, and some more.
+PROOF_SECONDS = 45.0
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class Orphans:
 
     ledger: Ledger
     old_after: timedelta = OLD_AFTER
+    proof_seconds: float = PROOF_SECONDS
 
     async def remove(
         self,
@@ -72,6 +75,19 @@ class Orphans:
             count.removed += 1
             count.bytes += listed.size
         return count
+
+    async def remove_proofs(self) -> int:
+        """Remove what killed replicas left of proofs of the store; count it.
+
+        A proof that is under way removes its own key before the wait is over.
+        """
+        left = [listed async for listed in self.ledger.proofs()]
+        old = datetime.now(UTC) - self.old_after
+        if any(listed.modified_at > old for listed in left):
+            await asyncio.sleep(self.proof_seconds)
+        for listed in left:
+            await self.ledger.forget_proof(listed.key)
+        return len(left)
 
     async def _named(
         self,

@@ -10,11 +10,12 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Self, TypedDict
 
 from aiohttp import web
 
 from app.storage.fence import Fence
+from app.storage.ledger_identity import WrongLedger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -25,10 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 class Finding(TypedDict):
-    """What is known of one dependency; *seconds* is the last ping's length."""
+    """What is known of one dependency; *seconds* is the last ping's length.
+
+    *reason* is there where the dependency answers and is the wrong one.
+    """
 
     ok: bool
     seconds: float | None
+    reason: NotRequired[str]
 
 
 @dataclass(slots=True)
@@ -39,6 +44,14 @@ class _Dependency:
     ok: bool | None = None
     has_answered: bool = False
     seconds: float | None = None
+    reason: str | None = None
+
+    def finding(self) -> Finding:
+        """Return what is known of it."""
+        found: Finding = {"ok": self.ok is True, "seconds": self.seconds}
+        if self.reason is not None:
+            found["reason"] = self.reason
+        return found
 
 
 class DependencyMonitor:
@@ -83,12 +96,14 @@ class DependencyMonitor:
         """Whether each answered when it was asked last."""
         return all(one.ok for one in self._all)
 
+    @property
+    def are_right(self) -> bool:
+        """Whether none was found to be another one than before."""
+        return all(one.reason is None for one in self._all)
+
     def findings(self) -> dict[str, Finding]:
         """Return what is known of each, by name."""
-        return {
-            one.name: {"ok": one.ok is True, "seconds": one.seconds}
-            for one in self._all
-        }
+        return {one.name: one.finding() for one in self._all}
 
     async def _watch(self, one: _Dependency) -> None:
         while True:
@@ -104,6 +119,9 @@ class DependencyMonitor:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await one.ping()
+        except WrongLedger as wrong:
+            one.reason = wrong.detail
+            return False
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is no answer
             logger.debug(
                 "ping failed",
@@ -112,6 +130,7 @@ class DependencyMonitor:
             return False
         finally:
             one.seconds = round(perf_counter() - began, 6)
+        one.reason = None
         return True
 
     def _note(self, one: _Dependency, *, up: bool) -> None:

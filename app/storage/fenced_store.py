@@ -1,20 +1,22 @@
-"""The object store as the service writes to it, by what its fence is.
+"""The object store as the service uses it: the right ledger, behind its fence.
 
-Where the conditional writes of the store are not to be used, a create is a look
-and a write: the lease in Redis alone keeps others from writing in between.
+What is absent is believed only of the right ledger. Where the conditional writes
+of the store are not to be used, a create is a look and a write: the lease in
+Redis alone keeps others from writing in between.
 """
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from app.storage.fence import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from contextlib import AbstractAsyncContextManager
 
     from app.storage.fence import Fence
+    from app.storage.ledger_identity import LedgerIdentity
     from app.storage.ports.object_store import (
         ByteRange,
         Listed,
@@ -32,9 +34,18 @@ class FencedStore:
     that they go on over a store that refuses them.
     """
 
-    def __init__(self, store: ObjectStore, fence: Fence) -> None:
-        self._store = store
+    def __init__(
+        self, store: ObjectStore, fence: Fence, identity: LedgerIdentity
+    ) -> None:
+        self._opened = store
         self._fence = fence
+        self._identity = identity
+
+    @property
+    def _store(self) -> ObjectStore:
+        """The store; raises `WrongLedger` where it is another ledger."""
+        self._identity.require()
+        return self._opened
 
     async def put(
         self,
@@ -72,17 +83,27 @@ class FencedStore:
 
     async def get(self, key: str) -> StoredObject | None:
         """Return a whole small object, or None if there is none."""
-        return await self._store.get(key)
+        stored = await self._store.get(key)
+        if stored is None:
+            await self._identity.confirm()
+        return stored
 
-    def open(
+    @asynccontextmanager
+    async def open(
         self, key: str, byte_range: ByteRange | None = None
-    ) -> AbstractAsyncContextManager[ObjectBody | None]:
+    ) -> AsyncIterator[ObjectBody | None]:
         """Open *key* for streaming; None if there is none."""
-        return self._store.open(key, byte_range)
+        async with self._store.open(key, byte_range) as body:
+            if body is None:
+                await self._identity.confirm()
+            yield body
 
     async def exists(self, key: str) -> bool:
         """Return whether *key* is there."""
-        return await self._store.exists(key)
+        is_there = await self._store.exists(key)
+        if not is_there:
+            await self._identity.confirm()
+        return is_there
 
     async def delete(self, key: str) -> None:
         """Remove *key*; removing what is not there is a no-op."""
@@ -93,8 +114,12 @@ class FencedStore:
         return self._store.list(prefix, after=after)
 
     async def ping(self) -> None:
-        """Return when the store answers."""
-        await self._store.ping()
+        """Return when the store answers and is the right ledger."""
+        await self._identity.check()
+
+    async def make(self) -> None:
+        """Make the bucket where it is missing and that is permitted."""
+        await self._store.make()
 
     @property
     def _sends_conditions(self) -> bool:

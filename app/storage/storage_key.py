@@ -20,6 +20,8 @@ PROMPTS = "prompts"
 RENDITIONS = "renditions"
 # No project is called so: what lies below belongs to the service itself.
 SYSTEM = "_system"
+# Holds the id by which a ledger is told from another.
+LEDGER_KEY = f"{SYSTEM}/ledger.json"
 # What the proof of the store writes, and removes.
 FENCE_PREFIX = f"{SYSTEM}/fence/"
 

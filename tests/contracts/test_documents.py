@@ -32,12 +32,12 @@ async def store(
             yield InMemoryObjectStore()
         case "filesystem":
             kept = FilesystemObjectStore(tmp_path)
-            await kept.ping()
+            await kept.make()
             yield kept
         case _:
             bucket = request.getfixturevalue("bucket")
             async with open_s3_object_store(bucket=bucket) as opened:
-                await opened.ping()
+                await opened.make()
                 yield opened
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import StorageUnavailable
 from app.storage.filesystem.store import FilesystemObjectStore
-from app.storage.ports.object_store import ByteRange
+from app.storage.ports.object_store import ByteRange, PlaceMissing
 from app.storage.s3 import open_s3_object_store
 from tests.fakes import InMemoryObjectStore
 
@@ -59,7 +59,7 @@ def s3_get_object(bucket: str) -> OpenStore:
 
 @pytest.fixture
 def in_memory() -> OpenStore:
-    """Open the fake of the tests, whose place is made by the first ping."""
+    """Open the fake of the tests, which is not made yet."""
     made = InMemoryObjectStore(is_made=False)
 
     @asynccontextmanager
@@ -80,7 +80,7 @@ def open_store(request: pytest.FixtureRequest) -> OpenStore:
 async def store(open_store: OpenStore) -> AsyncIterator[ObjectStore]:
     """Give a store that is ready."""
     async with open_store() as opened:
-        await opened.ping()
+        await opened.make()
         yield opened
 
 
@@ -343,11 +343,15 @@ async def test_a_listing_stays_in_the_store(store: ObjectStore) -> None:
             await listed(store, prefix)
 
 
-async def test_a_ping_makes_the_place(open_store: OpenStore) -> None:
-    """The first ping makes the bucket, and further ones, at once, leave it alone."""
+async def test_a_store_is_made_once(open_store: OpenStore) -> None:
+    """A ping makes nothing; the first `make` does, and others leave it alone."""
     async with open_store() as store, open_store() as another:
-        await asyncio.gather(store.ping(), another.ping())
+        for _ in range(2):
+            with pytest.raises(PlaceMissing):
+                await store.ping()
+        await asyncio.gather(store.make(), another.make())
         await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
+        await another.make()
         await another.ping()
 
         assert await read(another, LIGHTHOUSE) == b"a lighthouse"

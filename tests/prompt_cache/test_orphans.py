@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -83,3 +84,17 @@ async def test_a_project_without_a_manifest_is_found(
 
     assert with_pictures == ["acme/shop", "zoo/main"]
     assert with_manifests == ["acme/shop"]
+
+
+@pytest.mark.parametrize("age", [TWO_DAYS, timedelta(0)])
+async def test_what_proofs_of_the_store_left_goes(
+    world: World, replica: Replica, age: timedelta
+) -> None:
+    """A young one gets the time that a proof takes to remove its own key."""
+    left = "_system/fence/left"
+    await world.store.put(left, b"", media_type="text/plain")
+    world.store.objects[left].modified_at -= age
+    orphans = dataclasses.replace(replica.parts.orphans, proof_seconds=0)
+
+    assert await orphans.remove_proofs() == 1
+    assert left not in world.store.objects

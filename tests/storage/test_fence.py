@@ -12,9 +12,10 @@ from app.storage.documents import StoredDocuments
 from app.storage.fence import CREATES_AT_ONCE, Fence, Verdict, prove
 from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
+from app.storage.ledger_identity import LedgerIdentity
 from app.storage.ports.object_store import ConditionRefused
 from app.telemetry import Metrics
-from tests.fakes import InMemoryObjectStore
+from tests.fakes import InMemoryLedgerMemory, InMemoryObjectStore
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -78,6 +79,16 @@ class Forgets(InMemoryObjectStore):
         """Find nothing."""
 
 
+async def a_known_ledger(store: InMemoryObjectStore) -> LedgerIdentity:
+    """Return the identity of a ledger that was seen in *store*."""
+    identity = LedgerIdentity(
+        store, InMemoryLedgerMemory(), name="The bucket pictures", makes=True
+    )
+    await identity.check()
+    store.calls.clear()
+    return identity
+
+
 async def test_a_store_that_lets_one_writer_win_is_proved() -> None:
     """Eight create at once, one replaces with the right tag, and nothing is left."""
     store = InMemoryObjectStore()
@@ -93,7 +104,7 @@ async def test_a_store_that_lets_one_writer_win_is_proved() -> None:
 async def test_a_folder_is_proved(tmp_path: Path) -> None:
     """Embedded mode's store proves itself by hard links, like any other."""
     store = FilesystemObjectStore(tmp_path / "images")
-    await store.ping()
+    await store.make()
 
     proof = await prove(store)
 
@@ -206,7 +217,7 @@ async def test_with_the_lease_no_condition_is_sent(
     """A create looks and then writes, a replace compares what it read."""
     store = Refuses()
     fence = Fence(store, metrics=Metrics(), trusts_lease=True)
-    fenced = FencedStore(store, fence)
+    fenced = FencedStore(store, fence, await a_known_ledger(store))
 
     async with fence.proving():
         first = await fenced.create("a/b/c/d", b"1", media_type="text/plain")
@@ -234,7 +245,8 @@ async def test_keys_and_rules_go_on_over_a_store_that_failed() -> None:
     """A document is changed without conditions where the store refuses them."""
     store = Refuses()
     fence = Fence(store, metrics=Metrics())
-    documents = StoredDocuments(FencedStore(store, fence))
+    identity = await a_known_ledger(InMemoryObjectStore())
+    documents = StoredDocuments(FencedStore(store, fence, identity))
     with pytest.raises(StorageUnavailable):
         await documents.change("keys/one", lambda _: {"role": "read"})
 

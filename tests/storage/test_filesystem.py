@@ -54,7 +54,7 @@ from app.storage.filesystem.store import FilesystemObjectStore
 
 async def fill(root):
     store = FilesystemObjectStore(Path(root))
-    await store.ping()
+    await store.make()
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
     try:
         await store.create("acme/shop/a", bytes(20_000), media_type="image/png")
@@ -79,7 +79,7 @@ def run(program: str, *arguments: str) -> subprocess.Popen[str]:
 async def store(tmp_path: Path) -> FilesystemObjectStore:
     """Give a store that is ready, in `tmp_path`."""
     store = FilesystemObjectStore(tmp_path)
-    await store.ping()
+    await store.make()
     return store
 
 
@@ -188,7 +188,7 @@ async def test_a_key_below_another_object_has_no_room(
 async def test_what_was_left_half_written_is_removed(tmp_path: Path) -> None:
     """A draft of a process that was killed goes, one that is being written stays."""
     store = FilesystemObjectStore(tmp_path)
-    await store.ping()
+    await store.make()
     left, fresh = tmp_path / "drafts" / "left", tmp_path / "drafts" / "fresh"
     for draft in (left, fresh):
         draft.write_bytes(b"half a lighthouse")

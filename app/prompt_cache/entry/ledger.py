@@ -14,6 +14,7 @@ from app.errors import StorageUnavailable
 from app.prompt_cache.entry.entry import PromptEntry, UnreadableManifest
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
 from app.storage.storage_key import (
+    FENCE_PREFIX,
     GENERATED,
     PROMPTS,
     SYSTEM,
@@ -167,6 +168,15 @@ class Ledger:
         """Yield what lies among the pictures of *project*, in order."""
         async for listed in self._store.list(f"{project}/{GENERATED}/"):
             yield listed
+
+    async def proofs(self) -> AsyncIterator[Listed]:
+        """Yield what proofs of the store have written and not removed."""
+        async for listed in self._store.list(FENCE_PREFIX):
+            yield listed
+
+    async def forget_proof(self, key: str) -> None:
+        """Remove what a proof of the store has left."""
+        await self._store.delete(key)
 
     async def projects(self, category: str = PROMPTS) -> AsyncIterator[Project]:
         """Yield every project that has a manifest, or else of *category*, in order.

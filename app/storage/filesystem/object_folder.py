@@ -48,15 +48,23 @@ class ObjectFolder:
         self._lock = root / "lock"
 
     def make(self) -> None:
-        """Make the folder where it is missing, and see that it can be written to.
-
-        Drafts that a process left when it was killed are removed.
-        """
+        """Make the folder where it is missing."""
         _make_folder(self._objects)
         _make_folder(self._drafts)
         with self._locked():
             pass
+
+    def is_there(self) -> bool:
+        """Return whether the folder is there; raises where it can't be written to.
+
+        Drafts that a process left when it was killed are removed.
+        """
+        if not self._objects.is_dir() or not self._drafts.is_dir():
+            return False
+        with self._locked():
+            pass
         self._remove_left_drafts()
+        return True
 
     def put(self, key: str, new: NewObject) -> str:
         """Keep *new*, replacing what was there; return its ETag."""

@@ -10,7 +10,7 @@ from app.errors import StorageUnavailable
 from app.storage.filesystem.object_file import NewObject
 from app.storage.filesystem.object_folder import ObjectFolder
 from app.storage.ports.object_keys import require_plain_key, require_plain_prefix
-from app.storage.ports.object_store import Listed, StoredObject
+from app.storage.ports.object_store import Listed, PlaceMissing, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class FilesystemObjectStore:
-    """The `ObjectStore` below *root*, which `ping` makes.
+    """The `ObjectStore` below *root*, which `make` makes.
 
     Any number of processes may share it. A full disk and missing permissions
     are `StorageUnavailable`, too.
@@ -93,7 +93,12 @@ class FilesystemObjectStore:
                 yield line
 
     async def ping(self) -> None:
-        """Return when the folder is there and writable; make it if permitted."""
+        """Return when the folder is there and writable; raises `PlaceMissing`."""
+        if not await _off_loop(self._folder.is_there):
+            raise PlaceMissing("The folder is missing.")
+
+    async def make(self) -> None:
+        """Make the folder where it is missing."""
         await _off_loop(self._folder.make)
 
 

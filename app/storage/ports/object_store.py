@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+class PlaceMissing(StorageUnavailable):
+    """The store answers, and the bucket or folder is not there."""
+
+
 class ConditionRefused(StorageUnavailable):
     """The store does not take conditional writes; *detail* is what it answered."""
 
@@ -135,6 +139,10 @@ class ObjectStore(Protocol):
     async def ping(self) -> None:
         """Return when the store answers and the bucket is there.
 
-        A bucket that is missing is made, where that is permitted.
+        Raises `PlaceMissing` where it is not. Makes nothing.
         """
+        ...
+
+    async def make(self) -> None:
+        """Make the bucket where it is missing and that is permitted."""
         ...

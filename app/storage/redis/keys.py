@@ -16,6 +16,12 @@ from binascii import b2a_base64, unhexlify
 
 VERSION = "2"
 
+LEDGER = f"{VERSION}:ledger"
+"""The id of the ledger that the replicas have seen."""
+
+PROPOSED_LEDGER = f"{VERSION}:ledger:proposed"
+"""The id that a ledger gets that is being made."""
+
 LANDED = f"{VERSION}:landed"
 """The channel that tells of every flight that ended, by its prompt hash."""
 

@@ -6,22 +6,24 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from app.storage.ports.object_store import PlaceMissing
 from app.storage.s3.client import DEFAULT_REGION
 from app.storage.s3.translated_errors import code_of
 
 
-async def ensure_bucket(client: Any, bucket: str) -> None:
-    """Return when *bucket* is there; raises what botocore does."""
+async def require_bucket(client: Any, bucket: str) -> None:
+    """Return when *bucket* is there; raises `PlaceMissing`, or what botocore does."""
     try:
         await client.head_bucket(Bucket=bucket)
     except ClientError as error:
         # A HEAD has no body, so its code is the status.
         if code_of(error) != "404":
             raise
-        await _make(client, bucket)
+        raise PlaceMissing(f"The bucket {bucket} is missing.") from error
 
 
-async def _make(client: Any, bucket: str) -> None:
+async def make_bucket(client: Any, bucket: str) -> None:
+    """Make *bucket*, unless another replica was faster; raises what botocore does."""
     region = client.meta.region_name
     place = {"CreateBucketConfiguration": {"LocationConstraint": region}}
     try:

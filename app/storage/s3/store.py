@@ -14,10 +14,11 @@ from app.storage.ports.object_store import (
     ByteRange,
     ConditionRefused,
     Listed,
+    PlaceMissing,
     StoredObject,
 )
 from app.storage.s3 import translated_errors
-from app.storage.s3.bucket import ensure_bucket
+from app.storage.s3.bucket import make_bucket, require_bucket
 from app.storage.s3.client import (
     goes_through_a_proxy,
     open_client,
@@ -220,13 +221,22 @@ class S3ObjectStore:
             more = page["IsTruncated"]
 
     async def ping(self) -> None:
-        """Return when the store answers and the bucket is there; make it if permitted.
+        """Return when the store answers and the bucket is there.
 
         It stands in no line: a busy store is not one that is away.
         """
         with translated_errors.translated():
             async with stall_tolerant_timeout(READ_TIMEOUT_SECONDS):
-                await ensure_bucket(self._client, self._bucket)
+                await require_bucket(self._client, self._bucket)
+
+    async def make(self) -> None:
+        """Make the bucket where it is missing and that is permitted."""
+        try:
+            await self.ping()
+        except PlaceMissing:
+            with translated_errors.translated():
+                async with stall_tolerant_timeout(READ_TIMEOUT_SECONDS):
+                    await make_bucket(self._client, self._bucket)
 
     async def _call(self, operation: Any, **parameters: Any) -> Any:
         size = len(parameters.get("Body", b""))
