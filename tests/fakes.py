@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 
 from app.errors import CacheUnavailable, ServiceError, StorageUnavailable
+from app.generation.capabilities import Capabilities
 from app.generation.config.model_names import ModelNames
 from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
 from app.generation.model import Model
 from app.generation.models import Models
 from app.generation.provider import Origin, ProviderPicture
+from app.generation.providers.placeholder.known_models import PAINTER
 from app.generation.spending import UNLIMITED
 from app.prompt_cache.assemble import Limits, Ports, assemble
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
@@ -703,6 +705,7 @@ class ScriptedProvider(Gated):
     """
 
     vendor = "scripted"
+    capabilities = Capabilities("scripted", PAINTER)
     takes_addresses = False
 
     def __init__(self) -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.errors import BadImage, UnsupportedImage
 from app.generation.provenance import Mark, Provenance, attest
+from app.generation.shapes import reduced
 from app.generation.sizing import fit
 from app.image import Image
 
 if TYPE_CHECKING:
-    from app.generation.provider import PaintRequest, ProviderPicture
+    from app.generation.provider import Origin, PaintRequest, ProviderPicture
 
 # Fifty megapixels take 400 to 800 MB while they are resized, and a core for
 # seconds. At their usual size pictures take a tenth of a second.
 RESIZED_AT_ONCE = 1
+
+# How far a model's own idea of a ratio may be from the ratio, as a logarithm:
+# Gemini's 4:5 has 896x1152 pixels (0.03). Ratios that can be asked for are further
+# apart (0.065 and more).
+_TOLERANCE = 0.05
 
 
 class Finished(NamedTuple):
@@ -40,27 +47,55 @@ class Finishing:
         # common threads would keep everything else waiting.
         self._sizing = ThreadPoolExecutor(RESIZED_AT_ONCE, "sizing")
 
-    async def finish(self, painted: ProviderPicture, request: PaintRequest) -> Finished:
-        """Vouch for *painted*, off the event loop, in the size asked for.
+    async def finish(
+        self,
+        painted: ProviderPicture,
+        request: PaintRequest,
+        *,
+        is_shaped: bool = True,
+    ) -> Finished:
+        """Vouch for *painted*, off the event loop, in the shape asked for.
 
-        Raises `BadImage` for what is no picture or too large.
+        *is_shaped*: the model was asked for the ratio that the request names;
+        its picture stays as it is unless it is of quite another ratio. Raises
+        `BadImage` for what is no picture or too large.
         """
-        threads = self._sizing if request.width and request.height else None
+        came = await asyncio.to_thread(self._inspect, painted.data)
+        size = _size_of(came, request, is_shaped=is_shaped)
         return await asyncio.get_running_loop().run_in_executor(
-            threads, self._finish, painted, request
+            self._sizing if size else None, self._finish, came, size, painted.origin
         )
 
-    def _finish(self, painted: ProviderPicture, request: PaintRequest) -> Finished:
-        if len(painted.data) > self._max_image_bytes:
+    def _inspect(self, data: bytes) -> Image:
+        if len(data) > self._max_image_bytes:
             raise BadImage(
                 f"The provider's picture has more than {self._max_image_bytes} bytes."
             )
         try:
-            came = Image.inspect(painted.data)
+            return Image.inspect(data)
         except UnsupportedImage as error:
             raise BadImage(f"The image provider failed: {error.detail}") from error
-        image = came
-        if request.width and request.height:
-            image = fit(came, request.width, request.height)
-        mark = Mark.of(painted.origin) if self._marks else None
+
+    def _finish(
+        self, came: Image, size: tuple[int, int] | None, origin: Origin
+    ) -> Finished:
+        image = fit(came, *size) if size else came
+        mark = Mark.of(origin) if self._marks else None
         return Finished(*attest(image, mark, painted=came))
+
+
+def _size_of(
+    came: Image, request: PaintRequest, *, is_shaped: bool
+) -> tuple[int, int] | None:
+    """Return the size to cut *came* to; None leaves its pixels as they are."""
+    if request.width and request.height:
+        return request.width, request.height
+    if request.aspect_ratio is None:
+        return None
+    across, down = reduced(request.aspect_ratio)
+    off = abs(math.log(came.width * down / (came.height * across)))
+    if off == 0 or (is_shaped and off <= _TOLERANCE):
+        return None
+    times = min(came.width // across, came.height // down)
+    # A picture of a few pixels has no part of exactly that ratio.
+    return (across * times, down * times) if times else None

@@ -19,15 +19,18 @@ from app.errors import (
 )
 from app.generation.call_times import CallTimes
 from app.generation.calls import Calls
+from app.generation.capabilities import OPTIONS
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.jobs import Maker
 from app.generation.outcomes import booked_as, is_healthy, outcome_of
 from app.generation.painting import Outcome, Painting
 from app.generation.painting_queue import PaintingQueue
+from app.generation.shapes import plan_shape
 from app.generation.spending import UNLIMITED
 from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
+    from app.errors import InvalidParameter
     from app.generation.config.models_file import ModelConfig
     from app.generation.finishing import Finishing
     from app.generation.jobs import JobHandle
@@ -61,6 +64,7 @@ class Model:
         self.accept = config.accept
         self.falls_back_when_ambiguous = config.fallback_when_ambiguous
         self._hold = timedelta(seconds=config.ambiguous_hold_seconds)
+        self.capabilities = provider.capabilities
         self._deadline_seconds = config.deadline_seconds
         longest = min(config.deadline_seconds, generation_timeout_seconds)
         self._queue = PaintingQueue(
@@ -75,6 +79,20 @@ class Model:
             self.alias,
             waiting=lambda: self._queue.waiting,
             is_resting=lambda: self._breaker.is_open,
+        )
+
+    def refusal(
+        self, request: PaintRequest, references: int
+    ) -> InvalidParameter | None:
+        """Return why the model can't paint *request* with that many references."""
+        return self.capabilities.refusal(
+            references=references,
+            has_mask=request.mask is not None,
+            options=[
+                name
+                for name in OPTIONS
+                if getattr(request, name) is not None and name not in self.accept
+            ],
         )
 
     async def paint(
@@ -141,6 +159,7 @@ class Model:
                 loaded = await references(
                     by_address=self._provider.takes_addresses,
                     within_seconds=self._deadline_seconds,
+                    media_types=self.capabilities.endpoint(1).reference_types,
                 )
         except TimeoutError as error:
             raise _never_asked() from error
@@ -179,7 +198,10 @@ class Model:
             seconds = clock() - started
             if job.left is None:
                 self._queue.learn(seconds)
-            finished = await self._finishing.finish(painted, request)
+            endpoint = self.capabilities.endpoint(len(request.references))
+            finished = await self._finishing.finish(
+                painted, request, is_shaped=plan_shape(request, endpoint).is_exact
+            )
         except BaseException as error:
             failure = error
             raise

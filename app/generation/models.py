@@ -33,6 +33,7 @@ from app.generation.transport.call_ends import end_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from app.generation.capabilities import Capabilities
     from app.generation.provider import PaintRequest
     from app.generation.spending import PaintingPermit
 
@@ -93,6 +94,7 @@ class Models:
         deadline: float,
         progress: Progress | None = None,
         references: ReferenceLoader | None = None,
+        reference_count: int = 0,
         keeper: JobKeeper | None = None,
         spending: PaintingPermit = UNLIMITED,
         may_begin: bool = True,
@@ -102,10 +104,12 @@ class Models:
         *deadline* is a time of the event loop's clock and bounds everything.
         Fall-backs are asked in order, each followed by its own. A job that
         *keeper* has left is waited for, and the models in front of its own are
-        not asked again. *references* are read once a slot is free. Raises
-        `QueueFull` where the queue is full or leaves no time, `PromptRejected` of the
-        model that refused, and otherwise the last model's failure:
-        `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
+        not asked again. A model that can't paint the request, with its
+        *reference_count*, is not asked; where none can, the first one's
+        `InvalidParameter` is raised. *references* are read once a slot is
+        free. Raises `QueueFull` where the queue is full or leaves no time,
+        `PromptRejected` of the model that refused, and otherwise the last
+        model's failure: `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
         `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
         *spending* is asked before each call. What it raises ends the chain;
         after `BudgetExhausted` cheaper fall-backs are still asked. Where it *may*
@@ -125,6 +129,8 @@ class Models:
             if left is None:
                 raise ProviderFailed("The models file no longer names the job's model.")
             chain = chain[:1]
+        if left is None:
+            chain = _able(chain, request, reference_count)
 
         async def ask(model: Model) -> Painting:
             is_its_own = left is not None and left.model == model.alias
@@ -160,6 +166,14 @@ class Models:
                     "falling back",
                     extra={"model": model.alias, "error": type(failure).__name__},
                 )
+
+    def check(self, alias: str, request: PaintRequest, reference_count: int) -> None:
+        """Raise `InvalidParameter` where no model of the chain can paint it."""
+        _able(self._chains[alias], request, reference_count)
+
+    def capabilities_of(self, alias: str) -> Capabilities:
+        """Return what *alias* itself can do."""
+        return self._models[alias].capabilities
 
     async def abandon(self, job: SubmittedJob, permit: PaintingPermit) -> float:
         """End a job that will not be waited for, and book it; return what it cost.
@@ -223,3 +237,17 @@ def _next_after(
     if end_of(failure) is CallEnd.AMBIGUOUS and not model.falls_back_when_ambiguous:
         return []
     return others
+
+
+def _able(chain: list[Model], request: PaintRequest, count: int) -> list[Model]:
+    """Return the models of *chain* that can paint *request*.
+
+    Raises the first one's `InvalidParameter` where none can.
+    """
+    refusals = [model.refusal(request, count) for model in chain]
+    able = [
+        model for model, refusal in zip(chain, refusals, strict=True) if refusal is None
+    ]
+    if not able:
+        raise next(refusal for refusal in refusals if refusal is not None)
+    return able

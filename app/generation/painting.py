@@ -35,10 +35,11 @@ class ReferenceLoader(Protocol):
     """Reads the reference pictures of one painting, when they are needed."""
 
     async def __call__(
-        self, *, by_address: bool, within_seconds: float
+        self, *, by_address: bool, within_seconds: float, media_types: frozenset[str]
     ) -> tuple[Reference, ...]:
         """Return them in order, each distinct one read once.
 
+        One that is of none of *media_types* is converted without loss.
         With *by_address* the provider can fetch what is lent: those that are
         better fetched than sent have a `url`, good for a call that takes up to
         *within_seconds*. It is called by each model in turn, once it has a

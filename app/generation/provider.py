@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from app.generation.capabilities import Capabilities
     from app.generation.usage import Usage
     from app.image import Image
 
@@ -137,6 +138,11 @@ class ImageProvider(Protocol):
     @property
     def vendor(self) -> str:
         """The provider's name in the models file, for metrics."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do; `paint` is never asked for anything else."""
         ...
 
     @property

@@ -22,6 +22,8 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "image/webp": ("WEBP", {"quality": 92}),
 }
 _PNG: tuple[str, dict[str, Any]] = ("PNG", {})
+# What is sent once, and not stored, is encoded fast rather than small.
+_QUICKLY = {"compress_level": 1}
 _XMP_KEYWORD = "XML:com.adobe.xmp"
 # What a JPEG segment holds of a packet, behind its length and its name.
 _LONGEST_JPEG_PACKET = 65_504
@@ -60,6 +62,20 @@ def fit(image: Image, width: int, height: int) -> Image:
     return Image.inspect(_encoded(fitted, image.media_type))
 
 
+def as_png(image: Image) -> Image:
+    """Return the first frame of *image* as PNG, upright, none of its pixels changed.
+
+    Its colour profile and its transparency stay. Raises `BadImage` if it can't
+    be decoded. Call it off the event loop, and few at once.
+    """
+    try:
+        with opened(image.data) as source:
+            picture = _decoded(source, max(source.size))
+    except Exception as error:
+        raise BadImage("The picture can't be decoded.") from error
+    return Image.inspect(_encoded(picture, "image/png", **_QUICKLY))
+
+
 def _is_sideways(source: PIL.Image.Image) -> bool:
     """Tell by the Exif data in front of the pixels, which stay as they are."""
     exif = PIL.Image.Exif()
@@ -89,7 +105,7 @@ def _decoded(source: PIL.Image.Image, enough: int) -> PIL.Image.Image:
     return source.convert("L" if source.mode == "1" else "RGB")
 
 
-def _encoded(picture: PIL.Image.Image, media_type: str) -> bytes:
+def _encoded(picture: PIL.Image.Image, media_type: str, **more: Any) -> bytes:
     encoder, parameters = _ENCODERS.get(media_type, _PNG)
     notes: dict[str, Any] = {}
     packet: bytes = picture.info.get("xmp", b"")
@@ -99,7 +115,9 @@ def _encoded(picture: PIL.Image.Image, media_type: str) -> bytes:
     elif packet and (encoder != "JPEG" or len(packet) <= _LONGEST_JPEG_PACKET):
         notes["xmp"] = packet
     encoded = io.BytesIO()
-    picture.save(encoded, encoder, icc_profile=_profile(picture), **notes, **parameters)
+    picture.save(
+        encoded, encoder, icc_profile=_profile(picture), **notes, **parameters, **more
+    )
     return encoded.getvalue()
 
 

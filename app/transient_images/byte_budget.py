@@ -30,3 +30,13 @@ class ByteBudget:
         finally:
             self._held -= size
             self._freed.set()
+
+    @asynccontextmanager
+    async def adding(self, size: int) -> AsyncIterator[None]:
+        """Hold *size* bytes more than agreed, at once: others wait the longer."""
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
+            self._freed.set()

@@ -11,24 +11,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from app.errors import (
+    BadImage,
     CacheUnavailable,
     InvalidParameter,
     ReferencesGone,
     UnsupportedImage,
 )
 from app.generation.provider import Reference
+from app.generation.sizing import as_png
 from app.image import Image
 from app.storage.ports.transient_store import StoredImage
 from app.storage.storage_key import is_image_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from app.generation.painting import ReferenceLoader
     from app.storage.ports.transient_store import Quota, TransientStore
@@ -69,6 +73,8 @@ class References:
         self._quota = quota
         self._outlives = outlives
         self._budget = budget
+        # Its thread ends with it. Pictures of 50 megapixels take 200 MB each.
+        self._converting = ThreadPoolExecutor(1, "converting")
 
     async def digests(
         self, project: Project, image_ids: Sequence[str]
@@ -123,6 +129,27 @@ class References:
         size = sum([await self._size(image_id) for image_id in distinct])
         await memory.enter_async_context(self._budget.holding(size))
         return {image_id: await self._inspected(image_id) for image_id in distinct}
+
+    async def convert(self, image: Image) -> Image:
+        """Return *image* as PNG, pixel by pixel; one at a time, in a thread.
+
+        Raises `InvalidParameter` where it can't be decoded.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._converting, as_png, image
+            )
+        except BadImage as error:
+            raise InvalidParameter(
+                "references", "A reference is no picture that can be read."
+            ) from error
+
+    def holding(self, size: int) -> AbstractAsyncContextManager[None]:
+        """Count *size* bytes of a painting that is under way, without a wait.
+
+        To wait for others while holding a part would keep everyone waiting.
+        """
+        return self._budget.adding(size)
 
     async def lend(self, image: Image, *, within_seconds: float) -> StoredImage | None:
         """Lend a copy of *image* for a call; None where it is better sent along."""
@@ -206,23 +233,35 @@ class _Reading:
         self._image_ids = image_ids
         self._memory = memory
         self._images: dict[str, Image] | None = None
+        self._converted: dict[str, Image] = {}
 
     async def load(
-        self, *, by_address: bool, within_seconds: float
+        self, *, by_address: bool, within_seconds: float, media_types: frozenset[str]
     ) -> tuple[Reference, ...]:
         """Return them in order; see `ReferenceLoader`."""
         if self._images is None:
             self._images = await self._references.read(
                 self._project, self._image_ids, self._memory
             )
-        loaded = {
-            image_id: Reference.of(
-                image,
-                url=await self._lend(image, within_seconds) if by_address else None,
+        loaded = {}
+        for image_id, image in self._images.items():
+            fitting = await self._in_a_type(image, media_types)
+            loaded[image_id] = Reference.of(
+                fitting,
+                url=await self._lend(fitting, within_seconds) if by_address else None,
             )
-            for image_id, image in self._images.items()
-        }
         return tuple([loaded[image_id] for image_id in self._image_ids])
+
+    async def _in_a_type(self, image: Image, media_types: frozenset[str]) -> Image:
+        """Return *image*, as PNG where it is of none of *media_types*."""
+        if image.media_type in media_types:
+            return image
+        if image.digest not in self._converted:
+            converted = await self._references.convert(image)
+            size = len(converted.data)
+            await self._memory.enter_async_context(self._references.holding(size))
+            self._converted[image.digest] = converted
+        return self._converted[image.digest]
 
     async def _lend(self, image: Image, within_seconds: float) -> str | None:
         lent = await self._references.lend(image, within_seconds=within_seconds)

@@ -15,12 +15,14 @@ from app.errors import (
     ProviderFailed,
     ResultDelayed,
 )
+from app.generation.capabilities import Capabilities
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
 from app.generation.jobs import Maker
 from app.generation.models import Model, Models, Progress
 from app.generation.provider import Origin, PaintRequest, ProviderPicture, Reference
+from app.generation.providers.placeholder.known_models import PAINTER
 from app.generation.spending import UNLIMITED
 from tests.fakes import a_picture
 from tests.generation.handles import RecordingKeeper, left_behind
@@ -37,11 +39,15 @@ SPARE = replace(DEFAULT, alias="spare")
 REFERENCE = Reference(a_picture(), "image/png", "0" * 64)
 
 
+CAPABLE = Capabilities("scripted", PAINTER)
+
+
 @dataclass
 class Vendor:
     """An `ImageProvider` with jobs; each waits for the gate to open."""
 
     vendor: str = "scripted"
+    capabilities: Capabilities = CAPABLE
     takes_addresses: bool = True
     submitted: list[PaintRequest] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
@@ -372,7 +378,7 @@ async def test_an_alias_that_means_another_model_paints_anew() -> None:
     keeper = RecordingKeeper(left_behind("job-7", seconds_ago=3600))
 
     async def references(
-        *, by_address: bool, within_seconds: float
+        *, by_address: bool, within_seconds: float, media_types: frozenset[str]
     ) -> tuple[Reference, ...]:
         seen.append(by_address)
         return (REFERENCE,)
@@ -410,7 +416,7 @@ async def test_references_are_read_once_there_is_a_place() -> None:
     vendor, seen = Vendor(), []
 
     async def references(
-        *, by_address: bool, within_seconds: float
+        *, by_address: bool, within_seconds: float, media_types: frozenset[str]
     ) -> tuple[Reference, ...]:
         seen.append(by_address)
         return (REFERENCE,)

@@ -27,12 +27,14 @@ from app.errors import (
 )
 from app.generation.assemble import build_models
 from app.generation.call_times import CallTimes
+from app.generation.capabilities import Capabilities
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.config.models_file import ModelConfig, load_models
 from app.generation.finishing import Finishing
 from app.generation.models import Model, Models, Outcome, Painting, Progress
 from app.generation.painting_queue import PaintingQueue
 from app.generation.provider import Origin, PaintRequest, ProviderPicture
+from app.generation.providers.placeholder.known_models import PAINTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,12 +87,16 @@ class RecordingObserver:
         self.watched[model] = (waiting, is_resting)
 
 
+CAPABLE = Capabilities("scripted", PAINTER)
+
+
 @dataclass
 class ScriptedProvider:
     """An `ImageProvider` that answers as told, through a gate that can be shut."""
 
     answer: bytes | BaseException = field(default_factory=picture)
     vendor: str = "scripted"
+    capabilities: Capabilities = CAPABLE
     takes_addresses: bool = False
     job_id: str | None = None
     calls: int = 0

@@ -14,15 +14,15 @@ from app.errors import (
     BadImage,
     CallEnd,
     GenerationError,
-    InvalidParameter,
     PromptRejected,
     ProviderFailed,
 )
 from app.generation.config.models_file import ModelConfig
 from app.generation.provider import PaintRequest, Reference
 from app.generation.providers.openai.images import OpenAIImages
+from app.generation.providers.openai.known_models import KNOWN
 from app.generation.providers.openai.options import OpenAIOptions
-from app.generation.providers.openai.sizes import choose_size
+from app.generation.shapes import plan_shape
 from app.image import Image
 from tests.fake_provider import FakeProvider, pictures
 from tests.generation.handles import picture_by
@@ -164,10 +164,10 @@ async def test_a_size_is_asked_for_that_the_model_takes(
 def test_every_size_is_within_the_models_bounds(width: int, height: int) -> None:
     """Multiples of 16, at most 3:1, not too few pixels, not too many."""
     request = PaintRequest(prompt=PROMPT, width=width, height=height)
-    size = choose_size("gpt-image-2", "snap", request)
+    size = plan_shape(request, KNOWN["gpt-image-2"]).size
 
     assert size is not None
-    across, down = (int(edge) for edge in size.split("x"))
+    across, down = size
     assert across % 16 == down % 16 == 0
     assert max(across, down) <= min(3840, 3 * min(across, down))
     assert 655_360 <= across * down <= 8_294_400
@@ -227,15 +227,13 @@ async def test_servers_that_call_the_field_image_get_it_so(
 
 
 async def test_references_for_a_server_that_takes_none_are_the_callers_mistake(
-    openai: MakeOpenAI, provider: FakeProvider
+    openai: MakeOpenAI,
 ) -> None:
-    """Nothing is painted, and nothing paid, as if the references were not there."""
-    request = PaintRequest(prompt=PROMPT, references=(reference(1),))
-    with pytest.raises(InvalidParameter) as failure:
-        await picture_by(openai(edits=False), request)
+    """They are refused, not dropped as if the references were not there."""
+    refusal = openai(edits=False).capabilities.refusal(references=1)
 
-    assert failure.value.parameter == "references"
-    assert provider.calls == []
+    assert refusal is not None
+    assert refusal.parameter == "references"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import PIL.Image
 import pytest
 
 from app.errors import CacheUnavailable, InvalidParameter, ReferencesGone
+from app.generation.capabilities import COMMON_TYPES
 from app.storage.storage_key import Project
 from app.transient_images import Limits, assemble
 from app.transient_images.references import LENT
@@ -72,7 +73,9 @@ async def loaded(
 ) -> tuple[Any, ...]:
     """Load as a model does that may take a minute."""
     assert loader is not None
-    return await loader(by_address=by_address, within_seconds=60)
+    return await loader(
+        by_address=by_address, within_seconds=60, media_types=COMMON_TYPES
+    )
 
 
 async def test_they_come_in_their_order_and_each_is_read_once() -> None:

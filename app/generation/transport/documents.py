@@ -11,9 +11,16 @@ import orjson
 _MAX_VALUES = 100_000
 
 
+# Python's servers write these, which JSON does not have.
+_NO_NUMBERS = (b"-Infinity", b"Infinity", b"NaN")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BEFORE_A_VALUE, _BEHIND_A_VALUE = b":,[", b",]}"
+
+
 def parse_json(body: bytes) -> Any:
     """Return what *body* says, or None where it is no JSON or has no end of values.
 
+    A byte order mark is skipped, and NaN and infinities are read as null.
     orjson has a depth limit, so that nesting raises no RecursionError. It
     holds the interpreter lock: a thread would not spare the loop anything.
     """
@@ -22,7 +29,41 @@ def parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        pass
+    try:
+        return orjson.loads(_repaired(body.removeprefix(_BYTE_ORDER_MARK)))
+    except orjson.JSONDecodeError:
         return None
+
+
+def _repaired(body: bytes) -> bytes:
+    """Return *body* with null for each number that is none.
+
+    A text that holds one between a comma and a comma is changed as well;
+    nothing is read from such texts. Base64 has no commas.
+    """
+    for word in _NO_NUMBERS:
+        pieces, rest = [], 0
+        at = body.find(word)
+        while at >= 0:
+            end = at + len(word)
+            if _is_value(body, at, end):
+                pieces += [body[rest:at], b"null"]
+                rest = end
+            at = body.find(word, end)
+        body = b"".join([*pieces, body[rest:]]) if pieces else body
+    return body
+
+
+def _is_value(body: bytes, start: int, end: int) -> bool:
+    before = body[max(0, start - 64) : start].rstrip()[-1:]
+    behind = body[end : end + 64].lstrip()[:1]
+    return (
+        before != b""
+        and before in _BEFORE_A_VALUE
+        and behind != b""
+        and behind in _BEHIND_A_VALUE
+    )
 
 
 def pick(document: object, *path: str | int) -> Any:

@@ -6,15 +6,14 @@ What a provider sends is input from a stranger: every read has a cap.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
-import orjson
 
 from app.errors import BadImage, CallEnd, ProviderFailed
 from app.generation.transport.call_ends import end_of_connection
+from app.generation.transport.json_bodies import JsonBody
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,11 +81,7 @@ async def ask(
     ambiguous unless the connection was never made, or `BadImage` for an answer
     that is too large.
     """
-    body: aiohttp.FormData | io.BytesIO | None = data
-    if json is not None:
-        # As a file, because aiohttp sends one in portions.
-        body = io.BytesIO(orjson.dumps(json))
-        headers = {**headers, "Content-Type": "application/json"}
+    body = JsonBody(json) if json is not None else data
     try:
         async with session.request(
             method, url, headers=headers, data=body, allow_redirects=False

@@ -175,6 +175,7 @@ class Painter:
                     deadline=deadline,
                     progress=progress,
                     references=references,
+                    reference_count=len(wanted.references),
                     keeper=keeper,
                     spending=spending,
                 )

@@ -8,15 +8,18 @@ whatever is being painted, anybody's, so a painting is never interrupted.
 from __future__ import annotations
 
 import base64
-import math
 from typing import TYPE_CHECKING, Any
 
 from app.generation.provider import Origin, ProviderPicture
+from app.generation.providers.a1111.known_models import SERVER
 from app.generation.providers.a1111.options import A1111Options
-from app.generation.providers.parameters import seed_for, size_for
+from app.generation.providers.inputs import option_fields, shape_fields
+from app.generation.providers.known import capabilities_of
+from app.generation.providers.parameters import seed_for
 from app.generation.transport.base64_pictures import decode_base64
 from app.generation.transport.documents import pick
 from app.generation.transport.failures import failure_of
+from app.generation.transport.json_bodies import Inlined
 from app.generation.transport.vendor_api import VendorApi
 
 if TYPE_CHECKING:
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
 
     from app.generation.config.models_file import ModelConfig
     from app.generation.provider import Job, PaintRequest
-
-# Stable Diffusion paints an eighth of the edges and enlarges that.
-_STEP = 8
 
 
 class A1111Images:
@@ -48,6 +48,9 @@ class A1111Images:
         self._model = config.model
         self._max_image_bytes = max_image_bytes
         self._options = A1111Options.model_validate(config.options)
+        self.capabilities = capabilities_of(
+            config.model, self._options, known={}, unknown=SERVER
+        )
         self._api = VendorApi(
             config,
             session=session,
@@ -79,7 +82,8 @@ class A1111Images:
         return True
 
     def _body(self, request: PaintRequest) -> dict[str, Any]:
-        seed = seed_for(request)
+        endpoint = self.capabilities.endpoint(len(request.references))
+        seed = seed_for(request, endpoint)
         body: dict[str, Any] = {
             **self._options.passed_on,
             "prompt": request.prompt,
@@ -91,23 +95,19 @@ class A1111Images:
             "send_images": True,
             "save_images": False,
         }
-        if size := size_for(request, step=_STEP):
-            body["width"], body["height"] = map(_stepped, size)
+        body |= shape_fields(request, endpoint) | option_fields(request, endpoint)
         if request.references:
-            body["init_images"] = [
-                base64.b64encode(reference.data).decode()
-                for reference in request.references
+            body[endpoint.reference_field] = [
+                Inlined(reference.data) for reference in request.references
             ]
+        if request.mask is not None and endpoint.mask_field:
+            body[endpoint.mask_field] = Inlined(request.mask.data)
         settings = dict(self._options.override_settings)
         if self._model:
             settings["sd_model_checkpoint"] = self._model
         if settings:
             body["override_settings"] = settings
         return body
-
-
-def _stepped(edge: int) -> int:
-    return math.ceil(edge / _STEP) * _STEP
 
 
 def _basic(key: str | None) -> dict[str, str]:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from app.generation.providers.options import PassedOn, Taken, VendorOptions
+from app.generation.providers.options import (
+    CapabilityOptions,
+    NotHere,
+    PassedOn,
+    Taken,
+)
 
 
-class A1111Options(VendorOptions):
+class A1111Options(CapabilityOptions):
     """What is passed on goes into the request as the server documents it.
 
     *override_settings* are put beside the checkpoint that the model names.
     """
 
     override_settings: dict[str, PassedOn] = Field(default_factory=dict)
+
+    # The server has one interface, whatever the checkpoint.
+    reference_field: NotHere = None
+    reference_list: NotHere = None
+    edit_model: NotHere = None
+    shape: NotHere = None
 
     prompt: Taken = None
     seed: Taken = None

@@ -21,7 +21,8 @@ from app.errors import (
 )
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.fal.known_models import KNOWN, UNKNOWN
-from app.generation.providers.inputs import InputOptions, fields_of, input_for
+from app.generation.providers.inputs import InputOptions, input_for
+from app.generation.providers.known import capabilities_of
 from app.generation.providers.progress import fraction_in
 from app.generation.transport.call_ends import end_of_job
 from app.generation.transport.documents import parse_json, pick
@@ -66,6 +67,9 @@ class FalQueue:
     ) -> None:
         self._model = config.model
         self._options = InputOptions.model_validate(config.options)
+        self.capabilities = capabilities_of(
+            config.model, self._options, known=KNOWN, unknown=UNKNOWN
+        )
         key = config.api_key
         self._api = VendorApi(
             config,
@@ -128,11 +132,10 @@ class FalQueue:
         return False
 
     async def _submit(self, request: PaintRequest) -> str:
-        fields = fields_of(self._model, KNOWN, UNKNOWN)
         reply = await self._api.ask(
             "POST",
-            f"/{self._model}",
-            json=input_for(request, self._options, fields),
+            f"/{self.capabilities.model_for(len(request.references))}",
+            json=input_for(request, self._options, self.capabilities),
         )
         if not reply.is_success:
             raise _error_of(reply)

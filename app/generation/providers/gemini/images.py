@@ -6,15 +6,17 @@ pixels within a ratio and a size, so a picture of exact size is cut from its.
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any
 
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.gemini.answers import encoded_picture, error_of
+from app.generation.providers.gemini.known_models import KNOWN, UNKNOWN
 from app.generation.providers.gemini.options import GeminiOptions
 from app.generation.providers.gemini.sizes import image_config
+from app.generation.providers.known import capabilities_of
 from app.generation.providers.parameters import seed_for
 from app.generation.transport.base64_pictures import decode_base64
+from app.generation.transport.json_bodies import Inlined
 from app.generation.transport.vendor_api import VendorApi
 
 if TYPE_CHECKING:
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
     from app.generation.config.models_file import ModelConfig
     from app.generation.provider import Job, PaintRequest
 
-# `seed` is an int32 that may not be negative.
-_SEED_BITS = 31
+# How Google's own lists spell an id.
+_COLLECTION = "models/"
+# Models that think paint drafts as well, which come along; the bound is for
+# the picture that is kept.
+_DRAFTS = 3
 
 
 class GeminiImages:
@@ -43,21 +48,27 @@ class GeminiImages:
         session: aiohttp.ClientSession,
         max_image_bytes: int,
     ) -> None:
-        self._model = config.model
+        self._model = config.model.removeprefix(_COLLECTION)
         self._max_image_bytes = max_image_bytes
         self._options = GeminiOptions.model_validate(config.options)
+        self.capabilities = capabilities_of(
+            self._model, self._options, known=KNOWN, unknown=UNKNOWN
+        )
         self._api = VendorApi(
             config,
             session=session,
             # Never in the query, which is logged wherever it passes.
             headers={"x-goog-api-key": config.api_key} if config.api_key else {},
-            max_image_bytes=max_image_bytes,
+            max_image_bytes=(1 + _DRAFTS) * max_image_bytes,
         )
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:  # noqa: ARG002 - Google has no jobs
         """Return the picture as Google encoded it."""
+        model = self.capabilities.model_for(len(request.references))
         reply = await self._api.ask(
-            "POST", f"/models/{self._model}:generateContent", json=self._body(request)
+            "POST",
+            f"/models/{model.removeprefix(_COLLECTION)}:generateContent",
+            json=self._body(request),
         )
         if not reply.is_success:
             raise error_of(reply)
@@ -79,21 +90,22 @@ class GeminiImages:
 
     def _body(self, request: PaintRequest) -> dict[str, Any]:
         options = self._options
+        endpoint = self.capabilities.endpoint(len(request.references))
         parts: list[dict[str, Any]] = [
             {
                 "inlineData": {
                     "mimeType": reference.media_type,
-                    "data": base64.b64encode(reference.data).decode(),
+                    "data": Inlined(reference.data),
                 }
             }
             for reference in request.references
         ]
         parts.append({"text": request.prompt})
         config = {**options.passed_on, "responseModalities": ["IMAGE"]}
-        seed = seed_for(request, bits=_SEED_BITS) if options.send_seed else None
+        seed = seed_for(request, endpoint) if options.send_seed else None
         if seed is not None:
             config["seed"] = seed
-        shape = image_config(self._model, options.image_size, request)
+        shape = image_config(endpoint, options.image_size, request)
         if shape or options.image_config:
             config["imageConfig"] = shape | options.image_config
         body = {

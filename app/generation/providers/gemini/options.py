@@ -6,10 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.generation.providers.options import PassedOn, Taken, VendorOptions
+from app.generation.providers.options import (
+    CapabilityOptions,
+    NotHere,
+    PassedOn,
+    Taken,
+)
 
 
-class GeminiOptions(VendorOptions):
+class GeminiOptions(CapabilityOptions):
     """How a model is asked; what is passed on goes into `generationConfig`.
 
     *image_size* `auto` asks for the smallest size that covers the wish, from
@@ -23,6 +28,13 @@ class GeminiOptions(VendorOptions):
     safety_settings: list[dict[str, PassedOn]] = Field(
         default_factory=list, alias="safetySettings"
     )
+
+    # Google's interface has one place for pictures, and none for masks or sizes.
+    reference_field: NotHere = None
+    reference_list: NotHere = None
+    mask_field: NotHere = None
+    size_range: NotHere = None
+    shape: NotHere = None
 
     seed: Taken = None
     response_modalities: Taken = Field(None, alias="responseModalities")

@@ -1,22 +1,28 @@
 """OpenAI images: OpenAI itself, and every server that speaks its dialect.
 
 The dialect is `POST /images/generations` (JSON) and, with reference pictures,
-`POST /images/edits` (multipart); answers hold base64 or an address.
+`POST /images/edits` (multipart); some vendors want these as JSON. Answers hold
+base64 or an address.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from app.errors import CallEnd, InvalidParameter
+from app.errors import CallEnd
 from app.generation.provider import Origin, ProviderPicture
+from app.generation.providers.inputs import (
+    inlined,
+    option_fields,
+    reference_fields,
+    shape_fields,
+)
 from app.generation.providers.openai.answers import error_of, is_refusal
-from app.generation.providers.openai.options import OpenAIOptions
-from app.generation.providers.openai.sizes import choose_size
+from app.generation.providers.openai.options import OpenAIOptions, capabilities_for
 from app.generation.providers.parameters import seed_for
 from app.generation.transport.base64_pictures import decode_base64
 from app.generation.transport.documents import pick
@@ -30,8 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.generation.config.models_file import ModelConfig
-    from app.generation.provider import Job, PaintRequest
+    from app.generation.provider import Job, PaintRequest, Reference
     from app.generation.transport.vendor_api import Reply
+
+
+_GENERATIONS, _EDITS = "/images/generations", "/images/edits"
 
 
 class OpenAIImages:
@@ -54,6 +63,7 @@ class OpenAIImages:
         self._model = config.model
         self._max_image_bytes = max_image_bytes
         self._options = OpenAIOptions.model_validate(config.options)
+        self.capabilities = capabilities_for(config.model, self._options)
         key = config.api_key
         self._api = VendorApi(
             config,
@@ -69,11 +79,7 @@ class OpenAIImages:
         )
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
-        """Return the picture as the server encoded it.
-
-        Raises `InvalidParameter` for references where the server takes none,
-        and whatever the port allows for.
-        """
+        """Return the picture as the server encoded it."""
         reply = await self._ask(request)
         if not reply.is_success:
             raise error_of(reply)
@@ -109,31 +115,35 @@ class OpenAIImages:
 
     async def _ask(self, request: PaintRequest) -> Reply:
         body = self._body(request)
-        if not request.references and request.mask is None:
-            return await self._api.ask("POST", "/images/generations", json=body)
-        if not self._options.edits:
-            raise InvalidParameter(
-                "references", "The model takes no reference pictures."
-            )
-        form = self._form(body, request)
-        return await self._api.ask("POST", "/images/edits", data=form)
+        if not request.references:
+            return await self._api.ask("POST", _GENERATIONS, json=body)
+        endpoint = self.capabilities.endpoint(len(request.references))
+        match endpoint.reference_form:
+            case "files":
+                form = self._form(body, request)
+                return await self._api.ask("POST", _EDITS, data=form)
+            case "uris":
+                body |= reference_fields(request.references, endpoint)
+                return await self._api.ask("POST", _GENERATIONS, json=body)
+        body |= _objects(request)
+        return await self._api.ask("POST", _EDITS, json=body)
 
-    def _body(self, request: PaintRequest) -> dict[str, object]:
+    def _body(self, request: PaintRequest) -> dict[str, Any]:
         options = self._options
+        endpoint = self.capabilities.endpoint(len(request.references))
         body = {
             **options.passed_on,
-            "model": self._model,
+            "model": self.capabilities.model_for(len(request.references)),
             "prompt": request.prompt,
             "n": 1,
         }
-        if size := choose_size(self._model, options.size_policy, request):
-            body["size"] = size
-        if options.send_response_format:
-            body["response_format"] = options.send_response_format
-        seed = seed_for(request) if options.send_seed else None
+        body |= shape_fields(request, endpoint) | option_fields(request, endpoint)
+        if form := options.send_response_format or endpoint.response_format:
+            body["response_format"] = form
+        seed = seed_for(request, endpoint)
         if seed is not None:
             body["seed"] = seed
-        return body | _options_of(request) | options.extra_body.passed_on
+        return body | options.extra_body.passed_on
 
     def _form(
         self, body: Mapping[str, object], request: PaintRequest
@@ -142,25 +152,29 @@ class OpenAIImages:
         for name, value in body.items():
             form.add_field(name, value if isinstance(value, str) else json.dumps(value))
         for number, reference in enumerate(request.references, start=1):
-            form.add_field(
-                self._options.image_field,
-                # As a file, because aiohttp sends one in portions.
-                io.BytesIO(reference.data),
-                filename=f"reference-{number}.{EXTENSIONS[reference.media_type]}",
-                content_type=reference.media_type,
-            )
-        if request.mask is not None:
-            form.add_field(
-                "mask",
-                io.BytesIO(request.mask.data),
-                filename=f"mask.{EXTENSIONS[request.mask.media_type]}",
-                content_type=request.mask.media_type,
-            )
+            _add_file(form, self._options.image_field, f"reference-{number}", reference)
+        endpoint = self.capabilities.endpoint(len(request.references))
+        if request.mask is not None and endpoint.mask_field:
+            _add_file(form, endpoint.mask_field, "mask", request.mask)
         return form
 
 
-def _options_of(request: PaintRequest) -> dict[str, object]:
-    """Return the fields of what the request chose itself."""
-    names = ("quality", "background", "moderation", "style", "negative_prompt")
-    chosen = {name: getattr(request, name) for name in names}
-    return {name: value for name, value in chosen.items() if value is not None}
+def _add_file(
+    form: aiohttp.FormData, field: str, name: str, picture: Reference
+) -> None:
+    form.add_field(
+        field,
+        # As a file, because aiohttp sends one in portions.
+        io.BytesIO(picture.data),
+        filename=f"{name}.{EXTENSIONS[picture.media_type]}",
+        content_type=picture.media_type,
+    )
+
+
+def _objects(request: PaintRequest) -> dict[str, object]:
+    """Return references as xAI wants them: one as `image`, several as `images`."""
+    objects = [
+        {"url": inlined(reference), "type": "image_url"}
+        for reference in request.references
+    ]
+    return {"image": objects[0]} if len(objects) == 1 else {"images": objects}

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BeforeValidator, Field
 
-from app.generation.providers.options import Taken, VendorOptions
+from app.generation.capabilities import ALL_SEEDS, Capabilities, Endpoint
+from app.generation.providers.known import capabilities_of
+from app.generation.providers.openai.known_models import KNOWN, UNKNOWN
+from app.generation.providers.options import (
+    CapabilityOptions,
+    Taken,
+    VendorOptions,
+)
 
 Policy = Literal["snap", "exact", "omit"]
 
@@ -37,15 +45,15 @@ def _use(name: str) -> BeforeValidator:
     return BeforeValidator(refuse)
 
 
-class OpenAIOptions(Body):
-    """How one server speaks the dialect.
+class OpenAIOptions(CapabilityOptions):
+    """How one server speaks the dialect, beside what the model can do.
 
     What is passed on, and *extra_body*, go into the body as they are; the
     latter is for names that the adapter would take for its own, and has the
-    last word.
+    last word. *edits* says whether the server has an edit endpoint.
     """
 
-    edits: bool = True
+    edits: bool | None = None
     extra_body: Body = Body()
     image_field: Literal["image[]", "image"] = "image[]"
     send_response_format: Literal["b64_json"] | None = None
@@ -54,3 +62,38 @@ class OpenAIOptions(Body):
 
     response_format: Annotated[Any, _use("send_response_format")] = None
     seed: Annotated[Any, _use("send_seed")] = None
+
+    model: Taken = None
+    prompt: Taken = None
+    n: Taken = None
+    image: Taken = None
+    image_list: Taken = Field(None, alias="image[]")
+    images: Taken = None
+    mask: Taken = None
+    stream: Taken = None
+    partial_images: Taken = None
+
+
+def capabilities_for(model: str, options: OpenAIOptions) -> Capabilities:
+    """Return what *model* can do behind a server that *options* speak of."""
+    told = capabilities_of(model, options, known=KNOWN, unknown=UNKNOWN)
+    return Capabilities(
+        told.model,
+        _adjusted(told.text, options),
+        None if told.edit is None else _adjusted(told.edit, options),
+    )
+
+
+def _adjusted(endpoint: Endpoint, options: OpenAIOptions) -> Endpoint:
+    changes: dict[str, Any] = {}
+    if options.edits is False:
+        changes["references"] = "none"
+    elif options.edits and options.references is None and not endpoint.most_references:
+        changes["references"] = "many"
+    if options.size_policy == "exact":
+        changes |= {"shape": "size", "bounds": None, "sizes": ()}
+    elif options.size_policy == "omit":
+        changes["shape"] = "omit"
+    if options.send_seed and endpoint.max_seed is None:
+        changes["max_seed"] = ALL_SEEDS
+    return replace(endpoint, **changes)

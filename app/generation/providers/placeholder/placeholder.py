@@ -17,8 +17,10 @@ import random
 from typing import TYPE_CHECKING
 
 from app.errors import PromptRejected, ProviderFailed, ProviderRateLimited
+from app.generation.capabilities import Capabilities
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.placeholder.caption import write_caption, write_mark
+from app.generation.providers.placeholder.known_models import PAINTER
 from app.generation.providers.placeholder.landscape import paint_landscape
 from app.generation.providers.placeholder.options import PlaceholderOptions
 from app.generation.transport.failures import WITHOUT_A_HINT
@@ -53,6 +55,7 @@ class Placeholder:
     """
 
     vendor = "placeholder"
+    capabilities = Capabilities("", PAINTER)
     takes_addresses = False
 
     def __init__(self, options: Mapping[str, object] | None = None) -> None:

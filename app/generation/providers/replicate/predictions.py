@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import BadImage, CallEnd, GenerationError, ProviderFailed
 from app.generation.provider import Origin, ProviderPicture
-from app.generation.providers.inputs import InputOptions, fields_of, input_for
+from app.generation.providers.inputs import InputOptions, input_for
+from app.generation.providers.known import capabilities_of
 from app.generation.providers.progress import fraction_in
 from app.generation.providers.replicate.known_models import KNOWN, UNKNOWN
 from app.generation.transport.documents import pick
@@ -22,6 +23,8 @@ from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import Reply, VendorApi
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import aiohttp
 
     from app.generation.config.models_file import ModelConfig
@@ -32,6 +35,9 @@ RESULT_HOSTS = ("replicate.delivery", "*.replicate.delivery")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VERSION = re.compile(r"[0-9a-f]{64}")
 _DEPLOYMENT = "deployments/"
+_ADDRESS = re.compile(r"https?://|data:")
+# Of an output; the deepest that is known is a list of tables.
+_MAX_DEPTH = 8
 
 # A model's failure is one sentence; these words tell a refusal in it.
 _REFUSAL = re.compile(r"nsfw|sensitive|flagged|safety|\bE005\b", re.IGNORECASE)
@@ -56,6 +62,9 @@ class ReplicatePredictions:
     ) -> None:
         self._model = config.model
         self._options = InputOptions.model_validate(config.options)
+        self.capabilities = capabilities_of(
+            config.model, self._options, known=KNOWN, unknown=UNKNOWN
+        )
         key = config.api_key
         self._api = VendorApi(
             config,
@@ -108,15 +117,17 @@ class ReplicatePredictions:
         return True
 
     async def _submit(self, request: PaintRequest) -> Reply:
-        fields = fields_of(self._model, KNOWN, UNKNOWN)
-        body: dict[str, Any] = {"input": input_for(request, self._options, fields)}
+        body: dict[str, Any] = {
+            "input": input_for(request, self._options, self.capabilities)
+        }
+        model = self.capabilities.model_for(len(request.references))
         path = "/predictions"
-        if self._model.startswith(_DEPLOYMENT):
-            path = f"/{self._model}/predictions"
-        elif ":" in self._model or _VERSION.fullmatch(self._model):
-            body["version"] = self._model
+        if model.startswith(_DEPLOYMENT):
+            path = f"/{model}/predictions"
+        elif ":" in model or _VERSION.fullmatch(model):
+            body["version"] = model
         else:
-            path = f"/models/{self._model}/predictions"
+            path = f"/models/{model}/predictions"
         reply = await self._api.ask("POST", path, json=body)
         if not reply.is_success:
             raise failure_of(reply)
@@ -174,11 +185,20 @@ def _id_in(reply: Reply) -> str:
 
 
 def _address_in(output: object) -> str:
-    """Return the first address in an output: a text, a list or a table of some."""
-    if isinstance(output, dict):
-        output = list(output.values())
-    if isinstance(output, list):
-        output = next((item for item in output if isinstance(item, str)), None)
-    if isinstance(output, str) and output:
-        return output
+    """Return the first address in an output: lists and tables hold texts as well."""
+    texts = list(_texts_in(output))
+    for text in texts:
+        if _ADDRESS.match(text):
+            return text
+    # Below the base address, or what is refused with a sentence of its own.
+    if len(texts) == 1 and texts[0]:
+        return texts[0]
     raise BadImage("The image provider answered without a picture.")
+
+
+def _texts_in(output: object, depth: int = 0) -> Iterator[str]:
+    if isinstance(output, str):
+        yield output
+    elif depth < _MAX_DEPTH and isinstance(output, dict | list):
+        for item in output.values() if isinstance(output, dict) else output:
+            yield from _texts_in(item, depth + 1)

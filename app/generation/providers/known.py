@@ -1,0 +1,87 @@
+"""What a model can do, by its vendor's table and by the options that outrank it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from app.generation.capabilities import Capabilities, SizeBounds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.generation.capabilities import Endpoint, References
+    from app.generation.providers.options import CapabilityOptions
+
+
+def capabilities_of(
+    model: str,
+    options: CapabilityOptions,
+    *,
+    known: Mapping[str, Endpoint],
+    unknown: Endpoint,
+) -> Capabilities:
+    """Return what *model* can do: its row of *known*, or *unknown*, and *options*."""
+    text = known.get(model, unknown)
+    edit_model = options.edit_model or text.edit_model
+    if edit_model is None:
+        return Capabilities(model, _told(text, options))
+    edit = known.get(edit_model, text if model in known else unknown)
+    return Capabilities(
+        model,
+        replace(_shaped(text, options), edit_model=edit_model),
+        _told(edit, options),
+    )
+
+
+def _told(endpoint: Endpoint, options: CapabilityOptions) -> Endpoint:
+    """Return *endpoint* with everything that *options* say of it."""
+    told: dict[str, Any] = {}
+    references = options.references or _implied(options)
+    if references is not None:
+        told["references"] = references
+        told["reference_list"] = references == "many"
+    if options.reference_field is not None:
+        told["reference_field"] = options.reference_field
+        told["reference_form"] = "uris"
+    if options.reference_list is not None:
+        told["reference_list"] = options.reference_list
+    if options.mask_field is not None:
+        told["mask_field"] = options.mask_field
+    return _shaped(_sourced(endpoint, told), options)
+
+
+def _shaped(endpoint: Endpoint, options: CapabilityOptions) -> Endpoint:
+    told: dict[str, Any] = {}
+    if options.shape is not None:
+        told |= {"shape": options.shape, "custom": None, "sizes": ()}
+    if options.ratios is not None:
+        told["ratios"] = tuple(options.ratios)
+    if options.size_range is not None:
+        least_width, least_height, width, height = options.size_range
+        told["bounds"] = SizeBounds(
+            min_width=least_width,
+            min_height=least_height,
+            max_width=width,
+            max_height=height,
+        )
+    if options.max_seed is not None:
+        told["max_seed"] = options.max_seed
+    return _sourced(endpoint, told)
+
+
+def _implied(options: CapabilityOptions) -> References | None:
+    """Return how many references the other options speak of."""
+    if options.reference_field is None and options.reference_list is None:
+        return None
+    return "many" if options.reference_list else "one"
+
+
+def _sourced(endpoint: Endpoint, told: dict[str, Any]) -> Endpoint:
+    if not told:
+        return endpoint
+    source = endpoint.source.removesuffix(_AND_OPTIONS) + _AND_OPTIONS
+    return replace(endpoint, source=source, **told)
+
+
+_AND_OPTIONS = ", and the models file"

@@ -1,0 +1,14 @@
+"""What the placeholder takes: everything, of which it paints the shape alone."""
+
+from __future__ import annotations
+
+from app.generation.capabilities import ALL_SEEDS, OPTIONS, Endpoint
+
+PAINTER = Endpoint(
+    source="the placeholder itself",
+    references="many",
+    mask_field="mask",
+    shape="as_asked",
+    max_seed=ALL_SEEDS,
+    options={name: name for name in OPTIONS},
+)
