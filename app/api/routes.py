@@ -28,6 +28,7 @@ from app.api import (
     transient_images,
 )
 from app.api.admission import Needs, admitted
+from app.api.openai import edits as openai_edits
 from app.api.openai import generations as openai_generations
 from app.api.openai import models as openai_models
 from app.api.preflight import preflight_of
@@ -95,6 +96,8 @@ ROUTES = (
     Route("HEAD", urls.TRANSIENT, NOTHING, transient_images.fetch),
     Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget),
     Route("POST", urls.OPENAI_GENERATIONS, OPENAI, openai_generations.generate),
+    Route("POST", urls.OPENAI_EDITS, OPENAI, openai_edits.edit,
+          openai_edits.go_ahead_later),
     Route("GET", urls.OPENAI_MODELS, OPENAI_READ, openai_models.list_models),
     Route("GET", urls.OPENAI_MODEL, OPENAI_READ, openai_models.get_model),
     Route("POST", urls.KEYS, KEYS, keys.create),

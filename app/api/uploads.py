@@ -68,7 +68,7 @@ async def read_upload(request: web.Request, form: Form, most_bytes: int) -> byte
         async with asyncio.timeout(
             request.app.get(DEADLINE_SECONDS, BODY_DEADLINE_SECONDS)
         ):
-            await _go_ahead(request)
+            await go_ahead(request)
             if form is Form.MULTIPART:
                 return await read_file(request, most_bytes)
             body = await request.content.read()
@@ -92,7 +92,8 @@ async def go_ahead_later(request: web.Request) -> None:
     request[_WAITS_FOR_GO_AHEAD] = request.version >= HttpVersion11
 
 
-async def _go_ahead(request: web.Request) -> None:
+async def go_ahead(request: web.Request) -> None:
+    """Ask for the body where the client waits to be asked for it."""
     if request.get(_WAITS_FOR_GO_AHEAD, False):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # An interim answer; the real one has not begun.

@@ -163,7 +163,10 @@ class Model:
                 )
         except TimeoutError as error:
             raise _never_asked() from error
-        return replace(request, references=loaded)
+        if request.mask is None:
+            return replace(request, references=loaded)
+        *pictures, mask = loaded
+        return replace(request, references=tuple(pictures), mask=mask)
 
     async def _call(
         self,

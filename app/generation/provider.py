@@ -44,7 +44,8 @@ class PaintRequest:
     one prompt apart; a provider without a seed may ignore it. *references*
     are in the caller's order; one that is named twice is there twice, and is
     the same object. *mask* marks with its transparent pixels what an edit may
-    change. *quality* to *negative_prompt* are the request's own options.
+    change; it is without bytes until it is read, as the last of the references
+    that were asked for. *quality* to *negative_prompt* are the request's own options.
     """
 
     prompt: str

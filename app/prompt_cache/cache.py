@@ -25,7 +25,7 @@ from app.prompt_cache.painting.work import Miss
 from app.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from app.generation.spending import Permit
     from app.generation.usage import Usage
@@ -100,12 +100,15 @@ class PromptCache:
         permit: Permit,
         wait_seconds: float,
         wants_id: bool = False,
+        readable: Callable[[], Awaitable[PromptKey]] | None = None,
     ) -> Answer:
         """Return the picture of a prompt, painting it if nobody has.
 
         Where *permit* refuses, the caller can look up and never lead: what is
         not painted raises the refusal. Waits for *wait_seconds* at most and
-        then raises `StillGenerating`; the painting goes on. Whoever *wants_id*
+        then raises `StillGenerating`; the painting goes on. What is not painted is
+        led with the key that *readable* returns, of the same hash, whose references
+        can be read. Whoever *wants_id*
         is told its generation always, also while somebody else writes about
         the prompt. May cost money. Raises `GenerationError` as the painting
         ended, `PaymentRefused`, `QueueFull`, `CacheUnavailable`,
@@ -125,6 +128,8 @@ class PromptCache:
                 if found is not None:
                     return found
                 raise refusal
+            if readable is not None:
+                key = await readable()
             # Is someone painting it? Did we paint it and forget? Paint it.
             try:
                 flight, landed = await self.flights.join(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.storage.ports.transient_store import Quota
 from app.transient_images.addresses import Addresses
 from app.transient_images.byte_budget import ByteBudget
+from app.transient_images.copies import Copies
 from app.transient_images.references import References
 from app.transient_images.store import MAX_PICTURES, TransientImages
 from app.transient_images.sweeper import sweeping
@@ -44,6 +45,7 @@ class TransientParts:
 
     images: TransientImages
     references: References
+    copies: Copies
     store: TransientStore
 
     @asynccontextmanager
@@ -74,5 +76,6 @@ def assemble(store: TransientStore, limits: Limits) -> TransientParts:
             outlives=2 * limits.lease_for,
             budget=ByteBudget(limits.references_bytes),
         ),
+        copies=Copies(store, quota=quota),
         store=store,
     )

@@ -29,6 +29,7 @@ from app.generation.sizing import as_png
 from app.image import Image
 from app.storage.ports.transient_store import StoredImage
 from app.storage.storage_key import is_image_id
+from app.transient_images.copies import account_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -124,7 +125,7 @@ class References:
         Raises `ReferencesGone`, or `InvalidParameter` where one is no readable
         picture.
         """
-        distinct = await self._owned(project, image_ids)
+        distinct = await self._owned(project, image_ids, with_copies=True)
         # All at once: two that held a part each would wait for one another.
         size = sum([await self._size(image_id) for image_id in distinct])
         await memory.enter_async_context(self._budget.holding(size))
@@ -184,12 +185,23 @@ class References:
             logger.warning("lent copies are left to their time")
 
     async def _owned(
-        self, project: Project, image_ids: Sequence[str]
+        self,
+        project: Project,
+        image_ids: Sequence[str],
+        *,
+        with_copies: bool = False,
     ) -> dict[str, bytes]:
-        """Return the digests of what *project* has, as far as they are known."""
+        """Return the digests of what *project* has, as far as they are known.
+
+        *with_copies*: what came with its requests as well.
+        """
         _require(all(map(is_image_id, image_ids)))
         distinct = list(dict.fromkeys(image_ids))
         found = await self._store.digests(str(project), distinct)
+        missing = [image_id for image_id in distinct if image_id not in found]
+        if missing and with_copies:
+            copies = await self._store.digests(account_of(project), missing)
+            found = {**found, **copies}
         _require(len(found) == len(distinct))
         return {image_id: found[image_id] for image_id in distinct}
 

@@ -28,6 +28,7 @@ from tests.in_memory import ports_in_memory, terms_in_memory
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from app.storage.ports.transient_store import TransientStore
     from tests.fakes import World
 
 ADMIN_KEY = "the-keeper-of-the-lighthouse-rows-at-night"
@@ -66,6 +67,7 @@ class Paintonce:
     drain: Callable[[], None]
     accounts: InMemoryAccounts
     rates: InMemoryRates
+    transient: TransientStore
 
     @property
     def world(self) -> World:
@@ -145,4 +147,5 @@ async def running(
                 lifecycle.drain,
                 accounts,
                 rates,
+                ports.transient,
             )

@@ -70,6 +70,7 @@ EXPECTED = {
     ("POST", "/api/v1/sign"): "project",
     ("GET", "/api/v1/models"): "read",
     ("POST", "/v1/images/generations"): "openai",
+    ("POST", "/v1/images/edits"): "openai",
     ("GET", "/v1/models"): "openai_read",
     ("GET", "/v1/models/{model}"): "openai_read",
     ("GET", "/healthz"): "health",

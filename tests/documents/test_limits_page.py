@@ -9,6 +9,7 @@ import pytest
 
 from app.access.look_ups import A_SECOND_PER_REPLICA
 from app.api.entries import MOST_ENTRIES, MOST_HOURS
+from app.api.openai.edit_form import MAX_EDIT_BYTES, MAX_PARTS
 from app.api.parameters import (
     LONGEST_NEGATIVE_PROMPT,
     LONGEST_OPTION,
@@ -58,6 +59,8 @@ FIGURES: dict[str, float] = {
     "Characters of any other option of the picture": LONGEST_OPTION,
     "Bytes of a JSON body": MOST_JSON_BYTES,
     "Values in a JSON body": MOST_VALUES,
+    "Bytes of the pictures of an edit": MAX_EDIT_BYTES,
+    "Parts of an edit's form": MAX_PARTS,
     "Seconds for a body": BODY_DEADLINE_SECONDS,
     "Reference pictures of a painting": MOST_REFERENCES,
     "Ids to delete in one call": MOST_IDS,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from app.api.admission import CALLER
 from app.api.openai.answers import send_pictures
+from app.api.openai.edit_copies import EditCopies
 from app.api.openai.fields import Fields, read_fields
 from app.api.openai.pictures import Wish, painted
 from app.api.openai.stream import stream_pictures
@@ -18,6 +20,7 @@ from app.prompt_cache.entry.prompt_key import PromptKey
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from app.api.openai.edit_pictures import EditPictures
     from app.api.openai.fields import Asked
     from app.api.openai.pictures import Picture
     from app.api.services import Services
@@ -38,14 +41,34 @@ async def generate(request: web.Request) -> web.StreamResponse:
 
 
 async def answer(
-    request: web.Request, services: Services, asked: Asked, kind: str
+    request: web.Request,
+    services: Services,
+    asked: Asked,
+    kind: str,
+    pictures: EditPictures | None = None,
 ) -> web.StreamResponse:
-    """Answer with what is *asked* for, in a stream as events of *kind*."""
-    caller = request[CALLER]
-    wish = Wish(
-        services.spending.permits.of(caller), _wait_seconds(request), asked.output
-    )
-    keys = [PromptKey(caller.project, one) for one in asked.variants()]
+    """Answer with what is *asked* for, in a stream as events of *kind*.
+
+    *pictures* are those that it goes by.
+    """
+    project = request[CALLER].project
+    variants = asked.variants()
+    if pictures is not None:
+        variants = [pictures.named(one) for one in variants]
+    keys = [PromptKey(project, one) for one in variants]
+    async with AsyncExitStack() as stack:
+        copies = None
+        if pictures is not None and pictures.sent:
+            copies = EditCopies(services, project, pictures, stack)
+        permit = services.spending.permits.of(request[CALLER])
+        wish = Wish(permit, _wait_seconds(request), asked.output, copies)
+        return await _painted(request, asked, keys, wish, kind)
+
+
+async def _painted(
+    request: web.Request, asked: Asked, keys: list[PromptKey], wish: Wish, kind: str
+) -> web.StreamResponse:
+    services = request.app[SERVICES]
     if asked.is_stream:
         paintings = [
             asyncio.create_task(painted(services, key, wish), name="front-painting")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from app import urls
@@ -12,8 +13,9 @@ from app.prompt_cache.cache import ROUNDS, Outcome
 from app.prompt_cache.painting.pictures import PictureGone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
+    from app.api.openai.edit_copies import EditCopies
     from app.api.openai.fields import Output
     from app.api.services import Services
     from app.generation.spending import Permit
@@ -67,14 +69,19 @@ class Wish(NamedTuple):
     permit: Permit
     wait_seconds: float
     output: Output
-    before_painting: Callable[[], Awaitable[None]] | None = None
+    copies: EditCopies | None = None
 
 
 async def painted(services: Services, key: PromptKey, wish: Wish) -> Picture:
     """Return the picture of *key*, painting it if nobody has; raises its failure."""
+    copies = wish.copies
+    readable = None if copies is None else partial(copies.readable, key)
     for _ in range(ROUNDS):
         answer = await services.prompts.cache.get_or_generate(
-            key, permit=wish.permit, wait_seconds=wish.wait_seconds
+            key,
+            permit=wish.permit,
+            wait_seconds=wish.wait_seconds,
+            readable=readable,
         )
         with suppress(PictureGone):
             return await _ready(services, answer, wish.output)

@@ -50,6 +50,11 @@ class Parameters(NamedTuple):
     mask: str | None = None
     mask_digest: str | None = None
 
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The ids of all pictures that it goes by, the mask last."""
+        return self.references if self.mask is None else (*self.references, self.mask)
+
     def as_json(self) -> dict[str, Any]:
         """Return every parameter by its name, options and mask only where set."""
         return {

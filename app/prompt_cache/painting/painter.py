@@ -16,7 +16,7 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.generation.painting import Progress
-from app.generation.provider import PaintRequest
+from app.generation.provider import PaintRequest, Reference
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import OPTIONS
 from app.prompt_cache.flight.remembered_failures import Memory
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from app.generation.models import Models, Painting, ReferenceLoader
     from app.generation.spending import PaintingPermit, Permit
     from app.prompt_cache.entry.ledger import Ledger, Manifest
-    from app.prompt_cache.entry.prompt_key import PromptKey
+    from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
     from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
     from app.prompt_cache.generations.record import Generations
@@ -163,12 +163,13 @@ class Painter:
             height=wanted.height,
             seed=wanted.seed,
             variant=wanted.variant,
+            mask=_unread_mask(wanted),
             **{name: getattr(wanted, name) for name in OPTIONS},
         )
         # Before anything is paid: a job that was begun is waited for.
         keeper = await KeptJob.of(self.index, lease, key.project)
         try:
-            async with self.references(key.project, wanted.references) as references:
+            async with self.references(key.project, wanted.pictures) as references:
                 painting = await self.models.paint(
                     wanted.model,
                     request,
@@ -226,6 +227,13 @@ class Painter:
             )
         except CacheUnavailable:
             logger.warning("failure is not remembered")
+
+
+def _unread_mask(wanted: Parameters) -> Reference | None:
+    """Return the mask without its bytes, which are read with the references."""
+    if wanted.mask is None or wanted.mask_digest is None:
+        return None
+    return Reference(b"", "image/png", wanted.mask_digest)
 
 
 def image_of(entry: PromptEntry) -> tuple[str, StorageKey]:

@@ -1,0 +1,130 @@
+"""Edits in OpenAI's words: a prompt and the pictures that it goes by."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from app.api.admission import CALLER
+from app.api.openai.edit_form import MAX_EDIT_BYTES, read_form
+from app.api.openai.edit_pictures import (
+    EditPictures,
+    Sent,
+    read_image,
+    read_images,
+    read_pictures,
+)
+from app.api.openai.fields import Fields, read_fields
+from app.api.openai.generations import answer
+from app.api.services import SERVICES
+from app.api.uploads import go_ahead, go_ahead_later
+from app.errors import InvalidParameter
+from app.http.body_budget import BODY_BUDGET
+from app.http.http_errors import (
+    LengthRequired,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from app.http.json_bodies import BODY_DEADLINE_SECONDS, parse_object
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from app.api.openai.fields import Asked
+
+__all__ = ["edit", "go_ahead_later"]
+
+EDITED = "image_edit.completed"
+
+# The names of fields and the boundaries around pictures.
+_OVERHEAD_BYTES = 2 * 1024 * 1024
+_JSON, _FORM = "application/json", "multipart/form-data"
+
+# Larger bodies get as much more time.
+_BYTES_PER_DEADLINE = 16 * 1024 * 1024
+# Above it a body would hold everybody else up for milliseconds.
+_PARSED_AT_ONCE_BYTES = 256 * 1024
+
+
+class _Body(NamedTuple):
+    """What came: the fields, the pictures, and the mask."""
+
+    fields: Fields
+    images: list[Sent]
+    mask: Sent | None
+
+
+async def edit(request: web.Request) -> web.StreamResponse:
+    """Answer with pictures that go by others, painting those that nobody has."""
+    services = request.app[SERVICES]
+    length = _checked_length(request)
+    with request.app[BODY_BUDGET].holding(length):
+        asked, pictures = await _read(request, length)
+    return await answer(request, services, asked, EDITED, pictures)
+
+
+async def _read(request: web.Request, length: int) -> tuple[Asked, EditPictures]:
+    services = request.app[SERVICES]
+    body = await _body(request, length)
+    body.fields.require_known()
+    asked = read_fields(body.fields, services.models.names)
+    project = request[CALLER].project
+    return asked, await read_pictures(services, project, body.images, body.mask)
+
+
+def _checked_length(request: web.Request) -> int:
+    """Return the length of the body, judged by the head of the request."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType("The body must not be compressed.")
+    if request.content_type not in {_JSON, _FORM}:
+        raise UnsupportedMediaType(f"The body must be {_FORM} or {_JSON}.")
+    if request.content_length is None:
+        raise LengthRequired("The body needs a Content-Length.")
+    most = MAX_EDIT_BYTES
+    if request.content_type == _FORM:
+        most += _OVERHEAD_BYTES
+    if request.content_length > most:
+        raise PayloadTooLarge(f"The body must have at most {most} bytes.")
+    return request.content_length
+
+
+async def _body(request: web.Request, length: int) -> _Body:
+    max_image_bytes = request.app[SERVICES].transient_images.images.max_image_bytes
+    times = max(1.0, length / _BYTES_PER_DEADLINE)
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_SECONDS * times):
+            await go_ahead(request)
+            if request.content_type == _FORM:
+                form = await read_form(request, max_image_bytes)
+                return _Body(
+                    Fields(form.texts, is_form=True), [*form.images], form.mask
+                )
+            body = await request.content.read()
+    except TimeoutError:
+        raise RequestTimeout("The body was not complete in time.") from None
+    if length <= _PARSED_AT_ONCE_BYTES:
+        return _from_json(request, body, max_image_bytes)
+    async with request.app[BODY_BUDGET].parsing:
+        return await asyncio.to_thread(_from_json, request, body, max_image_bytes)
+
+
+def _from_json(request: web.Request, body: bytes, max_image_bytes: int) -> _Body:
+    document = parse_object(body)
+    images, mask = document.pop("images", None), document.pop("mask", None)
+    project = request[CALLER].project
+    own_origins = frozenset(
+        {
+            request.app[SERVICES].base_url.rstrip("/"),
+            f"{request.scheme}://{request.host}",
+        }
+    )
+    if images is None:
+        raise InvalidParameter("images", "images is missing.")
+    return _Body(
+        Fields(document),
+        read_images(images, own_origins, project, max_image_bytes),
+        None
+        if mask is None
+        else read_image(mask, "mask", own_origins, project, max_image_bytes),
+    )
