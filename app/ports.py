@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from app.configuration import Configuration
-    from app.prompt_cache.generations.record import GenerationStore
+    from app.prompt_cache.generations.generations import GenerationStore
     from app.prompt_cache.statistics import StatisticsStore
     from app.storage.ports.accounts import AccountStore
     from app.storage.ports.object_store import ObjectStore

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
 
     from app.generation.provider import Job, PaintRequest
-    from app.generation.spending import PaintingPermit
+    from app.generation.spending import JournalEntry, PaintingPermit
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.assemble import PromptCacheParts
     from app.prompt_cache.cache import PromptCache
@@ -84,6 +84,26 @@ class UnlimitedPermit:
 
 
 UNLIMITED_PERMIT = UnlimitedPermit()
+
+
+class _PaidAlready(UnlimitedPermit):
+    """The permit of a job that was left."""
+
+    @asynccontextmanager
+    async def painting(self, generation_id: str, item: str) -> AsyncIterator[Any]:
+        """Let the job be ended."""
+        yield self
+
+    async def begin(self, model: str, price: float) -> JournalEntry:
+        """Refuse every new call."""
+        raise AssertionError("Nothing is begun.")
+
+    def resume(self, model: str, price: float, reference: str) -> JournalEntry:
+        """Let the job go on."""
+        return UNLIMITED.resume(model, price, reference)
+
+
+PAID_ALREADY = _PaidAlready()
 
 
 class Gate:
@@ -673,6 +693,7 @@ class InMemoryGenerations(Gated):
         self._completions = completions
         self.records: dict[str, bytes] = {}
         self.kept_for: dict[str, timedelta] = {}
+        self.watched: dict[str, float] = {}
         self.history: list[bytes] = []
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
@@ -687,6 +708,30 @@ class InMemoryGenerations(Gated):
         """Return the record, or None."""
         async with self._call("get"):
             return self.records.get(generation_id)
+
+    async def watch(self, members: Sequence[str], look_in: timedelta) -> None:
+        """Have *members* claimed in so long, unless watched again."""
+        async with self._call("watch"):
+            due = time.monotonic() + look_in.total_seconds()
+            self.watched.update(dict.fromkeys(members, due))
+
+    async def claim(self, at_most: int, look_again_in: timedelta) -> list[str]:
+        """Return members that are due; they are due again in so long."""
+        async with self._call("claim"):
+            now = time.monotonic()
+            due = [member for member, at in self.watched.items() if at <= now]
+            again = now + look_again_in.total_seconds()
+            self.watched.update(dict.fromkeys(due[:at_most], again))
+            return due[:at_most]
+
+    async def unwatch(self, member: str) -> None:
+        """Claim *member* no more."""
+        async with self._call("unwatch"):
+            self.watched.pop(member, None)
+
+    def let_all_be_due(self) -> None:
+        """Let the time of everything that is watched be over."""
+        self.watched = dict.fromkeys(self.watched, 0.0)
 
 
 def a_picture(number: int = 0, *, side: int = 16) -> bytes:
@@ -895,7 +940,7 @@ def a_prompt_cache(
             generation_timeout=limits.get("generation_timeout", GENERATION_TIMEOUT),
         ),
         references=no_references,
-        paid_already=lambda _: UNLIMITED,
+        paid_already=lambda _: PAID_ALREADY,
         metrics=metrics,
     )
     defaults: dict[str, Any] = {

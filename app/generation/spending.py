@@ -70,6 +70,10 @@ class Permit(Protocol):
         ...
 
 
+class PaidAlready(Permit, PaintingPermit, Protocol):
+    """The permit of a job that was left: it is fetched or cancelled, no call begins."""
+
+
 class _FreeCall:
     reference = ""
 

@@ -16,10 +16,11 @@ from app.prompt_cache.flight.flights import Flights
 from app.prompt_cache.flight.leases import Leases
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.events import GenerationEvents
-from app.prompt_cache.generations.record import Generations
+from app.prompt_cache.generations.generations import Generations
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
+from app.prompt_cache.painting.left_behind import LeftBehind
 from app.prompt_cache.painting.painter import Painter, nothing_refused
 from app.prompt_cache.painting.pictures import Pictures
 from app.prompt_cache.purge import Purge
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from app.generation.models import Models
-    from app.generation.spending import PaintingPermit
-    from app.prompt_cache.generations.record import GenerationStore
+    from app.generation.spending import PaidAlready
+    from app.prompt_cache.generations.generations import GenerationStore
     from app.prompt_cache.painting.painter import PaintingRefusal, References
     from app.prompt_cache.statistics import StatisticsStore
     from app.storage.ports.object_store import ObjectStore
@@ -52,7 +53,7 @@ class Ports:
     generations: GenerationStore
     models: Models
     references: References
-    paid_already: Callable[[Project], PaintingPermit]
+    paid_already: Callable[[Project], PaidAlready]
     metrics: Metrics
     painting_refusal: PaintingRefusal = nothing_refused
 
@@ -86,18 +87,24 @@ class PromptCacheParts:
     statistics: Statistics
     generations: Generations
     generation_events: GenerationEvents
+    left_behind: LeftBehind
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Apply statistics as long as the context is open, and end every flight."""
-        async with self.statistics.applied():
+        async with (
+            self.statistics.applied(),
+            self.generations.kept_alive(),
+            self.left_behind.looked_after(),
+        ):
             try:
                 yield
             finally:
                 await self.give_up()
 
     async def drain(self) -> None:
-        """Return when every flight has landed."""
+        """Return when every flight has landed; what others have left stays so."""
+        self.left_behind.stop()
         await self.cache.flights.drain()
         await self.entries.refreshes.drain()
 
@@ -121,7 +128,12 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
     hot_tier = HotTier(limits.hot_tier_bytes, on_change=metrics.hot_tier_bytes)
     pictures = Pictures(ledger=ledger, hot_tier=hot_tier, metrics=metrics)
     statistics = Statistics(ports.statistics)
-    generations = Generations(ports.generations, timeout=limits.generation_timeout)
+    generations = Generations(
+        ports.generations,
+        timeout=limits.generation_timeout,
+        lease_for=limits.lease_for,
+    )
+    flights, refreshes = Flights[FlightResult](leases), Flights[FlightResult](leases)
     committer = Committer(
         index=index,
         ledger=ledger,
@@ -159,7 +171,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
             ledger=ledger,
             pictures=pictures,
             painter=painter,
-            flights=Flights[FlightResult](leases),
+            flights=flights,
             statistics=statistics,
             metrics=metrics,
         ),
@@ -167,7 +179,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
             index=index,
             ledger=ledger,
             painter=painter,
-            refreshes=Flights[FlightResult](leases),
+            refreshes=refreshes,
             statistics=statistics,
         ),
         purge=purging,
@@ -190,4 +202,13 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         statistics=statistics,
         generations=generations,
         generation_events=GenerationEvents(generations, ports.completions),
+        left_behind=LeftBehind(
+            index=index,
+            painter=painter,
+            generations=generations,
+            flights=flights,
+            refreshes=refreshes,
+            paid_already=ports.paid_already,
+            lease_for=limits.lease_for,
+        ),
     )

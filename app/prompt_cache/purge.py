@@ -24,7 +24,7 @@ from app.errors import (
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.leases import generation_of, writes_for
 from app.prompt_cache.flight.remembered_failures import belongs_to, is_hold
-from app.prompt_cache.painting.kept_job import job_of
+from app.prompt_cache.painting.kept_job import JobNote
 from app.storage.storage_key import StorageKey
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from app.generation.jobs import SubmittedJob
     from app.generation.models import Models
-    from app.generation.spending import PaintingPermit
+    from app.generation.spending import PaidAlready
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.leases import Lease, Leases
-    from app.prompt_cache.generations.record import Generations
+    from app.prompt_cache.generations.generations import Generations
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex
@@ -80,7 +80,7 @@ class Purge:
     statistics: Statistics
     generations: Generations
     models: Models
-    paid_already: Callable[[Project], PaintingPermit]
+    paid_already: Callable[[Project], PaidAlready]
     waits_seconds: float = WAITS_SECONDS
 
     async def run(self, project: Project, prompt_hash: str) -> None:
@@ -145,7 +145,8 @@ class Purge:
             self.ledger.noted_purge(project, prompt_hash),
             self.index.job(prompt_hash),
         )
-        submitted = job_of(project, job)
+        noted_job = JobNote.of(project, job)
+        submitted = noted_job.job if noted_job else None
         seen = PromptEntry.from_record(prompt_hash, record.record) if record else None
         known = (manifest.entry if manifest else None, seen)
         entries = tuple(entry for entry in known if entry and entry.project == project)

@@ -55,6 +55,19 @@ class PaidAlready:
 
     journal: Journal
     project: Project
+    payers: frozenset[Hashable] = frozenset()
+
+    async def refusal(self) -> None:
+        """Refuse nothing: it is paid for."""
+
+    @asynccontextmanager
+    async def painting(
+        self,
+        generation_id: str,  # noqa: ARG002 - nothing is taken
+        item: str,  # noqa: ARG002 - nothing is taken
+    ) -> AsyncIterator[PaintingPermit]:
+        """Let the job be ended; what its leader took stays taken."""
+        yield self
 
     async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002 - nothing is begun
         """Refuse: nobody asks for a new painting."""
@@ -189,7 +202,7 @@ class Permits:
         self._scopes = scopes
         self._addresses = addresses
 
-    def paid_already(self, project: Project) -> PaintingPermit:
+    def paid_already(self, project: Project) -> PaidAlready:
         """Return what ends the jobs of *project* that were left, and begins none."""
         return PaidAlready(self._journal, project)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import PromptRejected
-from app.prompt_cache.generations import events, record
+from app.prompt_cache.generations import events, generations
 from tests.access.service import ADMIN, LIVE, running
 from tests.fakes import SOON_SECONDS, a_world
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Give an empty world in which records are written as soon as they change."""
-    monkeypatch.setattr(record, "LOOK_EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(generations, "LOOK_EVERY_SECONDS", 0.001)
     return a_world()
 
 

@@ -18,10 +18,11 @@ from tests.fakes import InMemoryCompletionEvents, InMemoryGenerations
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.prompt_cache.generations.record import GenerationStore
+    from app.prompt_cache.generations.generations import GenerationStore
     from app.storage.ports.prompt_index import CompletionEvents
 
 AN_HOUR = timedelta(hours=1)
+NOW = timedelta(0)
 SOON_SECONDS = 10.0
 
 
@@ -73,3 +74,38 @@ async def test_whoever_expects_a_generation_hears_of_its_records(place: Place) -
                 await news.wait(0.1)
                 if clock() - began < 0.1:
                     return
+
+
+async def claimed(place: Place, *members: str) -> set[str]:
+    """Claim what is due, and return which of *members* that is."""
+    return set(await place.store.claim(1000, AN_HOUR)) & set(members)
+
+
+async def test_what_is_watched_is_claimed_once_it_is_due(place: Place) -> None:
+    """By one replica: it is due again only later; what has ended is not claimed."""
+    store = place.store
+    due, alive, over = (f"{uuid4()} hash acme/shop" for _ in range(3))
+    await store.watch([due, over], NOW)
+    await store.watch([alive], AN_HOUR)
+    await store.unwatch(over)
+    await asyncio.sleep(0.002)
+
+    assert await claimed(place, due, alive, over) == {due}
+    assert await claimed(place, due, alive, over) == set()
+
+    await store.watch([due], NOW)
+    await asyncio.sleep(0.002)
+    assert await claimed(place, due, alive, over) == {due}
+
+
+async def test_two_replicas_claim_no_generation_twice(place: Place) -> None:
+    """Each member is one replica's."""
+    members = [f"{uuid4()} hash acme/shop" for _ in range(20)]
+    await place.store.watch(members, NOW)
+    await asyncio.sleep(0.002)
+
+    claims = await asyncio.gather(*(place.store.claim(7, AN_HOUR) for _ in range(6)))
+
+    found = [member for claim in claims for member in claim if member in members]
+    assert sorted(found) == sorted(members)
+    assert max(map(len, claims)) <= 7

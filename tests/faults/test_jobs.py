@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.installation import installation
+from tests.faults.installation import LEASE_SECONDS, PRICE, installation
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -83,27 +84,63 @@ async def test_row_03_fifty_leaders_are_killed_and_each_job_is_submitted_once(
         await place.start()
 
 
-async def test_a_purge_cancels_the_job_of_a_leader_that_is_gone(place: Place) -> None:
-    """The provider is told, and whoever asks next has another one begun."""
+async def test_row_03_a_job_is_finished_within_two_leases_though_nobody_asks(
+    place: Place,
+) -> None:
+    """M7: the picture is in the store, its generation is done, it is paid for once."""
     doomed, other = place.replicas
     prompt = "a lighthouse in a storm"
     await place.provider.hold()
-    asked = place.asking(prompt, doomed)
+    told = await place.get(prompt, doomed, prefer="respond-async")
     await place.provider.until_held()
     await until(lambda: _has_a_job(place))
-    told = await place.get(prompt, doomed, prefer="respond-async")
-    entry = f"/api/v1/live/entries/{told.json()['prompt_hash']}"
     await doomed.kill()
-    await asyncio.wait([asked])
-    assert asked.exception() is not None
-
-    async def is_purged() -> bool:
-        purged = await place.clients.call("DELETE", f"{other.url}{entry}")
-        return purged.status == 200
-
-    await until(is_purged)
-    await place.provider.until_cancelled()
-    assert not await _has_a_job(place)
+    killed_at = time.monotonic()
+    place.replicas.remove(doomed)
     await place.provider.release()
-    assert (await place.get(prompt, other)).cache == "MISS"
-    await place.check(prompt, calls=2)
+
+    async def is_stored() -> bool:
+        return bool(await place.objects("prompts"))
+
+    await until(is_stored)
+    seconds = time.monotonic() - killed_at
+    generation = f"{other.url}/api/v1/generations/{told.json()['generation_id']}"
+
+    async def is_done() -> bool:
+        record = await place.clients.call("GET", generation)
+        return bool(record.json()["state"] == "done")
+
+    await until(is_done)
+    # And a poll of the provider's, which has its own pauses.
+    assert seconds < 2 * LEASE_SECONDS + 1.0
+    spend = await place.clients.call("GET", f"{other.url}/api/v1/project/spend")
+    assert [call["outcome"] for call in spend.json()["calls"]] == ["ok"]
+    assert spend.json()["total"] == PRICE
+    assert (await place.get(prompt, other)).cache == "HIT"
+    await place.check(prompt, calls=1)
+
+
+async def test_a_job_is_finished_by_the_replica_that_comes_back(place: Place) -> None:
+    """Also where no other one is there, and the leader is started again."""
+    doomed, other = place.replicas
+    await other.kill()
+    prompt = "a lighthouse in a storm"
+    await place.provider.hold()
+    await place.get(prompt, doomed, prefer="respond-async")
+    await place.provider.until_held()
+    await until(lambda: _has_a_job(place))
+    await doomed.kill()
+    place.replicas.clear()
+    await place.provider.release()
+    await place.start()
+
+    async def is_stored() -> bool:
+        return bool(await place.objects("prompts"))
+
+    await until(is_stored)
+    await until(lambda: _has_no_job(place))
+    assert await place.provider.calls(prompt) == 1
+
+
+async def _has_no_job(place: Place) -> bool:
+    return not await place.jobs()

@@ -52,11 +52,17 @@ class PaintTheLighthouse:
         """Ask for the lease."""
         return await lease.acquire()
 
-    async def promise(self, flight: Flight[str]) -> None:
-        """Note whose generation was promised."""
+    async def promise(self, flight: Flight[str]) -> str:
+        """Note which generation was promised, unless it is the leader's."""
+        if flight.leader_id is not None:
+            return flight.leader_id
+        flight.is_promised = True
         self.promised.append(flight.generation_id)
+        return flight.generation_id
 
-    async def keep_promise(self, flight: Flight[str], error: Exception | None) -> None:
+    async def keep_promise(
+        self, flight: Flight[str], result: str | None, error: Exception | None
+    ) -> None:
         """Note how it ended."""
         self.kept.append((flight.generation_id, error))
 
@@ -263,7 +269,7 @@ async def test_a_wait_is_bounded(world: World, flights: StrFlights) -> None:
     work = PaintTheLighthouse(world)
 
     with pytest.raises(StillGenerating) as still:
-        await join(flights, work, wait_seconds=0.01)
+        await flights.join(work, wait_seconds=0.01, wants_id=True)
 
     (flight,) = flights._flights.values()
     assert still.value.generation_id == flight.generation_id

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from app.errors import PromptRejected, QueueFull, ShuttingDown, StillGenerating
+from app.errors import (
+    CacheUnavailable,
+    NotFound,
+    PromptRejected,
+    QueueFull,
+    ShuttingDown,
+    StillGenerating,
+)
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
-from app.prompt_cache.generations import record as module
+from app.prompt_cache.generations import generations as module
 from app.storage.storage_key import Project
 from tests.fakes import (
     LIGHTHOUSE,
@@ -273,3 +280,104 @@ async def test_a_promised_generation_that_another_one_painted_is_done_as_well(
     assert done is not None
     assert (done.state, done.image_id) == ("done", answer.entry.image_id)
     assert world.provider.count == 1
+
+
+async def test_a_promised_generation_that_only_restored_is_done(
+    world: World, replica: Replica, another: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C6: also where the restoring takes longer than a caller waits for an id."""
+    monkeypatch.setattr("app.prompt_cache.flight.flights.ROLE_KNOWN_WITHIN_SECONDS", 0)
+    entry = (await asking(replica)).entry
+    world.index.lose_everything()
+    slow = world.store.before("exists")
+    generation_id = await promised(another)
+    await slow.reached()
+    while_restoring = await another.parts.generations.find(SHOP, generation_id)
+    slow.open()
+    await another.parts.drain()
+
+    done = await another.parts.generations.find(SHOP, generation_id)
+    assert while_restoring is not None
+    assert not while_restoring.has_ended
+    assert done is not None
+    assert (done.state, done.image_id) == ("done", entry.image_id)
+    assert world.generations.kept_for[generation_id] == timedelta(hours=1)
+
+
+async def test_a_follower_of_a_leader_that_only_restores_is_given_an_id_that_ends(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """The leader writes no record, so the follower promises a generation of its own."""
+    entry = (await asking(replica)).entry
+    world.index.lose_everything()
+    world.generations.records.clear()
+    slow = world.store.before("exists")
+    restoring = asking(replica)
+    await slow.reached()
+    generation_id = await promised(another)
+    slow.open()
+    await restoring
+    await another.parts.drain()
+
+    done = await another.parts.generations.find(SHOP, generation_id)
+    assert done is not None
+    assert (done.state, done.image_id) == ("done", entry.image_id)
+
+
+async def test_a_promised_refresh_that_meets_a_purge_is_not_found(
+    world: World, replica: Replica
+) -> None:
+    """C6: it has failed, with what its caller would have been answered."""
+    await asking(replica)
+    async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
+        with pytest.raises(StillGenerating) as still:
+            await replica.entries.refresh(
+                SHOP,
+                LIGHTHOUSE.hash,
+                permit=UNLIMITED_PERMIT,
+                wait_seconds=0,
+                wants_id=True,
+            )
+        world.store.objects.clear()
+        world.index.entries.clear()
+    generation_id = still.value.generation_id
+    assert generation_id is not None
+    await replica.parts.drain()
+
+    failed = await replica.parts.generations.find(SHOP, generation_id)
+    assert failed is not None
+    assert failed.state == "failed"
+    assert failed.error is not None
+    assert failed.error["kind"] == NotFound.__name__
+    assert world.generations.kept_for[generation_id] == timedelta(hours=1)
+
+
+async def test_no_id_is_given_that_leads_nowhere(
+    world: World, replica: Replica
+) -> None:
+    """Without Redis there is no record to ask for, so it is an outage."""
+    async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
+        world.generations.fail_next("put")
+        with pytest.raises(CacheUnavailable):
+            await replica.cache.get_or_generate(
+                LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
+            )
+    await replica.parts.drain()
+
+
+async def test_a_generation_runs_until_its_picture_is_stored(
+    world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P1: storing is part of it; it is never queued again."""
+    monkeypatch.setattr(module, "LOOK_EVERY_SECONDS", 0.001)
+    painting, storing = world.provider.before("paint"), world.store.before("put")
+    asked = asking(replica)
+    await painting.reached()
+    await until(lambda: states(world)[-1] == "running")
+    painting.open()
+    await storing.reached()
+    await asyncio.sleep(0.02)
+    storing.open()
+    await asked
+
+    assert states(world) == ["queued", "running", "done"]

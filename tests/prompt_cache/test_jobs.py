@@ -11,7 +11,7 @@ import pytest
 from app.errors import CallEnd, NotFound, ProviderFailed, ShuttingDown
 from app.generation.provider import Origin, ProviderPicture
 from app.prompt_cache.cache import Outcome
-from app.prompt_cache.generations import record
+from app.prompt_cache.generations import generations
 from app.storage.storage_key import Project
 from tests.fakes import (
     LIGHTHOUSE,
@@ -246,7 +246,7 @@ async def test_progress_is_told_where_generations_are_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the provider says of its job is in the generation's record."""
-    monkeypatch.setattr(record, "LOOK_EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(generations, "LOOK_EVERY_SECONDS", 0.001)
     gate = workshop.before("poll")
     asked = asking(replicas[0])
     await gate.reached()

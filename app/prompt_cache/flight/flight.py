@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
-from app.prompt_cache.flight.leases import generation_of
+from app.prompt_cache.flight.leases import generation_of, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,20 +27,45 @@ def _future() -> asyncio.Future[Any]:
 class Flight(Generic[T]):
     """Everyone on this replica who waits for one prompt.
 
-    *generation_id* is the lease's token as well: made before the first
-    attempt, so that an `ACQUIRE` whose reply was lost can be repeated.
-    *is_promised* says that somebody was told to ask for it.
+    *token* is that of the lease: made before the first attempt, so that an
+    `ACQUIRE` whose reply was lost can be repeated. *is_promised* says that a
+    caller was given the generation's id, *is_recorded* that the painter writes
+    its record, to the end.
     """
 
     prompt_hash: str
     generation_id: str = field(default_factory=lambda: str(uuid4()))
+    token: str = ""
     leader_id: str | None = None
     is_promised: bool = False
+    is_recorded: bool = False
     waiters: int = 0
     landed: asyncio.Future[T | None] = field(default_factory=_future)
     overdue: asyncio.Future[None] = field(default_factory=_future)
     is_closed: bool = False
     role_known: asyncio.Event = field(default_factory=asyncio.Event)
+    naming: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.token = self.token or self.generation_id
+
+    @classmethod
+    def taking_up(cls, prompt_hash: str, generation_id: str) -> Flight[T]:
+        """Return a flight that goes on with a generation whose leader is silent.
+
+        Under a token of its own: the former leader may only have stalled, and
+        two must never hold one lease.
+        """
+        return cls(
+            prompt_hash,
+            generation_id,
+            token=token_of(generation_id, str(uuid4())),
+        )
+
+    @property
+    def takes_up(self) -> bool:
+        """Whether it goes on with another leader's generation."""
+        return self.token != self.generation_id
 
     @property
     def leads(self) -> bool:
@@ -52,7 +77,7 @@ class Flight(Generic[T]):
         self.leader_id = self.generation_id
 
     def announce(self) -> None:
-        """Tell those who won't wait the generation's id: it can be asked about."""
+        """Let callers that do not wait have the generation's id: it has a record."""
         self.role_known.set()
 
     def follow(self, holder: str) -> None:
@@ -98,10 +123,15 @@ class Work(Protocol[T]):
         """Do a leader's work, once, under the lease."""
         ...
 
-    async def promise(self, flight: Flight[T]) -> None:
-        """Make the flight's generation one that can be asked about."""
+    async def promise(self, flight: Flight[T]) -> str:
+        """Return the id of a generation that has a record, and will end.
+
+        It is the leader's, or else the flight's own, which is promised then.
+        """
         ...
 
-    async def keep_promise(self, flight: Flight[T], error: Exception | None) -> None:
-        """Say how a promised generation ended that this flight did not lead."""
+    async def keep_promise(
+        self, flight: Flight[T], result: T | None, error: Exception | None
+    ) -> None:
+        """Write how a promised generation ended that has no record of a painter's."""
         ...

@@ -61,36 +61,47 @@ class Flights(Generic[T]):
 
         The work outlives its caller. Raises what it raised, a failure that is
         remembered, or `StillGenerating` when the time is up, with the id of the
-        generation; one that *wants_id* gets one also while somebody else
-        writes about the prompt, and then the flight waits on its behalf.
+        generation where the caller *wants_id*: one that has a record, and ends.
+        Where it is the flight's own, the flight goes on without waiters.
         """
         if self._is_closing:
             raise ShuttingDown("This replica is shutting down.")
         flight = self._flights.get(work.prompt_hash)
         if flight is None or flight.is_closed:
-            flight = self._flights[work.prompt_hash] = Flight[T](work.prompt_hash)
-            task = asyncio.create_task(
-                self._fly(flight, work), name=f"flight {work.prompt_hash[:12]}"
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            flight = Flight[T](work.prompt_hash)
+            self._take_off(flight, work)
         flight.waiters += 1
         try:
             await _wait(flight, wait_seconds)
             if flight.landed.done():
                 return flight, flight.landed.result()
-            if wants_id and flight.leader_id is None:
-                await _promise(flight, work)
+            generation_id = await _name(flight, work) if wants_id else None
+            if flight.landed.done():
+                return flight, flight.landed.result()
             raise StillGenerating(
-                "The picture is still being painted.",
-                generation_id=flight.leader_id
-                or (flight.generation_id if flight.is_promised else None),
+                "The picture is still being painted.", generation_id=generation_id
             )
         finally:
             flight.waiters -= 1
 
+    def take_up(self, work: Work[T], generation_id: str) -> None:
+        """Start a flight that goes on with a generation whose leader is silent.
+
+        Unless there is one for the prompt already: it does so once it leads.
+        """
+        if not self._is_closing and work.prompt_hash not in self._flights:
+            self._take_off(Flight[T].taking_up(work.prompt_hash, generation_id), work)
+
+    def _take_off(self, flight: Flight[T], work: Work[T]) -> None:
+        self._flights[flight.prompt_hash] = flight
+        task = asyncio.create_task(
+            self._fly(flight, work), name=f"flight {flight.prompt_hash[:12]}"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _fly(self, flight: Flight[T], work: Work[T]) -> None:
-        lease = self._leases.of_flight(flight.prompt_hash, flight.generation_id)
+        lease = self._leases.of_flight(flight.prompt_hash, flight.token)
         result: T | None = None
         error: Exception | None = None
         try:
@@ -113,8 +124,9 @@ class Flights(Generic[T]):
             # 1. An `acquire` gets through. 2. Its reply is lost. 3. Whoever asks
             # next would follow a leader that does not know it is one.
             await lease.release()
-        if flight.is_promised and not flight.leads:
-            await work.keep_promise(flight, error)
+        async with flight.naming:
+            if flight.is_promised and not flight.is_recorded:
+                await work.keep_promise(flight, result, error)
 
     def _land(
         self, flight: Flight[T], result: T | None, error: Exception | None
@@ -188,10 +200,14 @@ async def _wait(flight: Flight[T], wait_seconds: float) -> None:
             role.cancel()
 
 
-async def _promise(flight: Flight[T], work: Work[T]) -> None:
-    # Before the record is written: the flight may look at its waiters meanwhile.
-    flight.is_promised = True
-    await work.promise(flight)
+async def _name(flight: Flight[T], work: Work[T]) -> str | None:
+    """Return the id of a generation to ask for; None where the flight has landed.
+
+    1. The record is being written, as queued. 2. The flight lands, and its end is
+    written. 3. The first record arrives last. So one waits for the other.
+    """
+    async with flight.naming:
+        return None if flight.landed.done() else await work.promise(flight)
 
 
 def _is_wanted(flight: Flight[T]) -> bool:

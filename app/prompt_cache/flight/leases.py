@@ -39,6 +39,7 @@ POLL_SECONDS = 0.25
 # Whoever writes about a prompt without painting it holds the lease under a
 # token that names its project, and no generation.
 _WRITER = "w-"
+_ATTEMPT = "+"
 
 
 class Leases:
@@ -57,9 +58,9 @@ class Leases:
         self.lease_for = lease_for
         self.metrics = metrics
 
-    def of_flight(self, prompt_hash: str, generation_id: str) -> Lease:
-        """Return the lease that a flight asks for, whose token names it."""
-        return Lease(self, prompt_hash, generation_id)
+    def of_flight(self, prompt_hash: str, token: str) -> Lease:
+        """Return the lease that a flight asks for under its *token*."""
+        return Lease(self, prompt_hash, token)
 
     @asynccontextmanager
     async def writing(
@@ -190,9 +191,14 @@ class Lease:
         )
 
 
+def token_of(generation_id: str, attempt: str) -> str:
+    """Return the token of a leader that goes on with another one's generation."""
+    return f"{generation_id}{_ATTEMPT}{attempt}"
+
+
 def generation_of(token: str) -> str | None:
     """Return the generation that holds a lease under *token*; None for a writer."""
-    return None if token.startswith(_WRITER) else token
+    return None if token.startswith(_WRITER) else token.partition(_ATTEMPT)[0]
 
 
 def writes_for(project: Project, token: str) -> bool:

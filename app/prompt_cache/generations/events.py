@@ -16,7 +16,8 @@ from app.errors import CacheUnavailable
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from app.prompt_cache.generations.record import GenerationRecord, Generations
+    from app.prompt_cache.generations.generations import Generations
+    from app.prompt_cache.generations.record import GenerationRecord
     from app.storage.ports.prompt_index import Completion, CompletionEvents
     from app.storage.storage_key import Project
 

@@ -1,4 +1,4 @@
-"""How generations go, for whoever would rather ask than wait.
+"""Records of generations: what a caller that does not wait is told of one.
 
 A record is news, not truth: it is written while Redis is there, and forgotten
 an hour after its generation ended, or a minute after one that never ran.
@@ -6,17 +6,14 @@ an hour after its generation ended, or a minute after one that never ran.
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from app import urls
 from app.errors import (
-    CacheUnavailable,
     CallEnd,
     GenerationDisabled,
     GenerationError,
@@ -24,35 +21,23 @@ from app.errors import (
     ServiceError,
     Unavailable,
 )
+from app.storage.storage_key import Project
 from app.telemetry import REQUEST_ID
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from app.generation.painting import Progress
-    from app.storage.storage_key import Project, StorageKey
+    from app.storage.storage_key import StorageKey
 
 REMEMBERED_FOR = timedelta(hours=1)
-# So many of them may come at once, and nobody has waited for them.
+# So many of them may come at once, and no caller has waited for them.
 NEVER_RAN_REMEMBERED_FOR = timedelta(minutes=1)
-LOOK_EVERY_SECONDS = 0.1
-
-
-class GenerationStore(Protocol):
-    """Where every replica finds the records; raises `CacheUnavailable`."""
-
-    async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record* for so long, and tell whoever expects news of it."""
-        ...
-
-    async def get(self, generation_id: str) -> bytes | None:
-        """Return the record, or None."""
-        ...
 
 
 @dataclass(slots=True)
 class GenerationRecord:
-    """One generation: *state* is queued, running, done or failed."""
+    """One generation: *state* is queued, running, done or failed.
+
+    *replaces* is the id of the picture that a refresh is to replace.
+    """
 
     generation_id: str
     project: str
@@ -65,6 +50,7 @@ class GenerationRecord:
     image_id: str | None = None
     image_url: str | None = None
     error: dict[str, str] | None = None
+    replaces: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -102,6 +88,19 @@ class GenerationRecord:
             "error": self.error,
         }
 
+    def end(
+        self, image: tuple[str, StorageKey] | None, error: BaseException | None
+    ) -> None:
+        """Note how it ended: with a picture's id and where it lies, or a failure."""
+        self.state = "done" if image else "failed"
+        self.queue_position = None
+        self.elapsed_seconds = _seconds_since(self.created_at)
+        if image is not None:
+            self.image_id, storage_key = image
+            self.image_url = urls.permalink(storage_key)
+        else:
+            self.error = _told(error)
+
     def to_bytes(self) -> bytes:
         """Return what is kept: what is not known takes no room."""
         fields = asdict(self).items()
@@ -117,94 +116,45 @@ class GenerationRecord:
         return cls(**fields)
 
 
-class Generations:
-    """Writes and finds the records."""
+@dataclass(frozen=True, slots=True)
+class OpenGeneration:
+    """A generation that has not ended, as all replicas know of it."""
 
-    def __init__(self, store: GenerationStore, *, timeout: timedelta) -> None:
-        self._store = store
-        self._keep_for = timeout + REMEMBERED_FOR
+    generation_id: str
+    prompt_hash: str
+    project: Project
 
-    async def find(
-        self, project: Project, generation_id: str
-    ) -> GenerationRecord | None:
-        """Return a project's own generation, or None."""
-        found = await self._store.get(generation_id)
-        record = GenerationRecord.from_bytes(found) if found else None
-        return record if record and record.project == str(project) else None
+    def __str__(self) -> str:
+        return f"{self.generation_id} {self.prompt_hash} {self.project}"
 
-    async def promise(
-        self, project: Project, prompt_hash: str, generation_id: str
-    ) -> None:
-        """Write the record of a generation that somebody is told to ask for."""
-        await self._write(new_record(project, prompt_hash, generation_id))
+    @classmethod
+    def of(cls, record: GenerationRecord) -> OpenGeneration:
+        """Return the generation of *record*."""
+        project = Project.parse(record.project)
+        return cls(record.generation_id, record.prompt_hash, project)
 
-    @asynccontextmanager
-    async def recorded(
-        self, record: GenerationRecord, progress: Progress
-    ) -> AsyncIterator[GenerationRecord]:
-        """Write the record as it changes, as long as the context is open."""
-        await self._write(record)
-        done = asyncio.Event()
-        watching = asyncio.create_task(
-            self._watch(record, progress, done), name="generation-record"
-        )
-        try:
-            yield record
-        finally:
-            # Not cancelled: a write on its way could arrive after the end's.
-            done.set()
-            await asyncio.wait([watching])
-
-    async def end(
-        self,
-        record: GenerationRecord,
-        *,
-        image: tuple[str, StorageKey] | None = None,
-        error: BaseException | None = None,
-    ) -> None:
-        """Write how the generation ended, once `recorded` is closed.
-
-        *image* is the id of the picture and where it lies, None for a failure.
-        """
-        record.state = "done" if image else "failed"
-        record.queue_position = None
-        record.elapsed_seconds = _seconds_since(record.created_at)
-        if image is not None:
-            record.image_id, storage_key = image
-            record.image_url = urls.permalink(storage_key)
-        else:
-            record.error = _told(error)
-        keep_for = NEVER_RAN_REMEMBERED_FOR if _never_ran(error) else REMEMBERED_FOR
-        await self._write(record, keep_for)
-
-    async def _watch(
-        self, record: GenerationRecord, progress: Progress, done: asyncio.Event
-    ) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_SECONDS):
-                    await done.wait()
-                return
-            state = "running" if progress.is_running else "queued"
-            seen = (state, progress.queue_position, progress.fraction)
-            if seen != (record.state, record.queue_position, record.progress):
-                record.state, record.queue_position, record.progress = seen
-                await self._write(record)
-
-    async def _write(
-        self, record: GenerationRecord, keep_for: timedelta | None = None
-    ) -> None:
-        with suppress(CacheUnavailable):
-            await self._store.put(
-                record.generation_id, record.to_bytes(), keep_for or self._keep_for
-            )
+    @classmethod
+    def parse(cls, member: str) -> OpenGeneration:
+        """Read what `str` made."""
+        generation_id, prompt_hash, project = member.split(" ")
+        return cls(generation_id, prompt_hash, Project.parse(project))
 
 
 def new_record(
-    project: Project, prompt_hash: str, generation_id: str
+    project: Project,
+    prompt_hash: str,
+    generation_id: str,
+    *,
+    replaces: str | None = None,
 ) -> GenerationRecord:
     """Return the record of a generation that begins now."""
-    return GenerationRecord(generation_id, str(project), prompt_hash, datetime.now(UTC))
+    return GenerationRecord(
+        generation_id,
+        str(project),
+        prompt_hash,
+        datetime.now(UTC),
+        replaces=replaces,
+    )
 
 
 def _seconds_since(moment: datetime) -> float:
@@ -219,8 +169,8 @@ def _told(error: BaseException | None) -> dict[str, str]:
     return told
 
 
-def _never_ran(error: BaseException | None) -> bool:
-    """Say whether *error* ended a generation before anybody was asked to paint."""
+def never_ran(error: BaseException | None) -> bool:
+    """Return whether *error* ended a generation before a provider was asked."""
     match error:
         case GenerationDisabled():
             return True

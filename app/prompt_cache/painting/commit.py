@@ -85,7 +85,7 @@ class Committer:
         replaced: PromptEntry | None,
     ) -> FlightResult:
         """Write the entry of the *winner*, and remove the picture that lost."""
-        if winner.generation_id != entry.generation_id:
+        if winner.image_id != entry.image_id:
             self.metrics.refused_picture()
             logger.warning("late picture refused", extra=_named(entry))
             await self.discard(entry)

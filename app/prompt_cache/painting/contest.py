@@ -102,7 +102,7 @@ class Contest:
             committer.orphaned(entry)
             return False
         named = found.entry if found else None
-        if named is not None and named.generation_id == entry.generation_id:
+        if named is not None and named.image_id == entry.image_id:
             return True
         if found is None or (self.replacing and found.etag == self.replacing.etag):
             committer.orphaned(entry)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import orjson
 
 from app.errors import CacheUnavailable
 from app.generation.jobs import Maker, SubmittedJob
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 
 if TYPE_CHECKING:
     from app.prompt_cache.flight.leases import Lease
@@ -19,66 +20,112 @@ if TYPE_CHECKING:
 
 # Longer than vendors keep what a job has made.
 KEPT_FOR = timedelta(hours=24)
+FIRST_PAUSE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
+class JobNote:
+    """What is written down of a job: enough to finish its painting unasked.
+
+    *generation_id* is the generation that submitted it, *replaces* the id of
+    the picture that a refresh is to replace.
+    """
+
+    key: PromptKey
+    generation_id: str
+    replaces: str | None
+    job: SubmittedJob
+
+    def to_bytes(self) -> bytes:
+        """Return what Redis keeps."""
+        job = self.job
+        return orjson.dumps(
+            {
+                "project": str(self.key.project),
+                "parameters": self.key.parameters.as_json(),
+                "generation_id": self.generation_id,
+                "replaces": self.replaces,
+                "model": job.model,
+                "maker": list(job.maker),
+                "id": job.id,
+                "begun_at": job.begun_at,
+                "price": job.price,
+                "paid_as": job.paid_as,
+            }
+        )
+
+    @classmethod
+    def of(cls, project: Project, kept: bytes | None) -> JobNote | None:
+        """Read what `to_bytes` made; None for no note, or another project's."""
+        if kept is None:
+            return None
+        fields = orjson.loads(kept)
+        if fields["project"] != str(project):
+            return None
+        job = SubmittedJob(
+            fields["model"],
+            Maker(*fields["maker"]),
+            fields["id"],
+            datetime.fromisoformat(fields["begun_at"]),
+            fields["price"],
+            fields["paid_as"],
+        )
+        key = PromptKey(project, Parameters.from_json(fields["parameters"]))
+        return cls(key, fields["generation_id"], fields["replaces"], job)
+
+
+@dataclass(slots=True)
 class KeptJob:
     """The `JobKeeper` of one painting.
 
-    It goes with the commit of the picture, the failure that is remembered, or
-    the purge: all three are scripts that remove it.
+    Its note goes with the commit of the picture, the failure that is
+    remembered, or the purge: all three are scripts that remove it.
+    *is_there* says that the next leader would find it.
     """
 
     index: PromptIndex
     lease: Lease
-    project: Project
+    key: PromptKey
+    generation_id: str
+    replaces: str | None
     left: SubmittedJob | None
+    is_there: bool
+    submitted: SubmittedJob | None = None
 
     @classmethod
-    async def of(cls, index: PromptIndex, lease: Lease, project: Project) -> KeptJob:
+    async def of(
+        cls,
+        index: PromptIndex,
+        lease: Lease,
+        key: PromptKey,
+        generation_id: str,
+        replaces: str | None,
+    ) -> KeptJob:
         """Look for what a former leader has left; raises `CacheUnavailable`."""
-        found = await index.job(lease.prompt_hash)
-        return cls(index, lease, project, job_of(project, found))
+        found = JobNote.of(key.project, await index.job(lease.prompt_hash))
+        left = found.job if found else None
+        return cls(index, lease, key, generation_id, replaces, left, left is not None)
 
     async def keep(self, job: SubmittedJob) -> bool:
         """Keep *job* under the lease; False, never an error, if that failed."""
+        self.submitted = job
+        note = JobNote(self.key, self.generation_id, self.replaces, job)
         try:
-            return await self.index.keep_job(
-                self.lease.prompt_hash,
-                self.lease.token,
-                _to_bytes(self.project, job),
-                KEPT_FOR,
+            self.is_there = await self.index.keep_job(
+                self.lease.prompt_hash, self.lease.token, note.to_bytes(), KEPT_FOR
             )
         except CacheUnavailable:
-            return False
+            self.is_there = False
+        return self.is_there
+
+    def fetched_again_in(self) -> timedelta:
+        """Return when to fetch again what can't be fetched now: later each time."""
+        job = self.left or self.submitted
+        age = datetime.now(UTC) - job.begun_at if job else FIRST_PAUSE
+        return max(age, FIRST_PAUSE)
 
     async def drop(self) -> None:
         """Remove the job that was left; without Redis it runs out by itself."""
+        self.left, self.is_there = None, False
         with suppress(CacheUnavailable):
             await self.index.drop_job(self.lease.prompt_hash, self.lease.token)
-
-
-def job_of(project: Project, kept: bytes | None) -> SubmittedJob | None:
-    """Return the job of *project* that was kept, or None."""
-    if kept is None:
-        return None
-    fields = orjson.loads(kept)
-    if fields.pop("project") != str(project):
-        return None
-    fields["begun_at"] = datetime.fromisoformat(fields["begun_at"])
-    fields["maker"] = Maker(*fields["maker"])
-    return SubmittedJob(**fields)
-
-
-def _to_bytes(project: Project, job: SubmittedJob) -> bytes:
-    return orjson.dumps(
-        {
-            "project": str(project),
-            "model": job.model,
-            "maker": list(job.maker),
-            "id": job.id,
-            "begun_at": job.begun_at,
-            "price": job.price,
-            "paid_as": job.paid_as,
-        }
-    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -21,13 +22,16 @@ from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import OPTIONS
 from app.prompt_cache.flight.remembered_failures import Memory
 from app.prompt_cache.flight.result import FlightResult
-from app.prompt_cache.generations.record import new_record
+from app.prompt_cache.generations.record import (
+    GenerationRecord,
+    OpenGeneration,
+    new_record,
+)
 from app.prompt_cache.painting.kept_job import KeptJob
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
-    from datetime import timedelta
 
     from app.generation.models import Models, Painting, ReferenceLoader
     from app.generation.spending import PaintingPermit, Permit
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
     from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
-    from app.prompt_cache.generations.record import Generations
+    from app.prompt_cache.generations.generations import Generations
     from app.prompt_cache.painting.commit import Committer
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex
@@ -48,6 +52,9 @@ if TYPE_CHECKING:
     PaintingRefusal = Callable[[], Awaitable[StorageUnavailable | None]]
 
 logger = logging.getLogger(__name__)
+
+# A moment after its leader has let go of the lease.
+ONCE_RELEASED = timedelta(seconds=0.5)
 
 
 async def nothing_refused() -> None:
@@ -90,6 +97,21 @@ class Painter:
         # A manifest whose picture is gone does not count: it is replaced.
         return await self.paint(key, flight, lease, manifest, permit)
 
+    async def found(self, project: Project, prompt_hash: str) -> PromptEntry | None:
+        """Return the picture of a prompt that was painted, None where it is not there.
+
+        An outage is as if it were not there: this is for records, which are news.
+        """
+        with suppress(CacheUnavailable, StorageUnavailable):
+            (seen,) = await self.index.peek([prompt_hash])
+            if seen is not None:
+                return PromptEntry.from_record(prompt_hash, seen.record)
+            manifest = await self.ledger.read(project, prompt_hash)
+            entry = manifest.entry if manifest else None
+            if entry is not None and await self.ledger.has_image(entry.storage_key):
+                return entry
+        return None
+
     async def paint(
         self,
         key: PromptKey,
@@ -99,18 +121,26 @@ class Painter:
         permit: Permit,
         *,
         is_served: bool = False,
+        may_begin: bool = True,
     ) -> FlightResult:
         """Ask the provider, commit what it gave, or remember why it did not.
 
         *is_served* says that the picture of *replacing* is there, and that its
-        entry goes on until the new one is committed.
+        entry goes on until the new one is committed. Where it *may* not *begin*,
+        only a job that was left is waited for.
         """
         refusal = await self.refusal()
         if refusal is not None:
             raise refusal
         deadline = _now() + self.generation_timeout.total_seconds()
         progress = Progress()
-        record = new_record(key.project, key.hash, flight.generation_id)
+        replaces = _image_id_of(replacing) if is_served else None
+        record = await self._record(key, flight, replaces)
+        # Before anything is paid: a job that was begun is waited for.
+        keeper = await KeptJob.of(
+            self.index, lease, key, flight.generation_id, replaces
+        )
+        flight.is_recorded = True
         try:
             async with self.generations.recorded(record, progress):
                 flight.announce()
@@ -118,7 +148,9 @@ class Painter:
                     lease.kept(),
                     permit.painting(flight.generation_id, key.hash) as spending,
                 ):
-                    painting = await self._ask(key, lease, progress, spending, deadline)
+                    painting = await self._ask(
+                        keeper, progress, spending, deadline, may_begin=may_begin
+                    )
                     entry = _entry_of(key, painting, flight.generation_id)
                     stored_by = self.committer.deadline()
                     with flight.overdue_at(deadline):
@@ -142,19 +174,51 @@ class Painter:
                 if result.is_painted:
                     result.usage = painting.origin.usage
         except BaseException as failure:
-            await self.generations.end(record, error=failure)
+            await self._failed(record, failure, keeper, is_named=flight.is_promised)
             raise
         await self.generations.end(record, image=image_of(result.entry))
         return result
 
+    async def _record(
+        self, key: PromptKey, flight: Flight[FlightResult], replaces: str | None
+    ) -> GenerationRecord:
+        """Return the record to write: that of a former leader goes on."""
+        generation_id = flight.generation_id
+        if flight.takes_up:
+            with suppress(CacheUnavailable):
+                found = await self.generations.find(key.project, generation_id)
+                if found is not None and not found.has_ended:
+                    return found
+        return new_record(key.project, key.hash, generation_id, replaces=replaces)
+
+    async def _failed(
+        self,
+        record: GenerationRecord,
+        failure: BaseException,
+        keeper: KeptJob,
+        *,
+        is_named: bool,
+    ) -> None:
+        """Write that the generation failed, unless its job goes on without us."""
+        generation = OpenGeneration.of(record)
+        if isinstance(failure, asyncio.CancelledError) and keeper.is_there:
+            await self.generations.leave(generation, ONCE_RELEASED)
+            return
+        await self.generations.end(record, error=failure, is_named=is_named)
+        if isinstance(failure, ResultDelayed):
+            # What is paid for is fetched without being asked for, ever more seldom.
+            await self.generations.leave(generation, keeper.fetched_again_in())
+
     async def _ask(
         self,
-        key: PromptKey,
-        lease: Lease,
+        keeper: KeptJob,
         progress: Progress,
         spending: PaintingPermit,
         deadline: float,
+        *,
+        may_begin: bool,
     ) -> Painting:
+        key, lease = keeper.key, keeper.lease
         project, wanted = str(key.project), key.parameters
         request = PaintRequest(
             prompt=wanted.prompt,
@@ -166,8 +230,6 @@ class Painter:
             mask=_unread_mask(wanted),
             **{name: getattr(wanted, name) for name in OPTIONS},
         )
-        # Before anything is paid: a job that was begun is waited for.
-        keeper = await KeptJob.of(self.index, lease, key.project)
         try:
             async with self.references(key.project, wanted.pictures) as references:
                 painting = await self.models.paint(
@@ -179,6 +241,7 @@ class Painter:
                     reference_count=len(wanted.references),
                     keeper=keeper,
                     spending=spending,
+                    may_begin=may_begin,
                 )
         except BaseException as failure:
             if isinstance(failure, GenerationError):
@@ -239,6 +302,10 @@ def _unread_mask(wanted: Parameters) -> Reference | None:
 def image_of(entry: PromptEntry) -> tuple[str, StorageKey]:
     """Return what a generation's record tells of its picture."""
     return entry.image_id, entry.storage_key
+
+
+def _image_id_of(manifest: Manifest | None) -> str | None:
+    return manifest.entry.image_id if manifest and manifest.entry else None
 
 
 def _now() -> float:

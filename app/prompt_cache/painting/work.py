@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.errors import CacheUnavailable, NotFound, StorageUnavailable
-from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.remembered_failures import is_outage
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import new_record
@@ -16,9 +15,12 @@ from app.storage.ports.prompt_index import FailedBefore
 
 if TYPE_CHECKING:
     from app.generation.spending import Permit
+    from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flight import Flight
     from app.prompt_cache.flight.leases import Lease
+    from app.prompt_cache.generations.record import GenerationRecord
+    from app.prompt_cache.painting.kept_job import JobNote
     from app.prompt_cache.painting.painter import Painter
     from app.storage.ports.prompt_index import Verdict
 
@@ -36,24 +38,54 @@ class _Painting:
         """The prompt that it is about."""
         return self.key.hash
 
-    async def promise(self, flight: Flight[FlightResult]) -> None:
-        """Make the flight's generation one that can be asked about."""
-        await self.painter.generations.promise(
-            self.key.project, self.key.hash, flight.generation_id
-        )
+    @property
+    def replaces(self) -> str | None:
+        """The id of the picture that is to be replaced; None for a missing one."""
+        return None
+
+    async def promise(self, flight: Flight[FlightResult]) -> str:
+        """Return the leader's generation if it has a record, or else promise ours.
+
+        A leader that only restores, and a writer, have none.
+        """
+        generations, led_by = self.painter.generations, flight.leader_id
+        if (
+            led_by is not None
+            and not flight.leads
+            and await generations.find(self.key.project, led_by) is not None
+        ):
+            return led_by
+        if not flight.is_promised:
+            # Before the record is written: the flight may look at its waiters.
+            flight.is_promised = True
+            if not flight.is_recorded:
+                await generations.promise(self._record(flight))
+        return flight.generation_id
 
     async def keep_promise(
-        self, flight: Flight[FlightResult], error: Exception | None
+        self,
+        flight: Flight[FlightResult],
+        result: FlightResult | None,
+        error: Exception | None,
     ) -> None:
-        """Say how a promised generation ended that this flight did not lead."""
-        entry = None
-        with suppress(CacheUnavailable):
-            if error is None:
-                (seen,) = await self.painter.index.peek([self.key.hash])
-                entry = PromptEntry.of_key(self.key, seen.record) if seen else None
-        record = new_record(self.key.project, self.key.hash, flight.generation_id)
+        """Write how a promised generation ended that the painter did not record."""
+        entry = result.entry if result else None
+        if entry is None and error is None:
+            entry = await self.painter.found(self.key.project, self.key.hash)
+            error = NotFound("There is no such entry.")
         await self.painter.generations.end(
-            record, image=image_of(entry) if entry else None, error=error
+            self._record(flight),
+            image=image_of(entry) if entry else None,
+            error=None if entry else error,
+            is_named=True,
+        )
+
+    def _record(self, flight: Flight[FlightResult]) -> GenerationRecord:
+        return new_record(
+            self.key.project,
+            self.key.hash,
+            flight.generation_id,
+            replaces=self.replaces,
         )
 
 
@@ -90,6 +122,11 @@ class Refresh(_Painting):
 
     seen: PromptEntry
 
+    @property
+    def replaces(self) -> str | None:
+        """The id of the picture that was seen."""
+        return self.seen.image_id
+
     async def acquire(self, lease: Lease) -> Verdict:
         """Ask for the lease, whatever is known of the prompt but a failure."""
         remembered = await self.painter.index.remembered(self.key.hash)
@@ -117,3 +154,55 @@ class Refresh(_Painting):
         return await painter.paint(
             self.key, flight, lease, manifest, self.permit, is_served=True
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftJob(_Painting):
+    """A job whose leader has died: it is finished, and nothing new is begun."""
+
+    note: JobNote
+
+    @property
+    def replaces(self) -> str | None:
+        """The id of the picture that its refresh is to replace."""
+        return self.note.replaces
+
+    async def acquire(self, lease: Lease) -> Verdict:
+        """Ask for the lease, whatever is known of the prompt."""
+        return await lease.hold()
+
+    async def lead(self, flight: Flight[FlightResult], lease: Lease) -> FlightResult:
+        """Fetch the picture, unless the prompt has another one, or was purged."""
+        painter, key = self.painter, self.key
+        if await painter.index.job(key.hash) is None:
+            raise NotFound("The job was ended by another leader.")
+        manifest = await painter.ledger.read(key.project, key.hash)
+        current = manifest.entry if manifest else None
+        is_served = current is not None and await painter.ledger.has_image(
+            current.storage_key
+        )
+        if self.replaces is not None and manifest is None:
+            await self._abandon(lease)
+            raise NotFound("The entry was purged.")
+        if current is not None and is_served and current.image_id != self.replaces:
+            await self._abandon(lease)
+            await painter.committer.publish(current, lease)
+            return FlightResult(current)
+        return await painter.paint(
+            key,
+            flight,
+            lease,
+            manifest,
+            self.permit,
+            is_served=is_served,
+            may_begin=False,
+        )
+
+    async def _abandon(self, lease: Lease) -> None:
+        """End the job: its picture can't become the prompt's any more."""
+        painter, project = self.painter, self.key.project
+        async with self.permit.painting(self.note.generation_id, self.key.hash) as paid:
+            cost = await painter.models.abandon(self.note.job, paid)
+        painter.statistics.spent(str(project), cost)
+        with suppress(CacheUnavailable):
+            await painter.index.drop_job(self.key.hash, lease.token)

@@ -71,6 +71,10 @@ def generation(generation_id: str) -> str:
     return f"{VERSION}:g:{{{generation_id}}}"
 
 
+OPEN_GENERATIONS = f"{VERSION}:{{open}}:g"
+"""Sorted set of generations that have not ended, by when to look at them (ms)."""
+
+
 def statistics(project: str) -> str:
     """Hash of a project's sums."""
     return f"{VERSION}:{{{project}}}:s"

@@ -165,3 +165,25 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1
 """)
+
+# KEYS open generations. ARGV milliseconds, members. By Redis's own clock.
+WATCH_GENERATIONS = Script.of("""\
+#!lua
+local time = redis.call('TIME')
+local due = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], due, ARGV[i]) end
+return 1
+""")
+
+# KEYS open generations. ARGV milliseconds, at most so many. Those that are due
+# are given to one replica, and become due again that much later.
+CLAIM_GENERATIONS = Script.of("""\
+#!lua
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
+for _, member in ipairs(found) do
+  redis.call('ZADD', KEYS[1], now + ARGV[1], member)
+end
+return found
+""")

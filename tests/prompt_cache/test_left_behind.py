@@ -1,0 +1,329 @@
+"""What a dead leader has left: its job is finished unasked, its generation ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from app.errors import NotFound, ProviderFailed, ShuttingDown, StillGenerating
+from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.flight.leases import generation_of, token_of
+from tests.fakes import (
+    LIGHTHOUSE,
+    SHOP,
+    SOON_SECONDS,
+    UNLIMITED_PERMIT,
+    a_picture,
+    a_prompt_cache,
+    leases_of,
+)
+from tests.prompt_cache.test_jobs import Workshop, asking, workshop, world
+from tests.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.prompt_cache.generations.record import GenerationRecord
+    from tests.fakes import Replica, World
+
+__all__ = ["workshop", "world"]
+
+LEASE = timedelta(seconds=0.2)
+
+
+@pytest.fixture
+async def replicas(world: World) -> AsyncIterator[tuple[Replica, Replica]]:
+    """Give two replicas with short leases; neither looks after what is left."""
+    made = (
+        a_prompt_cache(world, lease_for=LEASE),
+        a_prompt_cache(world, lease_for=LEASE),
+    )
+    yield made
+    for replica in made:
+        await replica.give_up()
+
+
+async def died(replica: Replica, world: World, workshop: Workshop) -> str:
+    """Let a leader die while its job runs, and return its generation's id.
+
+    Nothing of it reaches Redis any more, as after a kill.
+    """
+    gate = workshop.before("poll")
+    asked = asking(replica)
+    await gate.reached()
+    (generation_id,) = world.generations.records
+    watched = dict(world.generations.watched)
+    record = world.generations.records[generation_id]
+    kept = world.index.jobs[LIGHTHOUSE.hash]
+    await replica.give_up()
+    with pytest.raises(ShuttingDown):
+        await asked
+    world.index.jobs[LIGHTHOUSE.hash] = kept
+    world.generations.records[generation_id] = record
+    world.generations.watched = watched
+    return generation_id
+
+
+async def looked_at(replica: Replica, world: World) -> None:
+    """Have *replica* look once at everything that is left."""
+    world.generations.let_all_be_due()
+    await replica.parts.left_behind.look()
+
+
+async def ended(replica: Replica, generation_id: str) -> GenerationRecord:
+    """Return a generation's record once it has ended."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while True:
+            record = await replica.parts.generations.find(SHOP, generation_id)
+            if record is not None and record.has_ended:
+                return record
+            await asyncio.sleep(0.001)
+
+
+async def test_a_job_is_finished_without_being_asked_for(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """M7: under its generation's id, with one submission, and its record goes on."""
+    first, second = replicas
+    generation_id = await died(first, world, workshop)
+    begun = orjson.loads(world.generations.records[generation_id])["created_at"]
+
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+
+    entry = PromptEntry.of_key(LIGHTHOUSE, world.index.entries[LIGHTHOUSE.hash])
+    assert entry is not None
+    assert (record.state, record.image_id) == ("done", entry.image_id)
+    assert record.created_at.isoformat() == begun.replace("Z", "+00:00")
+    assert workshop.submitted == ["job-1"]
+    assert len(world.images) == len(world.manifests) == 1
+    await until(lambda: not world.generations.watched)
+    assert await world.index.job(LIGHTHOUSE.hash) is None
+
+
+async def test_a_leader_that_is_alive_keeps_its_job(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Its lease decides, also where nothing was heard of it for a while."""
+    first, second = replicas
+    gate = workshop.before("poll")
+    asked = asking(first)
+    await gate.reached()
+
+    await looked_at(second, world)
+    await second.parts.drain()
+    gate.open()
+
+    assert (await asked).data == a_picture(1)
+    assert workshop.asked_after == ["job-1"]
+
+
+async def test_a_stalled_leader_and_the_one_that_took_its_job_up_agree(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """They hold the lease under different tokens: one picture is everybody's."""
+    first, second = replicas
+    stalled = workshop.before("poll")
+    late = asking(first)
+    await stalled.reached()
+    (generation_id,) = world.generations.records
+    world.index.expire_lease(LIGHTHOUSE.hash)
+
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+    stalled.open()
+
+    assert (await late).entry.image_id == record.image_id
+    assert workshop.submitted == ["job-1"]
+    assert len(world.images) == 1
+    again = await second.parts.generations.find(SHOP, generation_id)
+    assert again is not None
+    assert again.image_id == record.image_id
+
+
+async def test_nothing_new_is_begun_for_what_was_left(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """A job that failed ends its generation, and no other call is made."""
+    first, second = replicas
+    generation_id = await died(first, world, workshop)
+    workshop.script.append(ProviderFailed("It broke down."))
+
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+
+    assert record.state == "failed"
+    assert record.error is not None
+    assert record.error["kind"] == "ProviderFailed"
+    assert workshop.submitted == ["job-1"]
+    assert workshop.cancelled == ["job-1"]
+
+
+async def test_a_picture_that_could_not_be_fetched_is_fetched_later_unasked(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Its generation has failed and stays so; the picture ends in the store."""
+    workshop.undelivered = 1
+    with pytest.raises(ProviderFailed):
+        await asking(replicas[0])
+    (generation_id,) = world.generations.records
+
+    await looked_at(replicas[1], world)
+    await until(lambda: LIGHTHOUSE.hash in world.index.entries)
+    await replicas[1].parts.drain()
+
+    failed = await replicas[1].parts.generations.find(SHOP, generation_id)
+    assert failed is not None
+    assert failed.state == "failed"
+    assert workshop.submitted == ["job-1"]
+    assert len(world.generations.records) == 2
+
+
+async def test_a_drained_leader_hands_its_job_over(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """At the end of the grace the generation is no failure: another one goes on."""
+    first, second = replicas
+    gate = workshop.before("poll")
+    asked = asking(first)
+    await gate.reached()
+    (generation_id,) = world.generations.records
+    await first.give_up()
+    with pytest.raises(ShuttingDown):
+        await asked
+    handed_over = await second.parts.generations.find(SHOP, generation_id)
+
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+
+    assert handed_over is not None
+    assert not handed_over.has_ended
+    assert record.state == "done"
+    assert workshop.submitted == ["job-1"]
+
+
+async def refreshed(replica: Replica) -> Any:
+    """Refresh the lighthouse."""
+    return await replica.entries.refresh(
+        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+
+
+async def test_a_refresh_that_was_left_replaces_the_picture(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Its picture is paid for, so it replaces the one that it was to replace."""
+    first, second = replicas
+    old = (await asking(first)).entry
+    gate = workshop.before("poll")
+    refreshing = asyncio.create_task(refreshed(first))
+    await gate.reached()
+    await first.give_up()
+    with pytest.raises(ShuttingDown):
+        await refreshing
+
+    await looked_at(second, world)
+    await until(
+        lambda: len(world.images) == 1 and str(old.storage_key) not in world.images
+    )
+
+    assert workshop.submitted == ["job-1", "job-2"]
+    assert (
+        await second.entries.get(SHOP, LIGHTHOUSE.hash)
+    ).entry.image_id != old.image_id
+
+
+async def test_a_refresh_that_was_left_and_purged_has_failed(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """A refresh only replaces: the job is cancelled, the generation is not found."""
+    first, second = replicas
+    await asking(first)
+    gate = workshop.before("poll")
+    refreshing = asyncio.create_task(refreshed(first))
+    await gate.reached()
+    generation_id = list(world.generations.records)[-1]
+    await first.give_up()
+    with pytest.raises(ShuttingDown):
+        await refreshing
+    world.store.objects.clear()
+    world.index.entries.clear()
+
+    await looked_at(second, world)
+    await until(lambda: workshop.cancelled == ["job-2"])
+    await until(lambda: LIGHTHOUSE.hash not in world.index.jobs)
+    await second.parts.drain()
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+
+    assert record.error is not None
+    assert record.error["kind"] == NotFound.__name__
+
+
+async def test_a_generation_whose_leader_died_without_a_job_has_failed(
+    world: World, replicas: tuple[Replica, Replica]
+) -> None:
+    """C6: within two leases, and nothing is painted for it."""
+    first, second = replicas
+    generations = first.parts.generations
+    lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-acme/shop/a purge")
+    await lease.hold()
+    with pytest.raises(StillGenerating) as still:
+        await first.cache.get_or_generate(
+            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
+        )
+    generation_id = still.value.generation_id
+    assert generation_id is not None
+    watched, records = dict(world.generations.watched), dict(world.generations.records)
+    await first.give_up()
+    world.generations.watched, world.generations.records = watched, records
+    world.index.expire_lease(LIGHTHOUSE.hash)
+    assert await generations.find(SHOP, generation_id) is not None
+
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+
+    assert record.state == "failed"
+    assert record.error is not None
+    assert record.error["kind"] == ShuttingDown.__name__
+    assert world.provider.count == 0
+
+
+async def test_a_generation_that_another_leader_finished_is_done(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """The dead leader's generation names the picture that the next one fetched."""
+    first, second = replicas
+    generation_id = await died(first, world, workshop)
+    answer = await asking(second)
+
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+
+    assert answer.generation_id != generation_id
+    assert (record.state, record.image_id) == ("done", answer.entry.image_id)
+
+
+async def test_a_replica_that_lives_says_so_again_and_again(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """Its generations never become due, however long they take."""
+    first, second = replicas
+    gate = workshop.before("poll")
+    async with first.parts.generations.kept_alive():
+        asked = asking(first)
+        await gate.reached()
+        for _ in range(10):
+            await asyncio.sleep(LEASE.total_seconds() / 5)
+            assert await second.parts.generations.claimed(100) == []
+    gate.open()
+    await asked
+
+
+async def test_a_token_of_another_attempt_names_the_same_generation() -> None:
+    """A follower of it is given the id whose record goes on."""
+    assert generation_of(token_of("a-generation", "2")) == "a-generation"
