@@ -1,7 +1,8 @@
 """Data URLs (RFC 2397), read strictly. Pure.
 
-Lenient in one point only: ASCII white space within base64 is left out, as the
-WHATWG Fetch Standard does, because mail encoders wrap their lines.
+Lenient in base64 only: ASCII white space is left out, as the WHATWG Fetch
+Standard does, because mail encoders wrap their lines; padding may be missing,
+and both alphabets will do.
 
 They may have megabytes, and whoever decodes them in a thread is not to hold
 the interpreter up: a piece at a time takes less than a millisecond.
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _HEAD = re.compile(r"data:([^,]{0,1024}),", re.IGNORECASE)
 _PARAMETERS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff,]*")
+# RFC 4648, 5: the alphabet for URLs and file names.
+_TO_PLAIN = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b"\t\n\f\r "
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # What a URL can't hold as it is (RFC 3986, 2): everything else is escaped.
@@ -67,17 +70,19 @@ def _base64(payload: bytes, most_bytes: int | None) -> bytes:
     if any(white in payload for white in _WHITE_SPACE):
         lines = (piece.translate(None, _WHITE_SPACE) for piece in _pieces(payload))
         payload = b"".join(lines)
-    padding = len(payload) - len(payload.rstrip(b"="))
+    bare = payload.rstrip(b"=")
+    padding = -len(bare) % 4
     # Padding within would be the end of a piece of its own.
-    if len(payload) % 4 or payload.count(b"=") != padding:
-        raise InvalidDataUrl("The data is not base64 with its padding.")
+    if b"=" in bare or len(payload) - len(bare) not in {0, padding}:
+        raise InvalidDataUrl("The data is not base64.")
+    payload = b"".join((bare.translate(_TO_PLAIN), b"=" * padding))
     _bound(len(payload) // 4 * 3 - padding, most_bytes)
     try:
         return b"".join(
             [binascii.a2b_base64(piece, strict_mode=True) for piece in _pieces(payload)]
         )
     except binascii.Error:
-        raise InvalidDataUrl("The data is not base64 with its padding.") from None
+        raise InvalidDataUrl("The data is not base64.") from None
 
 
 def _unescaped(payload: bytes) -> bytes:

@@ -28,7 +28,7 @@ from app.generation.transport.polling import (
     unavailable_result,
 )
 from app.generation.transport.retry_hints import retry_hint
-from app.image import Image
+from app.image import Image, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -155,7 +155,9 @@ class ResultUrls:
         async def attempt() -> bytes:
             nonlocal unsure
             data, has_length = await self._get_once(session, url, headers)
-            if not has_length and unsure < _UNSURE_TRIES:
+            # Servers name the length of a picture that they have cut as well.
+            is_doubtful = not has_length or sniff(data) is not None
+            if is_doubtful and unsure < _UNSURE_TRIES:
                 unsure += 1
                 if not await asyncio.to_thread(_is_whole, data):
                     raise TryAgain(unavailable_result())
