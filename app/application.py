@@ -32,6 +32,7 @@ from app.server.frame import TRACING, install
 from app.server.lifecycle import Lifecycle
 from app.spending.assemble import open_spending
 from app.storage.documents import StoredDocuments
+from app.storage.redis.proof import prove_at_the_start
 from app.telemetry import Metrics
 from app.telemetry.tracing import Tracing, open_tracing, traced
 from app.telemetry.watchdog import watch_the_loop
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from app.ports import Ports
     from app.storage.fence import Fence
     from app.storage.ledger_identity import LedgerIdentity
+    from app.storage.redis.proof import RedisProof
     from app.terms import Terms
 
 # The calls that a request may wait for, and that a trace shows.
@@ -67,6 +69,7 @@ class Opened:
     fence: Fence
     identity: LedgerIdentity
     tracing: Tracing | None = None
+    prove_redis: Callable[[], Awaitable[RedisProof]] | None = None
 
 
 @asynccontextmanager
@@ -96,6 +99,9 @@ async def open_replica(
         if serves:
             await stack.enter_async_context(ports.fence.proving())
             await stack.enter_async_context(dependencies)
+            if ports.prove_redis is not None:
+                proving = prove_at_the_start(ports.prove_redis)
+                await stack.enter_async_context(running(proving, name="redis-proof"))
         yield Opened(
             services,
             dependencies,
@@ -103,6 +109,7 @@ async def open_replica(
             ports.fence,
             ports.identity,
             tracing,
+            ports.prove_redis,
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.storage.fence import Fence, Verdict
@@ -19,6 +20,7 @@ from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.generations import RedisGenerations
 from app.storage.redis.ledger_memory import RedisLedgerMemory
 from app.storage.redis.prompts import RedisPromptIndex
+from app.storage.redis.proof import RedisProof, prove_redis
 from app.storage.redis.statistics import RedisStatistics
 from app.storage.redis.transient import RedisTransientStore
 from app.storage.s3 import open_s3_object_store
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
 class Ports:
     """Where a replica keeps everything; *pings* are what readiness asks.
 
-    *max_memory* returns the bound of the transient store in bytes, None for none.
+    *max_memory* returns the bound of the transient store in bytes, None for none;
+    *prove_redis* tries what the service needs of Redis.
     """
 
     store: ObjectStore
@@ -57,6 +60,7 @@ class Ports:
     fence: Fence
     identity: LedgerIdentity
     pings: Mapping[str, Callable[[], Awaitable[None]]]
+    prove_redis: Callable[[], Awaitable[RedisProof]] | None = None
 
 
 @asynccontextmanager
@@ -97,6 +101,7 @@ async def open_ports(
             fence=fence,
             identity=identity,
             pings={"redis": redis.ping, "object_store": fence.watched(identity.check)},
+            prove_redis=partial(prove_redis, redis),
         )
 
 

@@ -18,6 +18,7 @@ from app.storage.s3 import open_s3_object_store
 from tests.fake_provider import FakeProvider, serve
 from tests.fake_provider.dialects import DIALECTS
 from tests.replica import ROOT, environment_of, replica
+from tests.servers import redis_server as run_redis_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +123,31 @@ async def test_check_tells_what_is_away(
     assert "object_store" in bad.stdout
     if s3_server.kind == "minio":
         assert "(403)" in refused.stderr
+
+
+def test_check_names_what_redis_refuses_in_one_line(
+    s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """A right is a fault; a policy that evicts is a warning, and status 0."""
+    store = s3_server.environment()
+    evicting = ("--maxmemory-policy", "volatile-lru")
+    with run_redis_server(tmp_path / "redis", args=evicting) as server:
+        environment = environment_of(
+            redis_url=server.url, bucket=bucket, object_store=store
+        )
+        warned = run("check", folder=tmp_path, environment=environment)
+        with redis.Redis.from_url(server.url) as admin:
+            rules = ("on", ">pw", "~*", "+@all", "-time", "resetchannels")
+            admin.execute_command("ACL", "SETUSER", "limited", *rules)
+        environment["REDIS_URL"] = server.url.replace("//", "//limited:pw@")
+        refused = run("check", folder=tmp_path, environment=environment)
+
+    assert warned.returncode == 0, warned.stderr
+    assert re.search("redis_proof +a warning: maxmemory-policy", warned.stdout)
+    assert warned.stderr == ""
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert re.match("redis_proof +Redis refuses TIME, PUBLISH", line)
 
 
 async def test_check_asks_providers_for_what_costs_nothing(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from app.configuration import Configuration
     from app.storage.fence import Fence
+    from app.storage.redis.proof import RedisProof
 
 PING_WITHIN_SECONDS = 5.0
 PROBE_WITHIN_SECONDS = 15.0
@@ -32,12 +33,15 @@ async def check(*, providers: bool) -> int:
     only for what costs nothing. All else was checked when the file was read.
     """
     configuration = load_configuration()
-    configure_logging("ERROR", configuration.settings.log_format)
+    # What is wrong is printed, and only once.
+    configure_logging("CRITICAL", configuration.settings.log_format)
     faults = 0
     async with opened_services(configuration) as opened:
         for name, ping in opened.pings.items():
             fault = await _fault(ping, PING_WITHIN_SECONDS)
             faults += _told(name, fault or "ok", is_fault=fault is not None)
+            if name == "redis" and fault is None and opened.prove_redis:
+                faults += await _unproved_redis(opened.prove_redis)
             if name == "object_store" and fault is None:
                 faults += await _unproved(opened.fence)
     if providers:
@@ -45,6 +49,25 @@ async def check(*, providers: bool) -> int:
     for alias, model in configuration.models.items():
         _told("model", f"{alias}: {model.provider}, configuration ok")
     return 1 if faults else 0
+
+
+async def _unproved_redis(prove: Callable[[], Awaitable[RedisProof]]) -> bool:
+    """Print what Redis refuses, in one line, and what should be changed in it."""
+    proof: RedisProof | None = None
+
+    async def prove_once() -> None:
+        nonlocal proof
+        proof = await prove()
+
+    fault = await _fault(prove_once, PROBE_WITHIN_SECONDS)
+    if proof is None:
+        return _told("redis_proof", fault or "", is_fault=True)
+    for warning in proof.warnings:
+        _told("redis_proof", f"a warning: {warning}")
+    if proof.faults:
+        missing = ", ".join(proof.faults)
+        return _told("redis_proof", f"Redis refuses {missing}", is_fault=True)
+    return _told("redis_proof", "proved")
 
 
 async def _unproved(fence: Fence) -> bool:

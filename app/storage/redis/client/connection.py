@@ -8,7 +8,7 @@ whatever goes wrong is one `CacheUnavailable`; only `CacheFull` is told apart.
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ from app.storage.redis.client.clients import (
 )
 from app.storage.redis.client.failures import CacheFull, RedisAway, meaning_of
 from app.storage.redis.client.pipeline import CommandPipeline
+from app.storage.redis.client.rights import RightMissing, right_missing
+from app.storage.redis.client.script import Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -43,6 +45,8 @@ __all__ = [
     "Script",
     "open_redis",
 ]
+
+logger = logging.getLogger(__name__)
 
 # A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
 # that under a cold herd does not read as an outage.
@@ -56,21 +60,6 @@ SLICES_AT_ONCE = 32
 SLICE_TIMEOUT_SECONDS = 2.0
 SLICE_WAITS_SECONDS = 10.0
 MAX_WAITING_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script and the digest that EVALSHA names it by."""
-
-    source: str
-    sha: str
-
-    @classmethod
-    def of(cls, source: str) -> Script:
-        """Prepare *source*, whose first line is its shebang."""
-        source = source.strip() + "\n"
-        digest = hashlib.sha1(source.encode(), usedforsecurity=False)
-        return cls(source, digest.hexdigest())
 
 
 class RedisConnection:
@@ -136,7 +125,7 @@ class RedisConnection:
         retry: bool,
         script: Script | None = None,
     ) -> Any:
-        breaker, losses = self._breaker, 0
+        breaker, losses, refused = self._breaker, 0, script
         while True:
             if breaker is not None:
                 losses = breaker.losses
@@ -150,6 +139,9 @@ class RedisConnection:
                 command = ("EVAL", script.source, *command[2:])
                 script = None
             except (RedisAway, RedisError, OSError) as error:
+                missing = right_missing(error, command, refused)
+                if missing is not None:
+                    raise _refused(missing, error) from missing
                 away = meaning_of(error)
                 if breaker is not None:
                     breaker.lost(
@@ -235,6 +227,13 @@ class RedisConnection:
         if isinstance(self.client, Redis):
             with suppress(*FAILURES):
                 await self.client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _refused(missing: RightMissing, error: Exception) -> CacheUnavailable:
+    """Log what Redis refuses; return what the caller gets."""
+    missing.__cause__ = error
+    logger.error("redis refuses a command", extra={"command": str(missing)})
+    return CacheUnavailable("The cache refuses a command of the service.")
 
 
 @dataclass(frozen=True, slots=True)

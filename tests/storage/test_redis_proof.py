@@ -1,0 +1,193 @@
+"""A Redis user that may not do what the service does is found out, and named."""
+
+from __future__ import annotations
+
+import logging
+import pkgutil
+import re
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+import redis
+
+from app.errors import CacheUnavailable
+from app.storage import redis as redis_package
+from app.storage.redis import proof as proofs
+from app.storage.redis import scripts
+from app.storage.redis.client.connection import Script, open_redis
+from app.storage.redis.proof import CALLS, SCRIPTS, RedisProof, prove_redis
+from app.storage.redis.server_advice import _advice
+from tests.replica import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from app.storage.redis.client.connection import RedisConnections
+    from tests.servers import RedisServer
+
+COMMANDS = sorted({call.split()[0] for call in CALLS} | {"PUBLISH"})
+
+
+@pytest.fixture
+def user_with(redis_server: RedisServer) -> Iterator[Callable[..., str]]:
+    """Make users with the rights of the service, changed by rules; give addresses."""
+    name = f"user-{uuid4().hex[:8]}"
+    with redis.Redis.from_url(redis_server.url) as admin:
+
+        def address(*rules: str) -> str:
+            admin.execute_command(
+                *("ACL", "SETUSER", name, "reset", "on", ">secret"),
+                *("~*", "&*", "+@all", *rules),
+            )
+            return redis_server.url.replace("redis://", f"redis://{name}:secret@")
+
+        yield address
+        admin.execute_command("ACL", "DELUSER", name)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[RedisConnections]:
+    """Open the connections of a replica."""
+    async with open_redis(url) as connections:
+        yield connections
+
+
+async def proof_of(url: str) -> RedisProof:
+    """Return what comes of the proof with this user."""
+    async with connected(url) as connections:
+        return await prove_redis(connections)
+
+
+async def test_a_user_with_all_rights_is_proved_and_nothing_is_left(
+    user_with: Callable[..., str], redis_server: RedisServer
+) -> None:
+    """Nothing is said of a Redis that is right, and no key stays in it."""
+    with redis.Redis.from_url(redis_server.url) as admin:
+        before = set(admin.scan_iter())
+
+        assert await proof_of(user_with()) == RedisProof((), ())
+
+        assert {key for key in admin.scan_iter() if admin.pttl(key) != 1} <= before
+
+
+def test_the_proof_knows_every_script_and_every_command_of_one() -> None:
+    """A new script is tried, or this says which command is not."""
+    written = {
+        script.sha
+        for module in pkgutil.iter_modules(redis_package.__path__)
+        if module.name != "client"
+        for script in vars(
+            import_module(f"{redis_package.__name__}.{module.name}")
+        ).values()
+        if isinstance(script, Script)
+    }
+    called = {
+        command
+        for script in SCRIPTS.values()
+        for command in re.findall(r"redis\.p?call\(\s*'(\w+)'", script.source)
+    }
+
+    assert {script.sha for script in SCRIPTS.values()} >= written
+    assert called <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_command_that_is_missing_is_named(
+    user_with: Callable[..., str], command: str
+) -> None:
+    """One fault names it, wherever the service would have needed it."""
+    proof = await proof_of(user_with(f"-{command.lower()}"))
+
+    assert [fault.split()[0] for fault in proof.faults] == [command]
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        (["-subscribe"], "SUBSCRIBE"),
+        (["-eval"], "EVAL"),
+        (["-evalsha"], "EVALSHA"),
+        (["-unlink"], "UNLINK"),
+        (["-ping"], "PING"),
+        (["resetchannels"], "PUBLISH on the channel of the service"),
+        (["resetkeys", "~2:*"], "GET on its keys, such as 2"),
+        (["resetkeys", "~2*"], "GET on its keys, such as {2"),
+        (["-client|setname"], "CLIENT SETNAME"),
+    ],
+    ids=lambda value: "".join(value) if isinstance(value, list) else None,
+)
+async def test_a_right_that_is_missing_is_named(
+    user_with: Callable[..., str], rules: list[str], named: str
+) -> None:
+    """Channels, keys and the connection's own commands count like scripts."""
+    proof = await proof_of(user_with(*rules))
+
+    assert any(fault.startswith(named) for fault in proof.faults), proof.faults
+
+
+async def test_the_rights_that_are_documented_are_enough(
+    user_with: Callable[..., str],
+) -> None:
+    """The user of the how-to page can do all that the service does."""
+    page = (ROOT / "docs" / "how-to" / "redis.md").read_text()
+    (rules,) = re.findall(r"ACL SETUSER paintonce on >SECRET (.*)", page)
+
+    url = user_with("resetkeys", "resetchannels", *rules.split())
+
+    assert await proof_of(url) == RedisProof((), ())
+
+
+async def test_info_is_done_without(user_with: Callable[..., str]) -> None:
+    """Without INFO nothing is wrong, but the policy can't be seen."""
+    proof = await proof_of(user_with("-info"))
+
+    assert proof.faults == ()
+    assert "INFO" in proof.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("server", "word"),
+    [
+        ({"maxmemory_policy": "volatile-lru", "redis_version": "7.2.4"}, "volatile"),
+        ({"maxmemory_policy": "noeviction", "redis_version": "6.2.14"}, "6.2.14"),
+    ],
+)
+def test_what_an_operator_should_change_is_a_warning(
+    server: dict[str, str], word: str
+) -> None:
+    """A policy that evicts, and a server that is too old."""
+    (warning,) = _advice(server)
+
+    assert word in warning
+
+
+async def test_a_right_that_goes_later_is_an_outage_that_names_it(
+    user_with: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """503, an ERROR with script and line, and other commands go on."""
+    async with connected(user_with()) as connections:
+        await connections.commands.execute("PING")
+        user_with("-pexpire")
+        caplog.set_level(logging.ERROR)
+
+        key = f"2:{{proof:{uuid4()}}}"
+        await connections.leases.run(scripts.HOLD, [key], ["token", "1000"])
+        for _ in range(3):
+            with pytest.raises(CacheUnavailable):
+                await connections.commands.run(scripts.RENEW, [key], ["token", "1000"])
+
+        assert await connections.commands.execute("GET", key) == b"token"
+        await connections.commands.execute("DEL", key)
+    record = caplog.records[0]
+    assert record.message == "redis refuses a command"
+    assert record.command == "PEXPIRE (line 3 of script scripts.RENEW)"  # type: ignore[attr-defined]
+
+
+async def test_a_redis_that_is_away_proves_nothing() -> None:
+    """The proof is repeated until Redis answers."""
+    async with connected("redis://127.0.0.1:1/0") as connections:
+        with pytest.raises(CacheUnavailable):
+            await proofs.prove_redis(connections)
