@@ -14,6 +14,7 @@ from aiohttp import web
 
 from app import renditions, transient_images
 from app.access.assemble import keys_over, open_access
+from app.api.openai.front import OpenAIFront
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
@@ -196,6 +197,7 @@ async def open_services(
             keyed_caching=terms.keyed_caching,
             models=models,
             query_cache=QueryCache(models.names),
+            openai=OpenAIFront(models.names),
             prompts=prompts,
             renditions=drawn,
             transient_images=transient,

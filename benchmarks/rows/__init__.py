@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.rows.access import authentication
+from benchmarks.rows.front import front_hit
 from benchmarks.rows.growth import cpu_per_hit
 from benchmarks.rows.herd import one_prompt_at_once
 from benchmarks.rows.hot import added_latency, hot_hit, not_modified
@@ -33,4 +34,5 @@ ROWS: dict[str, Callable[[Stage], Awaitable[list[Line]]]] = {
     "9": million_entries,
     "10": cpu_per_hit,
     "11": authentication,
+    "13": front_hit,
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.api.openai.pictures import Picture
     from app.api.services import Services
 
-_NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _HEADERS_OF_ONE = frozenset({"content-location", "cache-status", "vary"})
 
 # Stands where a picture's base64 is written, and can't be part of any text.
@@ -32,7 +32,7 @@ async def send_pictures(
     request: web.Request, services: Services, asked: Asked, pictures: Sequence[Picture]
 ) -> web.StreamResponse:
     """Answer with all *pictures*."""
-    document = orjson.dumps(_document(services, asked, pictures))
+    document = orjson.dumps(document_of(services, asked, pictures))
     headers = _headers(request, pictures)
     if asked.output.as_url:
         return web.Response(body=document, headers=headers)
@@ -69,9 +69,10 @@ def usage_of(pictures: Sequence[Picture]) -> dict[str, Any]:
     return total.as_json()
 
 
-def _document(
+def document_of(
     services: Services, asked: Asked, pictures: Sequence[Picture]
 ) -> dict[str, Any]:
+    """Return the document of an answer with *pictures*, base64 left out."""
     return {
         "created": pictures[0].answer.entry.created_ms // 1000,
         "data": [_datum(services, asked, picture) for picture in pictures],
@@ -116,17 +117,18 @@ async def _body(
         yield piece
 
 
+def is_own_header(name: str) -> bool:
+    """Return whether a header of live generation is one of the front's as well."""
+    return name.lower().startswith("x-") or name.lower() in _HEADERS_OF_ONE
+
+
 def _headers(request: web.Request, pictures: Sequence[Picture]) -> dict[str, str]:
     if len(pictures) > 1:
         # The rate's headers, too, are those of a request for one picture.
         request[MORE_HEADERS] = {}
         all_hits = all(picture.is_hit for picture in pictures)
-        return {**_NO_STORE, "X-Cache-Status": "HIT" if all_hits else "MISS"}
+        return {**NO_STORE, "X-Cache-Status": "HIT" if all_hits else "MISS"}
     (picture,) = pictures
     live = live_headers(picture.answer, KEPT_BY_KEYS)
-    own = {
-        name: value
-        for name, value in live.items()
-        if name.lower().startswith("x-") or name.lower() in _HEADERS_OF_ONE
-    }
-    return {**own, **_NO_STORE, "Content-Location": picture.path}
+    own = {name: value for name, value in live.items() if is_own_header(name)}
+    return {**own, **NO_STORE, "Content-Location": picture.path}

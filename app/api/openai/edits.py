@@ -15,7 +15,7 @@ from app.api.openai.edit_pictures import (
     read_pictures,
 )
 from app.api.openai.fields import Fields, read_fields
-from app.api.openai.generations import answer
+from app.api.openai.generations import answer_edit
 from app.api.services import SERVICES
 from app.api.uploads import go_ahead, go_ahead_later
 from app.errors import InvalidParameter
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from app.api.openai.fields import Asked
 
 __all__ = ["edit", "go_ahead_later"]
-
-EDITED = "image_edit.completed"
 
 # The names of fields and the boundaries around pictures.
 _OVERHEAD_BYTES = 2 * 1024 * 1024
@@ -61,7 +59,7 @@ async def edit(request: web.Request) -> web.StreamResponse:
     length = _checked_length(request)
     with request.app[BODY_BUDGET].holding(length):
         asked, pictures = await _read(request, length)
-    return await answer(request, services, asked, EDITED, pictures)
+    return await answer_edit(request, services, asked, pictures)
 
 
 async def _read(request: web.Request, length: int) -> tuple[Asked, EditPictures]:

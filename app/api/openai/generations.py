@@ -6,14 +6,15 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from multidict import istr
+
 from app.api.admission import CALLER
 from app.api.openai.answers import send_pictures
 from app.api.openai.edit_copies import EditCopies
-from app.api.openai.fields import Fields, read_fields
 from app.api.openai.pictures import Wish, painted
 from app.api.openai.stream import stream_pictures
 from app.api.services import SERVICES
-from app.http.json_bodies import read_json_object
+from app.http.json_bodies import read_json_body
 from app.http.preferences import preference_of
 from app.prompt_cache.entry.prompt_key import PromptKey
 
@@ -29,40 +30,38 @@ if TYPE_CHECKING:
 _OUTCOME_WITHIN_SECONDS = 2.0
 
 GENERATED = "image_generation.completed"
+EDITED = "image_edit.completed"
+
+_PREFER = istr("Prefer")
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
     """Answer with the pictures of a prompt, painting those that nobody has."""
-    fields = Fields(await read_json_object(request))
-    fields.require_known()
+    body = await read_json_body(request)
     services = request.app[SERVICES]
-    asked = read_fields(fields, services.models.names)
-    return await answer(request, services, asked, GENERATED)
+    known = services.openai.bodies.read(body)
+    asked, keys = known.asked, known.keys_of(request[CALLER].project)
+    wish = _wish(request, services, asked)
+    return await _painted(request, asked, keys, wish, GENERATED)
 
 
-async def answer(
-    request: web.Request,
-    services: Services,
-    asked: Asked,
-    kind: str,
-    pictures: EditPictures | None = None,
+async def answer_edit(
+    request: web.Request, services: Services, asked: Asked, pictures: EditPictures
 ) -> web.StreamResponse:
-    """Answer with what is *asked* for, in a stream as events of *kind*.
-
-    *pictures* are those that it goes by.
-    """
+    """Answer with what is *asked* for, which goes by *pictures*."""
     project = request[CALLER].project
-    variants = asked.variants()
-    if pictures is not None:
-        variants = [pictures.named(one) for one in variants]
-    keys = [PromptKey(project, one) for one in variants]
+    keys = [PromptKey(project, pictures.named(one)) for one in asked.variants()]
     async with AsyncExitStack() as stack:
-        copies = None
-        if pictures is not None and pictures.sent:
+        wish = _wish(request, services, asked)
+        if pictures.sent:
             copies = EditCopies(services, project, pictures, stack)
-        permit = services.spending.permits.of(request[CALLER])
-        wish = Wish(permit, _wait_seconds(request), asked.output, copies)
-        return await _painted(request, asked, keys, wish, kind)
+            wish = wish._replace(copies=copies)
+        return await _painted(request, asked, keys, wish, EDITED)
+
+
+def _wish(request: web.Request, services: Services, asked: Asked) -> Wish:
+    permit = services.spending.permits.of(request[CALLER])
+    return Wish(permit, _wait_seconds(request), asked.output)
 
 
 async def _painted(
@@ -76,6 +75,10 @@ async def _painted(
         ]
         return await stream_pictures(request, services, asked, paintings, kind)
     pictures = await _all_painted(services, keys, wish)
+    if asked.output.as_url and len(pictures) == 1:
+        ready = services.openai.addresses.of_hit(request, services, asked, pictures[0])
+        if ready is not None:
+            return ready
     return await send_pictures(request, services, asked, pictures)
 
 
@@ -100,7 +103,9 @@ def _wait_seconds(request: web.Request) -> float:
     """Return how long the caller is held: as long as the painting may take."""
     services = request.app[SERVICES]
     longest = services.prompts.painter.generation_timeout.total_seconds()
-    lines = request.headers.getall("Prefer", ())
+    if _PREFER not in request.headers:
+        return longest + _OUTCOME_WITHIN_SECONDS
+    lines = request.headers.getall(_PREFER)
     preferred = preference_of(lines, most_seconds=longest, takes_async=False)
     if preferred is not None and preferred.seconds < longest:
         return preferred.seconds

@@ -507,3 +507,22 @@ async def test_a_client_that_leaves_has_paid_for_a_hit(service: Paintonce) -> No
 
     assert again.json["data"][0]["cache_status"] == "HIT"
     assert service.world.provider.count == 1
+
+
+async def test_addresses_of_hits_are_ready_and_say_the_same(
+    service: Paintonce,
+) -> None:
+    """What is prepared for hits differs from other answers in the count alone."""
+    miss = await generated(service, response_format="url")
+    hits = [await generated(service, response_format="url") for _ in range(2)]
+    closing = await generated(service, {"Connection": "close"}, response_format="url")
+
+    for number, hit in enumerate([*hits, closing], start=1):
+        (datum,) = hit.json["data"]
+        assert (datum["cache_status"], datum["hits"]) == ("HIT", number)
+        assert hit.headers["X-Cache-Hit-Count"] == str(number)
+        assert int(hit.headers["Content-Length"]) == len(hit.body)
+        assert {**datum, "cache_status": "MISS", "hits": None} == miss.json["data"][0]
+        assert {**hit.json, "data": []} == {**miss.json, "data": []}
+    names = [{name.lower() for name in one.headers} for one in (*hits, closing)]
+    assert names[0] == names[1] == names[2] - {"connection"}
