@@ -252,10 +252,10 @@ class InMemoryObjectStore(Gated):
     async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
         """Keep *data* only if *key* is free."""
         async with self._about("create", key):
-            is_free = key not in self.objects
-            if is_free:
-                self.objects[key] = _Object(data, media_type)
-        return self.objects[key].etag if is_free else None
+            made = None
+            if key not in self.objects:
+                made = self.objects[key] = _Object(data, media_type)
+        return made.etag if made else None
 
     async def replace(
         self, key: str, data: bytes, *, etag: str, media_type: str
@@ -531,6 +531,19 @@ class InMemoryPromptIndex(Gated):
                 if not keeps_job:
                     self.jobs.pop(prompt_hash, None)
                 self._end(prompt_hash)
+        return is_ours
+
+    async def note(
+        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+    ) -> bool:
+        """Remember a failure for those who ask, and keep the lease."""
+        async with self._call("note"):
+            self._need_memory()
+            is_ours = self.holder_now(prompt_hash) == token
+            if is_ours:
+                self._failures_of[prompt_hash] = _Expiring(
+                    failure, time.monotonic() + remember_for.total_seconds()
+                )
         return is_ours
 
     async def release(self, prompt_hash: str, token: str) -> None:

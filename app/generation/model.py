@@ -63,7 +63,7 @@ class Model:
         self.also = config.also
         self.accept = config.accept
         self.falls_back_when_ambiguous = config.fallback_when_ambiguous
-        self._hold = timedelta(seconds=config.ambiguous_hold_seconds)
+        self.hold = timedelta(seconds=config.ambiguous_hold_seconds)
         self.capabilities = provider.capabilities
         self._deadline_seconds = config.deadline_seconds
         longest = min(config.deadline_seconds, generation_timeout_seconds)
@@ -250,7 +250,7 @@ class Model:
     ) -> None:
         progress.spent += price
         if failure is not None:
-            progress.note_failure(failure, self._hold)
+            progress.note_failure(failure, self.hold)
         self._observer.provider_call(
             self._provider.vendor, self.alias, outcome_of(failure), seconds, price
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from app.errors import (
@@ -174,6 +174,10 @@ class Models:
     def capabilities_of(self, alias: str) -> Capabilities:
         """Return what *alias* itself can do."""
         return self._models[alias].capabilities
+
+    def hold_after(self, alias: str) -> timedelta:
+        """Return how long a prompt rests after a call of *alias* that is lost."""
+        return self._models[alias].hold
 
     async def abandon(self, job: SubmittedJob, permit: PaintingPermit) -> float:
         """End a job that will not be waited for, and book it; return what it cost.

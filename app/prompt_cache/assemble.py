@@ -18,11 +18,14 @@ from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.events import GenerationEvents
 from app.prompt_cache.generations.generations import Generations
 from app.prompt_cache.orphans import Orphans
+from app.prompt_cache.painting import shelf
+from app.prompt_cache.painting.asking import Asking
 from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
 from app.prompt_cache.painting.left_behind import LeftBehind
 from app.prompt_cache.painting.painter import Painter, nothing_refused
 from app.prompt_cache.painting.pictures import Pictures
+from app.prompt_cache.painting.shelf import Shelf
 from app.prompt_cache.purge import Purge
 from app.prompt_cache.rebuild import Rebuild
 from app.prompt_cache.statistics import Statistics
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from app.generation.models import Models
     from app.generation.spending import PaidAlready
     from app.prompt_cache.generations.generations import GenerationStore
-    from app.prompt_cache.painting.painter import PaintingRefusal, References
+    from app.prompt_cache.painting.asking import References
+    from app.prompt_cache.painting.painter import PaintingRefusal
     from app.prompt_cache.statistics import StatisticsStore
     from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
@@ -66,6 +70,8 @@ class Limits:
     generation_timeout: timedelta
     hot_tier_bytes: int
     storing_at_most: timedelta = STORING_AT_MOST
+    shelf_bytes: int = shelf.MAX_BYTES
+    shelf_patience_seconds: float = shelf.PATIENCE_SECONDS
     purge_waits_seconds: float = purge.WAITS_SECONDS
 
 
@@ -145,11 +151,19 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
     painter = Painter(
         index=index,
         ledger=ledger,
-        models=ports.models,
+        asking=Asking(
+            index=index,
+            models=ports.models,
+            statistics=statistics,
+            references=ports.references,
+        ),
         committer=committer,
+        shelf=Shelf(
+            index,
+            max_bytes=limits.shelf_bytes,
+            patience_seconds=limits.shelf_patience_seconds,
+        ),
         generations=generations,
-        statistics=statistics,
-        references=ports.references,
         generation_timeout=limits.generation_timeout,
         refusal=ports.painting_refusal,
     )

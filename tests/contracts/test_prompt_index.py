@@ -420,6 +420,21 @@ async def test_a_job_lasts_as_long_as_its_painting(
     assert await index.job(LIGHTHOUSE) is None
 
 
+async def test_a_leader_may_note_a_failure_and_go_on(place: Place) -> None:
+    """Those who ask get the failure, the lease stays, and the commit forgets it."""
+    index = place.index
+    await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
+
+    assert await index.note(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES)
+    assert not await index.note(LIGHTHOUSE, "stranger", FAILURE, TEN_MINUTES)
+
+    verdict = await index.acquire(LIGHTHOUSE, "follower", TWENTY_SECONDS)
+    assert isinstance(verdict, FailedBefore)
+    assert await index.holder(LIGHTHOUSE) == "leader"
+    assert await index.commit(LIGHTHOUSE, "leader", RECORD)
+    assert await index.remembered(LIGHTHOUSE) is None
+
+
 async def test_a_failure_may_leave_the_job_to_the_next_leader(place: Place) -> None:
     """What it has made can't be fetched yet; the next leader drops it, no stranger."""
     index = place.index
@@ -606,6 +621,7 @@ async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
                 lambda: index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES),
                 lambda: index.job(LIGHTHOUSE),
                 lambda: index.drop_job(LIGHTHOUSE, "leader"),
+                lambda: index.note(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES),
                 lambda: index.finish(LIGHTHOUSE, "leader"),
                 lambda: index.withdraw(LIGHTHOUSE, "leader"),
                 lambda: index.renew(LIGHTHOUSE, "leader", TWENTY_SECONDS),

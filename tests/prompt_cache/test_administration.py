@@ -386,7 +386,11 @@ async def test_a_refresh_that_takes_too_long_goes_on(
     gate = world.provider.before("paint")
     with pytest.raises(StillGenerating) as still:
         await replica.entries.refresh(
-            SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=0
+            SHOP,
+            LIGHTHOUSE.hash,
+            permit=UNLIMITED_PERMIT,
+            wait_seconds=0,
+            wants_id=True,
         )
     await gate.reached()
     gate.open()

@@ -248,7 +248,7 @@ async def test_whoever_waits_too_long_is_told_which_generation_to_ask_for(
     for patient in (replica, another):
         with pytest.raises(StillGenerating) as still:
             await patient.cache.get_or_generate(
-                LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0
+                LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
             )
         ids.append(still.value.generation_id)
     gate.open()
@@ -264,7 +264,7 @@ async def test_whoever_does_not_wait_at_all_starts_a_painting(
     """A caller in a hurry gets the id of a painting that goes on without it."""
     with pytest.raises(StillGenerating) as still:
         await replica.cache.get_or_generate(
-            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0
+            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
         )
     await replica.cache.flights.drain()
 
@@ -515,23 +515,6 @@ async def test_a_store_that_is_away_after_the_payment_is_asked_again(
     assert answer.outcome == Outcome.MISS
     assert world.images == [str(answer.entry.storage_key)]
     assert world.provider.count == 1
-
-
-async def test_a_store_that_stays_away_ends_in_an_outage(world: World) -> None:
-    """What the store does not take within the bound is lost, and told as such."""
-    replica = a_prompt_cache(world, storing_at_most=timedelta(0))
-    gate = world.store.before("put")
-    (asked,) = asking(replica)
-    await gate.reached()
-    world.store.is_away = True
-    gate.open()
-
-    with pytest.raises(StorageUnavailable):
-        await asked
-
-    world.store.is_away = False
-    assert world.index.holder_now(LIGHTHOUSE.hash) is None
-    assert (await ask(replica)).outcome == Outcome.MISS
 
 
 async def test_a_picture_that_is_gone_is_painted_once_more(

@@ -10,8 +10,8 @@ import pytest
 
 from app.errors import (
     CacheUnavailable,
+    ProviderFailed,
     StillGenerating,
-    StorageUnavailable,
     Unavailable,
 )
 from app.prompt_cache.cache import Outcome
@@ -113,7 +113,7 @@ async def test_a_manifest_that_may_be_on_its_way_keeps_its_picture(
     replica = a_prompt_cache(world, storing_at_most=SOON)
     world.store.fail_next("create", 99)
 
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(ProviderFailed):
         await ask(replica)
 
     assert (len(world.images), world.manifests) == (1, [])
@@ -179,7 +179,7 @@ async def test_storing_has_an_end(world: World) -> None:
     replica = a_prompt_cache(world, storing_at_most=timedelta(seconds=0.05))
     world.store.before("put")
 
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(ProviderFailed):
         await ask(replica)
 
     assert replica.counted(ORPHANS) == 1

@@ -134,7 +134,7 @@ async def test_a_generation_tells_its_place_in_the_queue_and_that_it_runs(
     replica = a_prompt_cache(world, concurrency=1)
     first = world.provider.before("paint")
     second = world.provider.before("paint")
-    model = replica.parts.painter.models._models["default"]
+    model = replica.parts.painter.asking.models._models["default"]
     release = await model._queue.acquire(
         "somebody else", asyncio.get_running_loop().time() + 30
     )

@@ -13,6 +13,7 @@ from app.prompt_cache.flight.leases import generation_of, token_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from app.errors import ServiceError
     from app.prompt_cache.flight.leases import Lease
     from app.storage.ports.prompt_index import Verdict
 
@@ -42,6 +43,7 @@ class Flight(Generic[T]):
     waiters: int = 0
     landed: asyncio.Future[T | None] = field(default_factory=_future)
     overdue: asyncio.Future[None] = field(default_factory=_future)
+    refusal: ServiceError | None = None
     is_closed: bool = False
     role_known: asyncio.Event = field(default_factory=asyncio.Event)
     naming: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -92,6 +94,11 @@ class Flight(Generic[T]):
         asks now must not be given the picture by a flight that has yet to land.
         """
         self.is_closed = True
+
+    def refuse(self, error: ServiceError) -> None:
+        """Answer those who wait, and those who join, with *error*; the work goes on."""
+        self.refusal = error
+        self._is_overdue()
 
     @contextmanager
     def overdue_at(self, moment: float) -> Iterator[None]:

@@ -75,6 +75,8 @@ class Flights(Generic[T]):
             await _wait(flight, wait_seconds)
             if flight.landed.done():
                 return flight, flight.landed.result()
+            if flight.refusal is not None and not wants_id:
+                raise flight.refusal
             generation_id = await _name(flight, work) if wants_id else None
             if flight.landed.done():
                 return flight, flight.landed.result()

@@ -17,6 +17,8 @@ from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.painting.contest import Contest, now, offered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.image import Image
     from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger, Manifest
@@ -28,9 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How long a picture that was paid for is kept and offered to a store that is
-# away, and how long a late leader waits for its turn to write.
-STORING_AT_MOST = timedelta(seconds=60)
+# How long a picture that is paid for is offered to a store that refuses it.
+STORING_AT_MOST = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,21 @@ class Committer:
         """Return until when a picture that is paid for now may be stored."""
         return now() + self.storing_at_most.total_seconds()
 
-    async def keep(self, entry: PromptEntry, image: Image, deadline: float) -> None:
-        """Store the picture of *entry*, again and again while the store is away."""
+    async def keep(
+        self,
+        entry: PromptEntry,
+        image: Image,
+        deadline: float,
+        refused: Callable[[], None],
+    ) -> None:
+        """Store the picture of *entry*, trying again while the store refuses it.
+
+        *refused* is called after each time.
+        """
         try:
-            await offered(lambda: self.ledger.keep_image(entry, image), deadline)
+            await offered(
+                lambda: self.ledger.keep_image(entry, image), deadline, refused
+            )
         except StorageUnavailable:
             # A write of ours may still get through.
             self.orphaned(entry)
@@ -65,6 +77,7 @@ class Committer:
         replacing: Manifest | None,
         *,
         deadline: float,
+        refused: Callable[[], None],
         is_served: bool = False,
     ) -> PromptEntry:
         """Write the manifest of *entry*, whose picture is kept; return who won.
@@ -72,7 +85,18 @@ class Committer:
         *replacing* is the manifest that was read before the painting began;
         *is_served* says that its entry still answers requests.
         """
-        contest = Contest(self, entry, lease, replacing, deadline, is_served=is_served)
+        contest = Contest(
+            self.ledger,
+            self.index,
+            entry,
+            lease,
+            replacing,
+            deadline,
+            is_served=is_served,
+            discard=self.discard,
+            orphaned=self.orphaned,
+            refused=refused,
+        )
         return await contest.settled()
 
     async def conclude(

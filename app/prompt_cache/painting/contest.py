@@ -18,34 +18,40 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from app.prompt_cache.entry.entry import PromptEntry
-    from app.prompt_cache.entry.ledger import Manifest
+    from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.flight.leases import Lease
-    from app.prompt_cache.painting.commit import Committer
+    from app.storage.ports.prompt_index import PromptIndex
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 STORE_AGAIN_SECONDS = 0.25
+# How long a late leader waits for its turn to write.
+TURN_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Contest:
     """One leader's attempt to have its manifest become the prompt's."""
 
-    committer: Committer
+    ledger: Ledger
+    index: PromptIndex
     entry: PromptEntry
     lease: Lease
     replacing: Manifest | None
     deadline: float
     is_served: bool
+    discard: Callable[[PromptEntry], Awaitable[None]]
+    orphaned: Callable[[PromptEntry], None]
+    refused: Callable[[], None]
     # Whether a manifest of ours may have got through.
     has_written: bool = False
 
     async def settled(self) -> PromptEntry:
         """Return who has won; raises `Unavailable` where nobody could find out."""
         try:
-            return await offered(self._settle, self.deadline)
+            return await offered(self._settle, self.deadline, self.refused)
         except Unavailable:
             if await self._has_won():
                 return self.entry
@@ -57,18 +63,18 @@ class Contest:
         if self.is_served:
             await self._withdraw()
         self.has_written = True
-        return await self.committer.ledger.commit(self.entry, self.replacing)
+        return await self.ledger.commit(self.entry, self.replacing)
 
     async def _regain(self) -> None:
         """Hold the lease again before anything is written under it.
 
         1. A leads, pays and stalls past its lease. 2. B leads and commits, or
         purges. 3. A wakes: it may write only when it holds the lease again,
-        and the manifest then tells whether B's picture won. From here on
-        nobody renews: if A stalls once more, and B purges what A has created,
-        then A's entry is refused.
+        and the manifest then tells whether B's picture won. From here on a
+        vacant lease is not taken again by its renewal: if A stalls once more,
+        and B purges what A has created, then A's entry is refused.
         """
-        if not await self.lease.regain(self.deadline - now()):
+        if not await self.lease.regain(min(self.deadline - now(), TURN_SECONDS)):
             raise StillGenerating("Another replica is painting this picture.")
 
     async def _withdraw(self) -> None:
@@ -79,9 +85,7 @@ class Contest:
         the old picture for ever, others the new one. So the entry goes first;
         for as long as Redis is away, nothing is replaced.
         """
-        if not await self.committer.index.withdraw(
-            self.entry.prompt_hash, self.lease.token
-        ):
+        if not await self.index.withdraw(self.entry.prompt_hash, self.lease.token):
             raise CacheUnavailable("The lease was lost.")
 
     async def _has_won(self) -> bool:
@@ -92,27 +96,32 @@ class Contest:
         the manifest names. So the manifest is read first; while one of ours may
         still be on its way, and where it can't be read, the picture stays.
         """
-        committer, entry = self.committer, self.entry
+        entry = self.entry
         if not self.has_written:
-            await committer.discard(entry)
+            await self.discard(entry)
             return False
         try:
-            found = await committer.ledger.read(entry.project, entry.prompt_hash)
+            found = await self.ledger.read(entry.project, entry.prompt_hash)
         except StorageUnavailable:
-            committer.orphaned(entry)
+            self.orphaned(entry)
             return False
         named = found.entry if found else None
         if named is not None and named.image_id == entry.image_id:
             return True
         if found is None or (self.replacing and found.etag == self.replacing.etag):
-            committer.orphaned(entry)
+            self.orphaned(entry)
         else:
-            await committer.discard(entry)
+            await self.discard(entry)
         return False
 
 
-async def offered(store: Callable[[], Awaitable[T]], deadline: float) -> T:
-    """Try what writes to the ledger until it is done, or the time is up."""
+async def offered(
+    store: Callable[[], Awaitable[T]], deadline: float, refused: Callable[[], None]
+) -> T:
+    """Try what writes to the ledger until it is done, or the time is up.
+
+    *refused* is called after each outage, and ends the tries where it raises.
+    """
     while True:
         try:
             # A moment later: whoever waits for a lease until then says so itself.
@@ -121,6 +130,7 @@ async def offered(store: Callable[[], Awaitable[T]], deadline: float) -> T:
         except (StorageUnavailable, CacheUnavailable):
             if now() + STORE_AGAIN_SECONDS > deadline:
                 raise
+            refused()
         except TimeoutError as error:
             raise StorageUnavailable("The object store is too slow.") from error
         await asyncio.sleep(STORE_AGAIN_SECONDS)

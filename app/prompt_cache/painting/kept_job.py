@@ -15,6 +15,7 @@ from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 
 if TYPE_CHECKING:
     from app.prompt_cache.flight.leases import Lease
+    from app.prompt_cache.painting.assignment import Assignment
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project
 
@@ -93,18 +94,20 @@ class KeptJob:
     submitted: SubmittedJob | None = None
 
     @classmethod
-    async def of(
-        cls,
-        index: PromptIndex,
-        lease: Lease,
-        key: PromptKey,
-        generation_id: str,
-        replaces: str | None,
-    ) -> KeptJob:
+    async def of(cls, index: PromptIndex, assignment: Assignment) -> KeptJob:
         """Look for what a former leader has left; raises `CacheUnavailable`."""
-        found = JobNote.of(key.project, await index.job(lease.prompt_hash))
+        key = assignment.key
+        found = JobNote.of(key.project, await index.job(key.hash))
         left = found.job if found else None
-        return cls(index, lease, key, generation_id, replaces, left, left is not None)
+        return cls(
+            index,
+            assignment.lease,
+            key,
+            assignment.flight.generation_id,
+            assignment.replaces,
+            left,
+            left is not None,
+        )
 
     async def keep(self, job: SubmittedJob) -> bool:
         """Keep *job* under the lease; False, never an error, if that failed."""

@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from app.errors import (
     CacheUnavailable,
-    GenerationError,
     ResultDelayed,
     StorageUnavailable,
 )
 from app.generation.painting import Progress
-from app.generation.provider import PaintRequest, Reference
 from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.entry.prompt_key import OPTIONS
 from app.prompt_cache.flight.remembered_failures import Memory
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import (
@@ -31,23 +28,18 @@ from app.prompt_cache.painting.kept_job import KeptJob
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
 
-    from app.generation.models import Models, Painting, ReferenceLoader
-    from app.generation.spending import PaintingPermit, Permit
-    from app.prompt_cache.entry.ledger import Ledger, Manifest
-    from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
-    from app.prompt_cache.flight.flight import Flight
-    from app.prompt_cache.flight.leases import Lease
+    from app.generation.models import Painting
+    from app.image import Image
+    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.generations.generations import Generations
+    from app.prompt_cache.painting.asking import Asking
+    from app.prompt_cache.painting.assignment import Assignment
     from app.prompt_cache.painting.commit import Committer
-    from app.prompt_cache.statistics import Statistics
+    from app.prompt_cache.painting.shelf import Shelf
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project, StorageKey
-
-    References = Callable[
-        [Project, tuple[str, ...]], AbstractAsyncContextManager[ReferenceLoader | None]
-    ]
 
     PaintingRefusal = Callable[[], Awaitable[StorageUnavailable | None]]
 
@@ -67,35 +59,31 @@ class Painter:
 
     index: PromptIndex
     ledger: Ledger
-    models: Models
+    asking: Asking
     committer: Committer
+    shelf: Shelf
     generations: Generations
-    statistics: Statistics
-    references: References
     generation_timeout: timedelta
     # Why the ledger may not be painted into, if it may not.
     refusal: PaintingRefusal = nothing_refused
 
-    async def restore_or_paint(
-        self,
-        key: PromptKey,
-        flight: Flight[FlightResult],
-        lease: Lease,
-        permit: Permit,
-    ) -> FlightResult:
+    async def restore_or_paint(self, assignment: Assignment) -> FlightResult:
         """Did we paint it and forget? Else paint it."""
+        key = assignment.key
         try:
             manifest = await self.ledger.read(key.project, key.hash)
             entry = manifest.entry if manifest else None
-            if entry is not None and await self.committer.restore(entry, lease):
+            if entry is not None and await self.committer.restore(
+                entry, assignment.lease
+            ):
                 return FlightResult(entry)
         except StorageUnavailable as outage:
-            # Else whoever follows would lead, and run into the same time-out
-            # while those who wait have waited for ours.
-            await self._remember(key, lease, Memory.of(key.project, outage))
+            # Else a follower would lead, and run into the same time-out while
+            # those who wait have waited for ours.
+            await self.asking.remember(assignment, Memory.of(key.project, outage))
             raise
         # A manifest whose picture is gone does not count: it is replaced.
-        return await self.paint(key, flight, lease, manifest, permit)
+        return await self.paint(replace(assignment, replacing=manifest))
 
     async def found(self, project: Project, prompt_hash: str) -> PromptEntry | None:
         """Return the picture of a prompt that was painted, None where it is not there.
@@ -112,84 +100,91 @@ class Painter:
                 return entry
         return None
 
-    async def paint(
-        self,
-        key: PromptKey,
-        flight: Flight[FlightResult],
-        lease: Lease,
-        replacing: Manifest | None,
-        permit: Permit,
-        *,
-        is_served: bool = False,
-        may_begin: bool = True,
-    ) -> FlightResult:
-        """Ask the provider, commit what it gave, or remember why it did not.
-
-        *is_served* says that the picture of *replacing* is there, and that its
-        entry goes on until the new one is committed. Where it *may* not *begin*,
-        only a job that was left is waited for.
-        """
+    async def paint(self, assignment: Assignment) -> FlightResult:
+        """Ask the provider, commit what it gave, or remember why it did not."""
         refusal = await self.refusal()
         if refusal is not None:
             raise refusal
-        deadline = _now() + self.generation_timeout.total_seconds()
-        progress = Progress()
-        replaces = _image_id_of(replacing) if is_served else None
-        record = await self._record(key, flight, replaces)
+        flight = assignment.flight
+        record = await self._record(assignment)
         # Before anything is paid: a job that was begun is waited for.
-        keeper = await KeptJob.of(
-            self.index, lease, key, flight.generation_id, replaces
-        )
+        keeper = await KeptJob.of(self.index, assignment)
         flight.is_recorded = True
+        progress = Progress()
         try:
             async with self.generations.recorded(record, progress):
                 flight.announce()
-                async with (
-                    lease.kept(),
-                    permit.painting(flight.generation_id, key.hash) as spending,
-                ):
-                    painting = await self._ask(
-                        keeper, progress, spending, deadline, may_begin=may_begin
-                    )
-                    entry = _entry_of(key, painting, flight.generation_id)
-                    stored_by = self.committer.deadline()
-                    with flight.overdue_at(deadline):
-                        await self.committer.keep(entry, painting.image, stored_by)
-                with flight.overdue_at(deadline):
-                    winner = await self.committer.settle(
-                        entry,
-                        lease,
-                        replacing,
-                        deadline=stored_by,
-                        is_served=is_served,
-                    )
-                flight.close()
-                result = await self.committer.conclude(
-                    entry,
-                    painting.image,
-                    lease,
-                    winner=winner,
-                    replaced=replacing.entry if replacing else None,
-                )
-                if result.is_painted:
-                    result.usage = painting.origin.usage
+                result = await self._paint(assignment, keeper, progress)
         except BaseException as failure:
             await self._failed(record, failure, keeper, is_named=flight.is_promised)
             raise
         await self.generations.end(record, image=image_of(result.entry))
         return result
 
-    async def _record(
-        self, key: PromptKey, flight: Flight[FlightResult], replaces: str | None
-    ) -> GenerationRecord:
+    async def _paint(
+        self, assignment: Assignment, keeper: KeptJob, progress: Progress
+    ) -> FlightResult:
+        key, flight, lease = assignment.key, assignment.flight, assignment.lease
+        deadline = _now() + self.generation_timeout.total_seconds()
+        async with (
+            lease.kept(),
+            assignment.permit.painting(flight.generation_id, key.hash) as permit,
+        ):
+            painting = await self.asking.paint(
+                assignment, keeper, permit, progress=progress, deadline=deadline
+            )
+        entry = _entry_of(key, painting, flight.generation_id)
+        try:
+            with flight.overdue_at(deadline):
+                winner = await self._store(assignment, entry, painting.image)
+        except StorageUnavailable as outage:
+            lost = await self.asking.lost(assignment, painting, keeper)
+            raise lost from outage
+        flight.close()
+        replacing = assignment.replacing
+        result = await self.committer.conclude(
+            entry,
+            painting.image,
+            lease,
+            winner=winner,
+            replaced=replacing.entry if replacing else None,
+        )
+        if result.is_painted:
+            result.usage = painting.origin.usage
+        return result
+
+    async def _store(
+        self, assignment: Assignment, entry: PromptEntry, image: Image
+    ) -> PromptEntry:
+        """Store a picture and its manifest; return whose picture the prompt has now."""
+        flight, lease = assignment.flight, assignment.lease
+        deadline = self.committer.deadline()
+        async with self.shelf.holding(entry, lease, flight) as shelved:
+            async with lease.kept():
+                await self.committer.keep(entry, image, deadline, shelved.refused)
+            # Renewed, but not taken again: see `Contest`.
+            async with lease.kept(retaking=False):
+                return await self.committer.settle(
+                    entry,
+                    lease,
+                    assignment.replacing,
+                    deadline=deadline,
+                    refused=shelved.refused,
+                    is_served=assignment.is_served,
+                )
+
+    async def _record(self, assignment: Assignment) -> GenerationRecord:
         """Return the record to write: that of a former leader goes on."""
+        key, flight = assignment.key, assignment.flight
         generation_id = flight.generation_id
         if flight.takes_up:
             with suppress(CacheUnavailable):
                 found = await self.generations.find(key.project, generation_id)
                 if found is not None and not found.has_ended:
                     return found
-        return new_record(key.project, key.hash, generation_id, replaces=replaces)
+        return new_record(
+            key.project, key.hash, generation_id, replaces=assignment.replaces
+        )
 
     async def _failed(
         self,
@@ -209,103 +204,10 @@ class Painter:
             # What is paid for is fetched without being asked for, ever more seldom.
             await self.generations.leave(generation, keeper.fetched_again_in())
 
-    async def _ask(
-        self,
-        keeper: KeptJob,
-        progress: Progress,
-        spending: PaintingPermit,
-        deadline: float,
-        *,
-        may_begin: bool,
-    ) -> Painting:
-        key, lease = keeper.key, keeper.lease
-        project, wanted = str(key.project), key.parameters
-        request = PaintRequest(
-            prompt=wanted.prompt,
-            aspect_ratio=wanted.aspect_ratio,
-            width=wanted.width,
-            height=wanted.height,
-            seed=wanted.seed,
-            variant=wanted.variant,
-            mask=_unread_mask(wanted),
-            **{name: getattr(wanted, name) for name in OPTIONS},
-        )
-        try:
-            async with self.references(key.project, wanted.pictures) as references:
-                painting = await self.models.paint(
-                    wanted.model,
-                    request,
-                    deadline=deadline,
-                    progress=progress,
-                    references=references,
-                    reference_count=len(wanted.references),
-                    keeper=keeper,
-                    spending=spending,
-                    may_begin=may_begin,
-                )
-        except BaseException as failure:
-            if isinstance(failure, GenerationError):
-                self.statistics.failed(project)
-            # Also where we are shut down: nobody else may pay for it at once.
-            await asyncio.shield(self._remember_end(key, lease, failure, progress))
-            raise
-        finally:
-            self.statistics.spent(project, progress.spent)
-        self.statistics.generated(project, painting.seconds)
-        return painting
-
-    async def _remember_end(
-        self, key: PromptKey, lease: Lease, failure: BaseException, progress: Progress
-    ) -> None:
-        """Remember a painting's failure; else the last one that may have been billed.
-
-        1. A model fails, and is billed. 2. The budget refuses its fall-back. 3. The
-        refusal is the answer, but the next request must not pay the model again.
-        """
-        told = failure if isinstance(failure, GenerationError) else progress.charged
-        if told is None:
-            return
-        memory = Memory.of(key.project, told, hold=progress.hold)
-        # The first answer says when to come back, as the remembered ones do.
-        told.retry_after = memory.retry_after
-        keeps_job = isinstance(failure, ResultDelayed)
-        await self._remember(key, lease, memory, keeps_job=keeps_job)
-
-    async def _remember(
-        self,
-        key: PromptKey,
-        lease: Lease,
-        memory: Memory,
-        *,
-        keeps_job: bool = False,
-    ) -> None:
-        try:
-            await self.index.fail(
-                key.hash,
-                lease.token,
-                memory.note,
-                memory.lasts,
-                is_hold=memory.is_hold,
-                keeps_job=keeps_job,
-            )
-        except CacheUnavailable:
-            logger.warning("failure is not remembered")
-
-
-def _unread_mask(wanted: Parameters) -> Reference | None:
-    """Return the mask without its bytes, which are read with the references."""
-    if wanted.mask is None or wanted.mask_digest is None:
-        return None
-    return Reference(b"", "image/png", wanted.mask_digest)
-
 
 def image_of(entry: PromptEntry) -> tuple[str, StorageKey]:
     """Return what a generation's record tells of its picture."""
     return entry.image_id, entry.storage_key
-
-
-def _image_id_of(manifest: Manifest | None) -> str | None:
-    return manifest.entry.image_id if manifest and manifest.entry else None
 
 
 def _now() -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.errors import CacheUnavailable, NotFound, StorageUnavailable
 from app.prompt_cache.flight.remembered_failures import is_outage
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import new_record
+from app.prompt_cache.painting.assignment import Assignment
 from app.prompt_cache.painting.painter import image_of
 from app.storage.ports.prompt_index import FailedBefore
 
@@ -80,6 +81,9 @@ class _Painting:
             is_named=True,
         )
 
+    def _assignment(self, flight: Flight[FlightResult], lease: Lease) -> Assignment:
+        return Assignment(key=self.key, flight=flight, lease=lease, permit=self.permit)
+
     def _record(self, flight: Flight[FlightResult]) -> GenerationRecord:
         return new_record(
             self.key.project,
@@ -104,7 +108,7 @@ class Miss(_Painting):
 
     async def lead(self, flight: Flight[FlightResult], lease: Lease) -> FlightResult:
         """Did we paint it and forget? Else paint it."""
-        return await self.painter.restore_or_paint(self.key, flight, lease, self.permit)
+        return await self.painter.restore_or_paint(self._assignment(flight, lease))
 
     async def _is_painted(self) -> bool:
         ledger = self.painter.ledger
@@ -151,8 +155,9 @@ class Refresh(_Painting):
             and await painter.committer.restore(current, lease)
         ):
             return FlightResult(current)
+        assignment = self._assignment(flight, lease)
         return await painter.paint(
-            self.key, flight, lease, manifest, self.permit, is_served=True
+            replace(assignment, replacing=manifest, is_served=True)
         )
 
 
@@ -188,21 +193,19 @@ class LeftJob(_Painting):
             await self._abandon(lease)
             await painter.committer.publish(current, lease)
             return FlightResult(current)
-        return await painter.paint(
-            key,
-            flight,
-            lease,
-            manifest,
-            self.permit,
+        assignment = replace(
+            self._assignment(flight, lease),
+            replacing=manifest,
             is_served=is_served,
             may_begin=False,
         )
+        return await painter.paint(assignment)
 
     async def _abandon(self, lease: Lease) -> None:
         """End the job: its picture can't become the prompt's any more."""
         painter, project = self.painter, self.key.project
         async with self.permit.painting(self.note.generation_id, self.key.hash) as paid:
-            cost = await painter.models.abandon(self.note.job, paid)
-        painter.statistics.spent(str(project), cost)
+            cost = await painter.asking.models.abandon(self.note.job, paid)
+        painter.asking.statistics.spent(str(project), cost)
         with suppress(CacheUnavailable):
             await painter.index.drop_job(self.key.hash, lease.token)

@@ -135,6 +135,15 @@ class PromptIndex(Protocol):
         """
         ...
 
+    async def note(
+        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+    ) -> bool:
+        """Remember a failure for those who ask, and keep the lease.
+
+        False where the lease is lost.
+        """
+        ...
+
     async def release(self, prompt_hash: str, token: str) -> None:
         """Publish the end to followers and release the lease if it is still ours."""
         ...

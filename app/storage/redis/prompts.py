@@ -175,6 +175,17 @@ class RedisPromptIndex:
         )
         return bool(noted)
 
+    async def note(
+        self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
+    ) -> bool:
+        """Remember a failure for those who ask, and keep the lease."""
+        noted = await self._write(
+            scripts.NOTE,
+            [keys.failure(prompt_hash), keys.lease(prompt_hash)],
+            [token, failure, _milliseconds(remember_for)],
+        )
+        return bool(noted)
+
     async def release(self, prompt_hash: str, token: str) -> None:
         """Tell the followers and release the lease if it is still ours."""
         await self._write(

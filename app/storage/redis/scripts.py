@@ -105,6 +105,14 @@ redis.call('DEL', unpack(KEYS, 2))
 return 1
 """)
 
+# KEYS failure, lease. ARGV token, failure, milliseconds. Its leader goes on.
+NOTE = Script.of("""\
+#!lua
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+""")
+
 # KEYS failure, hold. A hold is a failure that outlasts a purge.
 REMEMBERED = Script.of("""\
 #!lua flags=no-writes

@@ -1,0 +1,159 @@
+"""Asking the models: once under the lease, and what failed is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.errors import (
+    CacheUnavailable,
+    CallEnd,
+    GenerationError,
+    ProviderFailed,
+    ResultDelayed,
+)
+from app.generation.provider import PaintRequest, Reference
+from app.prompt_cache.entry.prompt_key import OPTIONS
+from app.prompt_cache.flight.remembered_failures import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from app.generation.models import Models, Painting, ReferenceLoader
+    from app.generation.painting import Progress
+    from app.generation.spending import PaintingPermit
+    from app.prompt_cache.entry.prompt_key import Parameters
+    from app.prompt_cache.painting.assignment import Assignment
+    from app.prompt_cache.painting.kept_job import KeptJob
+    from app.prompt_cache.statistics import Statistics
+    from app.storage.ports.prompt_index import PromptIndex
+    from app.storage.storage_key import Project
+
+    References = Callable[
+        [Project, tuple[str, ...]], AbstractAsyncContextManager[ReferenceLoader | None]
+    ]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Has the models paint for a leader; failures are remembered for the prompt."""
+
+    index: PromptIndex
+    models: Models
+    statistics: Statistics
+    references: References
+
+    async def paint(
+        self,
+        assignment: Assignment,
+        keeper: KeptJob,
+        permit: PaintingPermit,
+        *,
+        progress: Progress,
+        deadline: float,
+    ) -> Painting:
+        """Return what a model painted; raises what `Models.paint` does."""
+        project, wanted = str(assignment.key.project), assignment.key.parameters
+        lent = self.references(assignment.key.project, wanted.pictures)
+        try:
+            async with lent as references:
+                painting = await self.models.paint(
+                    wanted.model,
+                    _request_of(wanted),
+                    deadline=deadline,
+                    progress=progress,
+                    references=references,
+                    reference_count=len(wanted.references),
+                    keeper=keeper,
+                    spending=permit,
+                    may_begin=assignment.may_begin,
+                )
+        except BaseException as failure:
+            if isinstance(failure, GenerationError):
+                self.statistics.failed(project)
+            # Also where we are shut down: another replica must not pay at once.
+            await asyncio.shield(self._remember_end(assignment, failure, progress))
+            raise
+        finally:
+            self.statistics.spent(project, progress.spent)
+        self.statistics.generated(project, painting.seconds)
+        return painting
+
+    async def lost(
+        self, assignment: Assignment, painting: Painting, keeper: KeptJob
+    ) -> GenerationError:
+        """Return the failure of a picture that could not be stored, remembered.
+
+        A job has it still, for the next leader; any other was paid for in vain.
+        """
+        if keeper.is_there:
+            failure: ProviderFailed = ResultDelayed("The picture could not be stored.")
+            memory = Memory.of(assignment.key.project, failure)
+        else:
+            failure = ProviderFailed(
+                "The picture was painted, and could not be stored.",
+                end=CallEnd.AMBIGUOUS,
+            )
+            hold = self.models.hold_after(painting.model)
+            memory = Memory.of(assignment.key.project, failure, hold=hold)
+        failure.retry_after = memory.retry_after
+        await self.remember(assignment, memory, keeps_job=keeper.is_there)
+        return failure
+
+    async def remember(
+        self, assignment: Assignment, memory: Memory, *, keeps_job: bool = False
+    ) -> None:
+        """Remember a failure for the prompt, and release its lease."""
+        try:
+            await self.index.fail(
+                assignment.key.hash,
+                assignment.lease.token,
+                memory.note,
+                memory.lasts,
+                is_hold=memory.is_hold,
+                keeps_job=keeps_job,
+            )
+        except CacheUnavailable:
+            logger.warning("failure is not remembered")
+
+    async def _remember_end(
+        self, assignment: Assignment, failure: BaseException, progress: Progress
+    ) -> None:
+        """Remember a painting's failure; else the last one that may have been billed.
+
+        1. A model fails, and is billed. 2. The budget refuses its fall-back. 3. The
+        refusal is the answer, but the next request must not pay the model again.
+        """
+        told = failure if isinstance(failure, GenerationError) else progress.charged
+        if told is None:
+            return
+        memory = Memory.of(assignment.key.project, told, hold=progress.hold)
+        # The first answer says when to come back, as the remembered ones do.
+        told.retry_after = memory.retry_after
+        keeps_job = isinstance(failure, ResultDelayed)
+        await self.remember(assignment, memory, keeps_job=keeps_job)
+
+
+def _request_of(wanted: Parameters) -> PaintRequest:
+    return PaintRequest(
+        prompt=wanted.prompt,
+        aspect_ratio=wanted.aspect_ratio,
+        width=wanted.width,
+        height=wanted.height,
+        seed=wanted.seed,
+        variant=wanted.variant,
+        mask=_unread_mask(wanted),
+        **{name: getattr(wanted, name) for name in OPTIONS},
+    )
+
+
+def _unread_mask(wanted: Parameters) -> Reference | None:
+    """Return the mask without its bytes, which are read with the references."""
+    if wanted.mask is None or wanted.mask_digest is None:
+        return None
+    return Reference(b"", "image/png", wanted.mask_digest)

@@ -1,0 +1,113 @@
+"""The shelf: pictures that are paid for, and that the store does not take yet.
+
+They are offered to it again and again under their lease. Callers that ask for
+one meanwhile get 503 `storage_unavailable`, on every replica, and pay nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.background import ended
+from app.errors import CacheUnavailable, StorageUnavailable
+from app.prompt_cache.flight.remembered_failures import Memory
+from app.prompt_cache.painting.contest import now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.prompt_cache.entry.entry import PromptEntry
+    from app.prompt_cache.flight.flight import Flight
+    from app.prompt_cache.flight.leases import Lease
+    from app.prompt_cache.flight.result import FlightResult
+    from app.storage.ports.prompt_index import PromptIndex
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 64 * 1024 * 1024
+# Callers wait for so long: most stores that refuse are back by then.
+PATIENCE_SECONDS = 3.0
+_NOTED_EVERY_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Shelf:
+    """The pictures of this replica that wait for the store, *max_bytes* of them."""
+
+    index: PromptIndex
+    max_bytes: int = MAX_BYTES
+    patience_seconds: float = PATIENCE_SECONDS
+    _held_bytes: int = 0
+
+    @asynccontextmanager
+    async def holding(
+        self, entry: PromptEntry, lease: Lease, flight: Flight[FlightResult]
+    ) -> AsyncIterator[ShelvedPicture]:
+        """Keep the picture of *entry* at hand as long as its context stores it."""
+        picture = ShelvedPicture(self, entry, lease, flight, now())
+        try:
+            yield picture
+        finally:
+            await picture.stored()
+
+    def take(self, size: int) -> None:
+        """Make room for a picture; raises `StorageUnavailable` where there is none."""
+        if self._held_bytes + size > self.max_bytes:
+            raise StorageUnavailable("Too many pictures wait for the object store.")
+        self._held_bytes += size
+
+    def give_back(self, size: int) -> None:
+        """Let go of a picture."""
+        self._held_bytes -= size
+
+
+@dataclass(slots=True)
+class ShelvedPicture:
+    """One picture that is being stored; on the shelf once the store is refusing it."""
+
+    shelf: Shelf
+    entry: PromptEntry
+    lease: Lease
+    flight: Flight[FlightResult]
+    began_at: float
+    _noting: asyncio.Task[None] | None = field(default=None, init=False)
+
+    def refused(self) -> None:
+        """Note that the store has refused it once more.
+
+        Raises `StorageUnavailable` where the shelf is full: it is lost then.
+        """
+        if self._noting or now() - self.began_at < self.shelf.patience_seconds:
+            return
+        self.shelf.take(self.entry.size)
+        self.flight.refuse(_refusal())
+        logger.warning(
+            "picture waits for the store", extra={"prompt_hash": self.entry.prompt_hash}
+        )
+        self._noting = asyncio.create_task(self._keep_noting(), name="shelved-picture")
+
+    async def stored(self) -> None:
+        """Let go of it."""
+        if self._noting is not None:
+            await ended(self._noting)
+            self.shelf.give_back(self.entry.size)
+            self.flight.refusal = None
+
+    async def _keep_noting(self) -> None:
+        memory = Memory.of(self.entry.project, _refusal())
+        while True:
+            with suppress(CacheUnavailable):
+                await self.shelf.index.note(
+                    self.entry.prompt_hash, self.lease.token, memory.note, memory.lasts
+                )
+            await asyncio.sleep(_NOTED_EVERY_SECONDS)
+
+
+def _refusal() -> StorageUnavailable:
+    return StorageUnavailable(
+        "The picture is painted, and the object store does not take it yet."
+    )

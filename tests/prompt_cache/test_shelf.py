@@ -1,0 +1,173 @@
+"""Pictures that are paid for, and that the store does not take yet."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.errors import CallEnd, ProviderFailed, StillGenerating, StorageUnavailable
+from app.prompt_cache.cache import Outcome
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from tests.fakes import (
+    LIGHTHOUSE,
+    SHOP,
+    SOON_SECONDS,
+    UNLIMITED_PERMIT,
+    a_picture,
+    a_prompt_cache,
+)
+from tests.until import until
+
+if TYPE_CHECKING:
+    from app.prompt_cache.cache import Answer
+    from tests.fakes import Replica, World
+
+
+async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE, **more: Any) -> Answer:
+    """Ask for a picture, and wait for it."""
+    return await replica.cache.get_or_generate(
+        key, permit=UNLIMITED_PERMIT, **{"wait_seconds": SOON_SECONDS, **more}
+    )
+
+
+def full(world: World, method: str = "put") -> None:
+    """Let the store refuse pictures until it is healed."""
+    world.store.fail_next(method, 10**6)
+
+
+def healed(world: World) -> None:
+    """Let the store take pictures again."""
+    world.store._failures.clear()
+
+
+async def shelved(world: World, replica: Replica) -> None:
+    """Have the lighthouse painted for a store that is full."""
+    full(world)
+    with pytest.raises(StorageUnavailable):
+        await ask(replica)
+
+
+async def test_a_picture_waits_for_its_store_and_is_paid_for_once(
+    world: World, another: Replica
+) -> None:
+    """C5: all who ask get 503, on every replica; then it is everybody's HIT."""
+    replica = a_prompt_cache(world, shelf_patience_seconds=0)
+    await shelved(world, replica)
+
+    for asked in (replica, another, another, replica):
+        with pytest.raises(StorageUnavailable):
+            await ask(asked)
+    assert world.index.holder_now(LIGHTHOUSE.hash) is not None
+    healed(world)
+    await replica.parts.drain()
+
+    answers = [await ask(replica), await ask(another)]
+    assert [answer.outcome for answer in answers] == [Outcome.HIT] * 2
+    assert world.provider.count == 1
+    assert await world.index.remembered(LIGHTHOUSE.hash) is None
+    assert replica.parts.painter.shelf._held_bytes == 0
+
+
+async def test_callers_wait_for_a_store_that_refuses_for_a_moment(
+    world: World, replica: Replica
+) -> None:
+    """Within the shelf's patience it is no outage to them."""
+    world.store.fail_next("put", 2)
+
+    assert (await ask(replica)).data == a_picture(1)
+
+
+async def test_a_caller_that_wants_an_id_is_given_it(world: World) -> None:
+    """The generation goes on, and can be asked about."""
+    replica = a_prompt_cache(world, shelf_patience_seconds=0)
+    await shelved(world, replica)
+
+    with pytest.raises(StillGenerating) as still:
+        await ask(replica, wants_id=True, wait_seconds=0)
+    assert still.value.generation_id is not None
+    healed(world)
+    await replica.parts.drain()
+
+    record = await replica.parts.generations.find(SHOP, still.value.generation_id)
+    assert record is not None
+    assert record.state == "done"
+
+
+async def test_a_full_shelf_loses_the_picture_and_holds_the_prompt(
+    world: World,
+) -> None:
+    """It was paid for: nothing more is paid for the prompt during the model's hold."""
+    replica = a_prompt_cache(world, shelf_patience_seconds=0, shelf_bytes=10)
+    full(world)
+
+    with pytest.raises(ProviderFailed) as lost:
+        await ask(replica)
+    healed(world)
+    with pytest.raises(ProviderFailed) as held:
+        await ask(replica)
+
+    for failure in (lost.value, held.value):
+        assert failure.end is CallEnd.AMBIGUOUS
+        assert failure.retry_after is not None
+        assert failure.retry_after >= timedelta(seconds=120)
+    assert world.provider.count == 1
+    fox = PromptKey(SHOP, Parameters("a red fox"))
+    assert (await ask(replica, fox)).outcome == Outcome.MISS
+
+
+async def test_a_picture_that_is_refused_to_the_end_holds_the_prompt(
+    world: World, another: Replica
+) -> None:
+    """Ten minutes are enough; whoever asks next does not pay at once."""
+    replica = a_prompt_cache(
+        world, shelf_patience_seconds=0, storing_at_most=timedelta(seconds=0.4)
+    )
+    await shelved(world, replica)
+    await replica.parts.drain()
+    healed(world)
+
+    with pytest.raises(ProviderFailed):
+        await ask(another)
+    assert world.provider.count == 1
+
+
+async def test_the_lease_is_renewed_while_the_manifest_is_settled(
+    world: World, another: Replica
+) -> None:
+    """C11: a manifest that takes longer than a lease costs no second call."""
+    lease_for = timedelta(seconds=0.15)
+    replica = a_prompt_cache(world, lease_for=lease_for)
+    settling = world.store.before("create")
+    first = asyncio.create_task(ask(replica))
+    await settling.reached()
+    second = asyncio.create_task(ask(another))
+    await asyncio.sleep(3 * lease_for.total_seconds())
+    settling.open()
+
+    assert (await second).entry.image_id == (await first).entry.image_id
+    assert world.provider.count == 1
+
+
+async def test_the_settling_leader_takes_no_lease_that_was_lost(
+    world: World, another: Replica
+) -> None:
+    """A picture that was purged meanwhile does not come back.
+
+    1. A writes the manifest. 2. Its lease is lost. 3. B purges. 4. A renewal of
+    A's must not take the vacant lease: A's entry is refused.
+    """
+    replica = a_prompt_cache(world, lease_for=timedelta(seconds=0.15))
+    written = world.store.after("create")
+    asked = asyncio.create_task(ask(replica))
+    await written.reached()
+    world.index.expire_lease(LIGHTHOUSE.hash)
+    await another.purge(SHOP, LIGHTHOUSE.hash)
+    await asyncio.sleep(0.2)
+    written.open()
+    await asked
+    await until(lambda: world.index.holder_now(LIGHTHOUSE.hash) is None)
+
+    assert LIGHTHOUSE.hash not in world.index.entries
