@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from benchmarks import hit_rate, plot, report
+from benchmarks import hit_rate, overload, plot, report
 from benchmarks.figures import OURS
 from benchmarks.load import CONNECTIONS
 from benchmarks.machine import ROOT, Cores, description, kept_on
@@ -38,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hit_rate.write(ROOT / "docs" / "explanation" / "hit-rate.svg")
         return 0
     _allow_many_connections()
+    if chosen.overload:
+        print(overload.HEAD)
+        uvloop.run(overload.measure(tiny=chosen.tiny))
+        return 0
     cores = Cores.of_this_machine()
     with kept_on(cores.others):
         lines, kind = uvloop.run(_measure(chosen, cores))
@@ -131,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", type=Path, default=RESULTS, help="where JSON and SVG go")
     add("--write-docs", action="store_true", help="put the table into docs/")
     add("--hit-rate", action="store_true", help="only simulate the hot tier")
+    add("--overload", action="store_true", help="only overload a model, for 12 min")
     add("--tiny", action="store_true", help="small enough for a test; means nothing")
     return parser
 

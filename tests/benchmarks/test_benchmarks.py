@@ -106,3 +106,25 @@ def test_a_larger_hot_tier_answers_more(exponent: float) -> None:
 
     assert 0 < rates[0] < rates[1] < rates[2]
     assert rates[2] > 0.9
+
+
+def test_overload_is_measured() -> None:
+    """Whoever asks for four times what fits sees what was paid, kept and refused."""
+    command = [sys.executable, "-m", "benchmarks", "--overload", "--tiny"]
+
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    head, _, row = ended.stdout.strip().splitlines()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    found = dict(
+        zip([cell.strip() for cell in head.strip("|").split("|")], cells, strict=True)
+    )
+    assert (found["vendor"], found["load"]) == ("10 s", "4")
+    paid, kept, refused = (
+        int(found[name]) for name in ("paid", "kept", "refused free")
+    )
+    assert int(found["asked"]) == kept + refused + int(found["other"])
+    assert paid >= kept > 0
