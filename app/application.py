@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -90,7 +91,7 @@ async def open_replica(
         running(watch_the_loop(metrics), name="watchdog"),
         open_tracing(settings.tracing) as tracing,
         open_ports(configuration, metrics, makes=serves) as ports,
-        open_models(configuration, metrics) as models,
+        open_models(configuration, metrics, lifecycle) as models,
         open_services(
             ports, models, terms_of(settings), metrics, lifecycle, tracing=tracing
         ) as services,
@@ -116,7 +117,7 @@ async def open_replica(
 
 @asynccontextmanager
 async def open_models(
-    configuration: Configuration, metrics: Metrics
+    configuration: Configuration, metrics: Metrics, lifecycle: Lifecycle
 ) -> AsyncIterator[Models]:
     """Build the models of the models file; they share one session."""
     settings = configuration.settings
@@ -129,6 +130,7 @@ async def open_models(
             observer=metrics,
             generation_timeout_seconds=settings.generation_timeout_seconds,
         )
+        lifecycle.on_drain(partial(models.drain, configuration.grace_seconds))
         try:
             yield models
         finally:

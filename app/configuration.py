@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# Checking and storing what the last call gave.
+AFTER_A_CALL_SECONDS = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """The settings and the models of one replica.
@@ -30,6 +34,17 @@ class Configuration:
     settings: Settings
     models: Mapping[str, ModelConfig]
     image_folder: Path | None = None
+
+    @property
+    def grace_seconds(self) -> float:
+        """What running paintings are given at the end: `auto` lets any call end."""
+        grace = self.settings.shutdown_grace_seconds
+        if grace != "auto":
+            return grace
+        longest = max(
+            (model.deadline_seconds for model in self.models.values()), default=0.0
+        )
+        return longest + AFTER_A_CALL_SECONDS
 
 
 def load_configuration(

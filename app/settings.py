@@ -48,8 +48,21 @@ def _decimal(value: object) -> object:
     return value
 
 
+def _decimal_or_auto(value: object) -> object:
+    """Refuse like `_decimal`, but for the word `auto`."""
+    if value == "auto" or not isinstance(value, str):
+        return value
+    if not _DECIMAL.fullmatch(value):
+        raise ValueError("must be auto, or a decimal like 1.5 in the digits 0 to 9")
+    return float(value)
+
+
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
+GraceSeconds = Annotated[
+    Literal["auto"] | Annotated[float, Field(ge=0, le=86_410, allow_inf_nan=False)],
+    BeforeValidator(_decimal_or_auto),
+]
 Bytes = Annotated[WholeNumber, Field(ge=0)]
 Seconds = Annotated[Decimal, Field(gt=0, le=86_400)]
 
@@ -111,10 +124,10 @@ class Settings(BaseSettings):
     transient_quota_bytes: Bytes = 256 * MIB
     transient_total_bytes: Bytes = 0
     hot_tier_bytes: Bytes = 128 * MIB
-    generation_timeout_seconds: Seconds = 300
+    generation_timeout_seconds: Seconds = 600
     wait_timeout_seconds: Seconds = 60
     lease_seconds: Annotated[Decimal, Field(ge=1, le=3600)] = 20
-    shutdown_grace_seconds: Annotated[Decimal, Field(ge=0, le=3600)] = 30
+    shutdown_grace_seconds: GraceSeconds = "auto"
     rendition_widths: str = DEFAULT_WIDTHS
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "text"] = "json"

@@ -64,7 +64,7 @@ class Case:
         return CONCURRENCY * self.scale / self.seconds
 
 
-CASES = (Case(10.0, 10.0, 45.0), Case(60.0, 50.0, 45.0))
+CASES = (Case(10.0, 5.0, 60.0), Case(60.0, 30.0, 60.0))
 TINY_CASES = (Case(10.0, 50.0, 1.0),)
 
 
@@ -83,8 +83,10 @@ class Vendor:
         number = self.paid
         usual = self.case.seconds / self.case.scale
         seconds = usual * math.exp(self._random.gauss(0.0, _SPREAD))
-        self.busy_seconds += seconds
+        clock = asyncio.get_running_loop().time
+        began = clock()
         await asyncio.sleep(seconds)
+        self.busy_seconds += clock() - began
         encoded = base64.b64encode(
             pictures.paint(number=number, prompt="overload")
         ).decode()

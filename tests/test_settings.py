@@ -107,6 +107,24 @@ def test_what_is_missing_is_told_beside_what_is_wrong(
 
 
 @pytest.mark.parametrize(
+    ("grace", "seconds"), [("auto", 310), (None, 310), ("45.5", 45.5), ("0", 0)]
+)
+def test_a_deploy_cuts_no_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grace: str | None, seconds: float
+) -> None:
+    """The grace is the longest deadline and ten seconds, unless it is set."""
+    models = tmp_path / "models.toml"
+    models.write_text(
+        '[models.default]\nprovider = "placeholder"\n'
+        '[models.fine]\nprovider = "openai"\nmodel = "x"\napi_key_env = ""\n'
+    )
+    said = {} if grace is None else {"SHUTDOWN_GRACE_SECONDS": grace}
+    set_all(monkeypatch, {**ENOUGH, "PROVIDERS_FILE": f"{models}", **said})
+
+    assert load_configuration().grace_seconds == seconds
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         *(
@@ -118,6 +136,7 @@ def test_what_is_missing_is_told_beside_what_is_wrong(
             ("WAIT_TIMEOUT_SECONDS", text)
             for text in ("1e3", "1_0", "inf", "nan", "-1")
         ),
+        *(("SHUTDOWN_GRACE_SECONDS", text) for text in ("Auto", "-1", "inf", "1e3")),
         *(("LEASE_SECONDS", text) for text in ("0.99", "\u0665", "5s")),
         *(("BUDGET_PER_DAY", text) for text in ("1e9", "infinity")),
     ],

@@ -59,7 +59,7 @@ async def serve_on(
             host=settings.host,
             port=settings.port,
             sockets=sockets,
-            grace_seconds=settings.shutdown_grace_seconds,
+            grace_seconds=configuration.grace_seconds,
         )
     except EndedNow:
         return INTERRUPTED

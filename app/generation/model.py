@@ -16,6 +16,7 @@ from app.errors import (
     InvalidRequest,
     QueueFull,
     ResultDelayed,
+    ShuttingDown,
 )
 from app.generation.call_times import CallTimes
 from app.generation.calls import Calls
@@ -30,6 +31,8 @@ from app.generation.spending import UNLIMITED
 from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.errors import InvalidParameter
     from app.generation.config.models_file import ModelConfig
     from app.generation.finishing import Finishing
@@ -112,7 +115,9 @@ class Model:
         """
         if job.left is not None:
             progress.is_running = True
-            return await self._call(request, deadline, progress, job, spending)
+            return await self._call(
+                request, deadline, progress, job, spending, release=_no_slot
+            )
         self._breaker.check()
         progress.queue = self._queue
         release = await self._queue.acquire(progress, deadline)
@@ -120,7 +125,9 @@ class Model:
         try:
             if references is not None:
                 request = await self._with(references, request, deadline)
-            return await self._call(request, deadline, progress, job, spending)
+            return await self._call(
+                request, deadline, progress, job, spending, release=release
+            )
         finally:
             progress.is_running = False
             release()
@@ -129,9 +136,13 @@ class Model:
         """Return whether a call that begins now can end by *deadline*."""
         try:
             self._queue.check(deadline)
-        except QueueFull:
+        except (QueueFull, ShuttingDown):
             return False
         return True
+
+    def close_at(self, moment: float) -> None:
+        """Begin no call that can't end by *moment*; see `PaintingQueue.close_at`."""
+        self._queue.close_at(moment)
 
     async def cancel(self, job_id: str) -> bool:
         """End a job that is abandoned; see `Calls.cancel`."""
@@ -175,6 +186,8 @@ class Model:
         progress: Progress,
         job: JobHandle,
         spending: PaintingPermit,
+        *,
+        release: Callable[[], None],
     ) -> Painting:
         clock = asyncio.get_running_loop().time
         started = clock()
@@ -215,6 +228,8 @@ class Model:
             if admission is not None:
                 healthy = is_healthy(failure) if asked else None
                 self._breaker.report(admission, healthy=healthy)
+            # The provider is free for the next call; the accounts can follow.
+            release()
             # A job that goes on without us is counted by who waits for its end.
             if paid is not None and not _goes_on(job, failure):
                 price = 0.0 if end_of(failure) is CallEnd.CERTAIN else job.price
@@ -266,6 +281,10 @@ def _goes_on(job: JobHandle, failure: BaseException | None) -> bool:
     """Return whether the job is left for another leader to finish."""
     is_left = isinstance(failure, asyncio.CancelledError) and job.is_kept
     return is_left or isinstance(failure, ResultDelayed)
+
+
+def _no_slot() -> None:
+    """Give nothing back: a job that was left has no slot."""
 
 
 def _never_asked() -> GenerationTimedOut:

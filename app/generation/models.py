@@ -202,6 +202,12 @@ class Models:
         """Ask *alias* for what costs nothing; False where there is no such thing."""
         return await self._models[alias].probe()
 
+    def drain(self, grace_seconds: float) -> None:
+        """Begin no call any more that can't end within *grace_seconds*."""
+        ends_at = asyncio.get_running_loop().time() + grace_seconds
+        for model in self._models.values():
+            model.close_at(ends_at)
+
     async def aclose(self) -> None:
         """Return once the cancellations that have begun have ended, within 5 s."""
         await asyncio.gather(*(model.aclose() for model in self._models.values()))

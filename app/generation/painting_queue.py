@@ -8,12 +8,13 @@ refused at the entrance where its position says that it would come to that.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.errors import QueueFull
+from app.errors import QueueFull, ServiceError, ShuttingDown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ class PaintingQueue:
         self._slots = slots
         self._length = length
         self._times = times
+        self._closes_at = math.inf
         self._running: dict[object, float] = {}
         self._waiting: dict[object, _Turn] = {}
 
@@ -65,9 +67,10 @@ class PaintingQueue:
     async def acquire(self, who: object, deadline: float) -> Callable[[], None]:
         """Take a slot, waiting for a turn, and return what gives it back.
 
-        Call that exactly once. Raises `QueueFull` at once where the queue is
+        A second call of that is a no-op. Raises `QueueFull` at once where the queue is
         full or the position in it leaves too little time before *deadline*, and
-        later where that turns out to be so. A cancelled wait leaves nothing.
+        later where that turns out to be so; `ShuttingDown` where the replica ends
+        before. A cancelled wait leaves nothing.
         """
         turn = _Turn(deadline)
         if len(self._running) < self._slots:
@@ -83,22 +86,44 @@ class PaintingQueue:
         late = _now() + self._times.needed - deadline
         if late > 0:
             raise _too_late(late)
+        if self._ends_before(0.0):
+            raise _ending()
+
+    def close_at(self, moment: float) -> None:
+        """Begin no call that can't end by *moment*, when the replica ends.
+
+        Without a call that has succeeded nothing is known, and all may begin.
+        """
+        self._closes_at = moment
+        self._refuse_hopeless()
 
     def learn(self, seconds: float) -> None:
         """Count a successful call, and refuse those whose position is hopeless now.
 
-        From the end, up to the first that is not. By the median: a cautious
-        estimate that swings must not refuse those that it has let in.
+        From the end, up to the first that is not.
         """
         self._times.add(seconds)
+        self._refuse_hopeless()
+
+    def _refuse_hopeless(self) -> None:
+        # By the median: a cautious estimate that swings must not refuse those
+        # that it has let in.
         while self._waiting:
             who = next(reversed(self._waiting))
-            late = self._late_by(
-                len(self._waiting), self._waiting[who].deadline, self._times.median
-            )
-            if late <= 0:
+            position, usual = len(self._waiting), self._times.median
+            late = self._late_by(position, self._waiting[who].deadline, usual)
+            if late > 0:
+                self._refuse(who, _too_late(late))
+            elif self._ends_before(self._starts_in(position, usual)):
+                self._refuse(who, _ending())
+            else:
                 return
-            self._refuse(who, late)
+
+    def _ends_before(self, starts_in: float) -> bool:
+        """Return whether the replica ends before a call that starts then has."""
+        if self._times.median is None:
+            return False
+        return _now() + starts_in + self._times.needed > self._closes_at
 
     def _check_entrance(self, deadline: float) -> None:
         position = len(self._waiting) + 1
@@ -113,6 +138,8 @@ class PaintingQueue:
         late = self._late_by(position, deadline, known)
         if late > 0:
             raise _too_late(late)
+        if self._ends_before(self._starts_in(position, known)):
+            raise _ending()
 
     def _late_by(self, position: int, deadline: float, call: float | None) -> float:
         """Return how many seconds too late the turn of *position* comes."""
@@ -144,19 +171,21 @@ class PaintingQueue:
                 raise _too_late(self._times.needed) from error
             raise
 
-    def _refuse(self, who: object, late: float) -> None:
+    def _refuse(self, who: object, why: ServiceError) -> None:
         turn = self._waiting.pop(who)
         if not turn.begun.done():
-            turn.begun.set_exception(_too_late(late))
+            turn.begun.set_exception(why)
 
     def _release(self, ticket: object) -> None:
-        del self._running[ticket]
+        if self._running.pop(ticket, None) is None:
+            return
         while self._waiting:
             who = next(iter(self._waiting))
             turn = self._waiting[who]
-            late = _now() + self._times.needed - turn.deadline
-            if late > 0:
-                self._refuse(who, late)
+            try:
+                self.check(turn.deadline)
+            except (QueueFull, ShuttingDown) as too_late:
+                self._refuse(who, too_late)
                 continue
             del self._waiting[who]
             # A wait that was cancelled just now has not left the queue yet.
@@ -175,6 +204,10 @@ def _too_late(late: float) -> QueueFull:
         "The paintings that wait for this model leave no time for another one.",
         retry_after=_retry_after(late),
     )
+
+
+def _ending() -> ShuttingDown:
+    return ShuttingDown("This replica is shutting down.")
 
 
 def _retry_after(seconds: float) -> timedelta:

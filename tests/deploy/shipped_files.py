@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from app.configuration import AFTER_A_CALL_SECONDS
+from app.generation.config.vendors import VENDORS
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +19,20 @@ MIB = 1024 * 1024
 def default(name: str) -> Any:
     """Return the default of the setting *name*."""
     return Settings.model_fields[name].default
+
+
+def longest_grace() -> float:
+    """Return what `auto` gives where a model has the longest default deadline."""
+    return max(_default_deadlines()) + AFTER_A_CALL_SECONDS
+
+
+def shortest_grace() -> float:
+    """Return what `auto` gives where every model has the shortest one."""
+    return min(_default_deadlines()) + AFTER_A_CALL_SECONDS
+
+
+def _default_deadlines() -> list[float]:
+    return [vendor.deadline_seconds for vendor in VENDORS.values()]
 
 
 def seconds(duration: str) -> int:

@@ -16,6 +16,7 @@ from tests.deploy.shipped_files import (
     MIB,
     ROOT,
     compose,
+    longest_grace,
     replicas,
     resolved,
     seconds,
@@ -182,7 +183,8 @@ def test_the_stores_are_out_of_reach_from_outside() -> None:
 def test_a_container_outlives_its_own_grace() -> None:
     """Docker kills a replica only after the grace, and a second, have passed."""
     for replica in replicas().values():
-        grace = float(resolved(replica["environment"]["SHUTDOWN_GRACE_SECONDS"]))
+        assert resolved(replica["environment"]["SHUTDOWN_GRACE_SECONDS"]) == "auto"
+        grace = longest_grace()
         assert seconds(resolved(replica["stop_grace_period"])) > grace + 1
 
 

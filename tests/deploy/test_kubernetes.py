@@ -9,8 +9,17 @@ import jsonschema
 import pytest
 import yaml
 
+from app.server.serving import LONGEST_NOTICE_SECONDS
 from app.settings import Settings
-from tests.deploy.shipped_files import ROOT, compose, default, instructions, size
+from tests.deploy.shipped_files import (
+    ROOT,
+    compose,
+    default,
+    instructions,
+    longest_grace,
+    shortest_grace,
+    size,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,15 +115,14 @@ def test_a_replica_has_the_memory_of_compose() -> None:
 
 def test_a_pod_outlives_its_own_grace() -> None:
     """Kubernetes kills a replica only after the grace, and a second, have passed."""
-    grace = float(_one("ConfigMap")["data"]["SHUTDOWN_GRACE_SECONDS"])
+    assert _one("ConfigMap")["data"]["SHUTDOWN_GRACE_SECONDS"] == "auto"
 
-    assert _pod()["terminationGracePeriodSeconds"] > grace + 1
+    assert _pod()["terminationGracePeriodSeconds"] > longest_grace() + 1
 
 
 def test_a_drain_is_noticed_before_the_listener_closes() -> None:
     """A replica that ends is out of the service while it still answers everything."""
-    grace = float(_one("ConfigMap")["data"]["SHUTDOWN_GRACE_SECONDS"])
-    listens = min(5.0, grace / 4)
+    listens = min(LONGEST_NOTICE_SECONDS, shortest_grace() / 4)
     probe = _container()["readinessProbe"]
 
     assert probe["httpGet"]["path"] == "/readyz"

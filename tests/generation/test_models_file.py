@@ -95,7 +95,7 @@ def test_every_key_is_read(file: Path) -> None:
 
 
 def test_a_table_may_leave_its_terms_out(file: Path) -> None:
-    """A model has eight places, a queue of 64 and two minutes, and is free."""
+    """A model has eight slots, a queue of 64 and its vendor's time, and is free."""
     file.write_text('[models.m]\nprovider = "openai"\nmodel = "x"', encoding="utf-8")
 
     assert load_models(file, ENVIRON)["m"] == ModelConfig(
@@ -107,10 +107,33 @@ def test_a_table_may_leave_its_terms_out(file: Path) -> None:
         price=0.0,
         concurrency=8,
         queue=64,
-        deadline_seconds=120.0,
+        deadline_seconds=300.0,
         fallbacks=(),
         options={},
     )
+
+
+@pytest.mark.parametrize(
+    ("provider", "seconds"),
+    [
+        ("openai", 300),
+        ("gemini", 180),
+        ("replicate", 120),
+        ("fal", 120),
+        ("a1111", 120),
+        ("placeholder", 120),
+    ],
+)
+def test_a_deadline_is_the_vendors_own(
+    file: Path, provider: str, seconds: float
+) -> None:
+    """At some vendors a large picture takes minutes, and a call that is cut is paid."""
+    file.write_text(
+        f'[models.m]\nprovider = "{provider}"\nmodel = "x"\napi_key_env = ""',
+        encoding="utf-8",
+    )
+
+    assert load_models(file, {})["m"].deadline_seconds == seconds
 
 
 def test_a_server_may_want_no_key(file: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.errors import QueueFull
+from app.errors import QueueFull, ShuttingDown
 from app.generation.call_times import CallTimes
 from app.generation.painting_queue import PaintingQueue
 
@@ -153,3 +153,35 @@ async def test_a_full_queue_says_when_a_slot_comes_free() -> None:
 
     assert caught.value.retry_after is not None
     assert 19 < caught.value.retry_after.total_seconds() <= 20
+
+
+async def test_a_replica_that_ends_begins_no_call_that_it_would_cut() -> None:
+    """Calls of 60 s, 100 s left: a call may begin now, and not after another one."""
+    queue = PaintingQueue(2, 10, times_of(60.0))
+    release = await queue.acquire("painting", now() + TIMEOUT)
+    (await queue.acquire("free", now() + TIMEOUT))()
+    second = await queue.acquire("painting, too", now() + TIMEOUT)
+    waiting = asyncio.create_task(queue.acquire("waiting", now() + TIMEOUT))
+    await asyncio.sleep(0)
+
+    queue.close_at(now() + 100)
+
+    with pytest.raises(ShuttingDown):
+        await waiting
+    with pytest.raises(ShuttingDown):
+        await queue.acquire("late", now() + TIMEOUT)
+    release()
+    (await queue.acquire("in time", now() + TIMEOUT))()
+    queue.close_at(now() + 60)
+    with pytest.raises(ShuttingDown):
+        await queue.acquire("too late", now() + TIMEOUT)
+    second()
+
+
+async def test_a_replica_that_ends_and_knows_no_times_paints_on() -> None:
+    """What a first call takes is unknown: it is answered as long as it can be."""
+    queue = PaintingQueue(1, 10, times_of())
+
+    queue.close_at(now() + 8)
+
+    (await queue.acquire("first", now() + TIMEOUT))()

@@ -45,7 +45,7 @@ def _further_name(text: str) -> str:
 class ModelTable(BaseModel):
     """A table as it stands in the file; validate it with the environment as context.
 
-    *base_url* and *api_key_env* default to the vendor's own.
+    *base_url*, *api_key_env* and *deadline_seconds* default to the vendor's own.
     """
 
     model_config = ConfigDict(
@@ -64,7 +64,7 @@ class ModelTable(BaseModel):
     price: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
     queue: Annotated[int, Field(ge=0, le=100_000)] = 64
-    deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     also: list[Annotated[str, AfterValidator(_further_name)]] = []
     accept: list[Option] = []
     fallbacks: list[str] = []
@@ -102,6 +102,14 @@ class ModelTable(BaseModel):
         if "?" in url or "#" in url or "@" in parts.netloc:
             raise ValueError("must have no query, fragment or user")
         return url.rstrip("/")
+
+    @field_validator("deadline_seconds")
+    @classmethod
+    def _deadline_is_the_vendors(
+        cls, seconds: float | None, info: ValidationInfo
+    ) -> float | None:
+        vendor = _vendor(info)
+        return vendor.deadline_seconds if vendor and seconds is None else seconds
 
     @field_validator("api_key_env")
     @classmethod

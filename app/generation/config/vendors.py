@@ -25,7 +25,8 @@ class Vendor:
     """*key_variable* holds the key unless the file names another, "" for none.
 
     *options* is the form of the table of options. *key_is_password* says that
-    the key is `user:password`.
+    the key is `user:password`. *deadline_seconds* bounds a call unless the file
+    says otherwise: at some vendors large pictures take minutes.
     """
 
     key_variable: str
@@ -33,15 +34,22 @@ class Vendor:
     options: type[BaseModel]
     needs_model: bool = True
     key_is_password: bool = False
+    deadline_seconds: float = 120.0
 
 
 VENDORS: Mapping[str, Vendor] = {
     "placeholder": Vendor("", "", PlaceholderOptions, needs_model=False),
-    "openai": Vendor("OPENAI_API_KEY", "https://api.openai.com/v1", OpenAIOptions),
+    "openai": Vendor(
+        "OPENAI_API_KEY",
+        "https://api.openai.com/v1",
+        OpenAIOptions,
+        deadline_seconds=300.0,
+    ),
     "gemini": Vendor(
         "GEMINI_API_KEY",
         "https://generativelanguage.googleapis.com/v1beta",
         GeminiOptions,
+        deadline_seconds=180.0,
     ),
     "replicate": Vendor(
         "REPLICATE_API_TOKEN", "https://api.replicate.com/v1", InputOptions
