@@ -16,6 +16,7 @@ from aiohttp import web
 from app import renditions, transient_images
 from app.access.assemble import keys_over, open_access
 from app.api.openai.front import OpenAIFront
+from app.api.originals import Originals
 from app.api.query_cache import QueryCache
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES, Services
@@ -198,10 +199,11 @@ async def open_services(
             base_url=terms.access.base_url,
             keyed_caching=terms.keyed_caching,
             models=models,
-            query_cache=QueryCache(models.names),
             openai=OpenAIFront(models.names),
+            query_cache=QueryCache(models.names, terms.renditions.widths),
             prompts=prompts,
             renditions=drawn,
+            originals=Originals(prompts.ledger, prompts.pictures),
             transient_images=transient,
             lifecycle=lifecycle,
             wait_timeout_seconds=terms.wait_timeout_seconds,

@@ -9,9 +9,11 @@ import hashlib
 import io
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import PIL.Image
+from PIL.ExifTags import Base
 
 from app.errors import UnsupportedImage
 from app.picture_ends import is_whole
@@ -35,6 +37,8 @@ _PNG_AROUND = _PNG_HEAD.size + 4
 _NOTES = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _MAX_NOTE_BYTES = 1024 * 1024
+# Exif 2.32, 4.6.4: from 5 on the picture lies on its side.
+_FIRST_SIDEWAYS = 5
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
 # Our own limit is checked; Pillow's would only print a warning beside it.
@@ -130,9 +134,25 @@ def _is_heavy(name: bytes, body: memoryview) -> bool:
     return len(inflated) > _MAX_NOTE_BYTES
 
 
+def is_sideways(header: PIL.Image.Image) -> bool:
+    """Say whether a picture is shown turned by a quarter.
+
+    By the Exif data in front of the pixels, which stay as they are.
+    """
+    exif = PIL.Image.Exif()
+    # A broken note must not cost a paid picture.
+    with suppress(Exception):
+        exif.load(header.info.get("exif", b""))
+        return int(exif.get(Base.Orientation, 1)) >= _FIRST_SIDEWAYS
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture whose header has been read; *digest* is SHA-256 in hex."""
+    """A picture whose header has been read; *digest* is SHA-256 in hex.
+
+    *width* and *height* are as it is shown.
+    """
 
     data: bytes
     media_type: str
@@ -155,6 +175,10 @@ class Image:
         try:
             with opened(data) as header:
                 width, height = header.size
+                if is_sideways(header):
+                    width, height = height, width
+                if 0 < width * height <= MAX_PIXELS:
+                    header.verify()
         except Exception as error:
             raise UnsupportedImage("The picture's header is unreadable.") from error
         if not 0 < width * height <= MAX_PIXELS:

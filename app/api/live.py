@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,10 @@ from multidict import istr
 from app.access.caller import Audience
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api.admission import CALLER, LIVE_QUERY, SCOPE_REQUEST, query_of
-from app.api.caching import caching_of
 from app.api.generations import accepted
+from app.api.live_answers import send_answer
 from app.api.parameters import from_json
-from app.api.picture_answers import live_headers, picture_head, send_picture
+from app.api.rendition_parameters import asked_in_json
 from app.api.services import SERVICES
 from app.errors import (
     InvalidParameter,
@@ -22,13 +23,12 @@ from app.errors import (
     ReferencesGone,
     StillGenerating,
 )
-from app.http.conditional import decide
 from app.http.error_pictures import AS_PICTURE, ON_ERROR
 from app.http.http_errors import PreconditionFailed
 from app.http.json_bodies import read_json_object
 from app.http.picture_headers import LIVE_VARY
 from app.http.preferences import preference_of
-from app.prompt_cache.cache import ROUNDS, Answer, Outcome
+from app.prompt_cache.cache import ROUNDS
 from app.prompt_cache.entry.prompt_key import PromptKey
 from app.prompt_cache.painting.pictures import PictureGone
 from app.server.frame import ERROR_AS_PICTURE, ERROR_HEADERS
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from app.api.rendition_parameters import AskedRendition
     from app.api.services import Services
     from app.generation.spending import Permit
     from app.http.preferences import Preference
@@ -55,7 +56,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
         if found is None:
             raise PreconditionFailed("There is no picture of this prompt yet.")
         return found
-    return await _answer(request, services, key)
+    return await _answer(request, services, key, request[LIVE_QUERY].rendition)
 
 
 async def generate_from_json(request: web.Request) -> web.StreamResponse:
@@ -68,12 +69,13 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
     request[ERROR_AS_PICTURE] = document.get(ON_ERROR) == AS_PICTURE
     project = request[CALLER].project
     parameters = from_json(document, services.models.names)
+    asked = asked_in_json(document, services.renditions.widths)
     if parameters.references:
         # The same pictures under other ids are the same prompt.
         digests = await _digests(services, project, parameters.references)
         parameters = parameters._replace(reference_digests=digests)
     key = PromptKey(project, parameters)
-    return await _answer(request, services, key)
+    return await _answer(request, services, key, asked)
 
 
 async def _digests(
@@ -100,12 +102,13 @@ async def _find(
     request: web.Request, services: Services, key: PromptKey
 ) -> web.StreamResponse | None:
     """Return the answer for a painted prompt, None for any other."""
+    asked, deadline = request[LIVE_QUERY].rendition, _deadline(services)
     for _ in range(ROUNDS):
         answer = await services.prompts.cache.find(key)
         if answer is None:
             return None
         with suppress(PictureGone):
-            return await _send(request, services, answer)
+            return await send_answer(request, services, answer, asked, deadline)
     raise StillGenerating("The picture goes away faster than it can be read.")
 
 
@@ -127,10 +130,18 @@ def _permit(request: web.Request, services: Services) -> Permit:
     return services.spending.permits.of(request[CALLER])
 
 
+def _deadline(services: Services) -> float:
+    """Return until when, by the event loop's clock, a request waits."""
+    return asyncio.get_running_loop().time() + services.wait_timeout_seconds
+
+
 async def _answer(
-    request: web.Request, services: Services, key: PromptKey
+    request: web.Request,
+    services: Services,
+    key: PromptKey,
+    asked: AskedRendition | None,
 ) -> web.StreamResponse:
-    permit = _permit(request, services)
+    permit, deadline = _permit(request, services), _deadline(services)
     preferred = preferred_wait(request)
     longest = services.wait_timeout_seconds
     for _ in range(ROUNDS):
@@ -141,7 +152,7 @@ async def _answer(
                 wait_seconds=longest if preferred is None else preferred.seconds,
                 wants_id=preferred is not None,
             )
-            return await _send(request, services, answer)
+            return await send_answer(request, services, answer, asked, deadline)
         except PictureGone:
             continue
         except ReferencesGone as error:
@@ -158,30 +169,6 @@ async def _answer(
                 headers=request.get(ERROR_HEADERS, {"Vary": LIVE_VARY}),
             )
     raise StillGenerating("The picture goes away faster than it can be read.")
-
-
-async def _send(
-    request: web.Request, services: Services, answer: Answer
-) -> web.StreamResponse:
-    head, size = picture_head(answer.entry), answer.entry.size
-    # Else it was not painted yet when it was asked for.
-    was_painted = answer.outcome in (Outcome.HIT, Outcome.RESTORED)
-    decision = decide(
-        request.method,
-        request.headers,
-        etag=head.etag,
-        last_modified=head.last_modified,
-        size=size,
-        may_be_unchanged=was_painted,
-    )
-    caching = caching_of(request[CALLER], services.keyed_caching)
-    refusal = decision.refusal(size)
-    if refusal is not None:
-        headers = live_headers(answer, caching)
-        del headers["Content-Type"]
-        request[ERROR_HEADERS] = dict(headers)
-        raise refusal
-    return await send_picture(request, services, answer, decision, caching)
 
 
 def preferred_wait(request: web.Request) -> Preference | None:

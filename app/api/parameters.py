@@ -10,6 +10,7 @@ from app.api.prompt_text import (
     read_prompt,
     read_text,
 )
+from app.api.rendition_parameters import RENDITION_PARAMETERS
 from app.errors import InvalidParameter
 from app.http.error_pictures import AS_JSON, AS_PICTURE, ON_ERROR
 from app.http.query import bounded, whole_number
@@ -40,7 +41,7 @@ ASPECT_RATIOS = frozenset((
 # fmt: off
 QUERY_PARAMETERS = frozenset((
     "prompt", "model", "aspect_ratio", "width", "height", "seed", "variant",
-    *OPTIONS, ON_ERROR,
+    *OPTIONS, ON_ERROR, *RENDITION_PARAMETERS,
 ))
 # fmt: on
 JSON_PARAMETERS = QUERY_PARAMETERS | {"references"}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
+    from app.api.picture_bodies import PictureBody
     from app.api.services import Services
     from app.http.conditional import Decision
     from app.prompt_cache.cache import Answer
@@ -108,13 +109,16 @@ def _of_this_answer(answer: Answer) -> Mapping[str, str]:
     return fields
 
 
-def live_headers(answer: Answer, caching: Part = KEPT_BY_ALL) -> CIMultiDict[str]:
-    """Return the headers of a live answer but its length."""
+def live_headers(
+    answer: Answer, caching: Part = KEPT_BY_ALL, head: PictureHead | None = None
+) -> CIMultiDict[str]:
+    """Return the headers of a live answer but its length; *head* is a rendition's."""
+    head = head or picture_head(answer.entry)
     return CIMultiDict(
         {
-            "Content-Type": answer.entry.media_type,
+            "Content-Type": head.of_body.fields["Content-Type"],
             **merged(
-                picture_head(answer.entry).own,
+                head.own,
                 caching,
                 OF_OUTCOME[answer.outcome],
                 _OF_EVERY_ANSWER,
@@ -124,9 +128,9 @@ def live_headers(answer: Answer, caching: Part = KEPT_BY_ALL) -> CIMultiDict[str
     )
 
 
-def live_lines(answer: Answer, caching: Part) -> bytes:
+def live_lines(answer: Answer, caching: Part, head: PictureHead | None = None) -> bytes:
     """Return what `live_headers` says but the type, as lines."""
-    own = picture_head(answer.entry).own
+    own = (head or picture_head(answer.entry)).own
     said = own.lines + caching.lines + _LINES_OF_OUTCOME[answer.outcome]
     if answer.hits is not None:
         # Each hit comes by here: `lines` would take four times as long.
@@ -140,32 +144,33 @@ async def send_picture(
     request: web.Request,
     services: Services,
     answer: Answer,
+    body: PictureBody,
+    *,
     decision: Decision,
     caching: Part,
 ) -> web.StreamResponse:
-    """Send *answer* as it was decided: whole, a range of it, or unchanged."""
+    """Send *body* as it was decided: whole, a range of it, or unchanged."""
     is_plain = may_be_raw(request) and not services.lifecycle.draining
-    data = services.prompts.cache.at_hand(answer)
+    data = body.at_hand()
     is_bodiless = decision.status == _NOT_MODIFIED or request.method == hdrs.METH_HEAD
     if data is None and is_bodiless:
         # A picture that is gone is painted again, or is not there: as for GET.
-        await services.prompts.cache.require(answer)
+        await body.require()
     if decision.status == _NOT_MODIFIED:
         if is_plain:
-            head = live_lines(answer, caching) + more_lines(request)
+            head = live_lines(answer, caching, body.head) + more_lines(request)
             return RawAnswer(decision.status, head)
-        return not_modified(live_headers(answer, caching))
-    size, wanted = answer.entry.size, decision.byte_range
+        return not_modified(live_headers(answer, caching, body.head))
+    size, wanted = body.size, decision.byte_range
     if request.method == hdrs.METH_HEAD:
-        headers = live_headers(answer, caching)
+        headers = live_headers(answer, caching, body.head)
         return await send_stream(request, headers, _nothing(), size, decision.status)
     if data is None:
-        data = await services.prompts.cache.read(answer)
+        data = await body.read()
     if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
-        of_body = picture_head(answer.entry).of_body.lines
-        head = of_body + live_lines(answer, caching) + more_lines(request)
-        return RawAnswer(decision.status, head, data)
-    headers = live_headers(answer, caching)
+        said = live_lines(answer, caching, body.head) + more_lines(request)
+        return RawAnswer(decision.status, body.head.of_body.lines + said, data)
+    headers = live_headers(answer, caching, body.head)
     length = size
     if wanted is not None:
         headers["Content-Range"] = decision.content_range(size) or ""
@@ -175,7 +180,7 @@ async def send_picture(
         if wanted is not None:
             part = memoryview(data)[wanted.first : wanted.last + 1]
         return await send_bytes(request, headers, part, decision.status)
-    async with services.prompts.cache.open(answer, wanted) as chunks:
+    async with body.open(wanted) as chunks:
         return await send_stream(request, headers, chunks, length, decision.status)
 
 

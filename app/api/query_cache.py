@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.access.signed_urls import Claims, read_claims
 from app.api.parameters import QUERY_PARAMETERS, from_query
+from app.api.rendition_parameters import AskedRendition, asked_in_query
 from app.errors import InvalidParameter
 from app.http.query import has_parameter, parse_query, require_known
 from app.prompt_cache.entry.prompt_key import PromptKey
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from app.api.parameters import KnownModels
     from app.storage.storage_key import Project
 
@@ -42,14 +45,18 @@ class LiveQuery:
         "_given",
         "_key",
         "_models",
+        "_rendition",
+        "_widths",
         "is_signed",
     )
 
-    def __init__(self, text: str, models: KnownModels) -> None:
+    def __init__(self, text: str, models: KnownModels, widths: Collection[int]) -> None:
         self._models = models
+        self._widths = widths
         self._given: dict[str, str] = {}
         self._fault: tuple[str, str] | None = None
         self._key: PromptKey | None = None
+        self._rendition: AskedRendition | None = None
         self._claims: Claims | None = None
         self.is_signed = has_parameter(text, "sig")
         try:
@@ -84,16 +91,23 @@ class LiveQuery:
         key = self._key
         if key is None or key.project != project:
             asked = require_known(self.given, _ALLOWED)
+            self._rendition = asked_in_query(asked, self._widths)
             key = PromptKey(project, from_query(asked, self._models))
             self._key = key
         return key
 
+    @property
+    def rendition(self) -> AskedRendition | None:
+        """The rendition that is asked for, once `key_of` has read the query."""
+        return self._rendition
+
 
 class QueryCache:
-    """The queries of this replica; *models* are those that they may name."""
+    """The queries of this replica, which may name these *models* and *widths*."""
 
-    def __init__(self, models: KnownModels) -> None:
+    def __init__(self, models: KnownModels, widths: Collection[int]) -> None:
         self._models = models
+        self._widths = widths
         self._kept = lru_cache(KEPT)(self._read)
 
     def read(self, text: str) -> LiveQuery:
@@ -101,4 +115,4 @@ class QueryCache:
         return self._read(text) if len(text) > LONGEST_KEPT else self._kept(text)
 
     def _read(self, text: str) -> LiveQuery:
-        return LiveQuery(text, self._models)
+        return LiveQuery(text, self._models, self._widths)

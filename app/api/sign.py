@@ -10,6 +10,7 @@ from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.admission import CALLER, query_of
 from app.api.parameters import QUERY_PARAMETERS, from_json
 from app.api.prompt_text import LONGEST_PROMPT
+from app.api.rendition_parameters import asked_in_json, require_width
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, NoSigningKey
 from app.http.json_answers import json_answer
@@ -17,6 +18,8 @@ from app.http.json_bodies import read_json_object
 from app.signing import sign_url
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from aiohttp import web
 
 DEFAULT_EXPIRES_IN_SECONDS = 3600
@@ -33,8 +36,10 @@ async def sign(request: web.Request) -> web.Response:
         raise InvalidParameter("kid", "kid must be the id of a signing key.")
     if "references" in given:
         raise InvalidParameter("references", "A URL has no references.")
+    widths = _widths(given, services.renditions.widths)
     # What would be refused when it is asked for is refused now.
     from_json(given, services.models.names, longest_prompt=LONGEST_PROMPT)
+    asked_in_json(given, services.renditions.widths)
     found = await services.access.keys.signing_key(project, kid)
     if found is None and kid is not None:
         raise InvalidParameter("kid", "The project has no such signing key.")
@@ -42,16 +47,43 @@ async def sign(request: web.Request) -> web.Response:
         raise NoSigningKey("The project has no signing key.")
     record, secret = found
     exp = int(time.time()) + expires_in
-    url = sign_url(
-        services.base_url,
-        given.pop("prompt"),
-        project=str(project),
-        kid=record.id,
-        secret=secret,
-        exp=exp,
-        **{name: given[name] for name in QUERY_PARAMETERS & given.keys()},
-    )
-    return json_answer({"url": url, "expires_at": datetime.fromtimestamp(exp, UTC)})
+    prompt = given.pop("prompt")
+
+    def signed(**more: int) -> str:
+        return sign_url(
+            services.base_url,
+            prompt,
+            project=str(project),
+            kid=record.id,
+            secret=secret,
+            exp=exp,
+            **{name: given[name] for name in QUERY_PARAMETERS & given.keys()},
+            **more,
+        )
+
+    answer: dict[str, Any] = {
+        "url": signed(),
+        "expires_at": datetime.fromtimestamp(exp, UTC),
+    }
+    if widths is not None:
+        answer["srcset"] = [{"w": width, "url": signed(w=width)} for width in widths]
+    return json_answer(answer)
+
+
+def _widths(given: dict[str, Any], known: Collection[int]) -> list[int] | None:
+    """Take the widths of a `srcset` out of *given*; raises `InvalidParameter`."""
+    if "widths" not in given:
+        return None
+    widths = given.pop("widths")
+    if not isinstance(widths, list) or not 0 < len(widths) <= len(known):
+        raise InvalidParameter("widths", "widths must be a list of widths.")
+    if "w" in given:
+        raise InvalidParameter("widths", "widths goes without w.")
+    if any(type(width) is not int for width in widths):
+        raise InvalidParameter("widths", "widths must be whole numbers.")
+    if len(set(widths)) < len(widths):
+        raise InvalidParameter("widths", "widths must not name a width twice.")
+    return [require_width(width, known, "widths") for width in widths]
 
 
 def _expires_in(value: Any) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.parameters import QUERY_PARAMETERS, from_query
+from app.api.rendition_parameters import asked_in_query
 from app.application import open_keys
 from app.commands.failed import Failed
 from app.configuration import load_configuration
@@ -63,6 +64,7 @@ async def _address(
 ) -> str:
     # What would be refused when it is asked for is refused now.
     from_query(given, ModelNames(configuration.models))
+    asked_in_query(given, configuration.settings.widths_of_renditions)
     project = Project.parse(chosen.project)
     async with open_keys(configuration) as keys:
         found = await keys.signing_key(project, chosen.kid)

@@ -8,12 +8,11 @@ from typing import Any
 
 import PIL.Image
 from PIL import ImageOps
-from PIL.ExifTags import Base
 from PIL.Image import Resampling
 from PIL.PngImagePlugin import PngInfo
 
 from app.errors import BadImage
-from app.image import Image, opened
+from app.image import Image, is_sideways, opened
 
 # GIF and AVIF become PNG: the one has too few colours for a resized picture,
 # the other takes seconds to encode.
@@ -34,9 +33,6 @@ _LONGEST_JPEG_PACKET = 65_504
 _SCAN = b"\xff\xda"
 _MOST_SCANS = 64
 
-# Exif 2.32, 4.6.4: from 5 on the picture lies on its side.
-_FIRST_SIDEWAYS = 5
-
 
 def fit(image: Image, width: int, height: int) -> Image:
     """Return *image* cropped around its middle to exactly that many pixels.
@@ -52,7 +48,7 @@ def fit(image: Image, width: int, height: int) -> Image:
     try:
         with opened(image.data) as source:
             if source.size == (width, height) and (
-                width == height or not _is_sideways(source)
+                width == height or not is_sideways(source)
             ):
                 return image
             picture = _decoded(source, 2 * max(width, height))
@@ -74,16 +70,6 @@ def as_png(image: Image) -> Image:
     except Exception as error:
         raise BadImage("The picture can't be decoded.") from error
     return Image.inspect(_encoded(picture, "image/png", **_QUICKLY))
-
-
-def _is_sideways(source: PIL.Image.Image) -> bool:
-    """Tell by the Exif data in front of the pixels, which stay as they are."""
-    exif = PIL.Image.Exif()
-    # A broken note must not cost a paid picture.
-    with suppress(Exception):
-        exif.load(source.info.get("exif", b""))
-        return int(exif.get(Base.Orientation, 1)) >= _FIRST_SIDEWAYS
-    return False
 
 
 def _decoded(source: PIL.Image.Image, enough: int) -> PIL.Image.Image:

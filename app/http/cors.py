@@ -18,8 +18,8 @@ ANY = "*"
 _EXPOSED = (
     "X-Cache-Status, X-Cache-Hit-Count, X-Image-Id, X-Generation-Id, "
     "X-Prompt-Hash, X-Model, X-Placeholder, X-Request-Id, X-Error-Code, "
-    "Cache-Status, Content-Location, Content-Range, Location, ETag, Retry-After, "
-    "RateLimit, RateLimit-Policy"
+    "X-Provenance, Cache-Status, Content-Location, Content-Range, Location, ETag, "
+    "Retry-After, RateLimit, RateLimit-Policy"
 )
 _OF_ALLOWED = {"Access-Control-Expose-Headers": _EXPOSED}
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from app.errors import InvalidStorageKey
-from app.storage.storage_key import StorageKey
+from app.storage.storage_key import StorageKey, rendered_image_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,7 @@ class Orphans:
             await self.ledger.forget_image(key)
             count.removed += 1
             count.bytes += listed.size
+        await self._remove_renditions(project, count)
         return count
 
     async def remove_proofs(self) -> int:
@@ -88,6 +89,21 @@ class Orphans:
         for listed in left:
             await self.ledger.forget_proof(listed.key)
         return len(left)
+
+    async def _remove_renditions(self, project: Project, count: OrphanCount) -> None:
+        """Remove renditions without a picture; those of any age, since it is gone."""
+        looked_for, is_there = "", False
+        async for listed in self.ledger.renditions(project):
+            image_id = rendered_image_id(listed.key)
+            if image_id is None:
+                continue
+            if image_id != looked_for:
+                found = await self.ledger.find_image(project, image_id)
+                looked_for, is_there = image_id, found is not None
+            if not is_there:
+                await self.ledger.forget_rendition(listed.key)
+                count.removed += 1
+                count.bytes += listed.size
 
     async def _named(
         self,

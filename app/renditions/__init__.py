@@ -14,6 +14,7 @@ from app.renditions.rendition import (
     Original,
     Rendition,
     StoredRendition,
+    can_be,
 )
 from app.renditions.renditions import OriginalGone, Renditions
 
@@ -29,4 +30,5 @@ __all__ = [
     "Renditions",
     "StoredRendition",
     "assemble",
+    "can_be",
 ]

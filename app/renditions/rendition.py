@@ -94,15 +94,15 @@ class Rendition(NamedTuple):
         media_type = self.media_type or own
         if self.q is not None and media_type not in LOSSY:
             raise InvalidParameter("q", "q is for jpeg, webp and avif: name a format.")
-        if not can_be(media_type, original, width):
+        if not can_be(media_type, width, original.width, original.height):
             raise InvalidParameter("format", "The picture is too large for the format.")
         return Plan(width, media_type, self.q)
 
 
-def can_be(media_type: str, original: Original, width: int | None) -> bool:
-    """Say whether *original* can be a picture of *media_type* at that width."""
-    width = min(width or original.width, original.width)
-    height = height_at(width, original.width, original.height)
+def can_be(media_type: str, width: int | None, own_width: int, own_height: int) -> bool:
+    """Say whether a picture can be one of *media_type* at *width*."""
+    width = min(width or own_width, own_width)
+    height = height_at(width, own_width, own_height)
     if media_type == AVIF and width * height > _MOST_AVIF_PIXELS:
         return False
     longest = max(width, height)

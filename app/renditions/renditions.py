@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.renditions.shelf import OriginalGone
 from app.single_flight import SingleFlight
@@ -18,16 +18,26 @@ __all__ = ["OriginalGone", "Renditions"]
 MAX_KNOWN = 32_768
 
 
+class Known(NamedTuple):
+    """Where a rendition is; *stored* is None for the picture itself."""
+
+    stored: StoredRendition | None
+
+
 class Renditions:
     """The renditions of all pictures, as this replica finds or makes them."""
 
     def __init__(self, shelf: Shelf, workshop: Workshop) -> None:
         self._shelf = shelf
         self._workshop = workshop
-        self._known: dict[tuple[str, Plan], StoredRendition] = {}
+        self._known: dict[tuple[str, Rendition], Known] = {}
         self._searches: SingleFlight[tuple[str, Plan], StoredRendition | None] = (
             SingleFlight()
         )
+
+    def known(self, image_id: str, rendition: Rendition) -> Known | None:
+        """Return what `open` found before, for each hit: it asks nobody."""
+        return self._known.get((image_id, rendition))
 
     async def open(
         self, original: Original, rendition: Rendition, *, wait_seconds: float
@@ -38,25 +48,28 @@ class Renditions:
         Raises `InvalidParameter` for a rendition that this picture can't have,
         and what `Workshop.make` does. Its bytes are read like a picture's.
         """
+        known = self.known(original.image_id, rendition)
+        if known is not None:
+            return known.stored
         plan = rendition.plan(original)
-        if plan is None:
-            return None
-        key = (original.image_id, plan)
-        found = self._known.get(key)
-        if found is not None:
-            return found
-        found = await self._searches.share(
-            key, lambda: self._shelf.find(original, plan)
-        )
-        if found is None:
-            found = await self._workshop.make(original, plan, wait_seconds=wait_seconds)
+        found = None
+        if plan is not None:
+            found = await self._found(original, plan, wait_seconds)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[key] = found
+        self._known[original.image_id, rendition] = Known(found)
         return found
 
-    def forget(self, original: Original, rendition: Rendition) -> None:
-        """Forget where a rendition is that turned out to be gone."""
-        plan = rendition.plan(original)
-        if plan is not None:
-            self._known.pop((original.image_id, plan), None)
+    def forget(self, image_id: str, rendition: Rendition) -> None:
+        """Forget a rendition that turned out to be gone from the store."""
+        self._known.pop((image_id, rendition), None)
+
+    async def _found(
+        self, original: Original, plan: Plan, wait_seconds: float
+    ) -> StoredRendition:
+        found = await self._searches.share(
+            (original.image_id, plan), lambda: self._shelf.find(original, plan)
+        )
+        return found or await self._workshop.make(
+            original, plan, wait_seconds=wait_seconds
+        )

@@ -315,6 +315,8 @@ def test_a_picture_has_the_headers_that_are_described(
     assert sent.keys() - EMBEDDING.fields.keys() - {"Content-Type"} <= headers
     # Some come with the request: its key, and the rate of that.
     of_the_request = {"CDN-Cache-Control", "RateLimit", "RateLimit-Policy"}
+    # One comes with a rendition alone.
+    of_the_request |= {"X-Provenance"}
     assert headers - sent.keys() == {"Content-Length", "X-Request-Id"} | of_the_request
     assert response["content"].keys() == EXTENSIONS.keys()
     schema = described["components"]["headers"]["Cache-Status"]["schema"]

@@ -98,3 +98,35 @@ async def test_what_proofs_of_the_store_left_goes(
 
     assert await orphans.remove_proofs() == 1
     assert left not in world.store.objects
+
+
+async def test_renditions_without_a_picture_go(
+    world: World, replica: Replica, painted: str
+) -> None:
+    """Those of a picture that is there stay; those of one that is gone have no use."""
+    image_id = painted.rpartition("/")[2].removesuffix(".png")
+    kept = f"acme/shop/renditions/{image_id}/640.webp"
+    for key in (
+        kept,
+        f"acme/shop/renditions/{uuid4()}/640.webp",
+        f"acme/shop/renditions/{uuid4()}/1080-q80.avif",
+    ):
+        await world.store.put(key, b"1234567", media_type="image/webp")
+
+    assert await swept(replica) == OrphanCount(removed=2, bytes=14)
+
+    assert [key for key in world.store.objects if "/renditions/" in key] == [kept]
+
+
+async def test_an_orphan_takes_its_renditions_along(
+    world: World, replica: Replica
+) -> None:
+    """A picture that no manifest names goes with what was made of it."""
+    image_id = str(uuid4())
+    await an_image(world, f"{image_id}.png")
+    key = f"acme/shop/renditions/{image_id}/640.webp"
+    await world.store.put(key, b"1234567", media_type="image/webp")
+
+    await swept(replica)
+
+    assert key not in world.store.objects

@@ -257,7 +257,7 @@ async def test_what_turned_out_to_be_gone_is_made_again(shop: Shop) -> None:
     assert made is not None
     await shop.store.delete(str(made.storage_key))
     assert await replica.open(SMALL) == made
-    replica.parts.renditions.forget(shop.original, SMALL)
+    replica.parts.renditions.forget(IMAGE_ID, SMALL)
     assert await replica.open(SMALL) == made
     assert replica.counted("made") == 2
     assert IMAGE_ID in made.memory_key

@@ -23,6 +23,7 @@ from app.storage.storage_key import (
     manifest_key,
     manifest_prefix,
     purge_key,
+    renditions_prefix,
 )
 
 if TYPE_CHECKING:
@@ -123,8 +124,28 @@ class Ledger:
         await self._store.delete(manifest_key(project, prompt_hash))
 
     async def forget_image(self, key: StorageKey) -> None:
-        """Remove a picture."""
+        """Remove a picture, and then its renditions.
+
+        In this order: a rendition that is stored meanwhile is taken back by
+        whoever stored it, since its picture is not there.
+        """
         await self._store.delete(str(key))
+        if key.image_id is not None:
+            await self.forget_renditions(key.project, key.image_id)
+
+    async def forget_renditions(self, project: Project, image_id: str) -> None:
+        """Remove the renditions of a picture."""
+        async for listed in self._store.list(renditions_prefix(project, image_id)):
+            await self._store.delete(listed.key)
+
+    async def forget_rendition(self, key: str) -> None:
+        """Remove one rendition."""
+        await self._store.delete(key)
+
+    async def renditions(self, project: Project) -> AsyncIterator[Listed]:
+        """Yield what lies among the renditions of *project*, in order."""
+        async for listed in self._store.list(renditions_prefix(project)):
+            yield listed
 
     async def note_purge(self, project: Project, prompt_hash: str, left: bytes) -> None:
         """Keep what an interrupted purge has *left*, where Redis can't."""

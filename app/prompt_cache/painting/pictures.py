@@ -69,12 +69,14 @@ class KeptPicture(Protocol):
 class StoredPicture:
     """A picture as the ledger has it, or a range of it, that is being read.
 
-    *size* counts the bytes of *chunks*, *digest* is that of the whole picture.
+    *size* counts the bytes of *chunks*, *digest* is that of the whole picture,
+    *prompt_hash* "" where it is not known.
     """
 
     size: int
     digest: str
     created_at: datetime
+    prompt_hash: str
     chunks: AsyncIterator[bytes]
 
 
@@ -202,7 +204,10 @@ class Pictures:
             chunks = body.chunks()
             if byte_range is None:
                 chunks = self._checked(chunks, image_id, body.size, digest)
-            yield StoredPicture(body.size, digest, _created_at(body), chunks)
+            prompt_hash = body.metadata.get("prompt-hash", "")
+            yield StoredPicture(
+                body.size, digest, _created_at(body), prompt_hash, chunks
+            )
 
     async def _checked(
         self, chunks: AsyncIterator[bytes], image_id: str, size: int, digest: str

@@ -1,0 +1,117 @@
+"""What a live answer sends: a prompt's picture, or a rendition of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.api.admission import CALLER
+from app.api.caching import caching_of
+from app.api.picture_answers import live_headers, picture_head, send_picture
+from app.api.picture_bodies import PaintedBody, RenditionBody, RenditionGone
+from app.api.rendition_answers import (
+    ROUNDS,
+    live_rendition_head,
+    rendition_for,
+    shape_of,
+    stored_rendition,
+    varying_by_accept,
+)
+from app.errors import StillGenerating
+from app.http.conditional import decide
+from app.prompt_cache.cache import Outcome
+from app.prompt_cache.painting.pictures import PictureGone
+from app.renditions import OriginalGone
+from app.server.frame import ERROR_HEADERS
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from app.api.picture_bodies import PictureBody
+    from app.api.rendition_parameters import AskedRendition
+    from app.api.services import Services
+    from app.http.picture_headers import Part
+    from app.prompt_cache.cache import Answer
+    from app.renditions import Rendition
+
+
+async def send_answer(
+    request: web.Request,
+    services: Services,
+    answer: Answer,
+    asked: AskedRendition | None,
+    deadline: float,
+) -> web.StreamResponse:
+    """Send the picture of *answer*, or the rendition of it that is *asked* for.
+
+    A rendition is waited for until *deadline*, a time of the event loop's clock.
+    Raises `PictureGone`: the caller starts again.
+    """
+    caching = caching_of(request[CALLER], services.keyed_caching)
+    if asked is None:
+        body = _painted(services, answer)
+        return await _send_body(request, services, answer, body, caching)
+    if asked.is_negotiated:
+        caching = varying_by_accept(caching)
+    for _ in range(ROUNDS):
+        rendition = rendition_for(request, asked, shape_of(answer.entry))
+        found = await _body_of(services, answer, asked, rendition, deadline)
+        try:
+            return await _send_body(request, services, answer, found, caching)
+        except RenditionGone:
+            services.renditions.renditions.forget(answer.entry.image_id, rendition)
+    raise StillGenerating("The rendition goes away faster than it can be read.")
+
+
+async def _body_of(
+    services: Services,
+    answer: Answer,
+    asked: AskedRendition,
+    rendition: Rendition,
+    deadline: float,
+) -> PictureBody:
+    """Return a rendition of an answer's picture, or the picture where it is one."""
+    left = deadline - asyncio.get_running_loop().time()
+    try:
+        stored = await stored_rendition(
+            services, answer.entry, rendition, max(0.0, left)
+        )
+    except OriginalGone:
+        await services.prompts.cache.require(answer)
+        raise PictureGone from None
+    if stored is None:
+        return _painted(services, answer)
+    head = live_rendition_head(answer.entry, stored, asked.query_of(rendition))
+    return RenditionBody(services.prompts.pictures, stored, head)
+
+
+async def _send_body(
+    request: web.Request,
+    services: Services,
+    answer: Answer,
+    body: PictureBody,
+    caching: Part,
+) -> web.StreamResponse:
+    # Else it was not painted yet when it was asked for.
+    was_painted = answer.outcome in (Outcome.HIT, Outcome.RESTORED)
+    decision = decide(
+        request.method,
+        request.headers,
+        etag=body.head.etag,
+        last_modified=body.head.last_modified,
+        size=body.size,
+        may_be_unchanged=was_painted,
+    )
+    refusal = decision.refusal(body.size)
+    if refusal is not None:
+        headers = live_headers(answer, caching, body.head)
+        del headers["Content-Type"]
+        request[ERROR_HEADERS] = dict(headers)
+        raise refusal
+    return await send_picture(
+        request, services, answer, body, decision=decision, caching=caching
+    )
+
+
+def _painted(services: Services, answer: Answer) -> PaintedBody:
+    return PaintedBody(services.prompts.cache, answer, picture_head(answer.entry))

@@ -1,0 +1,170 @@
+"""What permalinks and ids send: a stored picture, or a rendition of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs
+from multidict import CIMultiDict
+
+from app import urls
+from app.api.picture_answers import not_modified
+from app.api.picture_bodies import RenditionBody, RenditionGone
+from app.api.rendition_answers import (
+    ROUNDS,
+    rendition_for,
+    rendition_head,
+    shape_of,
+    varying_by_accept,
+)
+from app.api.services import SERVICES
+from app.errors import NotFound, StillGenerating
+from app.http.conditional import decide
+from app.http.picture_headers import EMBEDDING, RANGES, Part, identity, merged
+from app.image import MEDIA_TYPES
+from app.prompt_cache.painting.pictures import SMALL_BYTES
+from app.renditions import OriginalGone
+from app.server.bodies import send_bytes, send_stream
+from app.server.frame import ERROR_HEADERS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from app.api.rendition_parameters import AskedRendition
+    from app.http.conditional import Decision
+    from app.storage.storage_key import StorageKey
+
+_STORED = Part.of({"Cache-Status": "paintonce; hit"})
+
+
+async def send_rendition(
+    request: web.Request, key: StorageKey, asked: AskedRendition, caching: Part
+) -> web.StreamResponse:
+    """Send what is *asked* of the picture under *key*; raises `NotFound`."""
+    services = request.app[SERVICES]
+    if asked.is_negotiated:
+        caching = varying_by_accept(caching)
+    original = await services.originals.find(key)
+    if original is None:
+        raise NotFound("There is no such picture.")
+    renditions = services.renditions.renditions
+    for _ in range(ROUNDS):
+        rendition = rendition_for(request, asked, shape_of(original))
+        try:
+            stored = await renditions.open(
+                original, rendition, wait_seconds=services.wait_timeout_seconds
+            )
+        except OriginalGone:
+            raise NotFound("There is no such picture.") from None
+        if stored is None:
+            return await send_original(request, key, caching)
+        location = f"{urls.permalink(key)}?{asked.query_of(rendition)}"
+        head = rendition_head(stored, location)
+        body = RenditionBody(services.prompts.pictures, stored, head)
+        try:
+            return await _send(request, body, caching)
+        except RenditionGone:
+            renditions.forget(original.image_id, rendition)
+    raise StillGenerating("The rendition goes away faster than it can be read.")
+
+
+async def _send(
+    request: web.Request, body: RenditionBody, caching: Part
+) -> web.StreamResponse:
+    head = body.head
+    headers = {
+        "Content-Type": head.of_body.fields["Content-Type"],
+        **merged(head.own, caching, _STORED, RANGES, EMBEDDING),
+    }
+    decision = decide(
+        request.method,
+        request.headers,
+        etag=head.etag,
+        last_modified=head.last_modified,
+        size=body.size,
+    )
+    bodiless = _without_body(request, headers, decision, body.size)
+    if bodiless is not None:
+        await body.require()
+        return bodiless
+    wanted = decision.byte_range
+    if request.method == hdrs.METH_HEAD:
+        await body.require()
+        return await send_stream(request, headers, _nothing(), body.size)
+    data: bytes | memoryview | None = await body.read()
+    length = body.size
+    if wanted is not None:
+        headers["Content-Range"] = decision.content_range(body.size) or ""
+        length = wanted.length
+        if data is not None:
+            data = memoryview(data)[wanted.first : wanted.last + 1]
+    if data is not None:
+        return await send_bytes(request, headers, data, decision.status)
+    async with body.open(wanted) as chunks:
+        return await send_stream(request, headers, chunks, length, decision.status)
+
+
+def _without_body(
+    request: web.Request, headers: dict[str, str], decision: Decision, size: int
+) -> web.Response | None:
+    """Return a 304; raises what is refused (412, 416); None for what has a body."""
+    if decision.status == 304:  # noqa: PLR2004 - an HTTP status
+        return not_modified(CIMultiDict(headers))
+    refusal = decision.refusal(size)
+    if refusal is not None:
+        del headers["Content-Type"]
+        request[ERROR_HEADERS] = headers
+        raise refusal
+    return None
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+async def send_original(
+    request: web.Request, key: StorageKey, caching: Part
+) -> web.StreamResponse:
+    """Send the picture under *key* as it is stored; raises `NotFound`."""
+    pictures = request.app[SERVICES].prompts.pictures
+    async with pictures.open_stored(key) as stored:
+        if stored is None:
+            raise NotFound("There is no such picture.")
+        own = identity(
+            digest=stored.digest,
+            created_at=stored.created_at,
+            image_id=key.image_id or "",
+        )
+        media_type = MEDIA_TYPES[key.filename.rpartition(".")[2]]
+        headers = {
+            "Content-Type": media_type,
+            **merged(own, caching, RANGES, EMBEDDING),
+        }
+        decision = decide(
+            request.method,
+            request.headers,
+            etag=own["ETag"],
+            last_modified=stored.created_at,
+            size=stored.size,
+        )
+        bodiless = _without_body(request, headers, decision, stored.size)
+        if bodiless is not None:
+            return bodiless
+        wanted = decision.byte_range
+        if wanted is None or request.method == hdrs.METH_HEAD:
+            return await send_stream(request, headers, stored.chunks, stored.size)
+        headers["Content-Range"] = decision.content_range(stored.size) or ""
+        if stored.size <= SMALL_BYTES:
+            # Whole, it can be checked.
+            data = b"".join([chunk async for chunk in stored.chunks])
+            part = memoryview(data)[wanted.first : wanted.last + 1]
+            return await send_bytes(request, headers, part, decision.status)
+    async with pictures.open_stored(key, wanted) as opened:
+        if opened is None or opened.digest != stored.digest:
+            raise NotFound("There is no such picture.")
+        return await send_stream(
+            request, headers, opened.chunks, wanted.length, decision.status
+        )
