@@ -62,6 +62,11 @@ INDEX_CALLS = (
 )
 
 
+# Calls to the store at once of keys, rules and the journal. They wait for none
+# of paintings, pictures and visitors.
+DOCUMENTS_AT_ONCE = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The services of a replica, and what readiness asks."""
@@ -149,13 +154,19 @@ async def open_services(
     tracing: Tracing | None = None,
 ) -> AsyncIterator[Services]:
     """Build the features in order of need, and close them in reverse."""
-    documents = StoredDocuments(ports.store)
+    documents = StoredDocuments(ports.store.on_a_line(DOCUMENTS_AT_ONCE))
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(
             open_access(documents, ports.rates, terms.access)
         )
         spending = await stack.enter_async_context(
-            open_spending(documents, ports.accounts, ports.rates, terms.spending)
+            open_spending(
+                documents,
+                ports.accounts,
+                ports.rates,
+                terms.spending,
+                require_active=access.require_active,
+            )
         )
         transient = await stack.enter_async_context(
             _open_transient_images(ports, terms.transient)

@@ -23,8 +23,12 @@ ServiceError
 │   └── GenerationTimedOut
 ├── QueueFull                     this replica's queue is full
 ├── RateLimited                   too many requests of one key or address
-├── PaymentRefused                the budget or a quota refuses the payment
+├── PaymentRefused                this painting is not paid for
 │   ├── BudgetExhausted           what there was to spend is spent
+│   ├── KeyRevoked                while its request waited
+│   ├── SignatureRevoked
+│   ├── ScopeClosed               it takes no new pictures
+│   ├── ScopeGone
 │   └── NewPicturesLimited        one address has asked for too many
 └── Unavailable                   try again: nothing was decided
     ├── CacheUnavailable          Redis is unavailable
@@ -204,9 +208,9 @@ class RateLimited(ServiceError):
 
 
 class PaymentRefused(ServiceError):
-    """The budget or a quota refuses the payment.
+    """This painting is not paid for.
 
-    *payer* names the account that refuses; a caller of another account may try.
+    *payer* names what refused: a request with another payer may try.
     """
 
     def __init__(
@@ -222,6 +226,22 @@ class PaymentRefused(ServiceError):
 
 class BudgetExhausted(PaymentRefused):
     """A budget, or the quota of a scope, is used up."""
+
+
+class KeyRevoked(PaymentRefused):
+    """The key was revoked while its request waited."""
+
+
+class SignatureRevoked(PaymentRefused):
+    """The key of a signed URL was revoked while its request waited."""
+
+
+class ScopeClosed(PaymentRefused):
+    """The scope takes no new pictures."""
+
+
+class ScopeGone(PaymentRefused):
+    """There is no such scope, or none any more."""
 
 
 class NewPicturesLimited(PaymentRefused):

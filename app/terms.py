@@ -85,7 +85,6 @@ def _spending_rules(settings: Settings) -> SpendingRules:
             rate_limit_per_minute=settings.rate_limit_per_minute,
         ),
         new_per_address_per_hour=settings.scope_new_per_address_per_hour,
-        settle_within=timedelta(seconds=settings.generation_timeout_seconds + 60),
     )
 
 

@@ -51,6 +51,7 @@ from app.storage.ports.prompt_index import (
 )
 from app.storage.storage_key import Project
 from app.telemetry import Metrics
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable, Iterator, Mapping, Sequence
@@ -71,13 +72,17 @@ class UnlimitedPermit:
     """A `Permit` that pays for everything."""
 
     payers: frozenset[Hashable] = frozenset()
+    is_visitor = False
+
+    def count_look_up(self) -> None:
+        """Count nothing."""
 
     async def refusal(self) -> None:
         """Refuse nothing."""
 
     @asynccontextmanager
     async def painting(
-        self, generation_id: str, item: str
+        self, generation_id: str, *, follows: str | None = None
     ) -> AsyncIterator[PaintingPermit]:
         """Let the painting begin."""
         yield UNLIMITED
@@ -90,7 +95,9 @@ class _PaidAlready(UnlimitedPermit):
     """The permit of a job that was left."""
 
     @asynccontextmanager
-    async def painting(self, generation_id: str, item: str) -> AsyncIterator[Any]:
+    async def painting(
+        self, generation_id: str, *, follows: str | None = None
+    ) -> AsyncIterator[Any]:
         """Let the job be ended."""
         yield self
 
@@ -315,6 +322,10 @@ class InMemoryObjectStore(Gated):
             ]
         for listed in found:
             yield listed
+
+    def on_a_line(self, at_once: int) -> InMemoryObjectStore:
+        """Return the store itself: it has no lines."""
+        return self
 
     async def ping(self) -> None:
         """Return unless the store is away."""
@@ -874,6 +885,16 @@ class Replica:
                 key.hash not in flights or flights[key.hash].waiters < callers
             ):
                 await asyncio.sleep(0)
+
+    async def waits_for_any(self, callers: int) -> None:
+        """Return when so many callers wait for one prompt here, whichever it is."""
+        flights = self.cache.flights._flights
+        await until(lambda: any(one.waiters >= callers for one in flights.values()))
+
+    async def queues(self, paintings: int) -> None:
+        """Return when so many paintings wait for their turn."""
+        name = "paintonce_provider_queue_length"
+        await until(lambda: self.counted(name, model="default") >= paintings)
 
     async def give_up(self) -> None:
         """End every flight, as at the end of the grace."""

@@ -1,4 +1,4 @@
-"""API keys to whoever holds them, at hand for those that are in use."""
+"""API keys to their holders; those in use are kept in memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.access.caller import BOOTSTRAP, DEFAULT_PROJECT, Audience, Caller, Role
-from app.access.key_record import Kind, id_of, record_of
+from app.access.key_record import KeyRecord, Kind, id_of
 from app.access.keys import document_of
-from app.errors import NotAuthenticated
+from app.errors import KeyRevoked, NotAuthenticated
 
 if TYPE_CHECKING:
     from app.access.look_ups import LookUpLimit
@@ -29,9 +29,14 @@ class ApiKey(NamedTuple):
 
 
 def api_key(fields: Fields | None) -> ApiKey | None:
-    """Return the API key in a document, None where there is none."""
-    record = record_of(fields)
-    if record is None or record.kind is not Kind.API or record.sha256 is None:
+    """Return the API key in a document, None where there is none.
+
+    Raises like `KeyRecord.from_fields` for a document that is damaged.
+    """
+    if fields is None:
+        return None
+    record = KeyRecord.from_fields(fields)
+    if record.kind is not Kind.API or record.sha256 is None:
         return None
     holder = Caller(record.project, record.role, record.id, Audience.KEY)
     return ApiKey(bytes.fromhex(record.sha256), holder, record.is_active)
@@ -51,16 +56,16 @@ class ApiKeys:
         self._look_ups = look_ups
 
     def known(self, key: str) -> Caller | None:
-        """Return the holder of a key that is at hand, else None.
+        """Return the holder of a key that is kept in memory, else None.
 
-        Raises `NotAuthenticated` for one that is at hand and not let in, and
-        for what has not the form of a key: nothing is looked up for that.
+        Raises `NotAuthenticated` for one that is not let in, and for what has
+        not the form of a key: nothing is looked up for that.
         """
         # Digests have one length, so that comparing tells nothing of the key's.
         digest = sha256(key.encode("utf-8", "surrogateescape")).digest()
         key_id = id_of(key)
         if key_id is not None and self._records is not None:
-            known = self._records.at_hand(document_of(key_id))
+            known = self._records.cached(document_of(key_id))
             if known is not None:
                 return _let_in(known, digest)
         if self._admin_digest is not None and hmac.compare_digest(
@@ -80,14 +85,24 @@ class ApiKeys:
         key_id = id_of(key)
         if key_id is None or self._records is None:
             raise _unknown()
-        limit = self._look_ups
-        known = await self._records.get(
-            document_of(key_id),
-            before_look_up=lambda: limit.take(address) if limit else None,
-        )
+        look_up = self._look_ups.of(address) if self._look_ups else None
+        known = await self._records.get(document_of(key_id), look_up=look_up)
         if known is None:
             raise _unknown()
         return _let_in(known, sha256(key.encode("utf-8", "surrogateescape")).digest())
+
+    async def require_active(self, caller: Caller) -> None:
+        """Return if *caller*'s key is active in the ledger within five seconds.
+
+        Raises `KeyRevoked`, and `StorageUnavailable` where it can't be read.
+        """
+        if caller.is_bootstrap or self._records is None:
+            return
+        known = await self._records.current(document_of(caller.name))
+        if known is None or not known.is_active:
+            raise KeyRevoked(
+                "The API key was revoked.", payer=(caller.audience, caller.name)
+            )
 
 
 def _let_in(known: ApiKey, digest: bytes) -> Caller:

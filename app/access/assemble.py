@@ -10,6 +10,7 @@ from app.access.addresses import ClientAddresses
 from app.access.api_keys import ApiKeys, api_key
 from app.access.authenticator import Authenticator
 from app.access.browser_guard import BrowserGuard
+from app.access.caller import Audience, Caller
 from app.access.keys import Keys
 from app.access.look_ups import LookUpLimit
 from app.access.rate_limits import RateLimits
@@ -18,11 +19,13 @@ from app.access.signed_urls import SignedUrls, signing_key
 from app.storage.known_documents import KnownDocuments
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from app.access.addresses import Network
     from app.storage.ports.documents import Documents
     from app.storage.ports.rates import Rates
+
+    RequireActive = Callable[[Caller], Awaitable[None]]
 
 # A key's id is random, so what is not there will hardly ever be made.
 _ABSENT_KEY_SECONDS = 30.0
@@ -50,7 +53,8 @@ class Access:
     authenticator: Authenticator
     guard: BrowserGuard | None
     keys: Keys
-    look_ups: LookUpLimit
+    scope_look_ups: LookUpLimit
+    require_active: RequireActive
     rate_limits: RateLimits
     signed_urls: SignedUrls
 
@@ -67,7 +71,6 @@ async def open_access(
     """Open access over the ledger's *documents*, and what all replicas count."""
     box = SecretBox.of(rules.master_key) if rules.master_key else None
     addresses = ClientAddresses(rules.trusted_proxies)
-    look_ups = LookUpLimit()
     api = KnownDocuments(
         documents,
         lambda _, fields: api_key(fields),
@@ -83,7 +86,17 @@ async def open_access(
         api.forget(name)
         signing.forget(name)
 
-    keys = ApiKeys(rules.admin_key, api, look_ups)
+    keys = ApiKeys(rules.admin_key, api, LookUpLimit("keys"))
+    signed_urls = SignedUrls(
+        signing if box else None, LookUpLimit("signing keys"), addresses
+    )
+
+    async def require_active(caller: Caller) -> None:
+        if caller.audience is Audience.KEY:
+            await keys.require_active(caller)
+        elif caller.audience is Audience.SIGNATURE:
+            await signed_urls.require_active(caller)
+
     async with AsyncExitStack() as stack:
         for known in (api, signing):
             await stack.enter_async_context(known.kept_fresh())
@@ -94,7 +107,8 @@ async def open_access(
             ),
             guard=None if rules.requires_keys else BrowserGuard(rules.base_url),
             keys=Keys(documents, box, on_change=forget),
-            look_ups=look_ups,
+            scope_look_ups=LookUpLimit("scopes"),
+            require_active=require_active,
             rate_limits=RateLimits(rates),
-            signed_urls=SignedUrls(signing if box else None, look_ups, addresses),
+            signed_urls=signed_urls,
         )

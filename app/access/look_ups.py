@@ -1,51 +1,119 @@
-"""How many look-ups strangers may cause: each reads the ledger."""
+"""How many look-ups of unknown names strangers may cause: each reads the ledger."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
-from app.errors import RateLimited
+from app.errors import RateLimited, StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
-A_SECOND_PER_REPLICA = 50
+    LookUp = Callable[[], AbstractAsyncContextManager[Callable[[], None]]]
+
+PER_SECOND_OF_REPLICA = 50
 # Below that of the replica, so that one address leaves something to others.
-A_SECOND_PER_ADDRESS = 25
-ADDRESSES_KEPT = 10_000
+PER_SECOND_OF_ADDRESS = 25
+MAX_ADDRESSES = 10_000
+
+# Look-ups at once, and how long one waits for its turn.
+AT_ONCE = 16
+AT_ONCE_OF_ADDRESS = 4
+WAITS_SECONDS = 2.0
 
 
 class LookUpLimit:
-    """Look-ups in any one second: of one address first, then of the replica."""
+    """Unknown names in any one second: of one address first, then of the replica.
+
+    Only what turns out to be unknown counts, so that a burst of good keys is
+    never refused: its look-ups wait for one another. *what* is looked up, for
+    the sentence.
+    """
 
     def __init__(
         self,
+        what: str,
         *,
-        per_address: int = A_SECOND_PER_ADDRESS,
-        per_replica: int = A_SECOND_PER_REPLICA,
+        per_address: int = PER_SECOND_OF_ADDRESS,
+        per_replica: int = PER_SECOND_OF_REPLICA,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._per_address = per_address
+        self._what = what
         self._clock = clock
+        self._per_address = per_address
         self._replica: deque[float] = deque(maxlen=per_replica)
-        self._addresses: LRUCache[str, deque[float]] = LRUCache(ADDRESSES_KEPT)
+        self._addresses: LRUCache[str, deque[float]] = LRUCache(MAX_ADDRESSES)
+        self._ongoing: Counter[str] = Counter()
+        self._ended = asyncio.Condition()
 
-    def take(self, address: str) -> None:
-        """Count a look-up for *address*; raises `RateLimited` beyond the limit."""
-        now = self._clock()
+    def of(self, address: str) -> LookUp:
+        """Return the look-up of one name for *address*, as a context."""
+        return partial(self._look_up, address)
+
+    @asynccontextmanager
+    async def _look_up(self, address: str) -> AsyncIterator[Callable[[], None]]:
+        """Wait for a turn; yields what to call where the name is unknown.
+
+        Raises `RateLimited` where too many were unknown in the last second.
+        """
+        await self._take_turn(address)
+        try:
+            yield partial(self._count, address)
+        finally:
+            self._ongoing[address] -= 1
+            if not self._ongoing[address]:
+                del self._ongoing[address]
+            async with self._ended:
+                self._ended.notify_all()
+
+    async def _take_turn(self, address: str) -> None:
+        try:
+            async with asyncio.timeout(WAITS_SECONDS), self._ended:
+                await self._ended.wait_for(partial(self._is_its_turn, address))
+        except TimeoutError:
+            raise StorageUnavailable(
+                f"The line for look-ups of {self._what} is full."
+            ) from None
+        self._ongoing[address] += 1
+
+    def _is_its_turn(self, address: str) -> bool:
+        own, ongoing = self._unknown_of(address), self._ongoing[address]
+        all_ongoing = self._ongoing.total()
+        recent, all_recent = self._recent(own), self._recent(self._replica)
+        if recent >= self._per_address or all_recent >= (self._replica.maxlen or 0):
+            raise RateLimited(
+                f"Too many unknown {self._what} are looked up.",
+                retry_after=timedelta(seconds=1),
+            )
+        # Those on their way may be unknown as well.
+        return (
+            ongoing < min(AT_ONCE_OF_ADDRESS, self._per_address - recent)
+            and all_ongoing < AT_ONCE
+            and all_ongoing + all_recent < (self._replica.maxlen or 0)
+        )
+
+    def _unknown_of(self, address: str) -> deque[float]:
         own = self._addresses.get(address)
         if own is None:
             own = self._addresses[address] = deque(maxlen=self._per_address)
-        for taken in (own, self._replica):
-            if len(taken) == taken.maxlen and now - taken[0] < 1:
-                raise RateLimited(
-                    "Too many unknown keys are looked up.",
-                    retry_after=timedelta(seconds=1),
-                )
-        own.append(now)
+        return own
+
+    def _recent(self, times: deque[float]) -> int:
+        since = self._clock() - 1
+        while times and times[0] <= since:
+            times.popleft()
+        return len(times)
+
+    def _count(self, address: str) -> None:
+        now = self._clock()
+        self._unknown_of(address).append(now)
         self._replica.append(now)

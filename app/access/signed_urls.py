@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from app.access.addresses import DIRECT
 from app.access.caller import Audience, Caller
-from app.access.key_record import KeyRecord, Kind, is_key_id, record_of
+from app.access.key_record import KeyRecord, Kind, is_key_id
 from app.access.keys import document_of
 from app.access.secret_box import WrongMasterKey
-from app.errors import InvalidParameter, InvalidSignature, SignatureExpired
+from app.errors import (
+    InvalidParameter,
+    InvalidSignature,
+    SignatureExpired,
+    SignatureRevoked,
+)
 from app.signing import canonical, is_signature
 from app.storage.storage_key import Project
 
@@ -98,18 +103,18 @@ class SignedUrls:
         """Return on whose behalf a URL asks: that of the key that signed it.
 
         Raises `InvalidSignature` or `SignatureExpired`, and like a look-up of
-        an API key where the signing key is not at hand.
+        an API key where the signing key is not in memory.
         """
         if self._records is None:
             raise InvalidSignature(
                 "Signed URLs are off: the service has no SIGNING_MASTER_KEY."
             )
         name = document_of(claims.kid)
-        key = self._records.at_hand(name)
+        key = self._records.cached(name)
         if key is None and is_key_id(claims.kid):
-            key = await self._records.get(
-                name, before_look_up=lambda: self._count(presented)
-            )
+            address = self._addresses.of(presented.peer, presented.headers)
+            look_up = self._look_ups.of(address) if self._look_ups else None
+            key = await self._records.get(name, look_up=look_up)
         checked = claims.checked
         # The same object: one that was read again, and may be revoked, is another.
         if checked is None or checked[0] is not key:
@@ -118,9 +123,18 @@ class SignedUrls:
             raise SignatureExpired("The time of the signed URL is over.")
         return checked[1]
 
-    def _count(self, presented: Presented) -> None:
-        if self._look_ups is not None:
-            self._look_ups.take(self._addresses.of(presented.peer, presented.headers))
+    async def require_active(self, caller: Caller) -> None:
+        """Return if the key that signed for *caller* is active within five seconds.
+
+        Raises `SignatureRevoked`, and `StorageUnavailable` where it can't be read.
+        """
+        if self._records is None:
+            return
+        key = await self._records.current(document_of(caller.name))
+        if key is None or not key.record.is_active:
+            raise SignatureRevoked(
+                "The signature is not right.", payer=(caller.audience, caller.name)
+            )
 
 
 def _check(claims: Claims, key: SigningKey | None) -> tuple[SigningKey, Caller]:
@@ -142,8 +156,8 @@ def signing_key(fields: Fields | None, box: SecretBox) -> SigningKey | None:
     """Return the signing key in a document, None where there is none."""
     if fields is None:
         return None
-    record = record_of(fields)
-    if record is None or record.kind is not Kind.SIGNING or record.sealed is None:
+    record = KeyRecord.from_fields(fields)
+    if record.kind is not Kind.SIGNING or record.sealed is None:
         return None
     try:
         return SigningKey(record, box.open(record.sealed, name=record.id))

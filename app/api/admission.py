@@ -28,7 +28,7 @@ from app.api.services import SERVICES
 from app.errors import Forbidden, StorageUnavailable
 from app.http.query import parse_query, require_known
 from app.server.frame import ERROR_HEADERS, MORE_HEADERS
-from app.spending.scopes import ScopeRequest
+from app.spending.scope import ScopeRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -188,7 +188,7 @@ async def _count(request: web.Request, caller: Caller) -> None:
         return
     services = request.app[SERVICES]
     spending = services.spending
-    rules = spending.projects.at_hand(caller.project)
+    rules = spending.projects.cached(caller.project)
     if rules is None:
         with suppress(StorageUnavailable):
             rules = await spending.projects.get(caller.project)

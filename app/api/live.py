@@ -104,7 +104,7 @@ async def _find(
     """Return the answer for a painted prompt, None for any other."""
     asked, deadline = request[LIVE_QUERY].rendition, _deadline(services)
     for _ in range(ROUNDS):
-        answer = await services.prompts.cache.find(key)
+        answer = await services.prompts.cache.find(key, _permit(request, services))
         if answer is None:
             return None
         with suppress(PictureGone):
@@ -126,7 +126,7 @@ def _key_from_query(request: web.Request) -> PromptKey:
 def _permit(request: web.Request, services: Services) -> Permit:
     asked = request.get(SCOPE_REQUEST)
     if asked is not None:
-        return services.spending.permits.of_scope_request(asked)
+        return services.spending.permits.of_scope_request(asked, request[CALLER])
     return services.spending.permits.of(request[CALLER])
 
 

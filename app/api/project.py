@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from app.access.caller import Role
 from app.api.admission import CALLER, project_and_query, project_of
 from app.api.services import SERVICES
-from app.errors import Forbidden, InvalidParameter
+from app.errors import (
+    CacheUnavailable,
+    Forbidden,
+    InvalidParameter,
+    StorageUnavailable,
+)
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
 from app.spending import money
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from app.spending.projects import ProjectRules
+    from app.storage.ports.accounts import Balance
     from app.storage.storage_key import Project
 
 MAX_REQUESTS = 1_000_000
@@ -27,6 +34,7 @@ MAX_MONEY = 1e9
 
 # What only an admin decides: the project itself would not limit itself.
 _OF_THE_ADMIN = frozenset({"budget_per_day", "rate_limit_per_minute"})
+_CURSOR = re.compile(r"[0-9a-z._-]{1,128}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -34,7 +42,8 @@ async def get_project(request: web.Request) -> web.Response:
     """Answer with the limits of the project, and what it has spent today."""
     project = project_of(request)
     rules = await request.app[SERVICES].spending.projects.get(project)
-    return await _answer(request, project, rules)
+    balance = await request.app[SERVICES].spending.journal.balance(project)
+    return _answer(project, rules, balance)
 
 
 async def change_project(request: web.Request) -> web.Response:
@@ -46,29 +55,40 @@ async def change_project(request: web.Request) -> web.Response:
         raise Forbidden("Only an admin changes budgets and rates.")
     projects = request.app[SERVICES].spending.projects
     rules = await projects.change(project, changes, by=caller.name)
-    return await _answer(request, project, rules)
+    balance: Balance | None = None
+    # The change is made: without Redis the answer says so all the same.
+    with suppress(CacheUnavailable, StorageUnavailable):
+        balance = await request.app[SERVICES].spending.journal.balance(project)
+    return _answer(project, rules, balance)
 
 
 async def get_spend(request: web.Request) -> web.Response:
-    """Answer with every paid call of a day, for the bill."""
-    project, given = project_and_query(request, {"day"})
-    day = _day(given.get("day"))
-    calls = await request.app[SERVICES].spending.journal.calls(project, day)
-    total = sum(money.to_units(call["amount"]) for call in calls)
-    return json_answer({"calls": calls, "total": money.from_units(total)})
+    """Answer with a page of the paid calls of a day, for the bill."""
+    project, given = project_and_query(request, {"day", "cursor"})
+    day, after = _day(given.get("day")), given.get("cursor", "")
+    if "cursor" in given and not _CURSOR.fullmatch(after):
+        raise InvalidParameter("cursor", "cursor is none that was answered.")
+    journal = request.app[SERVICES].spending.journal
+    bill = await journal.bill(project, day, after=after)
+    return json_answer(
+        {
+            "calls": bill.calls,
+            "total": money.from_units(bill.total),
+            "cursor": bill.cursor,
+        }
+    )
 
 
-async def _answer(
-    request: web.Request, project: Project, rules: ProjectRules
+def _answer(
+    project: Project, rules: ProjectRules, balance: Balance | None
 ) -> web.Response:
-    balance = await request.app[SERVICES].spending.journal.balance(project)
     return json_answer(
         {
             "project": str(project),
             "generation": rules.generation,
             "budget_per_day": rules.budget_per_day,
-            "spent_today": money.from_units(balance.settled),
-            "reserved": money.from_units(balance.reserved),
+            "spent_today": balance and money.from_units(balance.settled),
+            "reserved": balance and money.from_units(balance.reserved),
             "rate_limit_per_minute": rules.rate_limit_per_minute,
             "auto_create_scopes": rules.auto_create_scopes,
             "day_ends_at": end_of(today()),
@@ -83,10 +103,11 @@ def _read(name: str, value: Any) -> Any:
         case "rate_limit_per_minute":
             is_right = type(value) is int and 0 <= value <= MAX_REQUESTS
         case "budget_per_day":
+            # Compared first: an integer may be too large for a float.
             is_right = (
                 type(value) in {int, float}
-                and math.isfinite(value)
                 and 0 <= value <= MAX_MONEY
+                and math.isfinite(value)
             )
         case _:
             shown = name if name.isascii() and name.isidentifier() else "body"

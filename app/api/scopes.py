@@ -1,21 +1,31 @@
-"""Live scopes: managed by their project, asked by anybody."""
+"""Live scopes: managed by their project."""
 
 from __future__ import annotations
 
+import asyncio
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from app.api.admission import CALLER, project_of
+from app.api.admission import CALLER, project_and_query, project_of
 from app.api.services import SERVICES
-from app.errors import InvalidParameter, NotFound
+from app.errors import (
+    CacheUnavailable,
+    InvalidParameter,
+    NotFound,
+    StorageUnavailable,
+)
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
-from app.spending.scopes import MAX_LIMIT, MAX_MODELS, is_scope_name
+from app.spending.scope import MAX_LIMIT, MAX_MODELS, is_scope_name
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from app.api.services import Services
-    from app.spending.scopes import Scope
+
+DEFAULT_PAGE, MAX_PAGE = 50, 200
+_LIMIT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
 
 async def put(request: web.Request) -> web.Response:
@@ -26,7 +36,11 @@ async def put(request: web.Request) -> web.Response:
     scope, is_new = await services.spending.scopes.put(
         project, _name_of(request), changes, by=request[CALLER].name
     )
-    return await _answer(services, scope, status=201 if is_new else 200)
+    generated: int | None = None
+    # The change is made: without Redis the answer says so all the same.
+    with suppress(CacheUnavailable, StorageUnavailable):
+        generated = await services.spending.scopes.generated(scope)
+    return json_answer(scope.as_json(generated), status=201 if is_new else 200)
 
 
 async def get(request: web.Request) -> web.Response:
@@ -35,18 +49,29 @@ async def get(request: web.Request) -> web.Response:
     scope = await services.spending.scopes.find(project, _name_of(request))
     if scope is None:
         raise NotFound("There is no such scope.")
-    return await _answer(services, scope)
+    generated = await services.spending.scopes.generated(scope)
+    return json_answer(scope.as_json(generated))
 
 
 async def list_scopes(request: web.Request) -> web.Response:
-    """Answer with every scope of the project."""
-    services, project = request.app[SERVICES], project_of(request)
+    """Answer with a page of the project's scopes, by name."""
+    services = request.app[SERVICES]
+    project, given = project_and_query(request, {"limit", "cursor"})
+    after = given.get("cursor", "")
+    if "cursor" in given and not is_scope_name(after):
+        raise InvalidParameter("cursor", "cursor is none that was answered.")
     scopes = services.spending.scopes
-    shown = [
-        scope.as_json(await scopes.generated(scope))
-        for scope in await scopes.list(project)
-    ]
-    return json_answer({"scopes": shown})
+    page, cursor = await scopes.list(project, limit=_limit(given), after=after)
+    counts = await asyncio.gather(*map(scopes.generated, page))
+    shown = [scope.as_json(count) for scope, count in zip(page, counts, strict=True)]
+    return json_answer({"scopes": shown, "cursor": cursor})
+
+
+def _limit(given: dict[str, str]) -> int:
+    text = given.get("limit", str(DEFAULT_PAGE))
+    if not _LIMIT.fullmatch(text) or not 1 <= int(text) <= MAX_PAGE:
+        raise InvalidParameter("limit", f"limit is from 1 to {MAX_PAGE}.")
+    return int(text)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -56,13 +81,6 @@ async def delete(request: web.Request) -> web.Response:
         project, _name_of(request), by=request[CALLER].name
     )
     return json_answer({"deleted": True})
-
-
-async def _answer(
-    services: Services, scope: Scope, *, status: int = 200
-) -> web.Response:
-    generated = await services.spending.scopes.generated(scope)
-    return json_answer(scope.as_json(generated), status=status)
 
 
 def _name_of(request: web.Request) -> str:

@@ -37,8 +37,9 @@ class PaintingPermit(Protocol):
     async def begin(self, model: str, price: float) -> JournalEntry:
         """Reserve *price* for a call of the alias *model* that is about to go out.
 
-        Raises `PaymentRefused` where it must not, and `CacheUnavailable` or
-        `StorageUnavailable` where that can't be read or noted.
+        Key, rules and scope are asked anew. Raises `PaymentRefused` where it
+        must not, and `CacheUnavailable` or `StorageUnavailable` where that
+        can't be read or noted.
         """
         ...
 
@@ -59,13 +60,22 @@ class Permit(Protocol):
         """Return why nothing may be painted at all, or None where it may."""
         ...
 
-    def painting(
-        self, generation_id: str, item: str
-    ) -> AbstractAsyncContextManager[PaintingPermit]:
-        """Take what one painting uses up, and give it back where the body raises.
+    @property
+    def is_visitor(self) -> bool:
+        """Whether the request has no key: its look-ups have a line of their own."""
+        ...
 
-        *item* names what is painted, on any replica. Raises like
-        `PaintingPermit.begin`.
+    def count_look_up(self) -> None:
+        """Count a look-up of an unpainted prompt; raises `RateLimited`."""
+        ...
+
+    def painting(
+        self, generation_id: str, *, follows: str | None = None
+    ) -> AbstractAsyncContextManager[PaintingPermit]:
+        """Take what one painting uses up; give back what can't have been paid for.
+
+        *follows* is the generation whose leader is gone, and that this one goes
+        on with. Raises like `PaintingPermit.begin`.
         """
         ...
 

@@ -75,6 +75,10 @@ TABLE: Mapping[type[errors.ServiceError], Row] = MappingProxyType(
         http_errors.HeadersTooLarge: Row(431, "headers_too_large", "Headers too large"),
         errors.ProviderRateLimited: Row(429, "rate_limited", "Rate limited", 10),
         errors.RateLimited: Row(429, "rate_limited", "Rate limited", 1),
+        errors.KeyRevoked: Row(401, "unauthenticated", "Not authenticated"),
+        errors.SignatureRevoked: Row(403, "invalid_signature", "Invalid signature"),
+        errors.ScopeClosed: Row(403, "forbidden", "Forbidden"),
+        errors.ScopeGone: Row(404, "not_found", "Not found"),
         errors.NewPicturesLimited: Row(429, "rate_limited", "Rate limited", 60),
         errors.BudgetExhausted: Row(429, "budget_exhausted", "Budget exhausted", 3600),
         errors.QueueFull: Row(429, "queue_full", "Queue full", 5),
@@ -230,7 +234,7 @@ def headers_of(
         headers["Retry-After"] = str(max(1, math.ceil(hint.total_seconds())))
     elif row.retry_after is not None:
         headers["Retry-After"] = str(row.retry_after)
-    if isinstance(error, errors.NotAuthenticated):
+    if row.status == 401:  # noqa: PLR2004 - an HTTP status
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, http_errors.MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(error.allowed))

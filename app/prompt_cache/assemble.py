@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     from app.telemetry import Metrics
 
 
+# Calls to the store at once of visitors who look unpainted prompts up: they share
+# no line with paintings, pictures and keys.
+VISITORS_AT_ONCE = 16
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """What the prompt cache keeps things in, who paints, and who counts."""
@@ -125,6 +130,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
     """Put the prompt cache of one replica together."""
     index, metrics = ports.index, ports.metrics
     ledger = Ledger(ports.store)
+    visitors_ledger = ledger.on_a_line(VISITORS_AT_ONCE)
     leases = Leases(
         index=index,
         completions=ports.completions,
@@ -151,6 +157,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
     painter = Painter(
         index=index,
         ledger=ledger,
+        visitors_ledger=visitors_ledger,
         asking=Asking(
             index=index,
             models=ports.models,
@@ -183,6 +190,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
             index=index,
             leases=leases,
             ledger=ledger,
+            visitors_ledger=visitors_ledger,
             pictures=pictures,
             painter=painter,
             flights=flights,

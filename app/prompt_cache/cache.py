@@ -85,6 +85,7 @@ class PromptCache:
     index: PromptIndex
     leases: Leases
     ledger: Ledger
+    visitors_ledger: Ledger
     pictures: Pictures
     painter: Painter
     flights: Flights[FlightResult]
@@ -116,15 +117,19 @@ class PromptCache:
         """
         deadline = time.monotonic() + wait_seconds
         landed: FlightResult | None = None
-        has_waited = False
+        has_waited = has_counted = False
         for _ in range(ROUNDS):
             # Have we painted it?
             found = await self._look_up(key, landed, has_waited=has_waited)
             if found is not None:
                 return found
+            if not has_counted and not self.flights.is_flying(key.hash):
+                # Those who wait for one flight are one look-up.
+                permit.count_look_up()
+                has_counted = True
             refusal = await permit.refusal() or await self.painter.refusal()
             if refusal is not None:
-                found = await self.find(key)
+                found = await self._find(key, permit)
                 if found is not None:
                     return found
                 raise refusal
@@ -165,14 +170,23 @@ class PromptCache:
             retry_after=timedelta(seconds=1),
         )
 
-    async def find(self, key: PromptKey) -> Answer | None:
+    async def find(self, key: PromptKey, permit: Permit) -> Answer | None:
         """Return the picture of a painted prompt, or None; never paints.
 
-        One that only the ledger knows is restored.
+        One that only the ledger knows is restored. *permit* may refuse to look
+        it up there.
         """
         found = await self._look_up(key)
+        if found is not None:
+            return found
+        permit.count_look_up()
+        return await self._find(key, permit)
+
+    async def _find(self, key: PromptKey, permit: Permit) -> Answer | None:
+        """Return what only the ledger knows, restored, or None."""
+        found = None
         try:
-            if found is None and await self._restore(key):
+            if await self._restore(key, permit):
                 found = await self._look_up(key)
         except CacheUnavailable:
             found = await self._find_in_ledger(key)
@@ -275,17 +289,18 @@ class PromptCache:
         self.metrics.uncounted_hit()
         return Answer(manifest.entry, Outcome.HIT)
 
-    async def _restore(self, key: PromptKey) -> bool:
+    async def _restore(self, key: PromptKey, permit: Permit) -> bool:
         """Write the entry of a prompt that only the ledger knows.
 
         Says whether it is there. Whoever asks meanwhile shares the next try.
         """
         return await self._restorations.share_next(
-            key.hash, partial(self._restore_now, key)
+            key.hash, partial(self._restore_now, key, permit)
         )
 
-    async def _restore_now(self, key: PromptKey) -> bool:
-        if await self.ledger.read(key.project, key.hash) is None:
+    async def _restore_now(self, key: PromptKey, permit: Permit) -> bool:
+        ledger = self.visitors_ledger if permit.is_visitor else self.ledger
+        if await ledger.read(key.project, key.hash) is None:
             return False
         try:
             async with self.leases.writing(

@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.background import running
@@ -25,7 +27,6 @@ from app.storage.ports.accounts import Exhausted, Reserved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from datetime import timedelta
 
     from app.storage.ports.accounts import (
         Account,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A reservation that its replica does not renew is looked for in the ledger.
+LIVE_FOR = timedelta(seconds=30)
+RENEW_SECONDS = 8.0
 SETTLE_WITHIN_SECONDS = 2.0
 SETTLE_AGAIN_SECONDS = 1.0
 LAST_SECONDS = 0.5
@@ -69,6 +73,8 @@ class Accounts:
         self._store = store
         self._documents = documents
         self._counting: SingleFlight[str, None] = SingleFlight()
+        # What is reserved and not settled, by document: it is reserved anew.
+        self._live: dict[str, Reservation] = {}
         # What Redis, or the ledger, did not take: by document.
         self._unsettled: dict[str, tuple[Reservation, Fields | None]] = {}
 
@@ -77,26 +83,33 @@ class Accounts:
         reservation: Reservation,
         fields: Fields,
         *,
-        settle_within: timedelta,
         refusal: Callable[[], PaymentRefused],
+        replaces: str | None = None,
     ) -> None:
         """Reserve an amount and write it down; from then on it counts as used.
 
+        It goes on with the amount of the item *replaces*, if there is one.
         Raises *refusal* where it does not fit, `CacheUnavailable` or
         `StorageUnavailable`; then nothing is used.
         """
         may_be_written = False
         try:
-            await self._reserve(reservation, settle_within, refusal)
+            await self._reserve(reservation, refusal, replaces)
             may_be_written = True
             await self._documents.write(document_of(reservation), fields)
-            await self._reserve(reservation, settle_within, refusal)
+            await self._reserve(reservation, refusal)
         except BaseException as failure:
             # Nothing was used, whatever got through of it. It is given back in
             # the background: the caller gets the outage's error now.
             if may_be_written or not isinstance(failure, PaymentRefused):
                 self._defer(reservation, None)
             raise
+        self._live[document_of(reservation)] = reservation
+        if replaces is not None:
+            # Once: where it fails, two are used, and none is paid for twice.
+            with suppress(CacheUnavailable, StorageUnavailable, TimeoutError):
+                async with asyncio.timeout(SETTLE_WITHIN_SECONDS):
+                    await self._settle(replace(reservation, item=replaces), None)
 
     async def settle(self, reservation: Reservation, fields: Fields | None) -> None:
         """Note that an amount was used, as *fields* say, or with None give it back.
@@ -104,6 +117,7 @@ class Accounts:
         Never fails: what could not be noted is noted again later, and until
         then the amount counts as used.
         """
+        self._live.pop(document_of(reservation), None)
         try:
             async with asyncio.timeout(SETTLE_WITHIN_SECONDS):
                 await self._settle(reservation, fields)
@@ -123,7 +137,10 @@ class Accounts:
     async def settled(self) -> AsyncIterator[None]:
         """Settle again what could not be settled, as long as the context is open."""
         try:
-            async with running(self._keep_settling(), name="accounts"):
+            async with (
+                running(self._keep_settling(), name="accounts"),
+                running(self._keep_alive(), name="reservations"),
+            ):
                 yield
         finally:
             with suppress(TimeoutError):
@@ -134,6 +151,19 @@ class Accounts:
         """Settle once more what could not be settled."""
         unsettled, self._unsettled = self._unsettled, {}
         await asyncio.gather(*(self.settle(*one) for one in unsettled.values()))
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Hold what is reserved here; what is settled by now needs it no more."""
+        for document, one in list(self._live.items()):
+            with suppress(CacheUnavailable):
+                account, item = one.account, one.item
+                if not await self._store.renew(account, item, settle_within=LIVE_FOR):
+                    self._live.pop(document, None)
 
     def _defer(self, reservation: Reservation, fields: Fields | None) -> None:
         if len(self._unsettled) < _MAX_UNSETTLED:
@@ -156,12 +186,12 @@ class Accounts:
     async def _reserve(
         self,
         reservation: Reservation,
-        settle_within: timedelta,
         refusal: Callable[[], PaymentRefused],
+        replaces: str | None = None,
     ) -> None:
         for _ in range(_ATTEMPTS):
             verdict = await self._store.reserve(
-                reservation, settle_within=settle_within
+                reservation, settle_within=LIVE_FOR, replaces=replaces
             )
             match verdict:
                 case Reserved():

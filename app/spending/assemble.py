@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from app.spending.accounts import Accounts
 from app.spending.address_quota import AddressQuota
 from app.spending.journal import Journal
 from app.spending.permits import Permits
-from app.spending.projects import NO_LIMITS, ProjectRules, Projects
+from app.spending.projects import NO_LIMITS, ProjectRules, Projects, own_rules
+from app.spending.scope import Scope, scope_of
 from app.spending.scopes import Scopes
+from app.spending.visitor_limit import VisitorLimit
 from app.storage.known_documents import KnownDocuments
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from app.spending.project_permit import RequireActive
     from app.storage.ports.accounts import AccountStore
     from app.storage.ports.documents import Documents, Fields
     from app.storage.ports.rates import Rates
@@ -29,8 +31,6 @@ class SpendingRules:
 
     defaults: ProjectRules = NO_LIMITS
     new_per_address_per_hour: int = 10
-    # A call that is not settled by then counts as paid.
-    settle_within: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +46,20 @@ class Spending:
 
 @asynccontextmanager
 async def open_spending(
-    documents: Documents, store: AccountStore, rates: Rates, rules: SpendingRules
+    documents: Documents,
+    store: AccountStore,
+    rates: Rates,
+    rules: SpendingRules,
+    *,
+    require_active: RequireActive,
 ) -> AsyncIterator[Spending]:
     """Open spending over the ledger's *documents*, and what all replicas count."""
     known_projects: KnownDocuments[Fields] = KnownDocuments(
-        documents, lambda _, fields: fields or {}
+        documents, lambda _, fields: own_rules(fields)
     )
-    known_scopes: KnownDocuments[Fields] = KnownDocuments(
-        documents, lambda _, fields: fields
-    )
+    known_scopes: KnownDocuments[Scope] = KnownDocuments(documents, scope_of)
     accounts = Accounts(store, documents)
-    journal = Journal(accounts, documents, settle_within=rules.settle_within)
+    journal = Journal(accounts, documents)
     projects = Projects(documents, known_projects, rules.defaults)
     scopes = Scopes(documents, known_scopes, store, accounts)
     addresses = AddressQuota(rates, per_hour=rules.new_per_address_per_hour)
@@ -67,7 +70,14 @@ async def open_spending(
         yield Spending(
             defaults=rules.defaults,
             journal=journal,
-            permits=Permits(projects, journal, scopes, addresses),
+            permits=Permits(
+                projects,
+                journal,
+                scopes,
+                addresses=addresses,
+                visitors=VisitorLimit(),
+                require_active=require_active,
+            ),
             projects=projects,
             scopes=scopes,
         )

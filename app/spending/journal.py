@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.errors import BudgetExhausted
 from app.generation.spending import UNLIMITED
@@ -14,6 +16,7 @@ from app.spending.accounts import document_of, item_of, prefix_of
 from app.storage.ports.accounts import Account, Reservation
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import date
 
     from app.generation.painting import Outcome
@@ -21,10 +24,13 @@ if TYPE_CHECKING:
     from app.spending.accounts import Accounts
     from app.spending.projects import ProjectRules
     from app.storage.ports.accounts import Balance
-    from app.storage.ports.documents import Documents
+    from app.storage.ports.documents import Documents, Fields
     from app.storage.storage_key import Project
 
 logger = logging.getLogger(__name__)
+
+MAX_CALLS = 1_000
+_READS_AT_ONCE = 32
 
 # Beyond the day itself, for calls that are settled late and for questions.
 _KEPT_FOR = timedelta(days=3)
@@ -45,28 +51,50 @@ def account_of(project: Project, day: date) -> Account:
     return Account(f"spend/{project}/{day}", keep_for=_KEPT_FOR)
 
 
+class Bill(NamedTuple):
+    """A page of a day's calls; *total* is the day's, *cursor* None on the last."""
+
+    calls: list[Fields]
+    total: int
+    cursor: str | None
+
+
 class Journal:
     """What every project spends, and spent on any day."""
 
-    def __init__(
-        self, accounts: Accounts, documents: Documents, *, settle_within: timedelta
-    ) -> None:
+    def __init__(self, accounts: Accounts, documents: Documents) -> None:
         self.accounts = accounts
         self._documents = documents
-        self.settle_within = settle_within
 
     async def balance(self, project: Project) -> Balance:
         """Return what a project has spent, and reserved, today."""
         return await self.accounts.balance(account_of(project, today()))
 
-    async def calls(self, project: Project, day: date) -> list[dict[str, Any]]:
-        """Return the paid calls of a day in the order in which they began."""
-        calls = []
-        async for name in self._documents.names(prefix_of(account_of(project, day))):
-            fields = await self._documents.read(name)
-            if fields is not None:
-                calls.append(fields)
-        return sorted(calls, key=lambda call: call["at"])
+    async def bill(self, project: Project, day: date, *, after: str = "") -> Bill:
+        """Return a page of a day's paid calls, in the order in which they began.
+
+        A page begins *after* the cursor of another. The total is the day's: the
+        names alone have the amounts.
+        """
+        account, total = account_of(project, day), 0
+        page: list[str] = []
+        has_more = False
+        async for name in self._documents.names(prefix_of(account)):
+            with suppress(ValueError):
+                total += item_of(account, name)[1]
+            if name.removeprefix(prefix_of(account)) > after:
+                has_more = len(page) == MAX_CALLS
+                page += [] if has_more else [name]
+        at_once = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def read(name: str) -> Fields | None:
+            async with at_once:
+                return await self._documents.read(name)
+
+        found = await asyncio.gather(*map(read, page))
+        calls = sorted(filter(None, found), key=lambda call: call["at"])
+        cursor = page[-1].removeprefix(prefix_of(account)) if has_more else None
+        return Bill(calls, total, cursor)
 
 
 @dataclass
@@ -75,18 +103,22 @@ class ProjectPainting:
 
     journal: Journal
     project: Project
-    rules: ProjectRules
+    rules: Callable[[], Awaitable[ProjectRules]]
     generation_id: str
     _calls: int = field(default=0, init=False)
 
     async def begin(self, model: str, price: float) -> JournalEntry:
-        """Reserve *price*, and write down that a call is about to be made."""
+        """Reserve *price*, and write down that a call is about to be made.
+
+        *rules* are asked directly before each call, and may refuse it.
+        """
+        rules = await self.rules()
         units = money.to_units(price)
         if not units:
             return await UNLIMITED.begin(model, price)
         self._calls += 1
         began_at = datetime.now(UTC)
-        budget = self.rules.budget_per_day
+        budget = rules.budget_per_day
         call = Call(
             self.journal,
             Reservation(
@@ -106,7 +138,6 @@ class ProjectPainting:
         await self.journal.accounts.reserve(
             call.reservation,
             call.fields,
-            settle_within=self.journal.settle_within,
             refusal=self._exhausted,
         )
         return call

@@ -1,29 +1,36 @@
-"""What a caller may spend: a permit that goes with the request to the painter."""
+"""Permits: what a request may have painted; each goes with it to the painter.
+
+A permit is asked anew directly before each call to a provider, of fall-backs,
+take-overs and queued paintings, too: key, rules and scope have to be as the
+ledger had them within the last five seconds.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.access.caller import Role
-from app.errors import BudgetExhausted, Forbidden, GenerationDisabled, ServiceError
+from app.errors import Forbidden
 from app.generation.spending import UNLIMITED
-from app.spending.journal import Call, ProjectPainting
-from app.spending.scopes import ONE_PICTURE
-from app.storage.ports.accounts import Reservation
+from app.spending.journal import Call
+from app.spending.project_permit import ProjectPermit
+from app.spending.scope_permit import ScopePermit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable
 
     from app.access.caller import Caller
+    from app.errors import ServiceError
     from app.generation.spending import JournalEntry, PaintingPermit, Permit
     from app.spending.address_quota import AddressQuota
     from app.spending.journal import Journal
+    from app.spending.project_permit import RequireActive
     from app.spending.projects import Projects
-    from app.spending.scopes import Scope, ScopeRequest, Scopes
-    from app.storage.ports.documents import Fields
+    from app.spending.scope import ScopeRequest
+    from app.spending.scopes import Scopes
+    from app.spending.visitor_limit import VisitorLimit
     from app.storage.storage_key import Project
 
 
@@ -33,6 +40,10 @@ class NoPermit:
 
     why: str
     payers: frozenset[Hashable] = frozenset()
+    is_visitor: bool = False
+
+    def count_look_up(self) -> None:
+        """Count nothing: the caller has a key."""
 
     async def refusal(self) -> ServiceError:
         """Return why nothing is painted."""
@@ -42,7 +53,8 @@ class NoPermit:
     async def painting(
         self,
         generation_id: str,  # noqa: ARG002 - nothing is painted
-        item: str,  # noqa: ARG002 - nothing is painted
+        *,
+        follows: str | None = None,  # noqa: ARG002 - nothing is painted
     ) -> AsyncIterator[PaintingPermit]:
         """Refuse, like `refusal` before it."""
         raise Forbidden(self.why)
@@ -56,6 +68,10 @@ class PaidAlready:
     journal: Journal
     project: Project
     payers: frozenset[Hashable] = frozenset()
+    is_visitor: bool = False
+
+    def count_look_up(self) -> None:
+        """Count nothing: no caller asks."""
 
     async def refusal(self) -> None:
         """Refuse nothing: it is paid for."""
@@ -64,13 +80,14 @@ class PaidAlready:
     async def painting(
         self,
         generation_id: str,  # noqa: ARG002 - nothing is taken
-        item: str,  # noqa: ARG002 - nothing is taken
+        *,
+        follows: str | None = None,  # noqa: ARG002 - nothing is taken
     ) -> AsyncIterator[PaintingPermit]:
         """Let the job be ended; what its leader took stays taken."""
         yield self
 
     async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002 - nothing is begun
-        """Refuse: nobody asks for a new painting."""
+        """Refuse: no new painting was asked for."""
         raise Forbidden("Only what is paid for is fetched.")
 
     def resume(self, model: str, price: float, reference: str) -> JournalEntry:
@@ -79,128 +96,25 @@ class PaidAlready:
         return found or UNLIMITED.resume(model, price, reference)
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectPermit:
-    """A permit that a project pays."""
-
-    project: Project
-    projects: Projects
-    journal: Journal
-
-    @property
-    def payers(self) -> frozenset[Hashable]:
-        """The project."""
-        return frozenset({("project", str(self.project))})
-
-    async def refusal(self) -> ServiceError | None:
-        """Return an error where generation is switched off."""
-        rules = await self.projects.get(self.project)
-        if rules.generation:
-            return None
-        return GenerationDisabled(
-            "Generation is switched off; what is there is served."
-        )
-
-    @asynccontextmanager
-    async def painting(
-        self,
-        generation_id: str,
-        item: str,  # noqa: ARG002 - a quota needs it
-    ) -> AsyncIterator[PaintingPermit]:
-        """Let the painting spend within the budget of the project's day."""
-        rules = await self.projects.get(self.project)
-        yield ProjectPainting(self.journal, self.project, rules, generation_id)
-
-
-@dataclass(frozen=True, slots=True)
-class ScopePermit:
-    """A permit of a scope's visitor: a picture of its quota and of the address's."""
-
-    asked: ScopeRequest
-    project: ProjectPermit
-    scopes: Scopes
-    addresses: AddressQuota
-
-    @property
-    def payers(self) -> frozenset[Hashable]:
-        """The project, the scope and the address."""
-        return self.project.payers | {self._payer, ("address", self.asked.address)}
-
-    @property
-    def _payer(self) -> Hashable:
-        scope = self.asked.scope
-        return ("scope", str(scope.project), scope.name)
-
-    async def refusal(self) -> ServiceError | None:
-        """Return an error where generation is switched off, or the scope closed."""
-        if not self.asked.scope.allow_new:
-            return Forbidden("The scope takes no new pictures.")
-        return await self.project.refusal()
-
-    @asynccontextmanager
-    async def painting(
-        self, generation_id: str, item: str
-    ) -> AsyncIterator[PaintingPermit]:
-        """Take a picture of both quotas, and give both back where the body raises.
-
-        It belongs to *item*: a leader that takes over from one that died goes
-        on with it.
-        """
-        scope, address = self.asked.scope, self.asked.address
-        await self.addresses.take(address, generation_id)
-        try:
-            if not self.asked.is_kept:
-                scope, _ = await self.scopes.put(
-                    scope.project, scope.name, {}, by="visitor"
-                )
-            async with (
-                self._quota(scope, item, {"generation_id": generation_id}),
-                self.project.painting(generation_id, item) as spending,
-            ):
-                yield spending
-        except BaseException:
-            await asyncio.shield(self.addresses.give_back(address, generation_id))
-            raise
-
-    @asynccontextmanager
-    async def _quota(
-        self, scope: Scope, item: str, fields: Fields
-    ) -> AsyncIterator[None]:
-        accounts = self.project.journal.accounts
-        reservation = Reservation(scope.account, item, ONE_PICTURE, scope.quota)
-        await accounts.reserve(
-            reservation,
-            fields,
-            settle_within=self.project.journal.settle_within,
-            refusal=self._exhausted,
-        )
-        try:
-            yield
-        except BaseException:
-            await asyncio.shield(accounts.settle(reservation, None))
-            raise
-        await accounts.settle(reservation, fields)
-
-    def _exhausted(self) -> BudgetExhausted:
-        return BudgetExhausted(
-            "The scope has had as many new pictures as it may.", payer=self._payer
-        )
-
-
 class Permits:
-    """Who may have something painted, and who pays."""
+    """The permits of all requests."""
 
     def __init__(
         self,
         projects: Projects,
         journal: Journal,
         scopes: Scopes,
+        *,
         addresses: AddressQuota,
+        visitors: VisitorLimit,
+        require_active: RequireActive,
     ) -> None:
         self._projects = projects
         self._journal = journal
         self._scopes = scopes
         self._addresses = addresses
+        self._visitors = visitors
+        self._require_active = require_active
 
     def paid_already(self, project: Project) -> PaidAlready:
         """Return what ends the jobs of *project* that were left, and begins none."""
@@ -212,9 +126,16 @@ class Permits:
             return NoPermit("Another site's page can't have anything painted.")
         if not caller.role.includes(Role.PROJECT):
             return NoPermit("A key that reads can't have anything painted.")
-        return ProjectPermit(caller.project, self._projects, self._journal)
+        return self._of_project(caller)
 
-    def of_scope_request(self, asked: ScopeRequest) -> Permit:
+    def of_scope_request(self, asked: ScopeRequest, caller: Caller) -> Permit:
         """Return the permit of a scope's visitor."""
-        project = ProjectPermit(asked.scope.project, self._projects, self._journal)
-        return ScopePermit(asked, project, self._scopes, self._addresses)
+        project = self._of_project(caller)
+        return ScopePermit(
+            asked, project, self._scopes, self._addresses, self._visitors
+        )
+
+    def _of_project(self, caller: Caller) -> ProjectPermit:
+        return ProjectPermit(
+            caller, self._projects, self._journal, self._require_active
+        )

@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from app.errors import StorageUnavailable
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from app.storage.known_documents import KnownDocuments
+    from app.storage.known_documents import KnownDocuments, LookUp
     from app.storage.ports.documents import Documents, Fields
     from app.storage.storage_key import Project
 
@@ -36,7 +34,7 @@ CHANGEABLE = frozenset(asdict(NO_LIMITS))
 class Projects:
     """The rules of all projects; *defaults* hold where a project says nothing.
 
-    Where the default switches generation off nobody switches it on.
+    Where the default switches generation off, no project switches it on.
     """
 
     def __init__(
@@ -49,24 +47,28 @@ class Projects:
         self._known = known
         self._defaults = defaults
 
-    def at_hand(self, project: Project) -> ProjectRules | None:
-        """Return the rules of a project if they are at hand; awaits nothing."""
-        own = self._known.at_hand(_document_of(project))
+    def cached(self, project: Project) -> ProjectRules | None:
+        """Return the rules of a project if they are kept in memory; awaits nothing."""
+        own = self._known.cached(_document_of(project))
         return None if own is None else self._over_defaults(own)
 
     async def get(
-        self, project: Project, *, before_look_up: Callable[[], None] = lambda: None
+        self, project: Project, *, look_up: LookUp | None = None
     ) -> ProjectRules:
-        """Return the rules of a project; raises `StorageUnavailable`.
+        """Return the rules of a project, for what costs nothing.
 
-        *before_look_up* as for `KnownDocuments.get`.
+        *look_up* as for `KnownDocuments.get`. Raises `StorageUnavailable`.
         """
-        own = await self._known.get(
-            _document_of(project), before_look_up=before_look_up
-        )
-        if own is None:
-            raise StorageUnavailable("The rules of the project can't be read.")
-        return self._over_defaults(own)
+        own = await self._known.get(_document_of(project), look_up=look_up)
+        return self._over_defaults(own or {})
+
+    async def current(self, project: Project) -> ProjectRules:
+        """Return the rules as the ledger had them within the last five seconds.
+
+        Raises `StorageUnavailable` where they can't be read.
+        """
+        own = await self._known.current(_document_of(project))
+        return self._over_defaults(own or {})
 
     async def change(
         self, project: Project, changes: Mapping[str, Any], *, by: str
@@ -89,10 +91,21 @@ class Projects:
     def _over_defaults(self, own: Fields) -> ProjectRules:
         if not own:
             return self._defaults
-        said = {name: own[name] for name in CHANGEABLE & own.keys()}
-        rules = asdict(self._defaults) | said
+        given = {name: own[name] for name in CHANGEABLE & own.keys()}
+        rules = asdict(self._defaults) | given
         rules["generation"] = self._defaults.generation and rules["generation"]
         return ProjectRules(**rules)
+
+
+def own_rules(fields: Fields | None) -> Fields:
+    """Return what a project's document decides; raises `ValueError` for damage."""
+    if fields is None:
+        return {}
+    for name in CHANGEABLE & fields.keys():
+        kind = type(getattr(NO_LIMITS, name))
+        if not isinstance(fields[name], bool if kind is bool else int | float):
+            raise ValueError(f"{name} is damaged")  # noqa: TRY004 - of the document
+    return fields
 
 
 @lru_cache(4096)

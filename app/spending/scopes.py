@@ -1,92 +1,40 @@
-"""Live scopes: what a static page may have painted, without a key."""
+"""Live scopes: images for pages without a key."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from app.errors import NotFound
+from app.errors import CacheUnavailable, NotFound, ScopeGone, StorageUnavailable
 from app.spending.accounts import prefix_of
-from app.storage.ports.accounts import Account
+from app.spending.scope import (
+    DELETED,
+    ONE_PICTURE,
+    Scope,
+    document_of,
+    fields_of,
+    is_scope_name,
+    new_scope,
+    scope_of,
+)
+from app.storage.ports.accounts import Account, Reservation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from app.spending.accounts import Accounts
-    from app.storage.known_documents import KnownDocuments
+    from app.storage.known_documents import KnownDocuments, LookUp
     from app.storage.ports.accounts import AccountStore
     from app.storage.ports.documents import Documents, Fields
     from app.storage.storage_key import Project
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LIMIT = 30
-MAX_LIMIT = 1_000_000
-MAX_MODELS = 64
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-
-# Amounts of accounts are billionths: a quota counts whole pictures.
-ONE_PICTURE = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One scope: *limit* new pictures by *models*, unless *allow_new* is false."""
-
-    project: Project
-    name: str
-    limit: int
-    allow_new: bool
-    models: tuple[str, ...]
-    created_at: datetime
-
-    @property
-    def account(self) -> Account:
-        """How much of the quota is used."""
-        return Account(f"places/{self.project}/{self.name}")
-
-    @property
-    def quota(self) -> int:
-        """How many new pictures it may have, in the account's amounts."""
-        return self.limit * ONE_PICTURE
-
-    def as_json(self, generated: int) -> dict[str, Any]:
-        """Return the scope as the contract has it."""
-        return {
-            "scope": self.name,
-            "project": str(self.project),
-            "limit": self.limit,
-            "allow_new": self.allow_new,
-            "models": self.models,
-            "generated": generated,
-            "created_at": self.created_at,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ScopeRequest:
-    """A request for a picture of a scope, from *address*.
-
-    *is_kept* is false for a scope that its first new picture makes.
-    """
-
-    scope: Scope
-    address: str
-    is_kept: bool = True
-
-
-def is_scope_name(text: str) -> bool:
-    """Say whether *text* may name a scope."""
-    return _NAME.fullmatch(text) is not None
-
-
-def new_scope(project: Project, name: str) -> Scope:
-    """Return what a scope is where nothing was said of it."""
-    return Scope(project, name, DEFAULT_LIMIT, True, ("default",), _now())  # noqa: FBT003 - open, as its field says
+# Scopes of a project that their first pictures made, and that no PUT has changed.
+MAX_AUTO_CREATED = 1_000
+_READS_AT_ONCE = 32
 
 
 class Scopes:
@@ -95,7 +43,7 @@ class Scopes:
     def __init__(
         self,
         documents: Documents,
-        known: KnownDocuments[Fields],
+        known: KnownDocuments[Scope],
         store: AccountStore,
         accounts: Accounts,
     ) -> None:
@@ -105,96 +53,172 @@ class Scopes:
         self._accounts = accounts
 
     async def find(
-        self,
-        project: Project,
-        name: str,
-        *,
-        before_look_up: Callable[[], None] = lambda: None,
+        self, project: Project, name: str, *, look_up: LookUp | None = None
     ) -> Scope | None:
-        """Return a scope, or None; *before_look_up* as for `KnownDocuments.get`."""
+        """Return a scope, or None; *look_up* as for `KnownDocuments.get`."""
         if not is_scope_name(name):
             return None
-        document = _document_of(project, name)
-        fields = await self._known.get(document, before_look_up=before_look_up)
-        return None if fields is None else _scope(project, name, fields)
+        return await self._known.get(document_of(project, name), look_up=look_up)
+
+    async def current(self, project: Project, name: str) -> Scope | None:
+        """Return a scope as the ledger had it within the last five seconds.
+
+        Raises `StorageUnavailable` where it can't be read.
+        """
+        return await self._known.current(document_of(project, name))
 
     async def put(
         self, project: Project, name: str, changes: Mapping[str, Any], *, by: str
     ) -> tuple[Scope, bool]:
-        """Make a scope, or change what *changes* name; say whether it is new."""
-        is_new = False
-
-        def changed(before: Fields | None) -> Fields:
-            nonlocal is_new
-            is_new = before is None
-            return {**(before or _fields(new_scope(project, name))), **changes}
-
-        document = _document_of(project, name)
-        fields = await self._documents.change(document, changed)
-        self._known.forget(document)
+        """Make a scope, or change what *changes* name; also return if it is new."""
+        document = document_of(project, name)
+        before = await self._documents.read(document)
+        if before is not None and DELETED in before:
+            # A deletion that met an outage is finished first.
+            await self._delete_rest(project, name)
+        scope, is_new = await self._change(project, name, changes)
+        await self._accounts.settle(_auto_created(scope), None)
         logger.info(
             "scope created" if is_new else "scope changed",
             extra={"project": str(project), "scope": name, "by": by},
         )
-        return _scope(project, name, fields), is_new
+        return scope, is_new
 
-    async def list(self, project: Project) -> list[Scope]:
-        """Return the scopes of a project, by name."""
+    async def _change(
+        self, project: Project, name: str, changes: Mapping[str, Any]
+    ) -> tuple[Scope, bool]:
+        is_new = False
+
+        def changed(before: Fields | None) -> Fields:
+            nonlocal is_new
+            is_new = before is None or DELETED in before
+            kept = fields_of(new_scope(project, name)) if is_new else before or {}
+            return {**kept, **changes}
+
+        document = document_of(project, name)
+        try:
+            fields = await self._documents.change(document, changed)
+        finally:
+            self._known.forget(document)
+        scope = scope_of(document, fields)
+        assert scope is not None  # noqa: S101 - it was just written
+        return scope, is_new
+
+    async def list(
+        self, project: Project, *, limit: int, after: str = ""
+    ) -> tuple[list[Scope], str | None]:
+        """Return *limit* scopes by name *after* another, and the last one's name.
+
+        That is None where there are no more.
+        """
         prefix = f"scopes/{project}/"
-        found = []
-        async for document in self._documents.names(prefix):
-            name = document.removeprefix(prefix)
-            fields = await self._documents.read(document)
-            if fields is not None and is_scope_name(name):
-                found.append(_scope(project, name, fields))
-        return found
+        names: list[str] = []
+        at_once = asyncio.Semaphore(_READS_AT_ONCE)
+        async for document in self._documents.names(prefix, after=after):
+            if is_scope_name(document.removeprefix(prefix)):
+                names.append(document)
+            if len(names) > limit:
+                break
+
+        async def read(document: str) -> Scope | None:
+            async with at_once:
+                return scope_of(document, await self._documents.read(document))
+
+        page = names[:limit]
+        found = await asyncio.gather(*map(read, page))
+        more = page[-1].removeprefix(prefix) if len(names) > limit else None
+        return [scope for scope in found if scope is not None], more
 
     async def delete(self, project: Project, name: str, *, by: str) -> None:
-        """Remove a scope and what it has used; raises `NotFound`."""
-        document = _document_of(project, name)
+        """Remove a scope and what it has used; raises `NotFound`.
+
+        A deletion that met an outage finishes when it is repeated: the scope's
+        document goes last, and until then it takes no request.
+        """
+        document = document_of(project, name)
         if not is_scope_name(name) or await self._documents.read(document) is None:
             raise NotFound("There is no such scope.")
-        scope = new_scope(project, name)
-        await self._documents.remove(document)
-        self._known.forget(document)
-        async for used in self._documents.names(prefix_of(scope.account)):
-            await self._documents.remove(used)
-        await self._store.forget(scope.account)
+        try:
+            await self._documents.change(document, _deleted)
+        finally:
+            self._known.forget(document)
+        await self._delete_rest(project, name)
         logger.info(
             "scope deleted", extra={"project": str(project), "scope": name, "by": by}
         )
+
+    async def _delete_rest(self, project: Project, name: str) -> None:
+        scope = new_scope(project, name)
+        async for used in self._documents.names(prefix_of(scope.account)):
+            await self._documents.remove(used)
+        await self._store.forget(scope.account)
+        await self._accounts.settle(_auto_created(scope), None)
+        await self._documents.remove(document_of(project, name))
 
     async def generated(self, scope: Scope) -> int:
         """Return how many new pictures a scope has had."""
         balance = await self._accounts.balance(scope.account)
         return balance.settled // ONE_PICTURE
 
+    async def may_be_made(self, project: Project) -> bool:
+        """Return whether a first picture may make one more scope of a project."""
+        try:
+            balance = await self._accounts.balance(_auto_created_by(project))
+        except CacheUnavailable:
+            # Nothing is painted then, and HITs go on.
+            return True
+        return sum(balance) < MAX_AUTO_CREATED * ONE_PICTURE
 
-def _now() -> datetime:
-    """Return the time, in whole milliseconds of UTC."""
-    moment = datetime.now(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    @asynccontextmanager
+    async def making(self, scope: Scope) -> AsyncIterator[None]:
+        """Write a scope once the body has had its first picture painted.
+
+        Raises `ScopeGone` where the project has as many of them as it may.
+        """
+        one = _auto_created(scope)
+        await self._accounts.reserve(one, {}, refusal=lambda: _too_many(scope))
+        try:
+            yield
+            _, is_new = await self._change(scope.project, scope.name, {})
+        except BaseException:
+            await asyncio.shield(self._give_back(one, scope))
+            raise
+        await self._accounts.settle(one, {})
+        if is_new:
+            logger.info(
+                "scope created",
+                extra={
+                    "project": str(scope.project),
+                    "scope": scope.name,
+                    "by": "visitor",
+                },
+            )
+
+    async def _give_back(self, one: Reservation, scope: Scope) -> None:
+        """Give back a scope that was not made, unless another request made it."""
+        document = document_of(scope.project, scope.name)
+        try:
+            was_made = await self._documents.read(document) is not None
+        except StorageUnavailable:
+            was_made = False
+        await self._accounts.settle(one, {} if was_made else None)
 
 
-def _document_of(project: Project, name: str) -> str:
-    return f"scopes/{project}/{name}"
+def _auto_created_by(project: Project) -> Account:
+    return Account(f"auto-scopes/{project}")
 
 
-def _scope(project: Project, name: str, fields: Fields) -> Scope:
-    return Scope(
-        project,
-        name,
-        fields["limit"],
-        fields["allow_new"],
-        tuple(fields["models"]),
-        datetime.fromisoformat(fields["created_at"]),
+def _auto_created(scope: Scope) -> Reservation:
+    limit = MAX_AUTO_CREATED * ONE_PICTURE
+    return Reservation(_auto_created_by(scope.project), scope.name, ONE_PICTURE, limit)
+
+
+def _too_many(scope: Scope) -> ScopeGone:
+    return ScopeGone(
+        "There is no such scope, and the project has as many as pages may make.",
+        payer=("scope", str(scope.project), scope.name),
     )
 
 
-def _fields(scope: Scope) -> Fields:
-    return {
-        "limit": scope.limit,
-        "allow_new": scope.allow_new,
-        "models": list(scope.models),
-        "created_at": scope.created_at.isoformat(),
-    }
+def _deleted(before: Fields | None) -> Fields:
+    return {**(before or {}), DELETED: True}

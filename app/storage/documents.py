@@ -66,9 +66,10 @@ class StoredDocuments:
         """Remove a document; removing what is not there is a no-op."""
         await self._store.delete(_key(name))
 
-    async def names(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the names that start with *prefix*, in order."""
-        async for listed in self._store.list(f"{SYSTEM}/{prefix}"):
+    async def names(self, prefix: str, *, after: str = "") -> AsyncIterator[str]:
+        """Yield the names that start with *prefix*, in order, behind *after*."""
+        behind = _key(f"{prefix}{after}") if after else ""
+        async for listed in self._store.list(f"{SYSTEM}/{prefix}", after=behind):
             yield listed.key.removeprefix(f"{SYSTEM}/").removesuffix(".json")
 
 

@@ -113,6 +113,11 @@ class FencedStore:
         """Yield what starts with *prefix* and comes after *after*, in key order."""
         return self._store.list(prefix, after=after)
 
+    def on_a_line(self, at_once: int) -> FencedStore:
+        """Return the same store, with *at_once* calls that wait for no others."""
+        line = self._opened.on_a_line(at_once)
+        return FencedStore(line, self._fence, self._identity)
+
     async def ping(self) -> None:
         """Return when the store answers and is the right ledger."""
         await self._identity.check()

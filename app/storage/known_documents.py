@@ -1,8 +1,10 @@
-"""Documents of the ledger, at hand in this replica and never stale for long.
+"""Documents of the ledger that this replica keeps in memory, and reads again.
 
-A request must not wait for the ledger to learn who asks: what is in use is
-read again beside the way, so that a change arrives within five seconds. While
-the ledger is away, what was read in the last ten minutes goes on.
+A request does not wait for the ledger to learn who asks: what is in use is
+read again in the background, so that a change arrives within five seconds.
+What may pay needs a document as the ledger had it in that time (`current`);
+HITs go on for ten minutes with one that can't be read (`get`). Each name is
+slow, damaged or unavailable by itself.
 """
 
 from __future__ import annotations
@@ -16,47 +18,55 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from cachetools import LRUCache
 
-from app.background import running
-from app.errors import StorageUnavailable
-from app.single_flight import SingleFlight
+from app.background import ended, running
+from app.errors import ServiceError, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from app.storage.ports.documents import Documents, Fields
+
+    # A stranger's turn to look a name up; yields what notes an unknown one.
+    LookUp = Callable[[], AbstractAsyncContextManager[Callable[[], None]]]
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# A change is seen after this at the most: the refresh of what is in use comes
-# round sooner, and what is not is read again when it is asked for.
+# The refresh of what is in use comes round sooner than this.
 FRESH_SECONDS = 3.5
 REFRESH_EVERY_SECONDS = 1.0
-READ_WITHIN_SECONDS = 1.0
-# After a failed read nobody tries again for so long, but the refresh: an outage
-# that has ended is told for a second at the most (decision 5).
-AWAY_SECONDS = 0.5
-# How long what was read goes on while the ledger is away.
+# What is older may not pay: a change has to arrive within five seconds.
+MAX_AGE_SECONDS = 5.0
+READ_WITHIN_SECONDS = 2.0
+# How long a HIT waits for a slow read before it goes on with what was read before.
+STALE_AFTER_SECONDS = 1.5
+# TTL for an outage of one name: long enough for those who ask right now.
+UNAVAILABLE_SECONDS = 0.5
 STALE_FOR_SECONDS = 600.0
 
-_KEPT = 10_000
-_AT_ONCE = 16
+_MAX_KEPT = 10_000
+_REFRESHES_AT_ONCE = 16
 
 
 @dataclass(slots=True)
 class _Known(Generic[_T]):
+    """A *value* that was there at *read_at*; *is_failing* since a read failed."""
+
     value: _T
     read_at: float
-    due_at: float
     is_used: bool = True
+    is_failing: bool = False
 
 
 class KnownDocuments(Generic[_T]):
     """What *parse* makes of documents; it is given None where there is none.
 
-    *parse* returns None for what need not be kept fresh: it is read again when
-    somebody asks for it, *absent_seconds* after the last time at the earliest.
+    *parse* returns None for what need not be kept: it is read again when it is
+    asked for, *absent_seconds* after the last time at the earliest. What it
+    raises says that the document is damaged. *on_stale* is called for each
+    answer with a document that can't be read any more.
     """
 
     def __init__(
@@ -65,111 +75,173 @@ class KnownDocuments(Generic[_T]):
         parse: Callable[[str, Fields | None], _T | None],
         *,
         absent_seconds: float = FRESH_SECONDS,
+        on_stale: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._documents = documents
         self._parse = parse
         self._absent_seconds = absent_seconds
+        self._on_stale = on_stale
         self._clock = clock
         self._known: dict[str, _Known[_T]] = {}
-        self._absent: LRUCache[str, float] = LRUCache(_KEPT)
-        self._away_until = -1.0
-        self._reads: SingleFlight[str, _T | None] = SingleFlight()
+        self._absent: LRUCache[str, float] = LRUCache(_MAX_KEPT)
+        self._unavailable: LRUCache[str, float] = LRUCache(_MAX_KEPT)
+        self._reads: dict[str, asyncio.Task[_T | None]] = {}
 
-    def at_hand(self, name: str) -> _T | None:
-        """Return what is known of *name* and fresh, else None; awaits nothing."""
+    def cached(self, name: str) -> _T | None:
+        """Return what is known of *name* and may serve a HIT; awaits nothing."""
         known = self._known.get(name)
         if known is None:
             return None
         known.is_used = True
-        now = self._clock()
-        if known.due_at < now and not self._outlives(known, now):
+        age = self._clock() - known.read_at
+        if age <= FRESH_SECONDS:
+            return known.value
+        if not known.is_failing or age > STALE_FOR_SECONDS:
             return None
+        self._on_stale()
         return known.value
 
-    async def get(
-        self, name: str, *, before_look_up: Callable[[], None] = lambda: None
-    ) -> _T | None:
-        """Return what *name* is, read anew where it is not fresh.
+    async def get(self, name: str, *, look_up: LookUp | None = None) -> _T | None:
+        """Return what *name* is, for a HIT: read anew where it is not fresh.
 
-        *before_look_up* runs, and may refuse, before a look-up of what this
-        replica does not know. Raises `StorageUnavailable`.
+        What this replica does not know is read in the context of *look_up*,
+        which may refuse; those who wait for one read are one look-up. Raises
+        `StorageUnavailable`.
         """
-        value = self.at_hand(name)
+        value = self.cached(name)
         if value is not None:
             return value
-        if name not in self._known:
-            if self._absent.get(name, -1.0) > self._clock():
-                return None
-            before_look_up()
-        if self._away_until > self._clock():
-            # Whoever is not known would only wait for the same outage.
-            raise StorageUnavailable("The ledger is away.")
-        return await self._reads.share(name, lambda: self._read(name))
+        known = self._known.get(name)
+        if known is None or self._clock() - known.read_at > STALE_FOR_SECONDS:
+            return await self._look_up(name, look_up)
+        read = self._read(name)
+        await asyncio.wait([read], timeout=STALE_AFTER_SECONDS)
+        if read.done() and not read.cancelled() and read.exception() is None:
+            return read.result()
+        known.is_failing = True
+        self._on_stale()
+        return known.value
+
+    async def current(self, name: str) -> _T | None:
+        """Return what *name* was in the ledger within the last five seconds.
+
+        Raises `StorageUnavailable` where that can't be read.
+        """
+        known = self._known.get(name)
+        if known is not None:
+            known.is_used = True
+            if self._clock() - known.read_at <= MAX_AGE_SECONDS:
+                return known.value
+        return await self._look_up(name, None)
 
     def forget(self, name: str) -> None:
         """Read *name* anew when it is asked for: it was changed here."""
         self._known.pop(name, None)
         self._absent.pop(name, None)
+        self._unavailable.pop(name, None)
+        # What is being read may be from before the change: it is not kept.
+        self._reads.pop(name, None)
 
-    async def _read(self, name: str) -> _T | None:
+    async def _look_up(self, name: str, look_up: LookUp | None) -> _T | None:
+        now = self._clock()
+        if self._absent.get(name, -1.0) > now:
+            return None
+        if self._unavailable.get(name, -1.0) > now:
+            raise _unavailable()
+        # A caller that is cancelled leaves the read to the others.
+        return await asyncio.shield(self._read(name, look_up))
+
+    def _read(
+        self, name: str, look_up: LookUp | None = None
+    ) -> asyncio.Task[_T | None]:
+        """Return the read of *name*, one for all who need it meanwhile."""
+        reading = self._reads.get(name)
+        if reading is None:
+            reading = asyncio.create_task(self._turn(name, look_up), name="document")
+            self._reads[name] = reading
+            reading.add_done_callback(lambda done: self._has_read(name, done))
+        return reading
+
+    def _has_read(self, name: str, reading: asyncio.Task[_T | None]) -> None:
+        if self._reads.get(name) is reading:
+            del self._reads[name]
+        if not reading.cancelled():
+            # Retrieved: perhaps no caller is left.
+            reading.exception()
+
+    async def _turn(self, name: str, look_up: LookUp | None) -> _T | None:
+        if look_up is None:
+            return await self._read_now(name)
+        async with look_up() as note_unknown:
+            value = await self._read_now(name)
+            if value is None:
+                note_unknown()
+            return value
+
+    async def _read_now(self, name: str) -> _T | None:
+        reading, began_at = asyncio.current_task(), self._clock()
         try:
             async with asyncio.timeout(READ_WITHIN_SECONDS):
                 fields = await self._documents.read(name)
+            value = self._parse(name, fields)
         except (StorageUnavailable, TimeoutError) as error:
-            return self._outlived(name, error)
-        value, now = self._parse(name, fields), self._clock()
-        if value is None:
-            self._known.pop(name, None)
-            self._absent[name] = now + self._absent_seconds
-            return None
-        before = self._known.pop(name, None)
-        used = before.is_used if before else True
-        # At the end of the dict: what was read longest ago goes first.
-        self._known[name] = _Known(value, now, now + FRESH_SECONDS, used)
-        while len(self._known) > _KEPT:
-            del self._known[next(iter(self._known))]
+            self._note_failure(name)
+            raise _unavailable() from error
+        except (KeyError, TypeError, ValueError, ServiceError) as error:
+            self._note_failure(name)
+            logger.exception("document is damaged", extra={"document": name})
+            raise _unavailable() from error
+        if self._reads.get(name) is reading:
+            self._keep(name, value, began_at)
         return value
 
-    def _outlived(self, name: str, outage: Exception) -> _T:
-        known, now = self._known.get(name), self._clock()
-        self._away_until = now + AWAY_SECONDS
-        if known is None or not self._outlives(known, now):
-            raise StorageUnavailable("The ledger is away.") from outage
-        return known.value
+    def _keep(self, name: str, value: _T | None, began_at: float) -> None:
+        self._unavailable.pop(name, None)
+        before = self._known.pop(name, None)
+        if value is None:
+            self._absent[name] = self._clock() + self._absent_seconds
+            return
+        self._absent.pop(name, None)
+        used = before.is_used if before else True
+        # At the end of the dict: what was read longest ago goes first.
+        self._known[name] = _Known(value, began_at, used)
+        while len(self._known) > _MAX_KEPT:
+            del self._known[next(iter(self._known))]
 
-    def _outlives(self, known: _Known[_T], now: float) -> bool:
-        is_away = self._away_until > now
-        return is_away and now - known.read_at <= STALE_FOR_SECONDS
+    def _note_failure(self, name: str) -> None:
+        known = self._known.get(name)
+        if known is not None:
+            known.is_failing = True
+        self._unavailable[name] = self._clock() + UNAVAILABLE_SECONDS
 
     @asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:
         """Read again what is in use, as long as the context is open."""
-        async with running(self._keep_fresh(), name="known-documents"):
-            yield
+        try:
+            async with running(self._keep_fresh(), name="known-documents"):
+                yield
+        finally:
+            await asyncio.gather(*map(ended, list(self._reads.values())))
 
     async def _keep_fresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_EVERY_SECONDS)
-            try:
-                await self.refresh()
-            except Exception:
-                # Whoever asks reads by himself then; the next round may do.
-                logger.exception("documents are not refreshed")
+            await self.refresh()
 
     async def refresh(self) -> None:
         """Read again what was asked for since the last time."""
         used = [name for name, known in self._known.items() if known.is_used]
-        at_once = asyncio.Semaphore(_AT_ONCE)
+        at_once = asyncio.Semaphore(_REFRESHES_AT_ONCE)
 
         async def refresh(name: str) -> None:
             async with at_once:
-                try:
-                    await self._reads.share(name, lambda: self._read(name))
-                except StorageUnavailable:
-                    # It has outlived its outage: whoever asks next is told.
-                    self._known.pop(name, None)
+                await asyncio.wait([self._read(name)])
 
         for name in used:
             self._known[name].is_used = False
         await asyncio.gather(*map(refresh, used))
+
+
+def _unavailable() -> StorageUnavailable:
+    return StorageUnavailable("A document in the ledger can't be read.")

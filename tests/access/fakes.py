@@ -27,16 +27,22 @@ if TYPE_CHECKING:
 class _Kept:
     reserved: dict[str, tuple[int, float]] = field(default_factory=dict)
     settled: dict[str, int] = field(default_factory=dict)
+    is_known: bool = False
+
+    def has(self, item: str) -> bool:
+        return item in self.reserved or bool(self.settled.get(item))
 
     def sweep(self) -> None:
-        for item, (amount, due) in list(self.reserved.items()):
+        for item, (_, due) in list(self.reserved.items()):
             if due <= time.monotonic():
                 del self.reserved[item]
-                self.settled[item] = amount
+                self.is_known = False
 
     @property
-    def balance(self) -> Balance:
+    def balance(self) -> Balance | None:
         self.sweep()
+        if not self.is_known:
+            return None
         reserved = sum(amount for amount, _ in self.reserved.values())
         return Balance(sum(self.settled.values()), reserved)
 
@@ -53,29 +59,52 @@ class InMemoryAccounts(Gated):
         self._accounts.clear()
 
     async def reserve(
-        self, reservation: Reservation, *, settle_within: timedelta
+        self,
+        reservation: Reservation,
+        *,
+        settle_within: timedelta,
+        replaces: str | None = None,
     ) -> Reserved | Exhausted | Unknown:
         """Reserve the amount if all is within the limit then."""
         item, amount, limit = reservation.item, reservation.amount, reservation.limit
         async with self._call("reserve"):
             kept = self._accounts.get(reservation.account.name)
-            if kept is None:
+            balance = kept.balance if kept else None
+            if kept is None or balance is None:
                 return Unknown()
-            balance = kept.balance
-            if item in kept.reserved or kept.settled.get(item):
-                return Reserved()
-            if limit is not None and sum(balance) + amount > limit:
-                return Exhausted(balance)
             due = time.monotonic() + settle_within.total_seconds()
+            if item in kept.reserved:
+                kept.reserved[item] = amount, due
+                return Reserved()
+            if kept.settled.get(item):
+                return Reserved()
+            freed = replaces is not None and kept.has(replaces)
+            if not freed and limit is not None and sum(balance) + amount > limit:
+                return Exhausted(balance)
+            if freed and replaces is not None:
+                kept.reserved.pop(replaces, None)
+                kept.settled[replaces] = 0
             kept.settled.pop(item, None)
             kept.reserved[item] = amount, due
         return Reserved()
 
+    async def renew(
+        self, account: Account, item: str, *, settle_within: timedelta
+    ) -> bool:
+        """Hold what is reserved for longer; False where it is not reserved."""
+        async with self._call("renew"):
+            kept = self._accounts.get(account.name)
+            if kept is None or item not in kept.reserved:
+                return False
+            due = time.monotonic() + settle_within.total_seconds()
+            kept.reserved[item] = kept.reserved[item][0], due
+            return True
+
     async def settle(self, account: Account, item: str, amount: int) -> None:
         """Note what *item* came to."""
         async with self._call("settle"):
-            kept = self._accounts.get(account.name)
-            if kept is not None:
+            kept = self._accounts.setdefault(account.name, _Kept())
+            if amount == 0 or kept.is_known or kept.has(item):
                 kept.reserved.pop(item, None)
                 kept.settled[item] = amount
 
@@ -86,6 +115,7 @@ class InMemoryAccounts(Gated):
             for item, amount in items.items():
                 if item not in kept.reserved:
                     kept.settled.setdefault(item, amount)
+            kept.is_known = True
 
     async def balance(self, account: Account) -> Balance | None:
         """Return the balance, or None where nothing is known of the account."""

@@ -113,6 +113,7 @@ async def running(
     shared: tuple[InMemoryAccounts, InMemoryRates] | None = None,
     cors: Cors = ANY_ORIGIN,
     keyed_caching: Part = KEPT_BY_KEYS,
+    concurrency: int = 8,
     **rules: Any,
 ) -> AsyncIterator[Paintonce]:
     """Run a replica of *world*; *rules* are of `AccessRules` and `SpendingRules`.
@@ -134,7 +135,7 @@ async def running(
         SpendingRules(**spent),
         keyed_caching=keyed_caching,
     )
-    models = scripted_models(world, metrics)
+    models = scripted_models(world, metrics, concurrency=concurrency)
     async with open_services(ports, models, terms, metrics, lifecycle) as services:
         app[SERVICES] = services
         async with listening(app, sockets), aiohttp.ClientSession() as client:

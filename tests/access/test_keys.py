@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import time
-from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -182,24 +181,41 @@ async def test_guesses_are_bounded(service: Paintonce) -> None:
     assert (refused.code, refused.headers["Retry-After"]) == ("rate_limited", "1")
 
 
-def test_look_ups_are_of_an_address_first_then_of_the_replica() -> None:
-    """25 in any second for one address, 50 for all; the next second has as many."""
+async def test_look_ups_are_of_an_address_first_then_of_the_replica() -> None:
+    """25 unknown in any second for one address, 50 for all; then as many again."""
     now = 0.0
-    limit = LookUpLimit(clock=lambda: now)
+    limit = LookUpLimit("keys", clock=lambda: now)
 
-    def let_in(address: str, times: int) -> int:
-        count = 0
-        for _ in range(times):
-            with suppress(RateLimited):
-                limit.take(address)
-                count += 1
-        return count
+    async def unknown(address: str) -> bool:
+        try:
+            async with limit.of(address)() as note_unknown:
+                await asyncio.sleep(0)
+                note_unknown()
+        except RateLimited:
+            return False
+        return True
 
-    assert [let_in(address, 40) for address in "abc"] == [25, 25, 0]
+    async def let_in(address: str, times: int) -> int:
+        return sum(await asyncio.gather(*(unknown(address) for _ in range(times))))
+
+    assert [await let_in(address, 40) for address in "abc"] == [25, 25, 0]
     now = 0.99
-    assert let_in("d", 5) == 0
+    assert await let_in("d", 5) == 0
     now = 1.0
-    assert [let_in(address, 40) for address in "cab"] == [25, 25, 0]
+    assert [await let_in(address, 40) for address in "cab"] == [25, 25, 0]
+
+
+async def test_a_burst_of_good_keys_is_never_refused() -> None:
+    """Sixty keys of customers at a replica that has just started are all let in."""
+    async with running() as maker:
+        made = [(await maker.key())["key"] for _ in range(60)]
+        async with running(maker.world) as started:
+            answers = await asyncio.gather(
+                *(started.get("/api/v1/live/stats", of(key)) for key in made),
+                *(started.get("/api/v1/live/stats", of(made[0])) for _ in range(60)),
+            )
+
+    assert {answer.status for answer in answers} == {200}
 
 
 async def test_known_keys_go_on_while_the_ledger_is_away(service: Paintonce) -> None:

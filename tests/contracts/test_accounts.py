@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from app.storage.ports.accounts import AccountStore
     from app.storage.ports.rates import Rates
+    from app.storage.redis.client.connection import RedisConnection
 
 ACCOUNT = Account("spend:acme/shop:2026-11-26", keep_for=timedelta(hours=1))
 SOON, LONG = timedelta(milliseconds=40), timedelta(minutes=5)
@@ -50,16 +51,19 @@ async def rates(request: pytest.FixtureRequest) -> AsyncIterator[Rates]:
         yield RedisRates(redis.commands)
 
 
-async def reserve(
+async def reserve(  # noqa: PLR0917 - a row of a table
     accounts: AccountStore,
     item: str,
     amount: int = 4,
     limit: int | None = 10,
     settle_within: timedelta = LONG,
+    replaces: str | None = None,
 ) -> Reserved | Exhausted | Unknown:
     """Reserve an item of the account."""
     return await accounts.reserve(
-        Reservation(ACCOUNT, item, amount, limit), settle_within=settle_within
+        Reservation(ACCOUNT, item, amount, limit),
+        settle_within=settle_within,
+        replaces=replaces,
     )
 
 
@@ -128,15 +132,63 @@ async def test_many_items_are_counted(accounts: AccountStore) -> None:
     assert await accounts.balance(ACCOUNT) == Balance(sum(items.values()), 0)
 
 
-async def test_what_nobody_settles_counts_as_used(accounts: AccountStore) -> None:
-    """A leader that died may have paid; one that comes late corrects it."""
+async def test_what_is_not_renewed_in_time_is_counted_again(
+    accounts: AccountStore,
+) -> None:
+    """Only the ledger knows what a leader wrote down before it died."""
     await accounts.count(ACCOUNT, {})
-    await reserve(accounts, "a", settle_within=SOON)
+    await reserve(accounts, "written", settle_within=SOON)
+    await reserve(accounts, "unwritten", settle_within=SOON)
     await asyncio.sleep(2 * SOON.total_seconds())
 
+    assert await accounts.balance(ACCOUNT) is None
+    assert await reserve(accounts, "another") == Unknown()
+    await accounts.count(ACCOUNT, {"written": 4})
+
     assert await accounts.balance(ACCOUNT) == Balance(4, 0)
-    await accounts.settle(ACCOUNT, "a", 0)
+    await accounts.settle(ACCOUNT, "written", 0)
     assert await accounts.balance(ACCOUNT) == Balance(0, 0)
+
+
+async def test_what_is_renewed_stays_reserved(accounts: AccountStore) -> None:
+    """As long as its replica lives; what is settled is not renewed."""
+    await accounts.count(ACCOUNT, {})
+    await reserve(accounts, "a", settle_within=SOON)
+
+    assert await accounts.renew(ACCOUNT, "a", settle_within=LONG)
+    await asyncio.sleep(2 * SOON.total_seconds())
+
+    assert await accounts.balance(ACCOUNT) == Balance(0, 4)
+    await accounts.settle(ACCOUNT, "a", 4)
+    assert not await accounts.renew(ACCOUNT, "a", settle_within=LONG)
+    assert not await accounts.renew(ACCOUNT, "none", settle_within=LONG)
+
+
+async def test_what_was_given_back_before_a_count_is_not_counted(
+    accounts: AccountStore,
+) -> None:
+    """1. A replica lists the ledger. 2. A call ends free. 3. The list is counted."""
+    await accounts.settle(ACCOUNT, "a", 0)
+
+    await accounts.count(ACCOUNT, {"a": 4, "b": 4})
+
+    assert await accounts.balance(ACCOUNT) == Balance(4, 0)
+
+
+async def test_an_item_goes_on_with_the_amount_of_another(
+    accounts: AccountStore,
+) -> None:
+    """It needs no room besides, and the other one gives nothing back twice."""
+    await accounts.count(ACCOUNT, {})
+    assert [await reserve(accounts, item, 5) for item in "ab"] == [Reserved()] * 2
+    await accounts.settle(ACCOUNT, "a", 5)
+
+    for _ in range(2):
+        assert await reserve(accounts, "c", 5, replaces="a") == Reserved()
+    assert await reserve(accounts, "d", 5, replaces="none") == Exhausted(Balance(0, 10))
+    await accounts.settle(ACCOUNT, "a", 0)
+
+    assert await accounts.balance(ACCOUNT) == Balance(0, 10)
 
 
 async def test_large_amounts_stay_exact(accounts: AccountStore) -> None:
@@ -160,6 +212,39 @@ async def test_the_limit_is_exact_under_concurrency(accounts: AccountStore) -> N
 
     assert verdicts.count(Reserved()) == 17
     assert await accounts.balance(ACCOUNT) == Balance(0, 17)
+
+
+@pytest.mark.parametrize("lost_after", [1, 2])
+async def test_a_count_that_loses_its_first_items_leaves_the_account_unknown(
+    redis_url: str, lost_after: int
+) -> None:
+    """Redis is emptied between two chunks: what is left of them is no sum."""
+    items = {f"item-{number}": 4 for number in range(1200)}
+    async with open_redis(redis_url) as redis:
+        commands = LosesItsMemory(redis.leases, lost_after)
+        accounts = RedisAccounts(commands)  # type: ignore[arg-type]
+
+        await accounts.count(ACCOUNT, items)
+        assert await accounts.balance(ACCOUNT) is None
+        await accounts.count(ACCOUNT, items)
+
+        assert await accounts.balance(ACCOUNT) == Balance(4800, 0)
+
+
+class LosesItsMemory:
+    """A connection whose Redis is emptied once, after so many scripts."""
+
+    def __init__(self, commands: RedisConnection, lost_after: int) -> None:
+        self._commands = commands
+        self._lost_after = lost_after
+
+    async def run(self, *args: Any, **options: Any) -> Any:
+        """Run a script, and empty Redis after it if that is due."""
+        answer = await self._commands.run(*args, **options)
+        self._lost_after -= 1
+        if self._lost_after == 0:
+            await self._commands.execute("FLUSHALL")
+        return answer
 
 
 async def test_an_account_is_forgotten(accounts: AccountStore) -> None:

@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from app.access.look_ups import A_SECOND_PER_REPLICA
+from app.access.look_ups import PER_SECOND_OF_REPLICA
 from app.api.entries import MOST_ENTRIES, MOST_HOURS
 from app.api.openai.edit_form import MAX_EDIT_BYTES, MAX_PARTS
 from app.api.parameters import (
@@ -77,7 +77,7 @@ FIGURES: dict[str, float] = {
     "Reads of pictures from the object store": _STREAMS_AT_ONCE,
     "Other calls to the object store": _CALLS_AT_ONCE,
     "Seconds that a client may take nothing": WRITE_DEADLINE_SECONDS,
-    "Look-ups of unknown keys in the ledger, a second": A_SECOND_PER_REPLICA,
+    "Look-ups of unknown keys in the ledger, a second": PER_SECOND_OF_REPLICA,
     "Records of the log that nobody has read": _BACKLOG,
     "Transient images of a project": MAX_PICTURES,
     "Seconds of a `ttl`": LONGEST_TTL_SECONDS,

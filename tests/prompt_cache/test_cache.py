@@ -391,7 +391,7 @@ async def test_a_painted_prompt_is_served_uncounted_while_redis_is_away(
     world.index.is_away = True
 
     answer = await ask(replica)
-    found = await replica.cache.find(LIGHTHOUSE)
+    found = await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT)
 
     assert (answer.outcome, answer.hits) == (Outcome.HIT, None)
     assert await bytes_of(replica, answer) == await bytes_of(replica, painted)
@@ -406,7 +406,7 @@ async def test_nothing_is_paid_in_the_dark(world: World, replica: Replica) -> No
     with pytest.raises(CacheUnavailable):
         await ask(replica)
     with pytest.raises(CacheUnavailable):
-        await replica.cache.find(LIGHTHOUSE)
+        await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT)
 
     assert world.provider.count == 0
 
@@ -769,7 +769,7 @@ async def test_a_record_that_cannot_be_read_is_restored(
 
     restored, hit = await ask(replica), await ask(replica)
     world.index.entries[LIGHTHOUSE.hash] = b""
-    found = await replica.cache.find(LIGHTHOUSE)
+    found = await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT)
 
     assert (restored.outcome, hit.outcome) == (Outcome.RESTORED, Outcome.HIT)
     assert restored.entry.image_id == painted.entry.image_id
@@ -780,12 +780,12 @@ async def test_a_record_that_cannot_be_read_is_restored(
 
 async def test_looking_never_pays(world: World, replica: Replica) -> None:
     """HEAD finds what is painted, restores what only the ledger knows, and no more."""
-    assert await replica.cache.find(LIGHTHOUSE) is None
+    assert await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT) is None
     assert world.provider.count == 0
     painted = await ask(replica)
     world.index.lose_everything()
 
-    found = await replica.cache.find(LIGHTHOUSE)
+    found = await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT)
 
     assert found is not None
     assert (found.entry.image_id, found.hits) == (painted.entry.image_id, 1)
@@ -800,7 +800,7 @@ async def test_looking_finds_nothing_where_the_picture_is_gone(
     del world.store.objects[str(painted.entry.storage_key)]
     world.index.lose_everything()
 
-    assert await replica.cache.find(LIGHTHOUSE) is None
+    assert await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT) is None
     assert world.provider.count == 1
 
 
@@ -811,9 +811,9 @@ async def test_looking_waits_for_whoever_restores(
     await ask(replica)
     world.index.lose_everything()
     gate = world.index.before("commit")
-    first = asyncio.create_task(replica.cache.find(LIGHTHOUSE))
+    first = asyncio.create_task(replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT))
     await gate.reached()
-    second = asyncio.create_task(another.cache.find(LIGHTHOUSE))
+    second = asyncio.create_task(another.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT))
     gate.open()
 
     found = await asyncio.gather(first, second)
@@ -832,7 +832,7 @@ async def test_a_reader_that_read_the_manifest_before_a_purge_writes_nothing_aft
     await ask(replica)
     world.index.lose_everything()
     stalled = world.store.after("exists")
-    reading = asyncio.create_task(replica.cache.find(LIGHTHOUSE))
+    reading = asyncio.create_task(replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT))
     await stalled.reached()
     world.index.expire_lease(LIGHTHOUSE.hash)
     await another.purge(SHOP, LIGHTHOUSE.hash)

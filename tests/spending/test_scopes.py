@@ -12,11 +12,13 @@ from app.errors import PromptRejected
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SCOPES = "/api/v1/live/scopes"
+EMPTY: dict[str, Any] = {"scopes": [], "cursor": None}
 
 
 @pytest.fixture
@@ -79,8 +81,8 @@ async def test_a_scope_is_made_changed_listed_and_removed(service: Paintonce) ->
         "created_at": made.json["created_at"],
     }
     assert changed.json == {**made.json, "limit": 2, "allow_new": False}
-    assert listed.json == {"scopes": [changed.json]}
-    assert elsewhere.json == {"scopes": []}
+    assert listed.json == {"scopes": [changed.json], "cursor": None}
+    assert elsewhere.json == EMPTY
     assert (removed.status, again.status) == (200, 404)
     assert (await visit(service, "a fox")).status == 404
 
@@ -195,26 +197,35 @@ async def test_places_are_counted_again_after_a_loss(service: Paintonce) -> None
     assert await generated(service) == 2
 
 
-async def test_a_place_belongs_to_its_picture(service: Paintonce) -> None:
-    """Whoever takes a painting over from a dead leader takes no second place."""
-    await scope(service, limit=1)
-    gate = service.world.provider.before("paint")
-    asking = asyncio.create_task(visit(service, "a fox"))
-    await gate.reached()
-    (place,) = [key for key in service.world.store.objects if "/places/" in key]
-    left = dict(service.world.store.objects)
+async def follows(service: Paintonce) -> None:
+    """Return when a flight of this replica follows another's leader."""
+    flights = service.replica.cache.flights._flights
+    await until(lambda: any(one.followed_id for one in flights.values()))
 
-    # As after a kill: the place is written, and another replica paints it.
-    service.world.provider.script.append(PromptRejected("No."))
-    gate.open()
-    assert (await asking).status == 422
-    service.world.store.objects[place] = left[place]
-    service.accounts.lose_everything()
 
-    assert (await visit(service, "an owl")).code == "budget_exhausted"
-    service.world.index.lose_everything()
-    assert (await visit(service, "a fox")).status == 200
-    assert await generated(service) == 1
+async def test_a_take_over_goes_on_with_the_quota_of_its_leader() -> None:
+    """A follower whose leader died takes no second picture of the quota."""
+    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
+    rules: Any = {"new_per_address_per_hour": 0}
+    async with (
+        running(world, shared=shared, **rules) as leading,
+        running(world, shared=shared, **rules) as following,
+    ):
+        await scope(leading, limit=1)
+        gate = world.provider.before("paint")
+        asking = asyncio.create_task(visit(leading, "a fox"))
+        await gate.reached()
+        waiting = asyncio.create_task(visit(following, "a fox"))
+        await follows(following)
+
+        # As after a kill: nothing renews the lease, and nothing gives it back.
+        world.index.lose_everything()
+
+        assert (await waiting).status == 200
+        assert await generated(following) == 1
+        assert (await visit(following, "an owl")).code == "budget_exhausted"
+        gate.open()
+        await asyncio.wait([asking])
 
 
 async def test_an_unknown_scope_is_nobodys(service: Paintonce) -> None:
@@ -263,7 +274,7 @@ async def test_scopes_make_themselves_where_a_project_wants_it(
     )
     head = await visit(service, "a fox", name="news", method="HEAD")
     assert (head.status, head.headers["X-Cache-Status"]) == (404, "MISS")
-    assert (await service.get(SCOPES, ADMIN)).json == {"scopes": []}
+    assert (await service.get(SCOPES, ADMIN)).json == EMPTY
 
     assert (await visit(service, "a fox", name="news")).status == 200
 
@@ -294,7 +305,7 @@ async def test_a_bad_scope_is_not_made(
     answer = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json=given)
 
     assert (answer.status, answer.json["parameter"]) == (400, parameter)
-    assert (await service.get(SCOPES, ADMIN)).json == {"scopes": []}
+    assert (await service.get(SCOPES, ADMIN)).json == EMPTY
 
 
 async def test_an_address_has_a_few_new_pictures_an_hour() -> None:

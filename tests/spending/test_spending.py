@@ -369,5 +369,5 @@ async def test_a_bill_is_proved_for_its_own_project(service: Paintonce) -> None:
         )
     ]
 
-    assert zoo.json == old.json == {"calls": [], "total": 0}
+    assert zoo.json == old.json == {"calls": [], "total": 0, "cursor": None}
     assert [(one.status, one.json["parameter"]) for one in bad] == [(400, "day")] * 5

@@ -1,8 +1,9 @@
-"""Documents at hand: fresh within seconds, and for ten minutes through an outage."""
+"""Documents in memory: fresh within seconds, and for ten minutes through an outage."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,16 @@ from app.errors import RateLimited, StorageUnavailable
 from app.storage.documents import StoredDocuments
 from app.storage.known_documents import (
     FRESH_SECONDS,
+    MAX_AGE_SECONDS,
     STALE_FOR_SECONDS,
+    UNAVAILABLE_SECONDS,
     KnownDocuments,
 )
 from tests.fakes import InMemoryObjectStore
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from app.storage.ports.documents import Fields
 
 
@@ -56,14 +61,14 @@ async def shelf() -> Shelf:
     return made
 
 
-async def test_what_is_in_use_is_at_hand(shelf: Shelf) -> None:
+async def test_what_is_in_use_is_cached(shelf: Shelf) -> None:
     """One read for many who ask, and none while it is fresh."""
     found = await asyncio.gather(*(shelf.known.get("keys/a") for _ in range(50)))
 
     assert found == [{"n": 1}] * 50
     assert shelf.reads == 1
     shelf.clock.now += FRESH_SECONDS - 0.1
-    assert shelf.known.at_hand("keys/a") == {"n": 1}
+    assert shelf.known.cached("keys/a") == {"n": 1}
     assert shelf.reads == 1
 
 
@@ -73,11 +78,11 @@ async def test_a_change_is_seen_when_it_is_due(shelf: Shelf) -> None:
     await shelf.documents.write("keys/a", {"n": 2})
     shelf.clock.now += FRESH_SECONDS + 0.1
 
-    assert shelf.known.at_hand("keys/a") is None
+    assert shelf.known.cached("keys/a") is None
     assert await shelf.known.get("keys/a") == {"n": 2}
     await shelf.documents.write("keys/a", {"n": 3})
     await shelf.known.refresh()
-    assert shelf.known.at_hand("keys/a") == {"n": 3}
+    assert shelf.known.cached("keys/a") == {"n": 3}
 
 
 async def test_only_what_is_used_is_refreshed(shelf: Shelf) -> None:
@@ -88,7 +93,7 @@ async def test_only_what_is_used_is_refreshed(shelf: Shelf) -> None:
     await shelf.known.refresh()
     assert shelf.reads == reads
 
-    assert shelf.known.at_hand("keys/a") is not None
+    assert shelf.known.cached("keys/a") is not None
     await shelf.known.refresh()
     assert shelf.reads == reads + 1
 
@@ -104,18 +109,48 @@ async def test_what_is_not_there_is_remembered(shelf: Shelf) -> None:
     assert await shelf.known.get("keys/b") == {"n": 7}
 
 
+class Line:
+    """A stranger's line for look-ups, which counts and may refuse."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.refuses = refuses
+        self.turns = self.unknown = 0
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Callable[[], None]]:
+        """Take a turn."""
+        self.turns += 1
+        if self.refuses:
+            raise RateLimited("Too many.")
+        yield self.note
+
+    def note(self) -> None:
+        """Count an unknown name."""
+        self.unknown += 1
+
+
 async def test_a_look_up_may_be_refused(shelf: Shelf) -> None:
-    """Only what is not known asks for leave; a stale one that was known does not."""
-
-    def refuse() -> None:
-        raise RateLimited("Too many.")
-
+    """Only what is not known takes a turn; a stale one that was known does not."""
+    refusing = Line(refuses=True)
     with pytest.raises(RateLimited):
-        await shelf.known.get("keys/a", before_look_up=refuse)
+        await shelf.known.get("keys/a", look_up=refusing)
     assert shelf.reads == 0
     await shelf.known.get("keys/a")
     shelf.clock.now += FRESH_SECONDS + 0.1
-    assert await shelf.known.get("keys/a", before_look_up=refuse) == {"n": 1}
+    assert await shelf.known.get("keys/a", look_up=refusing) == {"n": 1}
+
+
+async def test_those_who_wait_for_one_read_are_one_look_up(shelf: Shelf) -> None:
+    """Fifty who ask at once for a name take one turn; an unknown one is noted."""
+    line = Line()
+
+    found = await asyncio.gather(
+        *(shelf.known.get("keys/a", look_up=line) for _ in range(50)),
+        *(shelf.known.get("keys/none", look_up=line) for _ in range(50)),
+    )
+
+    assert found == [{"n": 1}] * 50 + [None] * 50
+    assert (line.turns, line.unknown, shelf.reads) == (2, 1, 2)
 
 
 async def test_an_outage_is_outlived_for_ten_minutes(shelf: Shelf) -> None:
@@ -126,10 +161,10 @@ async def test_an_outage_is_outlived_for_ten_minutes(shelf: Shelf) -> None:
 
     assert await shelf.known.get("keys/a") == {"n": 1}
     reads = shelf.reads
-    assert shelf.known.at_hand("keys/a") == {"n": 1}
+    assert shelf.known.cached("keys/a") == {"n": 1}
+    assert shelf.reads == reads
     with pytest.raises(StorageUnavailable):
         await shelf.known.get("keys/unknown")
-    assert shelf.reads == reads
 
     shelf.clock.now += STALE_FOR_SECONDS
     with pytest.raises(StorageUnavailable):
@@ -138,6 +173,77 @@ async def test_an_outage_is_outlived_for_ten_minutes(shelf: Shelf) -> None:
     shelf.store.is_away = False
     shelf.clock.now += 10
     assert await shelf.known.get("keys/a") == {"n": 1}
+
+
+async def test_an_outage_of_one_name_says_nothing_of_another(shelf: Shelf) -> None:
+    """A damaged document is unavailable by itself; others are looked up."""
+    await shelf.documents.write("keys/b", {"n": 2})
+    shelf.store.objects["_system/keys/a.json"].data = b"not JSON"
+
+    with pytest.raises(StorageUnavailable):
+        await shelf.known.get("keys/a")
+
+    assert await shelf.known.get("keys/b") == {"n": 2}
+    assert await shelf.known.get("keys/none") is None
+
+
+async def test_what_pays_is_as_the_ledger_had_it_in_five_seconds(shelf: Shelf) -> None:
+    """An older document is read anew, and an outage of it is one at once."""
+    assert await shelf.known.current("keys/a") == {"n": 1}
+    shelf.store.is_away = True
+    shelf.clock.now += MAX_AGE_SECONDS - 0.1
+    assert await shelf.known.current("keys/a") == {"n": 1}
+
+    shelf.clock.now += 0.2
+
+    with pytest.raises(StorageUnavailable):
+        await shelf.known.current("keys/a")
+    assert await shelf.known.get("keys/a") == {"n": 1}
+    shelf.store.is_away = False
+    await shelf.documents.write("keys/a", {"n": 2})
+    shelf.clock.now += UNAVAILABLE_SECONDS + 0.1
+    assert await shelf.known.current("keys/a") == {"n": 2}
+
+
+async def test_the_age_counts_from_the_beginning_of_a_read(shelf: Shelf) -> None:
+    """A slow read is as old as its question, not as its answer."""
+    gate = shelf.store.after("get")
+    reading = asyncio.create_task(shelf.known.current("keys/a"))
+    await gate.reached()
+    shelf.clock.now += MAX_AGE_SECONDS + 0.1
+    gate.open()
+    await reading
+
+    await shelf.known.current("keys/a")
+
+    assert shelf.reads == 2
+
+
+async def test_a_read_from_before_a_change_is_not_kept(shelf: Shelf) -> None:
+    """1. A read begins. 2. The document is changed here. 3. The read ends."""
+    gate = shelf.store.after("get")
+    reading = asyncio.create_task(shelf.known.get("keys/a"))
+    await gate.reached()
+    await shelf.documents.write("keys/a", {"n": 2})
+    shelf.known.forget("keys/a")
+    gate.open()
+    await reading
+
+    assert await shelf.known.get("keys/a") == {"n": 2}
+
+
+async def test_a_caller_that_goes_leaves_the_read_to_the_others(shelf: Shelf) -> None:
+    """Its cancellation ends nobody's look-up."""
+    gate = shelf.store.after("get")
+    first = asyncio.create_task(shelf.known.get("keys/a"))
+    second = asyncio.create_task(shelf.known.get("keys/a"))
+    await gate.reached()
+    first.cancel()
+    await asyncio.wait([first])
+    gate.open()
+
+    assert await second == {"n": 1}
+    assert shelf.reads == 1
 
 
 async def test_what_was_changed_here_is_read_anew(shelf: Shelf) -> None:

@@ -58,6 +58,10 @@ class Ledger:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
+    def on_a_line(self, at_once: int) -> Ledger:
+        """Return the same ledger, with *at_once* calls that wait for no others."""
+        return Ledger(self._store.on_a_line(at_once))
+
     async def read(self, project: Project, prompt_hash: str) -> Manifest | None:
         """Return the manifest of a prompt, or None if there is none.
 

@@ -31,13 +31,14 @@ class Flight(Generic[T]):
     *token* is that of the lease: made before the first attempt, so that an
     `ACQUIRE` whose reply was lost can be repeated. *is_promised* says that a
     caller was given the generation's id, *is_recorded* that the painter writes
-    its record, to the end.
+    its record, to the end. *followed_id* is the generation that it followed last.
     """
 
     prompt_hash: str
     generation_id: str = field(default_factory=lambda: str(uuid4()))
     token: str = ""
     leader_id: str | None = None
+    followed_id: str | None = None
     is_promised: bool = False
     is_recorded: bool = False
     waiters: int = 0
@@ -85,6 +86,7 @@ class Flight(Generic[T]):
     def follow(self, holder: str) -> None:
         """Note whom the flight follows; nobody's generation where it is a writer."""
         self.leader_id = generation_of(holder)
+        self.followed_id = self.leader_id or self.followed_id
         self.role_known.set()
 
     def close(self) -> None:

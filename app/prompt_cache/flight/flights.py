@@ -54,6 +54,11 @@ class Flights(Generic[T]):
         """How many prompts are led or followed right now."""
         return len(self._flights)
 
+    def is_flying(self, prompt_hash: str) -> bool:
+        """Return whether a caller may join a flight of this prompt."""
+        flight = self._flights.get(prompt_hash)
+        return flight is not None and not flight.is_closed
+
     async def join(
         self, work: Work[T], *, wait_seconds: float, wants_id: bool = False
     ) -> tuple[Flight[T], T | None]:

@@ -59,6 +59,7 @@ class Painter:
 
     index: PromptIndex
     ledger: Ledger
+    visitors_ledger: Ledger
     asking: Asking
     committer: Committer
     shelf: Shelf
@@ -69,9 +70,10 @@ class Painter:
 
     async def restore_or_paint(self, assignment: Assignment) -> FlightResult:
         """Did we paint it and forget? Else paint it."""
-        key = assignment.key
+        key, is_visitor = assignment.key, assignment.permit.is_visitor
+        ledger = self.visitors_ledger if is_visitor else self.ledger
         try:
-            manifest = await self.ledger.read(key.project, key.hash)
+            manifest = await ledger.read(key.project, key.hash)
             entry = manifest.entry if manifest else None
             if entry is not None and await self.committer.restore(
                 entry, assignment.lease
@@ -128,7 +130,9 @@ class Painter:
         deadline = _now() + self.generation_timeout.total_seconds()
         async with (
             lease.kept(),
-            assignment.permit.painting(flight.generation_id, key.hash) as permit,
+            assignment.permit.painting(
+                flight.generation_id, follows=flight.followed_id
+            ) as permit,
         ):
             painting = await self.asking.paint(
                 assignment, keeper, permit, progress=progress, deadline=deadline

@@ -204,7 +204,7 @@ class LeftJob(_Painting):
     async def _abandon(self, lease: Lease) -> None:
         """End the job: its picture can't become the prompt's any more."""
         painter, project = self.painter, self.key.project
-        async with self.permit.painting(self.note.generation_id, self.key.hash) as paid:
+        async with self.permit.painting(self.note.generation_id) as paid:
             cost = await painter.asking.models.abandon(self.note.job, paid)
         painter.asking.statistics.spent(str(project), cost)
         with suppress(CacheUnavailable):

@@ -61,22 +61,38 @@ class AccountStore(Protocol):
     """Accounts that all replicas share."""
 
     async def reserve(
-        self, reservation: Reservation, *, settle_within: timedelta
+        self,
+        reservation: Reservation,
+        *,
+        settle_within: timedelta,
+        replaces: str | None = None,
     ) -> Reserved | Exhausted | Unknown:
         """Reserve the amount if all is within the limit then.
 
-        What is not settled in time counts as settled in full.
+        What is neither settled nor renewed in time makes the account unknown:
+        it has to be counted. The amount of the item *replaces* is given back in
+        the same step, and the new item needs no room besides.
         """
         ...
 
+    async def renew(
+        self, account: Account, item: str, *, settle_within: timedelta
+    ) -> bool:
+        """Hold what is reserved for longer; False where it is not reserved."""
+        ...
+
     async def settle(self, account: Account, item: str, amount: int) -> None:
-        """Note what *item* came to; 0 gives it back. Also late, and again."""
+        """Note what *item* came to; 0 gives it back. Also late, and again.
+
+        What was given back before the account is counted is not counted.
+        """
         ...
 
     async def count(self, account: Account, items: Mapping[str, int]) -> None:
         """Make the account known, with *items* that were settled before.
 
-        Those that it knows already stay as they are.
+        Those that it knows already stay as they are. Where the store loses
+        some of them meanwhile, the account stays unknown.
         """
         ...
 

@@ -39,6 +39,9 @@ class Documents(Protocol):
         """Remove a document; removing what is not there is a no-op."""
         ...
 
-    def names(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the names that start with *prefix*, in order."""
+    def names(self, prefix: str, *, after: str = "") -> AsyncIterator[str]:
+        """Yield the names that start with *prefix*, in order.
+
+        With *after*, those that come behind *prefix* and *after*.
+        """
         ...

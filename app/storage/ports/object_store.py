@@ -136,6 +136,10 @@ class ObjectStore(Protocol):
         """Yield what starts with *prefix* and comes after *after*, in key order."""
         ...
 
+    def on_a_line(self, at_once: int) -> ObjectStore:
+        """Return the same store, with *at_once* calls that wait for no others."""
+        ...
+
     async def ping(self) -> None:
         """Return when the store answers and the bucket is there.
 

@@ -2,9 +2,11 @@
 
 An account is a hash: `settled` and `reserved` are sums, `known` says that they
 are whole, and `i:` before an item's name has its state, `r` (reserved) or `s`
-(settled), and its amount. A sorted set has when each item is due (ms): what is
-still reserved then counts as settled, and what was given back is forgotten.
-Amounts are below 2^53, where Lua's numbers are exact.
+(settled), and its amount. A sorted set has when each item is due (ms). What is
+still reserved then is forgotten, and the account with it: only the ledger
+knows whether its document was written. What was given back is forgotten, too.
+`c:` before a count's token says that its first chunk is still there. Amounts
+are below 2^53, where Lua's numbers are exact.
 """
 
 from __future__ import annotations
@@ -27,14 +29,20 @@ end
 local function set(item, state, amount)
   redis.call('HSET', KEYS[1], 'i:' .. item, state .. text(amount))
 end
+local function give_back(item, state, amount, kept_ms)
+  if state == 'r' then add('reserved', -amount) end
+  if state == 's' and amount > 0 then add('settled', -amount) end
+  set(item, 's', 0)
+  redis.call('ZADD', KEYS[2], now + kept_ms, item)
+end
 local function sweep()
   for _, item in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
     local state, amount = state_of(item)
     if state == 'r' then
       add('reserved', -amount)
-      add('settled', amount)
-      set(item, 's', amount)
-    elseif state == 's' and amount == 0 then
+      redis.call('HDEL', KEYS[1], 'known')
+    end
+    if state == 'r' or (state == 's' and amount == 0) then
       redis.call('HDEL', KEYS[1], 'i:' .. item)
     end
     redis.call('ZREM', KEYS[2], item)
@@ -43,21 +51,27 @@ end
 local function sum(field)
   return tonumber(redis.call('HGET', KEYS[1], field) or '0')
 end
+local function is_known() return redis.call('HEXISTS', KEYS[1], 'known') == 1 end
 """
 
-# KEYS account, due. ARGV item, amount, limit or -1, ms to settle, ms to keep or 0.
+# KEYS account, due. ARGV item, amount, limit or -1, ms to settle, ms to keep or 0,
+# the item that is replaced or '', ms for which that is known as given back.
 RESERVE = Script.of(f"""\
 #!lua
 {_ACCOUNT}
-if redis.call('HEXISTS', KEYS[1], 'known') == 0 then return {{'unknown'}} end
 sweep()
+if not is_known() then return {{'unknown'}} end
 local amount, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 local state, kept = state_of(ARGV[1])
+if state == 'r' then redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[1]) end
 if state and (state == 'r' or kept > 0) then return {{'reserved'}} end
+local freed, before = nil, 0
+if ARGV[6] ~= '' then freed, before = state_of(ARGV[6]) end
 local settled, reserved = sum('settled'), sum('reserved')
-if limit >= 0 and settled + reserved + amount > limit then
+if before == 0 and limit >= 0 and settled + reserved + amount > limit then
   return {{'exhausted', text(settled), text(reserved)}}
 end
+if before > 0 then give_back(ARGV[6], freed, before, ARGV[7]) end
 set(ARGV[1], 'r', amount)
 add('reserved', amount)
 redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[1])
@@ -68,14 +82,32 @@ end
 return {{'reserved'}}
 """)
 
+# KEYS account, due. ARGV item, ms to settle.
+RENEW = Script.of(f"""\
+#!lua
+{_ACCOUNT}
+if state_of(ARGV[1]) ~= 'r' then return 0 end
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
+return 1
+""")
+
 # KEYS account, due. ARGV item, amount, ms for which what was given back is known.
-# An account that nothing is known of is counted from the ledger, item and all.
+# An account that is not known is counted from the ledger, item and all, but for
+# what was given back while another replica was listing it.
 SETTLE = Script.of(f"""\
 #!lua
 {_ACCOUNT}
-if redis.call('HEXISTS', KEYS[1], 'known') == 0 then return 0 end
 local amount = tonumber(ARGV[2])
 local state, before = state_of(ARGV[1])
+if amount == 0 then
+  give_back(ARGV[1], state, before, ARGV[3])
+  if not is_known() then
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+    redis.call('PEXPIRE', KEYS[2], ARGV[3])
+  end
+  return 1
+end
+if not is_known() and not state then return 0 end
 if state == 'r' then
   add('reserved', -before)
   add('settled', amount)
@@ -83,26 +115,38 @@ else
   add('settled', amount - before)
 end
 set(ARGV[1], 's', amount)
-if amount == 0 then
-  redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
-else
-  redis.call('ZREM', KEYS[2], ARGV[1])
-end
+redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """)
 
-# KEYS account, due. ARGV 1 with the last items, ms to keep or 0, then item and
-# amount of each.
+# KEYS account, due. ARGV token, 1 with the first items, 1 with the last ones, ms
+# to keep or 0, then item and amount of each. Returns 0 where what was counted
+# under the token was lost meanwhile.
 COUNT = Script.of(f"""\
 #!lua
 {_ACCOUNT}
-for at = 3, #ARGV, 2 do
+local token = 'c:' .. ARGV[1]
+if ARGV[2] == '1' then
+  redis.call('HSET', KEYS[1], token, 1)
+elseif redis.call('HEXISTS', KEYS[1], token) == 0 then
+  return 0
+end
+for at = 5, #ARGV, 2 do
   if redis.call('HSETNX', KEYS[1], 'i:' .. ARGV[at], 's' .. ARGV[at + 1]) == 1 then
     add('settled', tonumber(ARGV[at + 1]))
   end
 end
-if ARGV[1] == '1' then redis.call('HSET', KEYS[1], 'known', 1) end
-if ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if ARGV[3] == '1' then
+  redis.call('HSET', KEYS[1], 'known', 1)
+  redis.call('HDEL', KEYS[1], token)
+end
+if ARGV[4] == '0' then
+  redis.call('PERSIST', KEYS[1])
+  redis.call('PERSIST', KEYS[2])
+else
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+end
 return 1
 """)
 
@@ -110,8 +154,8 @@ return 1
 BALANCE = Script.of(f"""\
 #!lua flags=allow-oom
 {_ACCOUNT}
-if redis.call('HEXISTS', KEYS[1], 'known') == 0 then return false end
 sweep()
+if not is_known() then return false end
 return {{text(sum('settled')), text(sum('reserved'))}}
 """)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import islice
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from app.errors import CacheUnavailable
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from app.storage.ports.accounts import Account, Reservation
     from app.storage.redis.client.connection import RedisConnection, Script
 
-# How long it is known that an item was given back: whoever counted the ledger
-# just before would else count it in again.
+# How long it is known that an item was given back: a replica that listed the
+# ledger just before would else count it in again.
 _GIVEN_BACK_MS = 3_600_000
 _ITEMS_AT_ONCE = 500
 
@@ -32,7 +33,11 @@ class RedisAccounts:
         self._commands = commands
 
     async def reserve(
-        self, reservation: Reservation, *, settle_within: timedelta
+        self,
+        reservation: Reservation,
+        *,
+        settle_within: timedelta,
+        replaces: str | None = None,
     ) -> Reserved | Exhausted | Unknown:
         """Reserve the amount if all is within the limit then."""
         limit = reservation.limit
@@ -45,6 +50,8 @@ class RedisAccounts:
                 -1 if limit is None else limit,
                 _milliseconds(settle_within),
                 _kept_ms(reservation.account),
+                replaces or "",
+                _GIVEN_BACK_MS,
             ],
         )
         match verdict:
@@ -54,22 +61,31 @@ class RedisAccounts:
                 return Exhausted(Balance(int(settled), int(reserved)))
         return Unknown()
 
+    async def renew(
+        self, account: Account, item: str, *, settle_within: timedelta
+    ) -> bool:
+        """Hold what is reserved for longer; False where it is not reserved."""
+        args: list[str | bytes | int] = [item, _milliseconds(settle_within)]
+        return bool(await self._run(scripts.RENEW, account, args))
+
     async def settle(self, account: Account, item: str, amount: int) -> None:
         """Note what *item* came to."""
         await self._run(scripts.SETTLE, account, [item, amount, _GIVEN_BACK_MS])
 
     async def count(self, account: Account, items: Mapping[str, int]) -> None:
         """Make the account known, with *items* that were settled before."""
-        left = iter(items.items())
+        token, left, is_first = token_hex(8), iter(items.items()), True
         while True:
             some = list(islice(left, _ITEMS_AT_ONCE))
             is_last = len(some) < _ITEMS_AT_ONCE
-            args: list[str | bytes | int] = [int(is_last), _kept_ms(account)]
+            args: list[str | bytes | int] = [token, int(is_first), int(is_last)]
+            args.append(_kept_ms(account))
             for item, amount in some:
                 args += item, amount
-            await self._run(scripts.COUNT, account, args)
-            if is_last:
+            is_whole = await self._run(scripts.COUNT, account, args)
+            if is_last or not is_whole:
                 return
+            is_first = False
 
     async def balance(self, account: Account) -> Balance | None:
         """Return the balance, or None where nothing is known of the account."""

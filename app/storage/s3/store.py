@@ -95,13 +95,29 @@ class S3ObjectStore:
         reads: Reads,
         windows: Windows,
         write_timeout_seconds: float,
+        *,
+        at_once: int = _CALLS_AT_ONCE,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._reads = reads
         self._write_timeout_seconds = write_timeout_seconds
         self._windows = windows
-        self._calls = CallLimit(_CALLS_AT_ONCE)
+        self._calls = CallLimit(at_once)
+
+    def on_a_line(self, at_once: int) -> S3ObjectStore:
+        """Return the same store, with *at_once* calls that wait for no others.
+
+        Connections are shared: there are more of them than all lines may use.
+        """
+        return S3ObjectStore(
+            self._client,
+            self._bucket,
+            self._reads,
+            self._windows,
+            self._write_timeout_seconds,
+            at_once=at_once,
+        )
 
     async def put(
         self,
