@@ -399,6 +399,7 @@ class InMemoryPromptIndex(Gated):
         self._leases: dict[str, _Expiring] = {}
         self._failures_of: dict[str, _Expiring] = {}
         self._holds_of: dict[str, _Expiring] = {}
+        self._refreshes: dict[str, _Expiring] = {}
         self._left: dict[str, bytes] = {}
         self.jobs: dict[str, bytes] = {}
 
@@ -418,6 +419,7 @@ class InMemoryPromptIndex(Gated):
         self._leases.clear()
         self._failures_of.clear()
         self._holds_of.clear()
+        self._refreshes.clear()
         self._left.clear()
         self.jobs.clear()
 
@@ -602,6 +604,20 @@ class InMemoryPromptIndex(Gated):
             if is_ours:
                 self.entries.pop(prompt_hash, None)
         return is_ours
+
+    async def mark_refresh(
+        self, prompt_hash: str, mark: bytes, keep_for: timedelta
+    ) -> None:
+        """Keep what the last refresh of a prompt says of itself."""
+        async with self._call("mark_refresh"):
+            until = time.monotonic() + keep_for.total_seconds()
+            self._refreshes[prompt_hash] = _Expiring(mark, until)
+
+    async def refresh_mark(self, prompt_hash: str) -> bytes | None:
+        """Return what `mark_refresh` kept, or None."""
+        async with self._call("refresh_mark"):
+            found = _alive(self._refreshes, prompt_hash)
+        return found.value if found else None
 
     async def drop(self, prompt_hash: str, record: bytes) -> bool:
         """Remove the entry if it still is *record*; its hits stay."""

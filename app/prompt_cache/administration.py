@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import NotFound
 from app.prompt_cache.entry.entry import PromptEntry
+from app.prompt_cache.painting.overlap import Overlaps, now
 from app.prompt_cache.painting.work import Refresh
 
 if TYPE_CHECKING:
@@ -103,13 +104,18 @@ class PromptEntries:
         Refreshes that overlap, on any replica, are one payment. Waits and
         raises like `get_or_generate`.
         """
+        arrived_at = now()
         seen = await self.get(project, prompt_hash)
-        await self.refreshes.join(
-            Refresh(seen.entry.key, self.painter, permit, seen.entry),
+        _, result = await self.refreshes.join(
+            Refresh(seen.entry.key, self.painter, permit, seen.entry, arrived_at),
             wait_seconds=wait_seconds,
             wants_id=wants_id,
         )
-        return await self.get(project, prompt_hash)
+        refreshed = await self.get(project, prompt_hash)
+        if result is not None and result.generation_id is not None:
+            overlaps = Overlaps(self.index)
+            await overlaps.answered(prompt_hash, result.generation_id)
+        return refreshed
 
 
 def _seen(prompt_hash: str, record: SeenRecord | None) -> SeenEntry | None:

@@ -420,6 +420,20 @@ async def test_a_job_lasts_as_long_as_its_painting(
     assert await index.job(LIGHTHOUSE) is None
 
 
+async def test_the_last_refresh_is_marked_for_a_while(place: Place) -> None:
+    """Every replica reads what it says of itself, and forgets it in time."""
+    index = place.index
+    assert await index.refresh_mark(LIGHTHOUSE) is None
+
+    await index.mark_refresh(LIGHTHOUSE, b"begun", TEN_MINUTES)
+    await index.mark_refresh(LIGHTHOUSE, b"answered", TEN_MINUTES)
+    assert await index.refresh_mark(LIGHTHOUSE) == b"answered"
+
+    await index.mark_refresh(LIGHTHOUSE, b"over", timedelta(milliseconds=1))
+    await asyncio.sleep(0.01)
+    assert await index.refresh_mark(LIGHTHOUSE) is None
+
+
 async def test_a_leader_may_note_a_failure_and_go_on(place: Place) -> None:
     """Those who ask get the failure, the lease stays, and the commit forgets it."""
     index = place.index
@@ -621,6 +635,8 @@ async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
                 lambda: index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES),
                 lambda: index.job(LIGHTHOUSE),
                 lambda: index.drop_job(LIGHTHOUSE, "leader"),
+                lambda: index.mark_refresh(LIGHTHOUSE, b"begun", TEN_MINUTES),
+                lambda: index.refresh_mark(LIGHTHOUSE),
                 lambda: index.note(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES),
                 lambda: index.finish(LIGHTHOUSE, "leader"),
                 lambda: index.withdraw(LIGHTHOUSE, "leader"),

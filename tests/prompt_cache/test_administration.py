@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from tests.fakes import (
     a_prompt_cache,
     leases_of,
 )
+from tests.until import until
 
 if TYPE_CHECKING:
     from app.prompt_cache.administration import SeenEntry
@@ -517,3 +519,57 @@ async def test_a_purge_waits_for_its_lease_without_the_news(
         await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     assert world.store.objects == {}
+
+
+async def test_a_refresh_that_arrives_before_anothers_answer_gets_its_picture(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """C12: also where it sees the new picture already, at another replica."""
+    await ask(replica)
+    answering = world.index.before("mark_refresh")
+    answering.open()
+    unanswered = world.index.before("mark_refresh")
+    first = asyncio.create_task(refresh(replica))
+    await unanswered.reached()
+    overlapping = asyncio.create_task(refresh(another))
+    await until(lambda: world.index.calls["refresh_mark"] == 1)
+    second = await overlapping
+    unanswered.open()
+
+    assert (await first).entry.image_id == second.entry.image_id
+    assert world.provider.count == 2
+
+
+async def test_a_refresh_after_anothers_answer_paints_again(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """Its caller has seen the picture, and wants another one."""
+    await ask(replica)
+    first = await refresh(replica)
+    second = await refresh(another)
+
+    assert first.entry.image_id != second.entry.image_id
+    assert world.provider.count == 3
+
+
+async def test_refreshes_aimed_at_each_others_end_are_one_payment_or_follow(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """C12: no pair of refreshes that overlap pays twice, wherever they meet."""
+    await ask(replica)
+
+    async def timed(at: Replica) -> tuple[float, float, str]:
+        began = time.time()
+        seen = await refresh(at)
+        return began, time.time(), seen.entry.image_id
+
+    for number in range(40):
+        first = asyncio.create_task(timed(replica))
+        for _ in range(number):
+            await asyncio.sleep(0)
+        paid = world.provider.count
+        one, other = await asyncio.gather(first, timed(another))
+        if one[2] != other[2]:
+            assert other[0] > one[1]
+            paid += 1
+        assert world.provider.count <= paid + 1

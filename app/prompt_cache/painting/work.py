@@ -11,6 +11,7 @@ from app.prompt_cache.flight.remembered_failures import is_outage
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import new_record
 from app.prompt_cache.painting.assignment import Assignment
+from app.prompt_cache.painting.overlap import Overlaps
 from app.prompt_cache.painting.painter import image_of
 from app.storage.ports.prompt_index import FailedBefore
 
@@ -125,6 +126,7 @@ class Refresh(_Painting):
     """A prompt whose picture *seen* is to be replaced."""
 
     seen: PromptEntry
+    arrived_at: float
 
     @property
     def replaces(self) -> str | None:
@@ -137,10 +139,10 @@ class Refresh(_Painting):
         return remembered or await lease.hold()
 
     async def lead(self, flight: Flight[FlightResult], lease: Lease) -> FlightResult:
-        """Paint again, unless another one has meanwhile.
+        """Paint again, unless another refresh has meanwhile.
 
-        Whoever gets the lease after another's refresh finds another picture
-        than it was asked to replace, and takes it.
+        It has left another picture than the one that was seen, or has not been
+        answered by the time that this one arrived: its picture is taken.
         """
         painter = self.painter
         manifest = await painter.ledger.read(self.key.project, self.key.hash)
@@ -149,16 +151,26 @@ class Refresh(_Painting):
         current = manifest.entry
         if (
             current is not None
-            and current.image_id != self.seen.image_id
+            and await self._is_new(current)
             # Written once more, in case that one died before it had: the
             # entry would go on with the old picture, refresh by refresh.
             and await painter.committer.restore(current, lease)
         ):
             return FlightResult(current)
+        overlaps, generation_id = Overlaps(painter.index), flight.generation_id
+        await overlaps.begin(self.key.hash, generation_id, painter.generation_timeout)
         assignment = self._assignment(flight, lease)
-        return await painter.paint(
+        result = await painter.paint(
             replace(assignment, replacing=manifest, is_served=True)
         )
+        if not flight.waiters:
+            await overlaps.answered(self.key.hash, generation_id)
+        return result
+
+    async def _is_new(self, current: PromptEntry) -> bool:
+        if current.image_id != self.seen.image_id:
+            return True
+        return await Overlaps(self.painter.index).covers(current, self.arrived_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,16 @@ class PromptIndex(Protocol):
         """
         ...
 
+    async def mark_refresh(
+        self, prompt_hash: str, mark: bytes, keep_for: timedelta
+    ) -> None:
+        """Keep what the last refresh of a prompt says of itself."""
+        ...
+
+    async def refresh_mark(self, prompt_hash: str) -> bytes | None:
+        """Return what `mark_refresh` kept, or None."""
+        ...
+
     async def drop(self, prompt_hash: str, record: bytes) -> bool:
         """Remove the entry if it still is *record*; its hits stay."""
         ...

@@ -61,6 +61,11 @@ def job(prompt_hash: str) -> str:
     return f"{{{entry(prompt_hash)}}}:j"
 
 
+def refresh(prompt_hash: str) -> str:
+    """Last refresh of a prompt, and when it was answered, with a time to live."""
+    return f"{{{entry(prompt_hash)}}}:r"
+
+
 def left(prompt_hash: str) -> str:
     """Note of what a purge has still to remove."""
     return f"{{{entry(prompt_hash)}}}:p"

@@ -238,6 +238,22 @@ class RedisPromptIndex:
         )
         return bool(withdrawn)
 
+    async def mark_refresh(
+        self, prompt_hash: str, mark: bytes, keep_for: timedelta
+    ) -> None:
+        """Keep what the last refresh of a prompt says of itself."""
+        try:
+            await self._leases.execute(
+                "SET", keys.refresh(prompt_hash), mark, "PX", _milliseconds(keep_for)
+            )
+        except CacheFull as error:
+            raise CacheUnavailable("The cache is full.") from error
+
+    async def refresh_mark(self, prompt_hash: str) -> bytes | None:
+        """Return what `mark_refresh` kept, or None."""
+        found = await self._leases.execute("GET", keys.refresh(prompt_hash))
+        return cast("bytes | None", found)
+
     async def drop(self, prompt_hash: str, record: bytes) -> bool:
         """Remove the entry if it still is *record*; its hits stay."""
         return bool(
