@@ -33,6 +33,7 @@ ServiceError
 └── Unavailable                   try again: nothing was decided
     ├── CacheUnavailable          Redis is unavailable
     ├── StorageUnavailable        the object store is unavailable
+    │   └── LaterVersion          a later release wrote what is there
     ├── StillGenerating           the painting goes on
     ├── ShuttingDown
     └── GenerationDisabled
@@ -258,6 +259,10 @@ class CacheUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     """The object store is unavailable."""
+
+
+class LaterVersion(StorageUnavailable):
+    """What is there was written by a later release: an outage of that one alone."""
 
 
 class StillGenerating(Unavailable):

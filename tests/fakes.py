@@ -469,10 +469,18 @@ class InMemoryPromptIndex(Gated):
                 verdict = self._hold(prompt_hash, token, lease_for)
         return verdict
 
-    async def hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:
+    async def hold(
+        self,
+        prompt_hash: str,
+        token: str,
+        lease_for: timedelta,
+        *,
+        frees: bool = False,
+    ) -> Holding:
         """Take or renew the lease, whatever is known of the prompt."""
         async with self._call("hold"):
-            self._need_memory()
+            if not frees:
+                self._need_memory()
             return self._hold(prompt_hash, token, lease_for)
 
     async def renew(self, prompt_hash: str, token: str, lease_for: timedelta) -> bool:
@@ -718,6 +726,8 @@ def _add(known: Sums, batch: Batch) -> None:
         if key not in known.recency:
             known.recency[key] = at_ms
             known.sums["bytes_stored"] += size
+    if batch.removed and not known.recency:
+        known.sums["bytes_stored"] = 0
     for key, (at_ms, hits) in batch.accesses.items():
         known.sums["last_accessed_ms"] = max(at_ms, known.sums["last_accessed_ms"])
         if key in known.recency:

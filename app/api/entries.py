@@ -81,7 +81,8 @@ async def get_entry(request: web.Request) -> web.Response:
 async def purge(request: web.Request) -> web.Response:
     """Remove an entry, its manifest, its picture and its remembered failure."""
     project = project_of(request)
-    await request.app[SERVICES].prompts.purge.run(project, _prompt_hash(request))
+    purge = request.app[SERVICES].prompts.purge
+    await purge.owned(purge.run(project, _prompt_hash(request)))
     return json_answer({"deleted": True})
 
 

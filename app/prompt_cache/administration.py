@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from app.errors import NotFound
+from app.errors import NotFound, StorageUnavailable
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.painting.overlap import Overlaps, now
 from app.prompt_cache.painting.work import Refresh
@@ -75,7 +76,16 @@ class PromptEntries:
             for place, record in zip(places, records, strict=True)
         ]
         known = [entry for entry in seen if entry is not None]
+        for place, entry in zip(places, seen, strict=True):
+            if entry is None:
+                await self._take_off_the_list(project, place.prompt_hash)
         return known, places[-1] if len(places) == limit else None
+
+    async def _take_off_the_list(self, project: Project, prompt_hash: str) -> None:
+        """Take a prompt off the list that the ledger does not have either."""
+        with suppress(StorageUnavailable):
+            if await self.ledger.read(project, prompt_hash) is None:
+                self.statistics.removed(project, prompt_hash, 0)
 
     async def get(self, project: Project, prompt_hash: str) -> SeenEntry:
         """Return one entry, from Redis or from the ledger; raises `NotFound`."""

@@ -27,6 +27,7 @@ from app.prompt_cache.painting.painter import Painter, nothing_refused
 from app.prompt_cache.painting.pictures import Pictures
 from app.prompt_cache.painting.shelf import Shelf
 from app.prompt_cache.purge import Purge
+from app.prompt_cache.purge_finisher import PurgeFinisher
 from app.prompt_cache.rebuild import Rebuild
 from app.prompt_cache.statistics import Statistics
 
@@ -88,6 +89,7 @@ class PromptCacheParts:
     entries: PromptEntries
     purge: Purge
     bulk_purge: BulkPurge
+    purge_finisher: PurgeFinisher
     rebuild: Rebuild
     orphans: Orphans
     ledger: Ledger
@@ -107,6 +109,7 @@ class PromptCacheParts:
             self.statistics.applied(),
             self.generations.kept_alive(),
             self.left_behind.looked_after(),
+            self.purge_finisher.finishing(),
         ):
             try:
                 yield
@@ -118,6 +121,7 @@ class PromptCacheParts:
         self.left_behind.stop()
         await self.cache.flights.drain()
         await self.entries.refreshes.drain()
+        await self.purge.drain()
 
     async def give_up(self) -> None:
         """End every flight: leases are released, waiters get `ShuttingDown`."""
@@ -208,6 +212,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         bulk_purge=BulkPurge(
             purge=purging, index=index, ledger=ledger, statistics=statistics
         ),
+        purge_finisher=PurgeFinisher(purge=purging, ledger=ledger),
         rebuild=Rebuild(
             index=index,
             leases=leases,

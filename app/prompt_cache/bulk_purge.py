@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
 
-from app.errors import NotFound, StillGenerating, Unavailable
+from app.errors import LaterVersion, NotFound, StillGenerating, Unavailable
 from app.prompt_cache.entry.entry import PromptEntry
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ AT_MOST_SECONDS = 10.0
 AT_ONCE = 8
 LOOKED_AT_ONCE = 100
 
-# Where a look for old prompts among many young ones goes on.
-_PLACES = 1024
-_PLACE_SECONDS = 600.0
+# Walks that have not come round, and how long one may take: what becomes old
+# meanwhile is looked at once more at its end.
+_WALKS = 1024
+_WALK_SECONDS = 600.0
 
 
 @dataclass(slots=True)
@@ -55,6 +57,20 @@ class _Call:
         return self.outage is not None or self.left <= 0 or is_late
 
 
+@dataclass(slots=True)
+class _Walk:
+    """A walk over all manifests, in one call or several; *at* is how far it is.
+
+    *soon* become old before it can be over; *is_clean* says that nothing has
+    failed on the way.
+    """
+
+    began: float = field(default_factory=time.time)
+    at: str = ""
+    soon: set[str] = field(default_factory=set)
+    is_clean: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkPurge:
     """Purges many prompts, each by the rules of one."""
@@ -65,8 +81,8 @@ class BulkPurge:
     statistics: Statistics
     most_prompts: int = MOST_PROMPTS
     at_most_seconds: float = AT_MOST_SECONDS
-    _places: TTLCache[tuple[str, float], str] = field(
-        default_factory=lambda: TTLCache(_PLACES, _PLACE_SECONDS)
+    _walks: TTLCache[tuple[str, float], _Walk] = field(
+        default_factory=lambda: TTLCache(_WALKS, _WALK_SECONDS)
     )
 
     async def these(self, project: Project, prompt_hashes: Sequence[str]) -> Purged:
@@ -74,46 +90,76 @@ class BulkPurge:
 
         Raises the outage that kept it from removing anything.
         """
-        call = self._begin()
-        left = list(dict.fromkeys(prompt_hashes))
-        while left and not call.is_over:
-            batch, left = left[:AT_ONCE], left[AT_ONCE:]
-            await self._run(project, batch, call)
-        return _told(call, more=bool(left))
+        return await self.purge.owned(self._these(project, prompt_hashes))
 
     async def all(self, project: Project) -> Purged:
-        """Remove everything, what only Redis knows as well."""
-        return await self.older_than(project, 0.0)
+        """Remove everything, what only Redis knows or is written down as well."""
+        return await self.purge.owned(self._older_than(project, 0.0))
 
     async def older_than(self, project: Project, seconds: float) -> Purged:
         """Remove what was created so many seconds ago; 0 is everything.
 
         Raises like `these`.
         """
+        return await self.purge.owned(self._older_than(project, seconds))
+
+    async def _these(self, project: Project, prompt_hashes: Sequence[str]) -> Purged:
         call = self._begin()
-        place = (str(project), seconds)
-        before_ms = round((time.time() - seconds) * 1000) if seconds else None
-        after, at_end = self._places.pop(place, ""), False
-        while not at_end and not call.is_over:
-            hashes = await self._next(project, after)
-            at_end = len(hashes) < LOOKED_AT_ONCE
-            old = await self._old(project, hashes, before_ms)
+        left = list(dict.fromkeys(prompt_hashes))
+        while left and not call.is_over:
+            batch, left = left[:AT_ONCE], left[AT_ONCE:]
+            await self._run(project, batch, call)
+        return _ended(call, more=bool(left))
+
+    async def _older_than(self, project: Project, seconds: float) -> Purged:
+        call = self._begin()
+        key = (str(project), seconds)
+        # Another call for the same has a walk of its own: neither ends the other's.
+        began, walk = time.time(), self._walks.pop(key, None) or _Walk()
+        is_over = await self._walk(project, walk, seconds, call)
+        if is_over and walk.began < began and time.time() - walk.began >= seconds:
+            # What was painted behind it, since an earlier call began it, is old.
+            walk = _Walk()
+            is_over = await self._walk(project, walk, seconds, call)
+        if is_over and not seconds:
+            is_over = await self._written_down(project, call)
+            is_over = is_over and await self._only_listed(project, call)
+        walk.is_clean = walk.is_clean and not call.purged.failed
+        if not is_over:
+            self._walks[key] = walk
+        return _ended(call, more=not is_over or not walk.is_clean)
+
+    def _begin(self) -> _Call:
+        return _Call(time.monotonic() + self.at_most_seconds, self.most_prompts)
+
+    async def _walk(
+        self, project: Project, walk: _Walk, seconds: float, call: _Call
+    ) -> bool:
+        """Go on with *walk* as far as *call* may; return whether it is over."""
+        while not call.is_over:
+            hashes = await self._next(project, walk.at)
+            is_end = len(hashes) < LOOKED_AT_ONCE
+            old = await self._old(project, hashes, seconds, walk)
             while old and not call.is_over:
                 batch, old = old[:AT_ONCE], old[AT_ONCE:]
                 await self._run(project, batch, call)
             if old:
                 # The next call goes on before the first one that is left.
-                after, at_end = before(old[0]), False
-            elif hashes:
-                after = hashes[-1]
-        if at_end and before_ms is None and not call.is_over:
-            at_end = await self._only_listed(project, call)
-        if not at_end:
-            self._places[place] = after
-        return _told(call, more=not at_end)
-
-    def _begin(self) -> _Call:
-        return _Call(time.monotonic() + self.at_most_seconds, self.most_prompts)
+                walk.at = before(old[0])
+                return False
+            if is_end:
+                break
+            walk.at = hashes[-1]
+        else:
+            return False
+        soon = sorted(walk.soon)
+        walk.soon.clear()
+        old = await self._old(project, soon, seconds, walk)
+        while old and not call.is_over:
+            batch, old = old[:AT_ONCE], old[AT_ONCE:]
+            await self._run(project, batch, call)
+        walk.soon.update(old)
+        return not old
 
     async def _next(self, project: Project, after: str) -> list[str]:
         hashes: list[str] = []
@@ -124,32 +170,56 @@ class BulkPurge:
         return hashes
 
     async def _old(
-        self, project: Project, hashes: list[str], before_ms: int | None
+        self, project: Project, hashes: list[str], seconds: float, walk: _Walk
     ) -> list[str]:
-        if before_ms is None or not hashes:
+        """Return those of *hashes* that are old; note those that soon will be."""
+        if not seconds or not hashes:
             return hashes
+        now_ms = time.time() * 1000
+        before_ms = now_ms - seconds * 1000
         records = await self.index.peek(hashes)
         old = []
         for prompt_hash, seen in zip(hashes, records, strict=True):
             entry = PromptEntry.from_record(prompt_hash, seen.record) if seen else None
             if entry is None:
-                manifest = await self.ledger.read(project, prompt_hash)
-                entry = manifest.entry if manifest else None
-            if entry is not None and entry.created_ms <= before_ms:
+                with suppress(LaterVersion):
+                    manifest = await self.ledger.read(project, prompt_hash)
+                    entry = manifest.entry if manifest else None
+            if entry is None:
+                continue
+            if entry.created_ms <= before_ms:
                 old.append(prompt_hash)
+            elif entry.created_ms <= before_ms + _WALK_SECONDS * 1000:
+                walk.soon.add(prompt_hash)
         return old
 
-    async def _only_listed(self, project: Project, call: _Call) -> bool:
-        """Remove what the list of Redis has besides; say if that was all."""
-        places = await self.statistics.page(
-            str(project), by_hits=False, after=None, limit=self.most_prompts
-        )
-        for at in range(0, len(places), AT_ONCE):
+    async def _written_down(self, project: Project, call: _Call) -> bool:
+        """Finish what is written down of other purges; return whether that was all."""
+        async for _, prompt_hash in self.ledger.noted_purges(project):
             if call.is_over:
                 return False
-            batch = [place.prompt_hash for place in places[at : at + AT_ONCE]]
-            await self._run(project, batch, call)
-        return len(places) < self.most_prompts
+            await self._run(project, [prompt_hash], call)
+        return True
+
+    async def _only_listed(self, project: Project, call: _Call) -> bool:
+        """Remove what the list of Redis has besides; return whether that was all."""
+        seen: set[str] = set()
+        while not call.is_over:
+            places = await self.statistics.page(
+                str(project), by_hits=False, after=None, limit=LOOKED_AT_ONCE
+            )
+            hashes = [place.prompt_hash for place in places]
+            if not hashes or call.purged.failed:
+                return not hashes
+            if seen.issuperset(hashes):
+                # What was removed can't be taken off the list now: Redis is full.
+                return False
+            seen.update(hashes)
+            for at in range(0, len(hashes), AT_ONCE):
+                if call.is_over:
+                    return False
+                await self._run(project, hashes[at : at + AT_ONCE], call)
+        return False
 
     async def _run(
         self, project: Project, prompt_hashes: Sequence[str], call: _Call
@@ -163,8 +233,9 @@ class BulkPurge:
         try:
             await self.purge.run(project, prompt_hash)
         except NotFound:
-            return
-        except StillGenerating:
+            # A list that names it names a ghost.
+            self.statistics.removed(project, prompt_hash, 0)
+        except (StillGenerating, LaterVersion):
             call.purged.failed += 1
         except Unavailable as outage:
             call.purged.failed += 1
@@ -178,8 +249,8 @@ def before(prompt_hash: str) -> str:
     return f"{int(prompt_hash, 16) - 1:064x}" if int(prompt_hash, 16) else ""
 
 
-def _told(call: _Call, *, more: bool) -> Purged:
+def _ended(call: _Call, *, more: bool) -> Purged:
     if call.outage is not None and not call.purged.deleted:
         raise call.outage
-    call.purged.more = more or call.outage is not None
+    call.purged.more = more or call.outage is not None or call.purged.failed > 0
     return call.purged

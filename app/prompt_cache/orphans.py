@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from app.errors import InvalidStorageKey
+from app.errors import InvalidStorageKey, LaterVersion
 from app.storage.storage_key import StorageKey, rendered_image_id
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ class Orphans:
     ) -> set[str]:
         named: set[str] = set()
         async for prompt_hash in self.ledger.manifests(project):
-            manifest = await self.ledger.read(project, prompt_hash)
+            try:
+                manifest = await self.ledger.read(project, prompt_hash)
+            except LaterVersion:
+                count.unreadable += 1
+                continue
             if manifest is not None and manifest.entry is not None:
                 named.add(str(manifest.entry.storage_key))
             # One that is gone by now named a picture that was purged.

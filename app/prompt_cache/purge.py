@@ -1,39 +1,36 @@
 """Purge: everything that a prompt became goes, and nothing can bring it back.
 
-The manifest goes first: from then on nobody restores anything. Then entry,
-count and note go in one script, which keeps what is left to be removed; then
-the pictures. A purge that was interrupted can be repeated, and finishes.
+It is written down in the ledger first. Then the manifest goes: from then on
+nobody restores anything. Then entry, count and failure go in one script; then
+the pictures and their renditions; the note goes last. A purge belongs to the
+service, and what was begun is finished by some replica, asked or not.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
-from app.errors import (
-    CacheUnavailable,
-    InvalidStorageKey,
-    NotFound,
-    StillGenerating,
-    StorageUnavailable,
-)
+from app.errors import CacheUnavailable, NotFound, StillGenerating
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.leases import generation_of, writes_for
 from app.prompt_cache.flight.remembered_failures import belongs_to, is_hold
 from app.prompt_cache.painting.kept_job import JobNote
+from app.prompt_cache.purge_note import PurgeNote
 from app.storage.storage_key import StorageKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from app.generation.jobs import SubmittedJob
     from app.generation.models import Models
     from app.generation.spending import PaidAlready
-    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.flight.leases import Lease, Leases
     from app.prompt_cache.generations.generations import Generations
     from app.prompt_cache.painting.pictures import Pictures
@@ -43,30 +40,45 @@ if TYPE_CHECKING:
 
 WAITS_SECONDS = 2.0
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
-class _Left:
-    """What there is of a prompt, and to be removed.
+class _Found:
+    """What there is of a prompt; *job* is one that its leader has left."""
 
-    *pictures* are storage keys with their bytes; *has_note* says that the
-    ledger has an interrupted purge's; *job* is one that its leader has left.
-    """
-
-    has_manifest: bool
-    entries: tuple[PromptEntry, ...]
-    pictures: dict[str, int]
+    manifest: Manifest | None
+    entry: PromptEntry | None
+    note: PurgeNote
     has_note: bool
+    has_failure: bool
     job: SubmittedJob | None
-    is_anything: bool
 
     @property
-    def counted_bytes(self) -> int:
-        """What the statistics have counted: a prompt has one picture at a time."""
-        return next(iter(self.pictures.values()), 0)
+    def is_anything(self) -> bool:
+        """Whether a purge has anything to remove."""
+        return bool(
+            self.manifest
+            or self.entry
+            or self.has_note
+            or self.note
+            or self.has_failure
+            or self.job
+        )
 
-    def to_bytes(self) -> bytes:
-        """Return what a purge that comes after this one must know."""
-        return orjson.dumps(self.pictures)
+    @property
+    def entries(self) -> list[PromptEntry]:
+        """The entries that manifest and Redis name."""
+        named = (self.manifest.entry if self.manifest else None, self.entry)
+        return [entry for entry in named if entry is not None]
+
+    def whole(self) -> PurgeNote:
+        """Return the note of a purge of all that there is."""
+        named = {str(entry.storage_key): entry.size for entry in self.entries}
+        is_damaged = self.manifest is not None and self.manifest.entry is None
+        return PurgeNote(
+            named | self.note.pictures, is_damaged=is_damaged or self.note.is_damaged
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +94,19 @@ class Purge:
     models: Models
     paid_already: Callable[[Project], PaidAlready]
     waits_seconds: float = WAITS_SECONDS
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def owned(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Return what *work* comes to; it goes on where its caller goes."""
+        task = asyncio.create_task(work, name="purge")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Return when every purge that was begun has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def run(self, project: Project, prompt_hash: str) -> None:
         """Remove what a prompt of *project* became.
@@ -93,50 +118,91 @@ class Purge:
             # Nor is its lease asked for: it may be the prompt of another one.
             raise NotFound("There is no such entry.")
         async with self.leases.writing(
-            project, prompt_hash, wait_seconds=self.waits_seconds
+            project, prompt_hash, wait_seconds=self.waits_seconds, frees=True
         ) as lease:
-            left = await self._left(project, prompt_hash)
-            if not left.is_anything:
+            found = await self._found(project, prompt_hash)
+            if not found.is_anything:
                 raise NotFound("There is no such entry.")
-            await self._remove(project, lease, left)
+            note = found.whole()
+            if note:
+                await self.ledger.note_purge(project, prompt_hash, note)
+            await self._remove(project, lease, found, note)
+            await self._forget(project, lease, found, note)
+            await self._sweep(project, lease, found, note)
 
-    async def _remove(self, project: Project, lease: Lease, left: _Left) -> None:
-        prompt_hash = lease.prompt_hash
-        if left.has_manifest:
+    async def finish(self, project: Project, prompt_hash: str) -> None:
+        """Finish what is written down of a prompt, and nothing else.
+
+        What was painted since stays. Raises like `run`.
+        """
+        async with self.leases.writing(project, prompt_hash, frees=True) as lease:
+            found = await self._found(project, prompt_hash)
+            if not found.has_note:
+                raise NotFound("Nothing of it is left.")
+            await self._remove(project, lease, found, found.note)
+            if any(_is_named(entry, found.note) for entry in found.entries):
+                await self._forget(project, lease, found, found.note)
+            await self._sweep(project, lease, found, found.note)
+
+    async def _remove(
+        self, project: Project, lease: Lease, found: _Found, note: PurgeNote
+    ) -> None:
+        """Remove the manifest that *note* names."""
+        manifest = found.manifest
+        if manifest is None:
+            return
+        if manifest.entry is None:
+            is_named = note.is_damaged
+        else:
+            is_named = _is_named(manifest.entry, note)
+        if is_named:
             await lease.confirm()
-            await self.ledger.forget_manifest(project, prompt_hash)
-        try:
-            if not await self.index.forget(prompt_hash, lease.token, left.to_bytes()):
-                raise StillGenerating("Another replica writes about this prompt.")
-        except CacheUnavailable:
-            # It may come back empty, and nobody would know of the picture.
-            with suppress(StorageUnavailable):
-                await self.ledger.note_purge(project, prompt_hash, left.to_bytes())
-            raise
-        if left.job is not None:
-            cost = await self.models.abandon(left.job, self.paid_already(project))
+            await self.ledger.forget_manifest(project, lease.prompt_hash)
+
+    async def _forget(
+        self, project: Project, lease: Lease, found: _Found, note: PurgeNote
+    ) -> None:
+        """Remove what Redis and this replica know of the prompt."""
+        prompt_hash = lease.prompt_hash
+        left = orjson.dumps(note.pictures)
+        if not await self.index.forget(prompt_hash, lease.token, left):
+            raise StillGenerating("Another replica writes about this prompt.")
+        if found.job is not None:
+            cost = await self.models.abandon(found.job, self.paid_already(project))
             self.statistics.spent(str(project), cost)
-        for entry in left.entries:
+        for entry in found.entries:
             self.pictures.forget(entry)
-        self.statistics.removed(project, prompt_hash, left.counted_bytes)
+        # A prompt has one picture at a time: that one's bytes were counted.
+        sizes = [entry.size for entry in found.entries] or [*note.purged.values(), 0]
+        self.statistics.removed(project, prompt_hash, sizes[0])
         await self.statistics.apply_if_possible()
-        for key in left.pictures:
-            await self.ledger.forget_image(StorageKey.parse(key))
-        if left.has_note:
-            await self.ledger.forget_purge(project, prompt_hash)
+
+    async def _sweep(
+        self, project: Project, lease: Lease, found: _Found, note: PurgeNote
+    ) -> None:
+        """Remove the pictures with their renditions, and then the note."""
+        manifest = found.manifest.entry if found.manifest else None
+        for text in note.pictures:
+            is_current = manifest is not None and str(manifest.storage_key) == text
+            if is_current and text not in note.purged:
+                # The refresh that was to replace it came to nothing.
+                continue
+            await self.ledger.forget_image(StorageKey.parse(text))
+        if note:
+            await self.ledger.forget_purge(project, lease.prompt_hash)
         # Nothing is left, whether Redis goes on saying so or not.
         with suppress(CacheUnavailable):
-            await self.index.finish(prompt_hash, lease.token)
+            await self.index.finish(lease.prompt_hash, lease.token)
 
     async def _is_own(self, project: Project, prompt_hash: str) -> bool:
         (record,) = await self.index.peek([prompt_hash])
         seen = PromptEntry.from_record(prompt_hash, record.record) if record else None
         if seen is not None:
             return seen.project == project
-        left = await self._left(project, prompt_hash)
-        return left.is_anything or await self._is_written(project, prompt_hash)
+        found = await self._found(project, prompt_hash)
+        return found.is_anything or await self._is_written(project, prompt_hash)
 
-    async def _left(self, project: Project, prompt_hash: str) -> _Left:
+    async def _found(self, project: Project, prompt_hash: str) -> _Found:
         manifest, (record,), failed, kept, noted, job = await asyncio.gather(
             self.ledger.read(project, prompt_hash),
             self.index.peek([prompt_hash]),
@@ -148,26 +214,23 @@ class Purge:
         noted_job = JobNote.of(project, job)
         submitted = noted_job.job if noted_job else None
         seen = PromptEntry.from_record(prompt_hash, record.record) if record else None
-        known = (manifest.entry if manifest else None, seen)
-        entries = tuple(entry for entry in known if entry and entry.project == project)
-        pictures = {str(entry.storage_key): entry.size for entry in entries}
-        pictures |= _own(project, kept) | _own(project, noted)
-        is_failed = (
+        note = noted or PurgeNote()
+        if kept is not None:
+            left = PurgeNote.from_bytes(project, kept).purged
+            note = PurgeNote(left | note.purged, note.replaced, note.is_damaged)
+        return _Found(
+            manifest,
+            seen if seen is not None and seen.project == project else None,
+            note,
+            noted is not None,
             failed is not None
             and belongs_to(project, failed.failure)
-            and not is_hold(failed.failure)
-        )
-        return _Left(
-            manifest is not None,
-            entries,
-            pictures,
-            noted is not None,
+            and not is_hold(failed.failure),
             submitted,
-            bool(manifest or pictures or is_failed or submitted or noted is not None),
         )
 
     async def _is_written(self, project: Project, prompt_hash: str) -> bool:
-        """Say whether somebody writes about the prompt for *project*."""
+        """Return whether somebody writes about the prompt for *project*."""
         holder = await self.index.holder(prompt_hash)
         if holder is None:
             return False
@@ -177,11 +240,5 @@ class Purge:
         return await self.generations.find(project, generation_id) is not None
 
 
-def _own(project: Project, left: bytes | None) -> dict[str, int]:
-    """Return the pictures of *project* that an interrupted purge has left."""
-    own = {}
-    for key, size in (orjson.loads(left) if left else {}).items():
-        with suppress(InvalidStorageKey):
-            if StorageKey.parse(key).project == project:
-                own[key] = size
-    return own
+def _is_named(entry: PromptEntry, note: PurgeNote) -> bool:
+    return str(entry.storage_key) in note.purged

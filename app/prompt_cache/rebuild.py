@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from app.errors import StillGenerating
+from app.errors import LaterVersion, StillGenerating
 from app.prompt_cache.entry.entry import PromptEntry
 
 if TYPE_CHECKING:
@@ -74,15 +74,18 @@ class Rebuild:
         return tally
 
     async def _restore(self, project: Project, prompt_hash: str, tally: Tally) -> None:
-        (known,) = await self.index.peek([prompt_hash])
-        if known and (entry := PromptEntry.from_record(prompt_hash, known.record)):
-            # The list may have lost it with a replica's last batch.
-            self.statistics.added(entry)
-            tally.known += 1
-            return
         try:
             async with self.leases.writing(project, prompt_hash) as lease:
                 # Read under the lease: a purge in between leaves nothing behind.
+                (known,) = await self.index.peek([prompt_hash])
+                if known and (
+                    entry := PromptEntry.from_record(prompt_hash, known.record)
+                ):
+                    # The list may have lost it with a replica's last batch.
+                    self.statistics.added(entry)
+                    await self.statistics.apply_if_possible()
+                    tally.known += 1
+                    return
                 manifest = await self.ledger.read(project, prompt_hash)
                 if manifest and await self.committer.restore(manifest.entry, lease):
                     tally.restored += 1
@@ -90,3 +93,5 @@ class Rebuild:
                     tally.lost += 1
         except StillGenerating:
             tally.busy += 1
+        except LaterVersion:
+            tally.lost += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from app.errors import StorageUnavailable
+from app.errors import LaterVersion, StorageUnavailable
 from app.storage.storage_key import SYSTEM
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _JSON = "application/json"
+# Of a document that does not name its version, too.
+VERSION = 1
 _ATTEMPTS = 8
 
 
@@ -82,6 +84,9 @@ def _fields(name: str, stored: StoredObject) -> Fields:
         fields = orjson.loads(stored.data)
     except orjson.JSONDecodeError:
         fields = None
+    if isinstance(fields, dict) and fields.get("version", VERSION) != VERSION:
+        logger.error("document of a later version", extra={"document": name})
+        raise LaterVersion("A later release wrote a document in the ledger.")
     if not isinstance(fields, dict):
         logger.error("document is unreadable", extra={"document": name})
         raise StorageUnavailable("A document in the ledger can't be read.")

@@ -122,8 +122,13 @@ def manifest_key(project: Project, prompt_hash: str) -> str:
 
 
 def purge_key(project: Project, prompt_hash: str) -> str:
-    """Where the note lies that a purge was interrupted."""
-    return f"{SYSTEM}/purges/{project}/{prompt_hash}.json"
+    """Return where it is written down what has to go of a prompt."""
+    return f"{purges_prefix(project)}{prompt_hash}.json"
+
+
+def purges_prefix(project: Project | None = None) -> str:
+    """Return what all such keys start with, or those of *project*."""
+    return f"{SYSTEM}/purges/{project}/" if project else f"{SYSTEM}/purges/"
 
 
 def manifest_prefix(project: Project) -> str:

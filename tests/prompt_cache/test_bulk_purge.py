@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import CacheUnavailable
+from app.errors import CacheUnavailable, StorageUnavailable
 from app.prompt_cache import bulk_purge
 from app.prompt_cache.bulk_purge import BulkPurge, Purged
 from app.prompt_cache.entry.entry import PromptEntry
@@ -122,7 +122,7 @@ async def test_what_somebody_writes_about_is_told(world: World) -> None:
     async with leases_of(world).writing(SHOP, HASHES[7]):
         purged = await replica.parts.bulk_purge.these(SHOP, HASHES)
 
-    assert purged == Purged(deleted=19, failed=1)
+    assert purged == Purged(deleted=19, failed=1, more=True)
 
 
 async def test_an_outage_ends_a_call(world: World, replica: Replica) -> None:
@@ -137,3 +137,58 @@ async def test_an_outage_ends_a_call(world: World, replica: Replica) -> None:
 
     assert (purged.failed, purged.more) == (1, True)
     assert purged.deleted > 0
+
+
+async def test_ghosts_of_a_list_are_taken_off_it(
+    world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the list names and nothing else knows goes, and all gets on."""
+    monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 8)
+    await replica.statistics.apply()
+    for key in KEYS:
+        world.index.entries.pop(key.hash)
+        world.store.objects.pop(f"acme/shop/prompts/{key.hash}.json")
+
+    assert await replica.parts.bulk_purge.all(SHOP) == Purged()
+
+    sums = await replica.statistics.read("acme/shop")
+    assert (sums["entries"], sums["bytes_stored"]) == (0, 0)
+
+
+async def test_a_second_caller_ends_no_walk_of_the_first(
+    world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. One begins. 2. What it passed becomes old. 3. Another goes on: all go."""
+    monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 6)
+    some = bounded(replica, most_prompts=8)
+    for key in KEYS[:4]:
+        aged(world, key, 3600)
+    ordered = sorted(HASHES)
+    aged(world, KEYS[HASHES.index(ordered[19])], 3600)
+    first = await bounded(replica, most_prompts=1).older_than(SHOP, 1800)
+    for key in KEYS:
+        if key.hash in world.index.entries:
+            aged(world, key, 1801)
+
+    calls = [await some.older_than(SHOP, 1800)]
+    while calls[-1].more:
+        calls.append(await some.older_than(SHOP, 1800))
+
+    assert first.more
+    assert len(world.images) == 1
+
+
+async def test_an_outage_in_the_middle_leaves_more(
+    world: World, replica: Replica
+) -> None:
+    """A store that refuses some deletions for a moment: repeated, nothing is left."""
+    world.store.fail_next("delete", 3)
+    calls: list[Purged] = []
+    while not calls or calls[-1].more:
+        try:
+            calls.append(await replica.parts.bulk_purge.all(SHOP))
+        except StorageUnavailable:
+            calls.append(Purged(more=True))
+
+    assert len(world.images) == len(world.manifests) == 1
+    assert not [key for key in world.store.objects if "purges" in key]

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from app.generation.provenance import BY_A_MODEL, BY_A_PROGRAM, Provenance
 from app.image import MEDIA_TYPES
-from app.prompt_cache.entry.entry import _MEDIA_TYPES, PromptEntry, UnreadableManifest
+from app.prompt_cache.entry.entry import (
+    _MEDIA_TYPES,
+    LaterManifest,
+    PromptEntry,
+    UnreadableManifest,
+)
 from app.prompt_cache.entry.prompt_key import OPTIONS, Parameters
 from app.storage.storage_key import Project
 from tests.prompt_cache.strategies import ENTRIES
@@ -241,12 +246,12 @@ def test_anything_else_is_unreadable(data: bytes) -> None:
 
 
 @given(ENTRIES)
-def test_a_manifest_of_another_version_is_unreadable(entry: PromptEntry) -> None:
-    """A version that is not known is not guessed at."""
-    manifest = {**orjson.loads(entry.to_manifest()), "version": 2}
-
-    with pytest.raises(UnreadableManifest):
-        PromptEntry.from_manifest(orjson.dumps(manifest))
+def test_a_manifest_of_another_version_is_not_guessed_at(entry: PromptEntry) -> None:
+    """One of a later release is told from one that no release wrote."""
+    manifest = orjson.loads(entry.to_manifest())
+    for version, error in ((2, LaterManifest), ("x", UnreadableManifest)):
+        with pytest.raises(error):
+            PromptEntry.from_manifest(orjson.dumps(manifest | {"version": version}))
 
 
 @given(ENTRIES)

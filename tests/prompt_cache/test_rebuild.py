@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.fakes import SHOP, UNLIMITED_PERMIT, leases_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from app.storage.ports.prompt_index import Holding
     from tests.fakes import Replica, World
 
     Rebuilding = Callable[..., Awaitable[Tally]]
@@ -139,15 +140,15 @@ async def test_a_purge_during_a_rebuild_leaves_nothing_behind(
     """Law 9: a manifest that was purged before it was read again restores nothing."""
     purged = KEYS[0].hash
 
-    async def peek(prompt_hashes: list[str]) -> list[None]:
-        """Purge one prompt just after the rebuild has seen that it is missing."""
-        if prompt_hashes == [purged] and world.store.objects:
-            world.index.peek = original  # type: ignore[method-assign]
+    async def hold(prompt_hash: str, *arguments: Any, **options: Any) -> Holding:
+        """Purge one prompt just before the rebuild gets its lease."""
+        if prompt_hash == purged:
+            world.index.hold = original  # type: ignore[method-assign]
             await replica.purge(SHOP, purged)
-        return [None]
+        return await original(prompt_hash, *arguments, **options)
 
-    original = world.index.peek
-    world.index.peek = peek  # type: ignore[assignment, method-assign]
+    original = world.index.hold
+    world.index.hold = hold  # type: ignore[method-assign]
 
     tally = await rebuild()
 

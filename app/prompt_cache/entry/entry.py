@@ -46,6 +46,10 @@ _MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avi
 _UNREADABLE = (StructError, ValueError, TypeError, IndexError, InvalidParameter)
 
 
+class LaterManifest(ValueError):
+    """A manifest of a version that only a later release knows."""
+
+
 class UnreadableManifest(ValueError):
     """A manifest that no version of this service wrote, or that was damaged."""
 
@@ -144,6 +148,8 @@ class PromptEntry(NamedTuple):
                 provenance=Provenance.from_json(fields.get("provenance")),
             )
             _check_record(entry)
+        except LaterManifest:
+            raise
         # Whatever the parsing of foreign bytes meets means the same.
         except Exception as error:
             raise UnreadableManifest(type(error).__name__) from error
@@ -251,6 +257,8 @@ class PromptEntry(NamedTuple):
 
 
 def _check_version(version: object) -> None:
+    if isinstance(version, int) and version > MANIFEST_VERSION:
+        raise LaterManifest(f"version {version}")
     if version != MANIFEST_VERSION:
         raise ValueError(f"version {version!r} of the manifest is not known")
 

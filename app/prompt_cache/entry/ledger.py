@@ -10,9 +10,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.errors import StorageUnavailable
-from app.prompt_cache.entry.entry import PromptEntry, UnreadableManifest
+from app.errors import LaterVersion, NotFound, StorageUnavailable
+from app.prompt_cache.entry.entry import LaterManifest, PromptEntry, UnreadableManifest
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
+from app.prompt_cache.purge_note import PurgeNote
 from app.storage.storage_key import (
     FENCE_PREFIX,
     GENERATED,
@@ -23,6 +24,7 @@ from app.storage.storage_key import (
     manifest_key,
     manifest_prefix,
     purge_key,
+    purges_prefix,
     renditions_prefix,
 )
 
@@ -65,6 +67,8 @@ class Ledger:
     async def read(self, project: Project, prompt_hash: str) -> Manifest | None:
         """Return the manifest of a prompt, or None if there is none.
 
+        Raises `LaterVersion` for one that a later release wrote: it is neither
+        gone nor to be replaced.
         One that can't be read has no entry: it counts as a picture that is
         gone, and is replaced by its tag.
         """
@@ -76,6 +80,9 @@ class Ledger:
             entry = PromptEntry.from_manifest(stored.data)
             if (entry.project, entry.prompt_hash) == (project, prompt_hash):
                 return Manifest(entry, stored.etag)
+        except LaterManifest as error:
+            logger.exception("manifest of a later version")
+            raise LaterVersion("A later release wrote this manifest.") from error
         except UnreadableManifest as error:
             reason = str(error)
         logger.warning(
@@ -98,9 +105,16 @@ class Ledger:
         )
 
     async def commit(
-        self, entry: PromptEntry, replacing: Manifest | None
+        self,
+        entry: PromptEntry,
+        replacing: Manifest | None,
+        *,
+        only_replaces: bool = False,
     ) -> PromptEntry:
         """Write the manifest of *entry* if it is the first; return who won.
+
+        With *only_replaces* a manifest that is gone was purged, and stays so:
+        raises `NotFound`.
 
         *replacing* is the manifest that a refresh, or a painting for a lost
         picture, read before it began. The winner is *entry*, also where our
@@ -119,6 +133,8 @@ class Ledger:
             if written is not None:
                 return entry
             replacing = await self.read(entry.project, entry.prompt_hash)
+            if replacing is None and only_replaces:
+                raise NotFound("The entry was purged.")
             if replacing is not None and replacing.entry is not None:
                 return replacing.entry
         raise StorageUnavailable("The ledger does not settle.")
@@ -151,18 +167,54 @@ class Ledger:
         async for listed in self._store.list(renditions_prefix(project)):
             yield listed
 
-    async def note_purge(self, project: Project, prompt_hash: str, left: bytes) -> None:
-        """Keep what an interrupted purge has *left*, where Redis can't."""
+    async def note_purge(
+        self, project: Project, prompt_hash: str, note: PurgeNote
+    ) -> None:
+        """Write down what has to go of a prompt."""
         key = purge_key(project, prompt_hash)
-        await self._store.put(key, left, media_type=JSON)
+        await self._store.put(key, note.to_bytes(), media_type=JSON)
 
-    async def noted_purge(self, project: Project, prompt_hash: str) -> bytes | None:
-        """Return what `note_purge` kept, or None."""
+    async def noted_purge(self, project: Project, prompt_hash: str) -> PurgeNote | None:
+        """Return what is written down of a prompt, or None."""
         found = await self._store.get(purge_key(project, prompt_hash))
-        return None if found is None else found.data
+        return None if found is None else PurgeNote.from_bytes(project, found.data)
+
+    async def note_replaced(self, replaced: PromptEntry) -> None:
+        """Write down that the picture of *replaced* goes once no manifest names it."""
+        project, prompt_hash = replaced.project, replaced.prompt_hash
+        note = await self.noted_purge(project, prompt_hash) or PurgeNote()
+        key = str(replaced.storage_key)
+        if key not in note.pictures:
+            more = PurgeNote(
+                note.purged, note.replaced | {key: replaced.size}, note.is_damaged
+            )
+            await self.note_purge(project, prompt_hash, more)
+
+    async def forget_replaced(self, replaced: PromptEntry) -> None:
+        """Remove the picture of *replaced*, and what is written down of it."""
+        await self.forget_image(replaced.storage_key)
+        project, prompt_hash = replaced.project, replaced.prompt_hash
+        note = await self.noted_purge(project, prompt_hash)
+        if note is not None and note.pictures.keys() <= {str(replaced.storage_key)}:
+            await self.forget_purge(project, prompt_hash)
+
+    async def noted_purges(
+        self, project: Project | None = None
+    ) -> AsyncIterator[tuple[Project, str]]:
+        """Yield the prompts of which something is written down."""
+        prefix = purges_prefix(project)
+        async for listed in self._store.list(prefix):
+            org, name, filename, *_ = [
+                *listed.key.removeprefix(purges_prefix()).split("/"),
+                "",
+                "",
+            ]
+            prompt_hash = filename.removesuffix(".json")
+            if is_prompt_hash(prompt_hash):
+                yield Project(org, name), prompt_hash
 
     async def forget_purge(self, project: Project, prompt_hash: str) -> None:
-        """Let go of what `note_purge` kept: nothing is left."""
+        """Remove what `note_purge` wrote: nothing is left."""
         await self._store.delete(purge_key(project, prompt_hash))
 
     async def has_image(self, key: StorageKey) -> bool:

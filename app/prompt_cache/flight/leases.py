@@ -64,15 +64,21 @@ class Leases:
 
     @asynccontextmanager
     async def writing(
-        self, project: Project, prompt_hash: str, *, wait_seconds: float = 0.0
+        self,
+        project: Project,
+        prompt_hash: str,
+        *,
+        wait_seconds: float = 0.0,
+        frees: bool = False,
     ) -> AsyncIterator[Lease]:
         """Hold the lease of a prompt of *project* while its context is open.
 
         Raises `StillGenerating` if another one has it for longer than
         *wait_seconds*, naming the generation if it is a painting, and
-        `CacheUnavailable`.
+        `CacheUnavailable`. One that *frees* memory is had from a full Redis, too.
         """
-        lease = Lease(self, prompt_hash, f"{_WRITER}{project}/{uuid4()}")
+        token = f"{_WRITER}{project}/{uuid4()}"
+        lease = Lease(self, prompt_hash, token, frees=frees)
         try:
             holding = await lease.gain(wait_seconds)
             if isinstance(holding, Following):
@@ -89,11 +95,14 @@ class Leases:
 class Lease:
     """The right to write about one prompt, under one token."""
 
-    def __init__(self, leases: Leases, prompt_hash: str, token: str) -> None:
+    def __init__(
+        self, leases: Leases, prompt_hash: str, token: str, *, frees: bool = False
+    ) -> None:
         self._leases = leases
         self._index = leases.index
         self.prompt_hash = prompt_hash
         self.token = token
+        self._frees = frees
 
     async def acquire(self) -> Verdict:
         """Take the lease for a painting, unless there is nothing to paint."""
@@ -104,7 +113,7 @@ class Lease:
     async def hold(self) -> Holding:
         """Take or renew the lease, whatever is known of the prompt."""
         return await self._index.hold(
-            self.prompt_hash, self.token, self._leases.lease_for
+            self.prompt_hash, self.token, self._leases.lease_for, frees=self._frees
         )
 
     async def gain(self, wait_seconds: float) -> Holding:

@@ -8,6 +8,7 @@ goes last.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -120,8 +121,7 @@ class Committer:
         if replaced is not None:
             # Its entry went before: no reader finds nothing, and no hot tier
             # of another replica goes on with it.
-            self.pictures.forget(replaced)
-            await self.discard(replaced)
+            await self.discard_replaced(replaced)
         return FlightResult(entry, image.data, entry.generation_id)
 
     async def restore(self, entry: PromptEntry | None, lease: Lease) -> bool:
@@ -150,9 +150,21 @@ class Committer:
             ):
                 return True
             logger.warning("entry left to another leader", extra=_named(entry))
+            await self._take_off_the_list(entry)
         except CacheUnavailable:
             logger.warning("entry left to be restored", extra=_named(entry))
         return False
+
+    async def _take_off_the_list(self, entry: PromptEntry) -> None:
+        """Undo what was noted of an entry that was purged before it was written.
+
+        1. An entry is noted in the list. 2. Its lease runs out, and a purge
+        answers. 3. The entry is refused, and would be in the list for ever.
+        """
+        (seen,) = await self.index.peek([entry.prompt_hash])
+        if seen is None:
+            self.statistics.removed(entry.project, entry.prompt_hash, entry.size)
+            await self.statistics.apply_if_possible()
 
     async def discard(self, entry: PromptEntry) -> None:
         """Remove a picture that no manifest names."""
@@ -161,6 +173,16 @@ class Committer:
         except StorageUnavailable:
             # Nothing points at it: it costs space and harms nobody.
             self.orphaned(entry)
+
+    async def discard_replaced(self, replaced: PromptEntry | None) -> None:
+        """Remove a picture that was replaced, or whose prompt was purged.
+
+        It is written down: what fails here is finished by some replica.
+        """
+        if replaced is not None:
+            self.pictures.forget(replaced)
+            with suppress(StorageUnavailable):
+                await self.ledger.forget_replaced(replaced)
 
     def orphaned(self, entry: PromptEntry) -> None:
         """Tell of a picture that stays, and that nothing may point at."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from app.errors import (
     CacheUnavailable,
+    NotFound,
     StillGenerating,
     StorageUnavailable,
     Unavailable,
@@ -52,6 +54,14 @@ class Contest:
         """Return who has won; raises `Unavailable` where nobody could find out."""
         try:
             return await offered(self._settle, self.deadline, self.refused)
+        except NotFound:
+            # 1. A refresh paints. 2. A purge answers. 3. The refresh is late.
+            await self.discard(self.entry)
+            if self.replacing is not None and self.replacing.entry is not None:
+                # It is written down; what is away now is finished later.
+                with suppress(StorageUnavailable):
+                    await self.ledger.forget_replaced(self.replacing.entry)
+            raise
         except Unavailable:
             if await self._has_won():
                 return self.entry
@@ -62,8 +72,13 @@ class Contest:
         await self._regain()
         if self.is_served:
             await self._withdraw()
+        replaced = self.replacing
+        if replaced is not None and replaced.entry is not None:
+            await self.ledger.note_replaced(replaced.entry)
         self.has_written = True
-        return await self.ledger.commit(self.entry, self.replacing)
+        return await self.ledger.commit(
+            self.entry, replaced, only_replaces=self.is_served
+        )
 
     async def _regain(self) -> None:
         """Hold the lease again before anything is written under it.

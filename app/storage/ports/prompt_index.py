@@ -83,8 +83,18 @@ class PromptIndex(Protocol):
         """
         ...
 
-    async def hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:
-        """Take or renew the lease, whatever is known of the prompt."""
+    async def hold(
+        self,
+        prompt_hash: str,
+        token: str,
+        lease_for: timedelta,
+        *,
+        frees: bool = False,
+    ) -> Holding:
+        """Take or renew the lease, whatever is known of the prompt.
+
+        One that *frees* memory in the end is had from a full cache, too.
+        """
         ...
 
     async def renew(self, prompt_hash: str, token: str, lease_for: timedelta) -> bool:

@@ -97,10 +97,19 @@ class RedisPromptIndex:
                 return FailedBefore(failure, timedelta(milliseconds=remaining_ms))
         raise AssertionError(verdict)
 
-    async def hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:
+    async def hold(
+        self,
+        prompt_hash: str,
+        token: str,
+        lease_for: timedelta,
+        *,
+        frees: bool = False,
+    ) -> Holding:
         """Take or renew the lease, whatever is known of the prompt."""
         holder = await self._write(
-            scripts.HOLD, [keys.lease(prompt_hash)], [token, _milliseconds(lease_for)]
+            scripts.HOLD_TO_FREE if frees else scripts.HOLD,
+            [keys.lease(prompt_hash)],
+            [token, _milliseconds(lease_for)],
         )
         return Following(holder.decode()) if holder else Leading()
 

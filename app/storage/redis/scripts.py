@@ -49,18 +49,20 @@ return {'lead'}
 
 # KEYS lease. ARGV token, milliseconds. Takes it, keeps it, or names its holder;
 # a vacant lease is taken again, whoever let it run out.
-HOLD = Script.of("""\
-#!lua
+_HOLD = """\
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return false
-""")
+"""
+HOLD = Script.of(f"#!lua\n{_HOLD}")
+# The same for a purge: it needs some bytes, and frees more.
+HOLD_TO_FREE = Script.of(f"#!lua flags=allow-oom\n{_HOLD}")
 
 # KEYS lease. ARGV token, milliseconds. Keeps it, and takes no vacant one: what
 # its holder has read meanwhile may have been purged.
 RENEW = Script.of("""\
-#!lua
+#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)

@@ -9,7 +9,7 @@ from app.storage.redis.client.connection import Script
 # amount of each; number of removals, then member and bytes of each; number of
 # accesses, then member, ms and hits of each; number of additions, then member,
 # ms and bytes of each. A batch that came through although its reply was lost is
-# not applied again.
+# not applied again. An empty list has no bytes, whatever was summed up.
 APPLY = Script.of("""\
 #!lua
 local last = tonumber(redis.call('GET', KEYS[4]) or '0')
@@ -24,7 +24,8 @@ for _ = 1, tonumber(next_value()) do
 end
 redis.call('EXPIRE', KEYS[5], ARGV[3])
 local stored = 0
-for _ = 1, tonumber(next_value()) do
+local removals = tonumber(next_value())
+for _ = 1, removals do
   local member, bytes = next_value(), next_value()
   redis.call('ZREM', KEYS[3], member)
   if redis.call('ZREM', KEYS[2], member) == 1 then stored = stored - bytes end
@@ -46,7 +47,11 @@ for n = 1, #accesses do
   redis.call('ZADD', KEYS[2], 'XX', 'GT', accesses[n][2], accesses[n][1])
   redis.call('ZADD', KEYS[3], 'XX', 'GT', accesses[n][3], accesses[n][1])
 end
-if stored ~= 0 then redis.call('HINCRBY', KEYS[1], 'bytes_stored', stored) end
+if removals > 0 and redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('HSET', KEYS[1], 'bytes_stored', 0)
+elseif stored ~= 0 then
+  redis.call('HINCRBY', KEYS[1], 'bytes_stored', stored)
+end
 return 1
 """)
 
