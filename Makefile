@@ -20,7 +20,7 @@ FINGERPRINT = import hashlib, sys; \
 NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, $(PYTHON_MINOR)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-all test-container check format-check lint types imports audit bench chaos format lock clean
+.PHONY: help setup dev test test-all test-container check format-check lint types imports audit bench models-page chaos format lock clean
 
 help: ## Lists these tasks.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ audit: setup ## Only the dependency audit; CI_STRICT_AUDIT=1 fails where it can'
 
 bench: setup ## Measures, and prints ratios from one run.
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+models-page: setup ## Writes docs/reference/models.md from the tables of models.
+	@$(BIN)/python -m tests.documents.models_page
 
 chaos: setup ## Kills, freezes and cuts things under load, and checks the promises.
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)

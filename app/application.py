@@ -133,6 +133,7 @@ async def open_models(
             session=session,
             max_image_bytes=settings.max_image_bytes,
             marks=settings.mark_ai_generated == "auto",
+            keeps_metadata=settings.keep_metadata == "on",
             observer=metrics,
             generation_timeout_seconds=settings.generation_timeout_seconds,
         )

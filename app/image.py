@@ -40,6 +40,9 @@ _MAX_NOTE_BYTES = 1024 * 1024
 # Exif 2.32, 4.6.4: from 5 on the picture lies on its side.
 _FIRST_SIDEWAYS = 5
 
+# ITU-T T.81, B.1.1.3.
+_APP1, _SOS, _LENGTH_BYTES, _MAX_SEGMENTS = 0xE1, 0xDA, 2, 10_000
+
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")
 # Our own limit is checked; Pillow's would only print a warning beside it.
 PIL.Image.MAX_IMAGE_PIXELS = None
@@ -94,7 +97,29 @@ def opened(data: bytes) -> PIL.Image.Image:
     """
     if data.startswith(_PNG_SIGNATURE):
         data = _without_notes(data)
-    return PIL.Image.open(_BoundedFile(data), formats=_FORMATS)
+    try:
+        return PIL.Image.open(_BoundedFile(data), formats=_FORMATS)
+    except Exception:
+        # Exif that is damaged says nothing of the pixels.
+        bare = _without_exif(data)
+        if bare is data:
+            raise
+        return PIL.Image.open(_BoundedFile(bare), formats=_FORMATS)
+
+
+def _without_exif(data: bytes) -> bytes:
+    """Return a JPEG without the segments in which Exif lies."""
+    parts, at = [data[:2]], 2
+    while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff":
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == _SOS or length < _LENGTH_BYTES or len(parts) > _MAX_SEGMENTS:
+            break
+        end = at + 2 + length
+        if not (marker == _APP1 and data.startswith(b"Exif", at + 4)):
+            parts.append(data[at:end])
+        at = end
+    kept = b"".join([*parts, data[at:]])
+    return data if len(kept) == len(data) else kept
 
 
 def _without_notes(data: bytes) -> bytes:

@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     admin_api_key: SecretStr | None = None
     providers_file: Path | None = None
     mark_ai_generated: Literal["auto", "off"] = "auto"
+    keep_metadata: Literal["on", "off"] = "off"
     signing_master_key: SecretStr | None = None
     rate_limit_per_minute: Annotated[WholeNumber, Field(ge=0, le=1_000_000)] = 0
     budget_per_day: Annotated[Decimal, Field(ge=0, le=1e9)] = 0

@@ -38,14 +38,18 @@ def build_models(
     session: ClientSession,
     max_image_bytes: int,
     marks: bool,
+    keeps_metadata: bool = False,
     observer: PaintObserver,
     generation_timeout_seconds: float,
 ) -> Models:
     """Make every model of a checked models file; they share *session*.
 
-    *marks*: their pictures are marked as generated.
+    *marks*: their pictures are marked as generated. *keeps_metadata*: their
+    texts stay that hold prompts.
     """
-    finishing = Finishing(max_image_bytes=max_image_bytes, marks=marks)
+    finishing = Finishing(
+        max_image_bytes=max_image_bytes, marks=marks, keeps_metadata=keeps_metadata
+    )
     return Models(
         {
             alias: Model(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.errors import BadImage, UnsupportedImage
-from app.generation.provenance import Mark, Provenance, attest
+from app.generation.provenance import Mark, Provenance, attest, without_prompts
 from app.generation.shapes import reduced
 from app.generation.sizing import fit
 from app.image import Image
@@ -37,12 +37,16 @@ class Finishing:
     """Checks, resizes and marks the pictures of all models of this replica.
 
     *max_image_bytes* bounds what a provider sends; a mark comes on top.
-    *marks* says whether pictures are marked as generated.
+    *marks* says whether pictures are marked as generated, *keeps_metadata*
+    whether their texts stay that hold prompts.
     """
 
-    def __init__(self, *, max_image_bytes: int, marks: bool) -> None:
+    def __init__(
+        self, *, max_image_bytes: int, marks: bool, keeps_metadata: bool = False
+    ) -> None:
         self._max_image_bytes = max_image_bytes
         self._marks = marks
+        self._keeps_metadata = keeps_metadata
         # Its threads end with it. A queue of its own: to wait for it in the
         # common threads would keep everything else waiting.
         self._sizing = ThreadPoolExecutor(RESIZED_AT_ONCE, "sizing")
@@ -79,7 +83,11 @@ class Finishing:
     def _finish(
         self, came: Image, size: tuple[int, int] | None, origin: Origin
     ) -> Finished:
+        if size is None and not self._keeps_metadata:
+            came = without_prompts(came)
         image = fit(came, *size) if size else came
+        if size and not self._keeps_metadata:
+            image = without_prompts(image)
         mark = Mark.of(origin) if self._marks else None
         return Finished(*attest(image, mark, painted=came))
 

@@ -34,14 +34,14 @@ def paint(
     padding = os.urandom(max(0, at_least_bytes - len(data)))
     if form == "PNG":
         end = len(data) - 12
-        chunks = _png_chunk(b"tEXt", b"Comment\0" + mark)
+        chunks = _png_chunk(b"maRk", mark)
         chunks += _png_chunk(b"prVt", padding) if padding else b""
         return data[:end] + chunks + data[end:]
     comments = [mark] + [
         padding[at : at + _JPEG_SEGMENT_BYTES]
         for at in range(0, len(padding), _JPEG_SEGMENT_BYTES)
     ]
-    return data[:2] + b"".join(map(_jpeg_comment, comments)) + data[2:]
+    return data[:2] + b"".join(map(_jpeg_segment, comments)) + data[2:]
 
 
 def mark_of(picture: bytes) -> tuple[int, str]:
@@ -72,5 +72,5 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
-def _jpeg_comment(text: bytes) -> bytes:
-    return b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text
+def _jpeg_segment(text: bytes) -> bytes:
+    return b"\xff\xe9" + struct.pack(">H", len(text) + 2) + text

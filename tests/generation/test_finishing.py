@@ -22,7 +22,7 @@ SIZED = replace(AS_IT_COMES, width=20, height=20)
 
 def finishing(*, marks: bool = True) -> Finishing:
     """Return what finishes the pictures of a replica."""
-    return Finishing(max_image_bytes=100_000, marks=marks)
+    return Finishing(max_image_bytes=100_000, marks=marks, keeps_metadata=not marks)
 
 
 async def test_a_picture_is_checked_and_marked() -> None:

@@ -15,6 +15,7 @@ from app.generation.provenance.marking import (
     Mark,
     attest,
     packet_of_copy,
+    without_prompts,
 )
 from app.generation.provenance.statement import UNKNOWN, Provenance
 
@@ -26,4 +27,5 @@ __all__ = [
     "Provenance",
     "attest",
     "packet_of_copy",
+    "without_prompts",
 ]

@@ -38,7 +38,7 @@ def find(data: bytes) -> Contents:
     is_head = True
     start = len(_SOI)
     for _ in range(MAX_PARTS):
-        marker, body, end = _segment(data, start)
+        marker, body, end = segment(data, start)
         if marker == _SOS:
             return Contents(c2pa, packet, *place)
         if marker == _APP11 and data[body : body + 2] == b"JP":
@@ -59,13 +59,18 @@ def embed(data: bytes, contents: Contents, packet: bytes) -> bytes:
     body = _XMP + packet
     if len(body) > _LONGEST:
         raise Unmarkable("the packet is longer than a segment may be")
-    if any(data.find(index, 0, contents.start) >= 0 for index in _INDICES):
+    if has_index(data, contents.start):
         raise Unmarkable("the offsets to further pictures would be wrong")
-    segment = b"\xff\xe1" + _LENGTH.pack(len(body) + _LENGTH.size) + body
-    return spliced(data, contents.start, contents.end, segment)
+    part = b"\xff\xe1" + _LENGTH.pack(len(body) + _LENGTH.size) + body
+    return spliced(data, contents.start, contents.end, part)
 
 
-def _segment(data: bytes, start: int) -> tuple[int, int, int]:
+def has_index(data: bytes, before: int | None = None) -> bool:
+    """Return whether offsets to further pictures are counted from a place here."""
+    return any(data.find(index, 0, before) >= 0 for index in _INDICES)
+
+
+def segment(data: bytes, start: int) -> tuple[int, int, int]:
     """Return the marker at *start*, where its data begins, and where it ends."""
     try:
         if data[start] != 0xFF:  # noqa: PLR2004 - what every marker begins with

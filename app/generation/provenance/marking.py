@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from app.generation.provenance import jpeg, png, scanned, webp, xmp
 from app.generation.provenance.container import Contents, Unmarkable
+from app.generation.provenance.prompts import taken_out
 from app.generation.provenance.statement import Provenance
 
 if TYPE_CHECKING:
@@ -59,6 +60,18 @@ class _Look(NamedTuple):
         text = ((self.packet and self.packet.source_type) or "").strip()
         is_told = 0 < len(text) <= _LONGEST_TOLD and text.isprintable()
         return text if is_told else None
+
+
+def without_prompts(image: Image) -> Image:
+    """Return *image* without texts that hold prompts, none of its pixels touched.
+
+    One with a C2PA manifest is returned as it is: any change breaks its
+    signature.
+    """
+    data = taken_out(image.data, image.media_type)
+    if data is image.data or _look(image).c2pa:
+        return image
+    return image.rewrapped(data)
 
 
 def attest(

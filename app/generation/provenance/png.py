@@ -31,14 +31,14 @@ def find(data: bytes) -> Contents:
     c2pa, packet, place = False, None, None
     start, name = _SIGNATURE_BYTES, b""
     for _ in range(MAX_PARTS):
-        length, name = _head(data, start)
+        length, name = head(data, start)
         end = start + _AROUND + length
         if end > len(data):
             raise Unmarkable("a chunk is cut")
         if name == b"caBX":
             c2pa = True
         elif name == b"iTXt" and packet is None:
-            packet = _packet(data[start + _HEAD.size : end - 4])
+            packet = packet_in(data[start + _HEAD.size : end - 4])
             place = (start, end) if packet is not None else place
         elif name == b"IHDR" and place is None:
             place = (end, end)
@@ -58,14 +58,15 @@ def embed(data: bytes, contents: Contents, packet: bytes) -> bytes:
     return spliced(data, contents.start, contents.end, head + body + checksum)
 
 
-def _head(data: bytes, start: int) -> tuple[int, bytes]:
+def head(data: bytes, start: int) -> tuple[int, bytes]:
+    """Return length and name of the chunk at *start*."""
     try:
         return _HEAD.unpack_from(data, start)
     except struct.error as error:
         raise Unmarkable("the last chunk is missing") from error
 
 
-def _packet(body: bytes) -> bytes | None:
+def packet_in(body: bytes) -> bytes | None:
     """Return the XMP packet in an `iTXt` chunk; empty if it can't be read."""
     if not body.startswith(_KEYWORD):
         return None

@@ -34,19 +34,19 @@ class _Chunk(NamedTuple):
 
 def find(data: bytes) -> Contents:
     """Walk through the chunks of the file."""
-    chunks = _chunks(data)
-    c2pa = any(chunk.name == b"C2PA" for chunk in chunks)
-    for chunk in chunks:
+    parts = chunks_of(data)
+    c2pa = any(chunk.name == b"C2PA" for chunk in parts)
+    for chunk in parts:
         if chunk.name == b"XMP ":
             packet = data[chunk.body : chunk.body + chunk.length]
             return Contents(c2pa, packet, chunk.start, chunk.end)
-    end = chunks[-1].end
+    end = parts[-1].end
     return Contents(c2pa, None, end, end)
 
 
 def embed(data: bytes, contents: Contents, packet: bytes) -> bytes:
     """Return the picture with *packet* in the place of *contents*."""
-    first, *others = _chunks(data)
+    first, *others = chunks_of(data)
     if first.name == b"VP8X":
         extended, begin = _naming_xmp(data, first), first.end
     elif others:
@@ -64,7 +64,7 @@ def embed(data: bytes, contents: Contents, packet: bytes) -> bytes:
     return b"".join((head, extended, before, part, behind))
 
 
-def _chunks(data: bytes) -> list[_Chunk]:
+def chunks_of(data: bytes) -> list[_Chunk]:
     """Return the chunks as far as the file's own length says; never none."""
     try:
         file_end = _HEAD.size + _HEAD.unpack_from(data)[1]

@@ -1,0 +1,27 @@
+"""The page of models says what the tables say."""
+
+from __future__ import annotations
+
+import re
+
+from tests.documents.models_page import PAGE, TABLES, render
+
+
+def test_the_page_is_what_the_tables_say() -> None:
+    """`make models-page` writes it anew."""
+    assert PAGE.read_text(encoding="utf-8") == render()
+
+
+def test_every_row_names_its_source_and_its_date() -> None:
+    """What nobody can look up is no knowledge."""
+    for table in TABLES.values():
+        for endpoint in table.values():
+            assert re.search(r", 20\d\d-\d\d-\d\d$", endpoint.source)
+
+
+def test_every_edit_model_is_known_itself() -> None:
+    """A text model sends its references to an endpoint that takes them."""
+    for table in TABLES.values():
+        for endpoint in table.values():
+            if endpoint.edit_model is not None:
+                assert table[endpoint.edit_model].most_references > 0
