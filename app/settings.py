@@ -31,6 +31,8 @@ DEFAULT_WIDTHS = "16,32,48,64,96,128,256,384,640,750,828,1080,1200,1920,2048,384
 MAX_WIDTHS, MAX_WIDTH = 64, 8192
 
 _DIGITS = re.compile(r"[0-9]+")
+_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
 
@@ -116,6 +118,7 @@ class Settings(BaseSettings):
         WholeNumber, Field(ge=0, le=1_000_000)
     ] = 10
     trusted_proxies: str | None = None
+    allowed_hosts: str | None = None
     cors_allowed_origins: str = "*"
     ledger_fence: Literal["store", "lease"] = "store"
     keyed_cache_control: Literal["public", "private"] = "public"
@@ -196,6 +199,16 @@ class Settings(BaseSettings):
             raise ValueError(f"must be at most {MAX_WIDTHS} widths")
         return text
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, text: str | None) -> str | None:
+        if any(not _HOST.fullmatch(name) for name in _parts(text)):
+            raise ValueError(
+                "must be names like images.example.com or *.example.com, without "
+                "a port, separated by commas"
+            )
+        return text
+
     @field_validator("cors_allowed_origins")
     @classmethod
     def _origins_are_origins(cls, text: str) -> str:
@@ -221,6 +234,11 @@ class Settings(BaseSettings):
         return tuple(sorted(int(part) for part in self.rendition_widths.split(",")))
 
     @property
+    def names_of_hosts(self) -> Sequence[str]:
+        """The further names under which the service answers with `AUTH=off`."""
+        return [name.lower() for name in _parts(self.allowed_hosts)]
+
+    @property
     def allowed_origins(self) -> Sequence[str]:
         """The origins whose scripts may read pictures; `*` means all."""
         origins = self.cors_allowed_origins.split(",")
@@ -241,9 +259,11 @@ def _not_weak(key: SecretStr) -> SecretStr:
 
 
 def _networks(text: str | None) -> list[IPv4Network | IPv6Network]:
-    return [
-        ip_network(part.strip()) for part in (text or "").split(",") if part.strip()
-    ]
+    return [ip_network(part) for part in _parts(text)]
+
+
+def _parts(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -73,6 +73,7 @@ def access_rules(settings: Settings) -> AccessRules:
         admin_key=_secret(settings.admin_api_key),
         master_key=_secret(settings.signing_master_key),
         trusted_proxies=settings.trusted_networks,
+        allowed_hosts=settings.names_of_hosts,
     )
 
 

@@ -233,11 +233,25 @@ def test_a_random_master_key_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_networks_and_origins_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no CIDR network, or no origin, is told at the start."""
-    wrong = {"TRUSTED_PROXIES": "10.0.0.1/8", "CORS_ALLOWED_ORIGINS": "shop.example"}
+    """What is no CIDR network, no origin, or no host is told at the start."""
+    wrong = {
+        "TRUSTED_PROXIES": "10.0.0.1/8",
+        "CORS_ALLOWED_ORIGINS": "shop.example",
+        "ALLOWED_HOSTS": "shop.example:8080",
+    }
     set_all(monkeypatch, {**ENOUGH, **wrong})
 
     assert {told.partition(":")[0] for told in problems()} == wrong.keys()
+
+
+@pytest.mark.parametrize("wrong", ["*", "a b", "*.*.a", "a,-b", "http://a", "a..b"])
+def test_what_is_no_host_is_refused(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """A name is one name, or every name below one."""
+    set_all(monkeypatch, {**ENOUGH, "ALLOWED_HOSTS": wrong})
+
+    assert [told.partition(":")[0] for told in problems()] == ["ALLOWED_HOSTS"]
 
 
 @pytest.mark.parametrize(

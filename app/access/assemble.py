@@ -40,6 +40,7 @@ class AccessRules:
 
     requires_keys: bool = True
     base_url: str = "http://127.0.0.1"
+    allowed_hosts: Sequence[str] = ()
     admin_key: str | None = None
     master_key: str | None = None
     trusted_proxies: Sequence[Network] = ()
@@ -105,7 +106,9 @@ async def open_access(
             authenticator=Authenticator(
                 keys if rules.requires_keys else None, addresses
             ),
-            guard=None if rules.requires_keys else BrowserGuard(rules.base_url),
+            guard=None
+            if rules.requires_keys
+            else BrowserGuard(rules.base_url, rules.allowed_hosts),
             keys=Keys(documents, box, on_change=forget),
             scope_look_ups=LookUpLimit("scopes"),
             require_active=require_active,

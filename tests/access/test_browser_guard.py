@@ -31,7 +31,10 @@ def check(
 ) -> bool:
     """Ask the guard about a request."""
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return BrowserGuard("https://images.example:8443").check(
+    guard = BrowserGuard(
+        "https://images.example:8443", ["paintonce", "*.ngrok.example", "10.0.0.9"]
+    )
+    return guard.check(
         method, CIMultiDictProxy(CIMultiDict(named)), target=target, own_address=own
     )
 
@@ -41,10 +44,12 @@ def check(
     [
         *("localhost", "localhost:8080", "LOCALHOST", "shop.localhost", "127.0.0.1"),
         *("127.8.9.1:80", "[::1]", "[::1]:8080", "images.example", "10.0.0.7:8080"),
+        *("paintonce", "PAINTONCE:8080", "a.ngrok.example", "a.b.ngrok.example"),
+        "10.0.0.9:8080",
     ],
 )
 def test_a_local_host_is_let_in(host: str) -> None:
-    """This machine's names, its address, and the public one."""
+    """This machine's names, its address, the public one, and those in the setting."""
     assert check(Host=host) is False
 
 
@@ -54,6 +59,7 @@ def test_a_local_host_is_let_in(host: str) -> None:
         *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""),
         *("10.0.0.8", "images.example.evil.example", "evil.example:8080", "[::2]"),
         *("localhost@evil.example", "[", "127.1", "0x7f000001", "2130706433"),
+        *("ngrok.example", "evilngrok.example", "a.paintonce", "paintonce.example"),
     ],
 )
 def test_another_host_is_not(host: str) -> None:
@@ -69,18 +75,38 @@ def test_who_names_no_host_is_no_browser() -> None:
     assert check() is False
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_another_site_changes_nothing(method: str) -> None:
-    """Neither by a form nor by a script, whichever of the two headers tells of it."""
-    for headers in (
-        {"Sec_Fetch_Site": "cross-site"},
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-    ):
+FOREIGN = [
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:8080"},
+    {"Origin": "https://evil.example", "Referer": "http://localhost/"},
+    {"Referer": "https://evil.example/page"},
+    {"Referer": "http://localhost.evil.example/"},
+    {"Referer": "nonsense"},
+]
+OWN = [
+    {"Origin": "http://localhost:3000"},
+    {"Referer": "http://localhost:3000/page"},
+    {"Origin": "http://LOCALHOST", "Referer": "https://evil.example/"},
+    {"Sec_Fetch_Site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_another_site_is_known_by_what_browsers_send(headers: dict[str, str]) -> None:
+    """It may look at what is painted, and changes nothing."""
+    assert check("GET", Host="localhost", **headers) is True
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
         with pytest.raises(Forbidden):
             check(method, Host="localhost", **headers)
-    assert check(method, Host="localhost", Origin="http://localhost:3000") is False
-    assert check(method, Host="localhost", Sec_Fetch_Site="same-site") is False
+
+
+@pytest.mark.parametrize("headers", OWN, ids=str)
+def test_a_page_of_the_same_host_may_do_everything(headers: dict[str, str]) -> None:
+    """Its port is another one where a frontend is developed; the host is the same."""
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
+        assert check(method, Host="localhost:8080", **headers) is False
 
 
 async def test_another_site_embeds_hits_and_paints_nothing(service: Paintonce) -> None:
@@ -89,12 +115,17 @@ async def test_another_site_embeds_hits_and_paints_nothing(service: Paintonce) -
     unpainted = await service.ask("GET", query, CROSS)
     await service.ask("GET", query)
     hit = await service.ask("GET", query, CROSS)
+    # An image of a page on the LAN: browsers send no Sec-Fetch-Site there.
+    linked = await service.ask(
+        "GET", f"{LIVE}?prompt=a+hare", {"Referer": "http://evil.example/"}
+    )
     purge = await service.ask(
         "DELETE", f"/api/v1/live/entries/{hit.headers['X-Prompt-Hash']}", CROSS
     )
     upload = await service.ask("POST", "/api/images", CROSS, data=b"x")
 
     assert (unpainted.status, unpainted.code) == (403, "forbidden")
+    assert (linked.status, linked.code) == (403, "forbidden")
     assert (hit.status, hit.headers["X-Cache-Status"]) == (200, "HIT")
     assert (purge.status, upload.status) == (403, 403)
     assert service.world.provider.count == 1
