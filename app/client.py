@@ -593,6 +593,9 @@ def _seconds(retry_after: str) -> float | None:
         at = parsedate_to_datetime(retry_after)
     except ValueError:
         return None
+    if at.tzinfo is None:
+        # "-0000" says UTC of a clock in an unknown zone (RFC 5322, 3.3).
+        at = at.replace(tzinfo=UTC)
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 

@@ -86,11 +86,19 @@ async def purge(request: web.Request) -> web.Response:
     return json_answer({"deleted": True})
 
 
+_FORMS_OF_PURGE = frozenset({"prompt_hashes", "older_than_seconds", "all"})
+
+
 async def purge_many(request: web.Request) -> web.Response:
     """Purge the prompts that are named, those of an age, or all."""
     project = project_of(request)
     document = await read_json_object(request)
     bulk = request.app[SERVICES].prompts.bulk_purge
+    unknown = document.keys() - _FORMS_OF_PURGE
+    if unknown:
+        name = min(unknown)
+        shown = name if name.isascii() and name.isidentifier() else "body"
+        raise InvalidParameter(shown[:64], "There is no such parameter here.")
     match list(document.items()):
         case [("prompt_hashes", hashes)]:
             purged = await bulk.these(project, _prompt_hashes(hashes))

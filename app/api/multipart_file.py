@@ -30,7 +30,10 @@ async def read_file(request: web.Request, most_bytes: int) -> bytes:
     data = bytearray()
     parts = 0
     try:
-        with PushMultipartParser(options.get("boundary", "")) as parser:
+        # Any bytes are text then: a file's name is not used, whatever it is.
+        with PushMultipartParser(
+            options.get("boundary", ""), header_charset="latin-1"
+        ) as parser:
             while not parser.closed:
                 for event in parser.parse(await request.content.readany()):
                     if isinstance(event, MultipartSegment):

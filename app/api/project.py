@@ -15,7 +15,9 @@ from app.errors import (
     CacheUnavailable,
     Forbidden,
     InvalidParameter,
+    NoSigningKey,
     StorageUnavailable,
+    Unavailable,
 )
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
@@ -43,7 +45,7 @@ async def get_project(request: web.Request) -> web.Response:
     project = project_of(request)
     rules = await request.app[SERVICES].spending.projects.get(project)
     balance = await request.app[SERVICES].spending.journal.balance(project)
-    return _answer(project, rules, balance)
+    return await _answer(request, project, rules, balance)
 
 
 async def change_project(request: web.Request) -> web.Response:
@@ -59,7 +61,7 @@ async def change_project(request: web.Request) -> web.Response:
     # The change is made: without Redis the answer says so all the same.
     with suppress(CacheUnavailable, StorageUnavailable):
         balance = await request.app[SERVICES].spending.journal.balance(project)
-    return _answer(project, rules, balance)
+    return await _answer(request, project, rules, balance)
 
 
 async def get_spend(request: web.Request) -> web.Response:
@@ -79,8 +81,11 @@ async def get_spend(request: web.Request) -> web.Response:
     )
 
 
-def _answer(
-    project: Project, rules: ProjectRules, balance: Balance | None
+async def _answer(
+    request: web.Request,
+    project: Project,
+    rules: ProjectRules,
+    balance: Balance | None,
 ) -> web.Response:
     return json_answer(
         {
@@ -91,9 +96,23 @@ def _answer(
             "reserved": balance and money.from_units(balance.reserved),
             "rate_limit_per_minute": rules.rate_limit_per_minute,
             "auto_create_scopes": rules.auto_create_scopes,
+            "can_sign": await _can_sign(request, project),
             "day_ends_at": end_of(today()),
         }
     )
+
+
+async def _can_sign(request: web.Request, project: Project) -> bool:
+    """Return whether `POST /api/v1/sign` gives this caller an address.
+
+    A page asks before, so that no refusal stands in a browser's console.
+    """
+    if request[CALLER].role is Role.READ:
+        return False
+    try:
+        return await request.app[SERVICES].access.keys.signing_key(project) is not None
+    except (NoSigningKey, Unavailable):
+        return False
 
 
 def _read(name: str, value: Any) -> Any:

@@ -60,7 +60,9 @@ async def test_each_form_purges(service: Paintonce) -> None:
     ("body", "parameter"),
     [
         ({}, "body"),
-        ({"everything": True}, "body"),
+        ({"everything": True}, "everything"),
+        ({"all": True, "dry_run": True}, "dry_run"),
+        ({"all": True, "dry run": True}, "body"),
         ({"all": True, "older_than_seconds": 60}, "body"),
         ({"all": False}, "all"),
         ({"all": 1}, "all"),

@@ -678,3 +678,13 @@ async def test_no_broken_form_is_an_error_of_ours(paintonce: Paintonce) -> None:
             status, _, _ = await post(paintonce, {**SHOP, **MULTIPART}, body)
 
             assert status in {201, 400, 415}
+
+
+async def test_a_name_in_any_bytes_is_taken(paintonce: Paintonce) -> None:
+    """The file's name is not used, so its encoding is nobody's concern."""
+    data = painted("PNG")
+    body = form(("file", data)).replace(b"a.png", "Zürich.png".encode("latin-1"))
+
+    status, lent, _ = await post(paintonce, {**SHOP, **MULTIPART}, body)
+
+    assert (status, lent["size"]) == (201, len(data))

@@ -352,6 +352,7 @@ def test_a_pause_is_a_number_or_a_date() -> None:
 
     assert _seconds("7") == 7
     assert _seconds("Thu, 01 Jan 1970 00:00:00 GMT") == 0
+    assert _seconds("Thu, 01 Jan 1970 00:00:00 -0000") == 0
     assert until_then is not None
     assert 3000 < until_then <= 3600
 

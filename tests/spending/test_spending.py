@@ -347,6 +347,7 @@ async def test_a_project_does_not_raise_its_own_limits(service: Paintonce) -> No
         "reserved": 0,
         "rate_limit_per_minute": 0,
         "auto_create_scopes": True,
+        "can_sign": False,
         "day_ends_at": answer.json["day_ends_at"],
     }
     assert answer.json["day_ends_at"].endswith("T00:00:00Z")

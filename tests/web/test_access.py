@@ -80,6 +80,42 @@ def make_signing_key(page: Browser, project: str) -> None:
         assert answer.status == 201
 
 
+def test_nothing_that_is_being_typed_is_touched(locked: Browser, project: str) -> None:
+    """An answer to what was entered before comes while the next key is typed."""
+    locked.until(lambda: locked.focused == "API key")
+    locked.run(
+        "const real = fetch; window.held = [];"
+        "window.fetch = (...asked) => new Promise((go) => held.push(go))"
+        ".then(() => real(...asked))"
+    )
+    set_access(locked, key="a key that nobody made", project=project)
+    locked.until(lambda: locked.run("return held.length > 0"))
+    field = locked.get("textbox", "API key")
+    field.send_keys(", and more")
+    typed = "a key that nobody made, and more"
+    locked.run("setInterval(() => { for (const go of held.splice(0)) go(); }, 5)")
+    locked.run("return fetch('/healthz').then((answer) => answer.text())")
+    locked.run("return new Promise((done) => setTimeout(done, 100))")
+
+    assert field.get_attribute("value") == typed
+
+
+def test_without_a_signing_key_nothing_is_refused(
+    locked: Browser, project: str
+) -> None:
+    """The page knows before it asks: no red line in the console."""
+    set_access(locked, key=ADMIN_KEY, project=project)
+    locked.status("Saved")
+    locked.open_tab("Playground")
+    paint(locked, "an unsigned garden")
+    locked.status("MISS")
+
+    paths = "performance.getEntriesByType('resource').map((one) => one.name).join()"
+    locked.until(lambda: "/api/v1/project" in str(locked.run(f"return {paths}")))
+    locked.run("return fetch('/healthz').then((answer) => answer.text())")
+    assert urls.SIGN not in str(locked.run(f"return {paths}"))
+
+
 def test_what_the_project_may_spend_is_shown(locked: Browser, project: str) -> None:
     """After a picture the settings tell whose money it was, and how much."""
     set_access(locked, key=ADMIN_KEY, project=project)

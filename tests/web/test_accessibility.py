@@ -73,6 +73,39 @@ def test_a_phone_needs_no_sideways_scrolling(page: Browser) -> None:
     assert overflow(page) == 0
 
 
+def test_fingers_hit_every_link_and_button(page: Browser) -> None:
+    """On a phone each has 24 pixels at least, on the page and among the documents."""
+    page.resize(*PHONE)
+    paint(page, "a lighthouse")
+    page.status("MISS")
+    small = (
+        "return [...document.querySelectorAll('a, button, input, select')]"
+        ".filter((one) => one.checkVisibility())"
+        ".map((one) => [one.textContent, one.getBoundingClientRect()])"
+        ".filter(([, box]) => box.width < 24 || box.height < 24)"
+        ".map(([text]) => text)"
+    )
+    for tab in TABS:
+        page.open_tab(tab)
+        assert page.run(small) == [], tab
+    page.open(f"{page.run('return location.origin')}/docs")
+    page.until(lambda: page.run("return document.querySelector('.contents a')"))
+    assert page.run(small) == []
+
+
+def test_the_documents_group_operations_by_what_they_are_for(page: Browser) -> None:
+    """The contents have a heading for each group, with its operations below."""
+    page.open(f"{page.run('return location.origin')}/docs")
+    page.until(lambda: page.run("return document.querySelector('.contents a')"))
+
+    groups = page.run(
+        "return [...document.querySelectorAll('.contents section')].map((one) =>"
+        " [one.querySelector('h2').textContent, one.querySelectorAll('a').length])"
+    )
+    assert len(groups) > 4
+    assert all(name and count > 0 for name, count in groups)
+
+
 def test_arrows_move_between_tabs(page: Browser) -> None:
     """One stop of the Tab key for all four, and the arrows go round."""
     page.get("tab", "Playground").click()

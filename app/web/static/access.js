@@ -6,6 +6,10 @@ import { Problem, get } from "./service.js";
 import { settings } from "./settings.js";
 import { open } from "./tabs.js";
 
+// Fields whose text was changed and not yet entered: an answer that comes
+// meanwhile touches none of them.
+const typed = new Set();
+
 // Before the service has said yes once, there is no project to ask about.
 let isLetIn = false;
 
@@ -23,6 +27,7 @@ export async function tryAccess({ announce = false } = {}) {
   } catch (error) {
     const said = Problem.from(error);
     isLetIn = false;
+    if (typed.size) return;
     status.textContent = announce ? "Saved." : "";
     if (!(said.code in field)) return announce ? showProblem(problem, said) : undefined;
     open("settings");
@@ -34,10 +39,15 @@ export async function tryAccess({ announce = false } = {}) {
 
 /** Show what is set, and what the project may spend. */
 export async function showSettings() {
-  key.value = settings.key;
-  project.value = settings.project;
+  fill();
   const figures = isLetIn ? await get("/api/v1/project").then(figuresOf, () => []) : [];
   showFigures(at("project-figures"), figures);
+}
+
+/** Show what is kept in the fields that nobody has typed into since. */
+function fill() {
+  if (!typed.has(key)) key.value = settings.key;
+  if (!typed.has(project)) project.value = settings.project;
 }
 
 function figuresOf(known) {
@@ -51,10 +61,13 @@ function figuresOf(known) {
   ];
 }
 
+at("settings-form").addEventListener("input", (event) => typed.add(event.target));
 at("settings-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   settings.key = key.value.trim();
   settings.project = project.value.trim();
+  typed.clear();
+  fill();
   await tryAccess({ announce: true });
   await showSettings();
 });

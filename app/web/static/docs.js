@@ -98,11 +98,13 @@ function show(api) {
     element("p", {}, ...prose(api.info.description)),
     element("p", { class: "soft small" }, `Version ${api.info.version}, OpenAPI ${api.openapi}`));
   for (const tag of api.tags) {
+    const entries = element("ul");
+    at("contents").append(element("section", {}, element("h2", {}, tag.name), entries));
     at("operations").append(element("h2", {}, tag.name), element("p", { class: "soft" }, ...prose(tag.description)));
     for (const [path, item] of Object.entries(api.paths)) {
       for (const method of METHODS.filter((name) => item[name]?.tags.includes(tag.name))) {
         const { operationId } = item[method];
-        at("contents").append(element("li", {}, element("a", { href: `#${operationId}` }, element("code", {}, `${method.toUpperCase()} ${path}`))));
+        entries.append(element("li", {}, element("a", { href: `#${operationId}` }, element("code", {}, `${method.toUpperCase()} ${path}`))));
         at("operations").append(operation(api, path, method, item.parameters ?? []));
       }
     }

@@ -1,15 +1,13 @@
 /** The ready lines: an img tag, signed where the service has a signing key, and curl. */
 
 import { at } from "./elements.js";
-import { ask, liveAddress } from "./service.js";
+import { ask, get, liveAddress } from "./service.js";
 import { settings } from "./settings.js";
 
 const SIGNED_FOR_SECONDS = 365 * 86_400;
 const COPIED_FOR_MS = 2500;
 
 let current = null;
-// The key that was told that there is nothing to sign with: it is not asked for again.
-let unsignable = null;
 
 /** Show the lines of what is *wanted*; with *sign* the address gets a signature. */
 export async function showLines(wanted, { sign = false } = {}) {
@@ -25,16 +23,18 @@ function unsigned(wanted) {
   return location.origin + liveAddress(wanted) + project;
 }
 
+/** Return whether there is a signing key, and the right to it: a refusal would stand in the console. */
+const canSign = () => get("/api/v1/project").then((known) => known.can_sign, () => false);
+
 async function addSignature(line) {
-  if (unsignable === settings.key) return;
+  if (!(await canSign())) return;
   const { seed, ...others } = line.wanted;
   const json = { ...others, seed: seed === undefined ? undefined : Number(seed), expires_in: SIGNED_FOR_SECONDS };
   let signed = null;
   try {
     signed = await (await ask("/api/v1/sign", { method: "POST", json })).json();
-  } catch (error) {
-    // Without a signing key, or the right to one, the plain address is what there is.
-    if (["no_signing_key", "forbidden"].includes(error.code)) unsignable = settings.key;
+  } catch {
+    // The plain address is what there is.
   }
   // What is asked for may be another by now.
   if (signed === null || current !== line) return;
