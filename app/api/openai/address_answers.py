@@ -79,7 +79,7 @@ def _rendered(
 ) -> tuple[bytes, bytes, bytes]:
     """Return the head, and the body before and after the number of hits."""
     uncounted = picture._replace(answer=picture.answer._replace(hits=None))
-    live = live_headers(uncounted.answer, KEPT_BY_KEYS)
+    live = live_headers(uncounted.answer, KEPT_BY_KEYS, picture.head)
     own = {name: value for name, value in live.items() if is_own_header(name)}
     head = lines({**own, **NO_STORE, "Content-Location": picture.path})
     document = orjson.dumps(document_of(services, asked, [uncounted]))

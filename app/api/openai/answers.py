@@ -129,6 +129,6 @@ def _headers(request: web.Request, pictures: Sequence[Picture]) -> dict[str, str
         all_hits = all(picture.is_hit for picture in pictures)
         return {**NO_STORE, "X-Cache-Status": "HIT" if all_hits else "MISS"}
     (picture,) = pictures
-    live = live_headers(picture.answer, KEPT_BY_KEYS)
+    live = live_headers(picture.answer, KEPT_BY_KEYS, picture.head)
     own = {name: value for name, value in live.items() if is_own_header(name)}
     return {**own, **NO_STORE, "Content-Location": picture.path}

@@ -13,6 +13,7 @@ from app.api.parameters import (
     read_parameters,
 )
 from app.api.prompt_text import LONGEST_PROMPT_IN_BODY
+from app.api.rendition_parameters import AskedRendition
 from app.errors import InvalidParameter, ModelNotFound
 from app.http.query import bounded, whole_number
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS
@@ -51,6 +52,13 @@ class Output(NamedTuple):
     format: str | None = None
     quality: int | None = None
     as_url: bool = False
+
+    @property
+    def asked(self) -> AskedRendition | None:
+        """The rendition that is asked for, None for the picture itself."""
+        if self.format is None and self.quality is None:
+            return None
+        return AskedRendition(None, self.format, self.quality)
 
 
 class Asked(NamedTuple):

@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from app import urls
 from app.api.openai.base64_text import encoded
-from app.errors import StillGenerating
+from app.api.picture_answers import picture_head
+from app.api.rendition_answers import (
+    live_rendition_head,
+    rendition_bytes,
+    shape_of,
+    stored_rendition,
+)
+from app.errors import InvalidParameter, StillGenerating
 from app.prompt_cache.cache import ROUNDS, Outcome
 from app.prompt_cache.painting.pictures import PictureGone
+from app.renditions import OriginalGone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from app.api.openai.edit_copies import EditCopies
     from app.api.openai.fields import Output
+    from app.api.picture_answers import PictureHead
+    from app.api.rendition_parameters import AskedRendition
     from app.api.services import Services
     from app.generation.spending import Permit
     from app.prompt_cache.cache import Answer
@@ -27,7 +37,7 @@ class Picture(NamedTuple):
     """A painted picture as it is returned.
 
     *data* are its bytes where they are in memory; they are read otherwise.
-    *path* is its permalink.
+    *path* is its permalink, *head* what its answers always say.
     """
 
     answer: Answer
@@ -35,6 +45,7 @@ class Picture(NamedTuple):
     size: int
     path: str
     data: bytes | None
+    head: PictureHead
 
     @property
     def is_hit(self) -> bool:
@@ -89,13 +100,40 @@ async def painted(services: Services, key: PromptKey, wish: Wish) -> Picture:
 
 
 async def _ready(services: Services, answer: Answer, output: Output) -> Picture:
+    """Return the picture of *answer* as *output* wants it; raises `PictureGone`."""
+    if output.asked is not None:
+        picture = await _rendition(services, answer, output, output.asked)
+        if picture is not None:
+            return picture
     cache, entry = services.prompts.cache, answer.entry
-    if output.as_url:
+    data = None if output.as_url else await cache.read(answer)
+    if data is None:
         await cache.require(answer)
-        data = None
-    else:
-        data = await cache.read(answer)
-        if data is None:
-            await cache.require(answer)
-    path = urls.permalink(entry.storage_key)
-    return Picture(answer, entry.media_type, entry.size, path, data)
+    head, path = picture_head(entry), urls.permalink(entry.storage_key)
+    return Picture(answer, entry.media_type, entry.size, path, data, head)
+
+
+async def _rendition(
+    services: Services, answer: Answer, output: Output, asked: AskedRendition
+) -> Picture | None:
+    """Return a rendition of the picture, None where that is the picture itself."""
+    entry, wait_seconds = answer.entry, services.wait_timeout_seconds
+    rendition = asked.of(shape_of(entry), ())
+    data: bytes | None = None
+    try:
+        if output.as_url:
+            stored = await stored_rendition(services, entry, rendition, wait_seconds)
+        else:
+            found = await rendition_bytes(services, entry, rendition, wait_seconds)
+            data, stored = found or (None, None)
+    except OriginalGone:
+        await services.prompts.cache.require(answer)
+        raise PictureGone from None
+    except InvalidParameter as error:
+        raise InvalidParameter("output_format", error.detail) from error
+    if stored is None:
+        return None
+    query = asked.query_of(rendition)
+    head = live_rendition_head(entry, stored, query)
+    path = f"{urls.permalink(entry.storage_key)}?{query}"
+    return Picture(answer, stored.media_type, stored.size, path, data, head)

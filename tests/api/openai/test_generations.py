@@ -526,3 +526,36 @@ async def test_addresses_of_hits_are_ready_and_say_the_same(
         assert {**hit.json, "data": []} == {**miss.json, "data": []}
     names = [{name.lower() for name in one.headers} for one in (*hits, closing)]
     assert names[0] == names[1] == names[2] - {"connection"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "media_type", "query"),
+    [
+        ({"output_format": "webp"}, "webp", "?format=webp"),
+        ({"output_format": "jpeg"}, "jpeg", "?format=jpeg"),
+        (
+            {"output_format": "webp", "output_compression": 76},
+            *("webp", "?format=webp&q=80"),
+        ),
+        ({"output_format": "png"}, "png", ""),
+    ],
+)
+async def test_an_output_format_is_a_rendition_of_the_paid_picture(
+    service: Paintonce, fields: dict[str, Any], media_type: str, query: str
+) -> None:
+    """Bytes, permalink and live answer are the same file; nothing more is paid."""
+    answer = await generated(service, **fields)
+    by_url = await generated(service, response_format="url", **fields)
+
+    assert answer.json["output_format"] == media_type
+    assert answer.json["size"] == "16x16"
+    path = urlsplit(by_url.json["data"][0]["url"])
+    assert answer.headers["Content-Location"] == f"{path.path}{query}"
+    assert f"?{path.query}" == (query or "?")
+    picture = await service.ask("GET", answer.headers["Content-Location"])
+    assert picture.headers["Content-Type"] == f"image/{media_type}"
+    assert picture.body == decoded(answer.json["data"][0])
+    streamed = events_of((await generated(service, stream=True, **fields)).body)
+    assert streamed[0][1]["b64_json"] == answer.json["data"][0]["b64_json"]
+    assert streamed[0][1]["output_format"] == media_type
+    assert service.world.provider.count == 1
