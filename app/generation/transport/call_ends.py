@@ -43,6 +43,14 @@ def end_of_status(status: int) -> CallEnd:
     return CallEnd.AMBIGUOUS
 
 
+def end_of_refusal(end: CallEnd) -> CallEnd:
+    """Return what a refusal costs whose status means *end*: it is never unclear.
+
+    A gateway that hands a refusal on has seen the provider run.
+    """
+    return CallEnd.BILLED if end is CallEnd.AMBIGUOUS else end
+
+
 def end_of_connection(error: Exception) -> CallEnd:
     """Return what a connection that failed with *error* means for the bill."""
     return CallEnd.CERTAIN if isinstance(error, _NOT_SENT) else CallEnd.AMBIGUOUS

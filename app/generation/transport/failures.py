@@ -14,8 +14,9 @@ from app.errors import (
     ProviderFailed,
     ProviderRateLimited,
 )
-from app.generation.transport.call_ends import end_of_status
+from app.generation.transport.call_ends import end_of_refusal, end_of_status
 from app.generation.transport.retry_hints import retry_hint
+from app.generation.transport.verdicts import Verdict, verdict_of
 
 if TYPE_CHECKING:
     from app.generation.transport.vendor_api import Reply
@@ -24,6 +25,13 @@ WITHOUT_A_HINT = timedelta(seconds=10)
 
 # The gateway gave up on a painting that may go on (524 is Cloudflare's 504).
 _TIMED_OUT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT, 524}
+_ACCOUNT = {
+    Verdict.ACCOUNT_EMPTY: "The account at the image provider is used up.",
+    Verdict.ACCOUNT_BLOCKED: "The image provider has blocked this service's account.",
+    Verdict.ACCOUNT_UNVERIFIED: (
+        "The image provider wants this service's account to be verified first."
+    ),
+}
 # One caller's odd parameter.
 _BLAME_REQUEST = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}
 
@@ -41,13 +49,19 @@ def failure_of(
 ) -> GenerationError:
     """Return what a *reply* with a status of 300 or more amounts to.
 
-    The dialect tells what the status can't: that a limit is one of money,
-    which waiting does not lift, or that it is the key which is wrong.
+    Refusals and blocked accounts are known by `verdicts`. The dialect tells
+    what neither that nor the status can: a limit of money, which waiting does
+    not lift, or a wrong key.
     """
     status, end = reply.status, end_of_status(reply.status)
     hint = retry_hint(reply.headers, reply.document)
+    verdict = verdict_of(reply.document, reply.headers)
+    if verdict is Verdict.REFUSED:
+        return refusal(end_of_refusal(end))
     if is_quota or status == HTTPStatus.PAYMENT_REQUIRED:
-        return ProviderFailed("The account at the image provider is used up.", end=end)
+        verdict = Verdict.ACCOUNT_EMPTY
+    if verdict is not None:
+        return account_failure(verdict, end)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return ProviderRateLimited(
             "The image provider asks for fewer requests.",
@@ -62,6 +76,11 @@ def failure_of(
         retry_after=hint,
         blames_request=status in _BLAME_REQUEST and not is_key,
     )
+
+
+def account_failure(verdict: Verdict, end: CallEnd) -> ProviderFailed:
+    """Return the failure of our account with the vendor, whoever asks for what."""
+    return ProviderFailed(_ACCOUNT[verdict], end=end)
 
 
 def lost_job_of(reply: Reply) -> GenerationError:

@@ -17,6 +17,7 @@ from yarl import URL
 from app.errors import BadImage
 from app.generation.transport.documents import parse_json, pick
 from app.generation.transport.outbound import ask
+from app.generation.transport.verdicts import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,6 +150,10 @@ class VendorApi:
                 "provider_model": self._model,
                 "provider_status": reply.status,
                 "provider_error_code": self.error_code(reply.document),
+                # A blocked account is for the operator to see, not for callers.
+                "provider_verdict": None
+                if reply.is_success
+                else verdict_of(reply.document, reply.headers),
                 "provider_request_id": reply.request_id,
             },
         )

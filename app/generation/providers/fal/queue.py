@@ -24,12 +24,13 @@ from app.generation.providers.fal.known_models import KNOWN, UNKNOWN
 from app.generation.providers.inputs import InputOptions, input_for
 from app.generation.providers.known import capabilities_of
 from app.generation.providers.progress import fraction_in
-from app.generation.transport.call_ends import end_of_job
+from app.generation.transport.call_ends import end_of_job, end_of_status
 from app.generation.transport.documents import parse_json, pick
-from app.generation.transport.failures import failure_of, refusal
+from app.generation.transport.failures import account_failure, failure_of, refusal
 from app.generation.transport.polling import fetch_document, follow
 from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import Reply, VendorApi
+from app.generation.transport.verdicts import Verdict, verdict_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -202,10 +203,14 @@ def _job_error_of(reply: Reply) -> GenerationError:
 
 def _error_of(reply: Reply) -> GenerationError:
     """Return the error that a *reply* without a picture amounts to."""
-    kinds = _kinds(reply)
-    if "content_policy_violation" in kinds:
-        return refusal()
-    if kinds & _TIMED_OUT:
+    match verdict_of(reply.document, reply.headers):
+        case None:
+            pass
+        case Verdict.REFUSED:
+            return refusal()
+        case verdict:
+            return account_failure(verdict, end_of_status(reply.status))
+    if _kinds(reply) & _TIMED_OUT:
         return GenerationTimedOut("The image provider timed out.")
     if reply.is_success:
         return ProviderFailed("The image provider's model failed.")

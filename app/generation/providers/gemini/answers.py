@@ -6,28 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import BadImage, CallEnd
 from app.generation.transport.documents import pick
-from app.generation.transport.failures import failure_of, refusal
+from app.generation.transport.failures import account_failure, failure_of, refusal
+from app.generation.transport.verdicts import Verdict, verdict_of_code
 
 if TYPE_CHECKING:
     from app.errors import GenerationError
     from app.generation.transport.vendor_api import Reply
-
-# https://ai.google.dev/api/generate-content#FinishReason. Every other reason
-# leaves a picture out without saying that the prompt is at fault.
-_REFUSALS = {
-    "BLOCKLIST",
-    "ESCALATION",
-    "IMAGE_PROHIBITED_CONTENT",
-    "IMAGE_RECITATION",
-    "IMAGE_SAFETY",
-    "LANGUAGE",
-    "MODEL_ARMOR",
-    "PROHIBITED_CONTENT",
-    "PUP_LIMITED_DISABLED",
-    "RECITATION",
-    "SAFETY",
-    "SPII",
-}
 
 
 def encoded_picture(document: object) -> str:
@@ -44,8 +28,11 @@ def encoded_picture(document: object) -> str:
     ]
     if pictures:
         return pictures[-1]
-    if _either(candidate, "finishReason", "finish_reason") in _REFUSALS:
+    verdict = verdict_of_code(_either(candidate, "finishReason", "finish_reason"))
+    if verdict is Verdict.REFUSED:
         raise refusal(CallEnd.BILLED)
+    if verdict is not None:
+        raise account_failure(verdict, CallEnd.BILLED)
     feedback = _either(document, "promptFeedback", "prompt_feedback")
     if _either(feedback, "blockReason", "block_reason"):
         # Blocked before the model saw it.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from app.errors import CallEnd
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.inputs import (
     inlined,
@@ -21,12 +20,12 @@ from app.generation.providers.inputs import (
     reference_fields,
     shape_fields,
 )
-from app.generation.providers.openai.answers import error_of, is_refusal
+from app.generation.providers.openai.answers import without_picture
 from app.generation.providers.openai.options import OpenAIOptions, capabilities_for
 from app.generation.providers.parameters import seed_for
 from app.generation.transport.base64_pictures import decode_base64
 from app.generation.transport.documents import pick
-from app.generation.transport.failures import refusal
+from app.generation.transport.failures import failure_of
 from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import VendorApi
 from app.generation.usage import Usage
@@ -82,17 +81,16 @@ class OpenAIImages:
         """Return the picture as the server encoded it."""
         reply = await self._ask(request)
         if not reply.is_success:
-            raise error_of(reply)
+            raise failure_of(reply)
+        if missing := without_picture(reply.document):
+            raise missing
         picture = pick(reply.document, "data", 0)
-        encoded, address = pick(picture, "b64_json"), pick(picture, "url")
-        if not encoded and address:
-            data = await self._results.fetch(
-                address, headers=self._api.headers, deadline=job.deadline
-            )
-        elif not encoded and is_refusal(reply.document):
-            raise refusal(CallEnd.BILLED)
-        else:
+        if encoded := pick(picture, "b64_json"):
             data = await decode_base64(encoded, limit_bytes=self._max_image_bytes)
+        else:
+            data = await self._results.fetch(
+                pick(picture, "url"), headers=self._api.headers, deadline=job.deadline
+            )
         return ProviderPicture(data, self._origin(reply))
 
     def _origin(self, reply: Reply) -> Origin:
@@ -111,7 +109,7 @@ class OpenAIImages:
         code = pick(reply.document, "error", "code")
         if reply.status in {404, 405, 501} and code != "model_not_found":
             return False
-        raise error_of(reply)
+        raise failure_of(reply)
 
     async def _ask(self, request: PaintRequest) -> Reply:
         body = self._body(request)

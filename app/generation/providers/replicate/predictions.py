@@ -17,10 +17,11 @@ from app.generation.providers.known import capabilities_of
 from app.generation.providers.progress import fraction_in
 from app.generation.providers.replicate.known_models import KNOWN, UNKNOWN
 from app.generation.transport.documents import pick
-from app.generation.transport.failures import failure_of, refusal
+from app.generation.transport.failures import account_failure, failure_of, refusal
 from app.generation.transport.polling import follow
 from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import Reply, VendorApi
+from app.generation.transport.verdicts import Verdict, verdict_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +39,6 @@ _DEPLOYMENT = "deployments/"
 _ADDRESS = re.compile(r"https?://|data:")
 # Of an output; the deepest that is known is a list of tables.
 _MAX_DEPTH = 8
-
-# A model's failure is one sentence; these words tell a refusal in it.
-_REFUSAL = re.compile(r"nsfw|sensitive|flagged|safety|\bE005\b", re.IGNORECASE)
 
 
 class ReplicatePredictions:
@@ -163,8 +161,11 @@ class ReplicatePredictions:
 
 
 def _failure(error: object) -> GenerationError:
-    if isinstance(error, str) and _REFUSAL.search(error):
+    verdict = verdict_of_text(error) if isinstance(error, str) else None
+    if verdict is Verdict.REFUSED:
         return refusal(CallEnd.BILLED)
+    if verdict is not None:
+        return account_failure(verdict, CallEnd.BILLED)
     return ProviderFailed("The image provider's model failed.", end=CallEnd.BILLED)
 
 
