@@ -17,7 +17,8 @@ class Behaviour:
     `error`. *picture_bytes* pads the file.
 
     A job is done after *polls* polls. The first ones are spoiled by the modes
-    in *faults*, one each. Results that are pointed to lie at *results_at*, an
+    in *faults*, one each, and the first fetches of its result, where that is
+    pointed to, by those in *stumbles*. Such results lie at *results_at*, an
     origin; None is the provider's own. At each poll the references are fetched
     in the ways that the next of *fetches* names (`"opened whole"`); see
     `tests.fake_provider.fetching`.
@@ -35,6 +36,7 @@ class Behaviour:
     picture_size: tuple[int, int] = (96, 64)
     polls: int = 1
     faults: tuple[str, ...] = ()
+    stumbles: tuple[str, ...] = ()
     results_at: str | None = None
     fetches: tuple[str, ...] = ()
     references_from: str = ""

@@ -12,9 +12,11 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from tests.fake_provider.answers import ANSWERS
 from tests.fake_provider.behaviour import Behaviour
 from tests.fake_provider.dialects import DIALECTS
 from tests.fake_provider.dialects.dialect import pick
+from tests.fake_provider.faults import FAULTS
 from tests.fake_provider.records import Call, Job
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ class FakeProvider:
             dialect.read(call)
             behaviour = self._take(call)
             call.mode = behaviour.mode
+            call.stumbles = list(behaviour.stumbles)
             await asyncio.sleep(behaviour.delay_seconds)
             if behaviour.hold and not dialect.has_jobs:
                 await self._stand_at_barrier(call.prompt)
@@ -197,11 +200,14 @@ class FakeProvider:
         async with self._changed:
             self._changed.notify_all()
 
-    async def result(self, request: web.Request) -> web.Response:
+    async def result(self, request: web.Request) -> web.StreamResponse:
         """Serve the picture of a call whose answer only pointed to it."""
         self._record(self.fetches, request)
         for call in self.calls:
             if str(call.number) == request.match_info["number"]:
+                if call.stumbles:
+                    spoil = (FAULTS | ANSWERS)[call.stumbles.pop(0)]
+                    return await spoil(request, call, Behaviour())
                 return web.Response(body=call.picture, content_type="image/png")
         raise web.HTTPNotFound
 

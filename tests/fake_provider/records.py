@@ -35,6 +35,7 @@ class Call:
     ended_at: float | None = None
     aborted: bool = False
     picture: bytes = b""
+    stumbles: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `GET /_calls` tells about it."""
@@ -83,6 +84,7 @@ class Job:
         """Return what `GET /_jobs` tells about it."""
         return {
             "id": self.id,
+            "number": self.call.number,
             "dialect": self.call.dialect,
             "prompt": self.call.prompt,
             "polls": self.polls,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.faults.history import Fault, Kind
 from tests.faults.turmoil import PAINTING_SECONDS
@@ -22,6 +22,39 @@ Faults = list[tuple[int, Callable[[], Awaitable[None]]]]
 
 
 @dataclass(frozen=True)
+class VendorFault:
+    """One way in which a vendor fails, as a `Behaviour` of the fake provider."""
+
+    kind: Kind
+    behaviour: Mapping[str, Any]
+
+
+_HICCUPS = ("missing", "overloaded", "reset_before_headers")
+# In the dialect of jobs, and in the one without.
+VENDOR_FAULTS = (
+    VendorFault(
+        Kind.PROVIDER_CUTS, {"mode": "reset_before_headers", "dialect": "openai"}
+    ),
+    VendorFault(Kind.PROVIDER_STALLS, {"mode": "never", "dialect": "openai"}),
+    VendorFault(
+        Kind.PROVIDER_STUMBLES,
+        {
+            "mode": "ok",
+            "dialect": "replicate",
+            "faults": _HICCUPS,
+            "stumbles": ("overloaded", "missing", "short_body"),
+        },
+    ),
+    VendorFault(
+        Kind.PROVIDER_STALLS,
+        {"mode": "ok", "dialect": "replicate", "stumbles": ("never",)},
+    ),
+    VendorFault(Kind.PICTURES_WITHHELD, {"mode": "moderation", "dialect": "replicate"}),
+    VendorFault(Kind.JOBS_LOST, {"mode": "lost", "dialect": "replicate"}),
+)
+
+
+@dataclass(frozen=True)
 class Breakages:
     """Breaks what *turmoil* runs over, and notes it there."""
 
@@ -29,6 +62,8 @@ class Breakages:
     store: S3Server
     random: Random
     lease_seconds: float
+    # Whether what only Redis knows, the statistics, is there at the end.
+    keeps_redis: bool = False
 
     async def replicas(self, stops_at: float) -> None:
         """Kill and pause replicas until a moment of the monotonic clock."""
@@ -37,13 +72,14 @@ class Breakages:
 
     async def dependencies(self, stops_at: float) -> None:
         """Break what they depend on, one at a time, until that moment."""
+        lossy: Faults = [(2, self._flush), (2, self._restart_redis)]
         faults: Faults = [
-            (2, self._flush),
-            (2, self._restart_redis),
+            *(() if self.keeps_redis else lossy),
             (2, self._freeze_redis),
             (2, self._freeze_store),
             (1, self._fail_provider),
             (1, self._slow_provider),
+            *((1, self._vendor(vendor)) for vendor in VENDOR_FAULTS),
         ]
         await self._first(self._freeze_redis)
         await self._break(faults, stops_at)
@@ -111,14 +147,27 @@ class Breakages:
         self._note(Kind.STORE_FROZEN, began)
 
     async def _fail_provider(self) -> None:
-        await self._behave(Kind.PROVIDER_FAILS, "server_error", 0.05)
+        for dialect in ("openai", "replicate"):
+            await self._behave(Kind.PROVIDER_FAILS, "server_error", dialect=dialect)
 
     async def _slow_provider(self) -> None:
-        await self._behave(Kind.PROVIDER_SLOW, "ok", 3 * self.lease_seconds)
+        seconds = 3 * self.lease_seconds
+        await self._behave(Kind.PROVIDER_SLOW, "ok", seconds, dialect="openai")
 
-    async def _behave(self, kind: Kind, mode: str, delay_seconds: float) -> None:
+    def _vendor(self, fault: VendorFault) -> Callable[[], Awaitable[None]]:
+        async def happen() -> None:
+            await self._behave(fault.kind, **fault.behaviour)
+
+        return happen
+
+    async def _behave(
+        self, kind: Kind, mode: str, delay_seconds: float = 0.05, **more: Any
+    ) -> None:
         began = time.time()
-        await self.turmoil.place.provider.behave(mode, delay_seconds=delay_seconds)
+        provider = self.turmoil.place.provider
+        await provider.behave(mode, delay_seconds=delay_seconds, **more)
         await asyncio.sleep(self.random.uniform(0.3, 1.5))
-        await self.turmoil.place.provider.behave("ok", delay_seconds=PAINTING_SECONDS)
+        await provider.behave(
+            "ok", delay_seconds=PAINTING_SECONDS, dialect=more.get("dialect")
+        )
         self._note(kind, began)

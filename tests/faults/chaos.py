@@ -25,9 +25,9 @@ from tqdm import tqdm
 from app.prompt_cache.entry.entry import PromptEntry
 from app.storage.redis.prompts import ACCESS_BYTES
 from app.urls import PROJECT as PROJECT_ROUTE
-from app.urls import SPEND
+from app.urls import SPEND, STATISTICS
 from tests.faults.breakages import Breakages
-from tests.faults.history import Call, History, Op
+from tests.faults.history import Call, History, Money, Op
 from tests.faults.installation import PRICE, installation
 from tests.faults.place import PROJECT
 from tests.faults.promises import violations
@@ -37,6 +37,8 @@ from tests.servers import object_store_server
 from tests.until import until
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.faults.place import Place
     from tests.servers import S3Server
 
@@ -47,6 +49,36 @@ WAIT_SECONDS = 8.0
 OVERHEAD_SECONDS = 6.0
 
 
+# The second model has jobs; prompts are shared out among the two.
+MODELS = """\
+[models.default]
+provider = "openai"
+model = "fake"
+base_url = "{origin}/v1"
+api_key_env = ""
+price = 0.04
+concurrency = 1000
+queue = 1000
+deadline_seconds = {deadline_seconds}
+ambiguous_hold_seconds = 10
+
+[models.jobs]
+provider = "replicate"
+model = "black-forest-labs/flux-schnell"
+base_url = "{origin}/v1"
+api_key_env = "REPLICATE_API_TOKEN"
+price = 0.04
+concurrency = 1000
+queue = 1000
+deadline_seconds = {deadline_seconds}
+ambiguous_hold_seconds = 10
+"""
+DEADLINE_SECONDS = 10.0
+
+# What costs the price and brings no picture, by the mode of the fake provider.
+LOST_MODES = {"reset_before_headers", "never", "moderation", "lost"}
+
+
 async def chaos(
     folder: Path,
     store: S3Server,
@@ -55,6 +87,7 @@ async def chaos(
     seconds: float,
     replicas: int = 3,
     clients: int = 8,
+    keeps_redis: bool = False,
 ) -> History:
     """Run for *seconds* and return what happened, to be checked."""
     history = History(deadline_seconds=WAIT_SECONDS + OVERHEAD_SECONDS)
@@ -62,13 +95,18 @@ async def chaos(
         folder,
         store,
         replicas=replicas,
+        models=MODELS,
+        deadline_seconds=DEADLINE_SECONDS,
+        REPLICATE_API_TOKEN="r8_token",
         LEASE_SECONDS=str(LEASE_SECONDS),
         WAIT_TIMEOUT_SECONDS=str(WAIT_SECONDS),
     ) as place:
         turmoil = Turmoil(place, history)
         for replica in place.replicas:
             turmoil.welcome(replica)
-        breakages = Breakages(turmoil, store, Random(seed), LEASE_SECONDS)
+        breakages = Breakages(
+            turmoil, store, Random(seed), LEASE_SECONDS, keeps_redis=keeps_redis
+        )
         await place.provider.behave("ok", delay_seconds=PAINTING_SECONDS)
         stops_at = time.monotonic() + seconds
         try:
@@ -82,7 +120,7 @@ async def chaos(
             store.thaw()
         await _settle(turmoil)
         await _look_around(place, history)
-        await _balance(turmoil)
+        await _balance(turmoil, has_statistics=keeps_redis)
     return history
 
 
@@ -96,7 +134,7 @@ async def _settle(turmoil: Turmoil) -> None:
         return not await place.leases()
 
     try:
-        await until(nothing_is_held, within_seconds=WAIT_SECONDS + OVERHEAD_SECONDS)
+        await until(nothing_is_held, within_seconds=DEADLINE_SECONDS + 20)
     except TimeoutError:
         history.left_behind.append(
             f"leases that nobody releases: {await place.leases()}"
@@ -111,15 +149,24 @@ async def _look_around(place: Place, history: History) -> None:
     """Note the provider's calls, and what does not fit in Redis and the store."""
     async with place.clients.session.get(f"{place.provider.origin}/_calls") as answer:
         calls = (await answer.json())["calls"]
+    async with place.clients.session.get(f"{place.provider.origin}/_jobs") as answer:
+        jobs = await answer.json()
+    cancelled = {job["number"] for job in jobs if job["is_cancelled"]}
     history.calls += [
         Call(
             prompt=call["prompt"],
             began=call["started_at"],
             ended=call["ended_at"] or time.time(),
-            failed=call["mode"] != "ok",
+            failed=call["mode"] not in {"ok", *LOST_MODES},
+            lost=call["mode"] in LOST_MODES or call["number"] in cancelled,
         )
         for call in calls
     ]
+    try:
+        # A picture that can't be fetched is fetched again after half a minute.
+        await until(_no_job_is_left(place), within_seconds=45)
+    except TimeoutError:
+        history.left_behind.append(f"jobs that nobody finished: {await place.jobs()}")
     for key in await place.entries():
         kept: Any = await place.seen_redis.get(key)
         entry = PromptEntry.from_record("", kept[ACCESS_BYTES:])
@@ -130,11 +177,18 @@ async def _look_around(place: Place, history: History) -> None:
             history.left_behind.append(f"the entry of {prompt!r} has {flaw}")
 
 
-async def _balance(turmoil: Turmoil) -> None:
-    """Note what does not fit between the books and the provider's calls.
+def _no_job_is_left(place: Place) -> Callable[[], Awaitable[bool]]:
+    async def no_job_is_left() -> bool:
+        return not await place.jobs()
 
-    A call that failed may have cost nothing; one whose replica died before the
-    call went out is in the journal all the same.
+    return no_job_is_left
+
+
+async def _balance(turmoil: Turmoil, *, has_statistics: bool) -> None:
+    """Note what does not fit between the accounts and the provider's calls.
+
+    Calls, journal, the day's spend and the statistics are the same sum. A call
+    whose replica died before it went out is in the journal all the same, as open.
     """
     place, history = turmoil.place, turmoil.history
     replica = next(iter(turmoil.alive.values()))
@@ -153,15 +207,32 @@ async def _balance(turmoil: Turmoil) -> None:
         # What could not be settled during an outage is settled a second later.
         await until(agrees, within_seconds=10)
     except TimeoutError:
-        history.left_behind.append("project and journal do not agree on the spend")
-    spend = await read(SPEND)
+        project, spend = await read(PROJECT_ROUTE), await read(SPEND)
+        history.left_behind.append(
+            f"the project has spent {project['spent_today']} and reserved "
+            f"{project['reserved']}, its journal has {spend['total']}"
+        )
+    spend, statistics = await read(SPEND), await read(STATISTICS)
     paid = sum(not call.failed for call in history.calls)
     journaled = len(spend["calls"])
-    if journaled < paid or round(spend["total"] / PRICE) != journaled:
+    opened = sum(call["outcome"] == "open" for call in spend["calls"])
+    history.money = Money(
+        calls=paid,
+        journaled=journaled,
+        opened=opened,
+        total=spend["total"],
+        statistics=statistics["spend"],
+    )
+    if not journaled - opened <= paid <= journaled:
         history.left_behind.append(
-            f"{paid} calls brought a picture, {journaled} are in the journal, "
-            f"for {spend['total']}"
+            f"{paid} calls cost money, {journaled} are in the journal, {opened} open"
         )
+    if has_statistics and round(statistics["spend"] / PRICE) != journaled:
+        history.left_behind.append(
+            f"{journaled} calls are in the journal, {statistics['spend']} in statistics"
+        )
+    if round(spend["total"] / PRICE) != journaled:
+        history.left_behind.append(f"{journaled} calls come to {spend['total']}")
 
 
 async def _flaw_of(place: Place, entry: PromptEntry) -> str:
@@ -200,6 +271,7 @@ async def _main(options: argparse.Namespace) -> int:
                 seconds=options.seconds,
                 replicas=options.replicas,
                 clients=options.clients,
+                keeps_redis=options.keep_redis,
             )
         finally:
             progress.cancel()
@@ -216,6 +288,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument(
+        "--keep-redis",
+        action="store_true",
+        help="neither flush nor restart Redis, and hold the statistics to the unit too",
+    )
     return asyncio.run(_main(parser.parse_args()))
 
 

@@ -147,7 +147,12 @@ class RudeClient:
 
     @classmethod
     async def ask(
-        cls, prompt: str, at: Replica, *, receives_bytes: int | None = None
+        cls,
+        prompt: str,
+        at: Replica,
+        *,
+        receives_bytes: int | None = None,
+        **more: str,
     ) -> RudeClient:
         """Send a request, read nothing; *receives_bytes* is what its kernel takes."""
         connection = socket.socket()
@@ -158,7 +163,7 @@ class RudeClient:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, (address.hostname, address.port))
         reader, writer = await asyncio.open_connection(sock=connection, limit=1024)
-        target = f"{LIVE}?{urlencode({'prompt': prompt})}"
+        target = f"{LIVE}?{urlencode({'prompt': prompt, **more})}"
         writer.write(
             f"GET {target} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
         )

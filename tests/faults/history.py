@@ -40,6 +40,11 @@ class Kind(StrEnum):
     STORE_FROZEN = "store frozen"
     PROVIDER_FAILS = "provider fails"
     PROVIDER_SLOW = "provider slow"
+    PROVIDER_CUTS = "provider cuts"
+    PROVIDER_STALLS = "provider stalls"
+    PROVIDER_STUMBLES = "provider stumbles"
+    PICTURES_WITHHELD = "pictures withheld"
+    JOBS_LOST = "jobs lost"
 
 
 REPLICA_FAULTS = {Kind.REPLICA_KILLED, Kind.REPLICA_PAUSED}
@@ -80,12 +85,28 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call that reached the provider; one that *failed* brought no picture."""
+    """One call that reached the provider; one that *failed* costs nothing.
+
+    One that was *lost* costs the price and brought no picture: an ambiguous end,
+    or a picture that the provider withheld.
+    """
 
     prompt: str
     began: float
     ended: float
     failed: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """What the provider's calls cost, by everybody who counts."""
+
+    calls: int
+    journaled: int
+    opened: int
+    total: float
+    statistics: float
 
 
 @dataclass(kw_only=True)
@@ -102,6 +123,7 @@ class History:
     faults: list[Fault] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     left_behind: list[str] = field(default_factory=list)
+    money: Money | None = None
 
     def calls_of(self) -> dict[str, list[Call]]:
         """Return the calls of each prompt, in order."""
@@ -151,11 +173,12 @@ class History:
 
     def paid_again(self) -> int:
         """Return the calls beyond the first for prompts that nobody replaced."""
-        return sum(
-            sum(not call.failed for call in calls) - 1
+        brought = (
+            sum(not call.failed and not call.lost for call in calls)
             for prompt, calls in self.calls_of().items()
-            if not self.replacements(prompt) and not all(c.failed for c in calls)
+            if not self.replacements(prompt)
         )
+        return sum(max(0, pictures - 1) for pictures in brought)
 
     def pictures(self) -> Iterator[Asked]:
         """Return the requests that were answered with a picture."""

@@ -31,6 +31,8 @@ def report(history: History, *, seed: int, seconds: float) -> str:
         _line("ends", ends),
         _line("calls per prompt", Counter(map(len, calls.values()))),
         f"  {'failed calls':22}{sum(call.failed for call in history.calls)}",
+        f"  {'lost calls':22}{sum(call.lost for call in history.calls)}, paid for",
+        f"  {'money':22}{history.money}",
         f"  {'paid again':22}{history.paid_again()} times, without being asked to",
         _line(
             "pictures per prompt",

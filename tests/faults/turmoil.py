@@ -91,7 +91,7 @@ class Turmoil:
         """Send one request to a replica, and note how it went."""
         # It may have been killed since it was picked: then nobody answers.
         url = self._welcomed[number - 1].url + (path or LIVE)
-        query = {} if path else {"prompt": prompt}
+        query = {} if path else {"prompt": prompt, "model": model_of(prompt)}
         began = time.time()
         status, code, digest, flaw = None, "", "", ""
         try:
@@ -164,7 +164,9 @@ class Turmoil:
         prompt, number = self._prompt(random), self.pick(random)
         began = time.time()
         try:
-            client = await RudeClient.ask(prompt, self.alive[number])
+            client = await RudeClient.ask(
+                prompt, self.alive[number], model=model_of(prompt)
+            )
         except OSError:
             return
         await asyncio.sleep(random.uniform(0.0, PAINTING_SECONDS))
@@ -184,7 +186,12 @@ class Turmoil:
 def hash_of(prompt: str) -> str:
     """Return the hash of a prompt."""
     org, _, name = PROJECT.partition("/")
-    return PromptKey(Project(org, name), Parameters(prompt)).hash
+    return PromptKey(Project(org, name), Parameters(prompt, model_of(prompt))).hash
+
+
+def model_of(prompt: str) -> str:
+    """Return the alias that paints a prompt: one with jobs, or one without."""
+    return ("default", "jobs")[sha256(prompt.encode()).digest()[0] % 2]
 
 
 def _flaw_of(

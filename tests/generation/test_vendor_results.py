@@ -133,6 +133,21 @@ async def test_any_other_address_gives_no_picture(
     assert provider.count(PROMPT) == 1
 
 
+@by_address
+async def test_a_delivery_host_that_stumbles_costs_no_painting(
+    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+) -> None:
+    """M4: 404, 503, a cut and a reset on the way; one submission, and its picture."""
+    stumbles = ("missing", "overloaded", "short_body", "reset_in_body", "missing")
+    provider.behave(address_mode(vendor), stumbles=stumbles)
+
+    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+
+    assert picture == provider.calls[0].picture
+    assert len(provider.fetches) == len(stumbles) + 1
+    assert provider.count(PROMPT) == 1
+
+
 @pytest.mark.parametrize("mode", ["url_missing", "url_forbidden"])
 @by_address
 async def test_a_result_that_is_missing_is_asked_for_until_the_deadline(

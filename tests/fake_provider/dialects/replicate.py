@@ -60,6 +60,8 @@ async def _poll(request: web.Request) -> web.StreamResponse:
     job, spoiled = await poll(request)
     if spoiled is not None:
         return spoiled
+    if job.call.mode == "lost":
+        return json_answer({"detail": "Not found."}, 404)
     if job.is_cancelled:
         return json_answer(_prediction(request, job, status="canceled"))
     changes: Any = {"status": "processing", "logs": tell_logs(job)}
@@ -170,6 +172,7 @@ DIALECT = Dialect(
         "sensitive": _ended(
             "failed", "The input or output was flagged as sensitive. (E005)"
         ),
+        "lost": _ended("lost"),
         "canceled": _ended("canceled"),
         "aborted": _ended("aborted"),
         "unknown_status": _ended("pondering"),
