@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """Answer with every alias in the order of the models file, its price and names."""
+    """Return every alias in the order of the models file, and the widths of `w`."""
     project_of(request)
-    models = request.app[SERVICES].models
+    services = request.app[SERVICES]
+    models = services.models
     listed = [
         {
             "name": alias,
@@ -25,4 +26,5 @@ async def list_models(request: web.Request) -> web.Response:
         }
         for alias in models.aliases
     ]
-    return json_answer({"models": listed})
+    widths = services.renditions.widths
+    return json_answer({"models": listed, "rendition_widths": widths})

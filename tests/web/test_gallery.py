@@ -45,7 +45,10 @@ def test_a_picture_hangs_there_with_its_hits_and_its_age(
     assert re.search(r"just now|\d+ s ago", fox.text)
     loaded = "return arguments[0].complete && arguments[0].naturalWidth"
     picture = page.get("img", "a red fox", within=fox)
-    assert page.until(lambda: page.run(loaded, picture)) == 1024
+    assert page.until(lambda: page.run(loaded, picture))
+    # A small one is loaded, and not the picture itself.
+    shown = str(page.run("return arguments[0].currentSrc", picture))
+    assert re.search(r"\?w=\d+&format=webp$", shown)
     assert page.all("button", "More") == []
 
 

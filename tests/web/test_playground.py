@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
 
 from selenium.webdriver.common.keys import Keys
 
@@ -130,6 +131,24 @@ def test_a_hostile_prompt_is_only_text(page: Browser) -> None:
     page.open_tab("Gallery")
     page.get("article", HOSTILE)
     assert page.run("return document.scripts.length") == 1
+
+
+def test_the_tag_names_widths_of_the_one_picture(page: Browser) -> None:
+    """Its `srcset` has three widths of what was painted; each of them is a HIT."""
+    paint(page, "a lock & a key")
+    page.status("MISS")
+
+    tag = page.until(lambda: "srcset" in (now := line(page, "img tag")) and now)
+    ((_, attributes),) = Tags(str(tag)).found
+    assert attributes["sizes"] == "100vw"
+    widths = []
+    for source in (attributes["srcset"] or "").split(", "):
+        address, width = source.split(" ")
+        widths.append(width)
+        with urlopen(address) as answer:
+            assert answer.headers["X-Cache-Status"] == "HIT"
+            assert answer.headers["Content-Type"] == "image/webp"
+    assert widths == ["640w", "1080w", "1920w"]
 
 
 def test_the_ready_lines_are_copied(page: Browser) -> None:

@@ -2,6 +2,7 @@
 
 import { at, money, showFigures, showProblem } from "./elements.js";
 import { offer } from "./playground.js";
+import { offerWidths } from "./renditions.js";
 import { Problem, get } from "./service.js";
 import { settings } from "./settings.js";
 import { open } from "./tabs.js";
@@ -20,8 +21,9 @@ export async function tryAccess({ announce = false } = {}) {
   const field = { unauthenticated: key, invalid_parameter: project };
   showProblem(problem, null);
   try {
-    const { models } = await get("/api/v1/models");
+    const { models, rendition_widths: widths } = await get("/api/v1/models");
     offer(models);
+    offerWidths(widths);
     isLetIn = true;
     if (announce) status.textContent = settings.key ? "Saved. The service knows this key." : "Saved.";
   } catch (error) {

@@ -2,6 +2,7 @@
 
 import { age, at, counted, element, showProblem } from "./elements.js";
 import { canRepeat, repeat } from "./playground.js";
+import { ofAFrame } from "./renditions.js";
 import { Problem, ask, follow, get } from "./service.js";
 import { open } from "./tabs.js";
 
@@ -57,7 +58,7 @@ function article(entry) {
   const button = (name, click) => element("button", { type: "button", class: "quiet", click }, name);
   made.append(
     element("a", { class: "frame", href: IMAGES + entry.storage_key },
-      element("img", { src: IMAGES + entry.storage_key, alt: entry.prompt, width: entry.width, height: entry.height, loading: "lazy" })),
+      picture(entry)),
     title,
     element("p", { class: "facts" },
       `${counted(entry.hits, "hit", "hits")} · `,
@@ -68,6 +69,14 @@ function article(entry) {
       button("Refresh", () => change(made, () => refresh(made, entry))),
       button("Purge", () => askToPurge(made, entry))),
   );
+  return made;
+}
+
+function picture(entry) {
+  const src = IMAGES + entry.storage_key;
+  const made = element("img", { src, ...ofAFrame(src), alt: entry.prompt, width: entry.width, height: entry.height, loading: "lazy" });
+  // One that can't be drawn smaller is shown as it is.
+  made.addEventListener("error", () => made.removeAttribute("srcset"), { once: true });
   return made;
 }
 

@@ -1,6 +1,7 @@
 /** The ready lines: an img tag, signed where the service has a signing key, and curl. */
 
 import { at } from "./elements.js";
+import { ofATag, srcset } from "./renditions.js";
 import { ask, get, liveAddress } from "./service.js";
 import { settings } from "./settings.js";
 
@@ -11,7 +12,7 @@ let current = null;
 
 /** Show the lines of what is *wanted*; with *sign* the address gets a signature. */
 export async function showLines(wanted, { sign = false } = {}) {
-  const line = { wanted, address: unsigned(wanted) };
+  const line = { wanted, address: unsigned(wanted), sources: unsignedSources(wanted) };
   current = line;
   at("img-note").textContent = settings.key ? "Unsigned: it works for whoever sends a key." : "";
   write(line);
@@ -26,31 +27,45 @@ function unsigned(wanted) {
 /** Return whether there is a signing key, and the right to it: a refusal would stand in the console. */
 const canSign = () => get("/api/v1/project").then((known) => known.can_sign, () => false);
 
+/** Return the widths of the tag, each with its address. */
+function unsignedSources(wanted) {
+  const { widths = [], format } = ofATag() ?? {};
+  return widths.map((w) => ({ w, url: unsigned({ ...wanted, w, format }) }));
+}
+
 async function addSignature(line) {
   if (!(await canSign())) return;
   const { seed, ...others } = line.wanted;
   const json = { ...others, seed: seed === undefined ? undefined : Number(seed), expires_in: SIGNED_FOR_SECONDS };
-  let signed = null;
+  const sign = async (more) => (await ask("/api/v1/sign", { method: "POST", json: { ...json, ...more } })).json();
+  let signed = null, sources = null;
   try {
-    signed = await (await ask("/api/v1/sign", { method: "POST", json })).json();
+    signed = await sign({});
+    // The picture itself for browsers of before, and its renditions for the others.
+    sources = ofATag() && (await sign(ofATag())).srcset;
   } catch {
     // The plain address is what there is.
   }
   // What is asked for may be another by now.
   if (signed === null || current !== line) return;
   line.address = signed.url;
+  line.sources = sources ?? [];
   at("img-note").textContent = `Signed: anyone may show it until ${new Date(signed.expires_at).toLocaleDateString("en", { dateStyle: "long" })}.`;
   write(line);
 }
 
-function write({ wanted, address }) {
+function write({ wanted, address, sources }) {
   if (!wanted.prompt) return writeForms();
-  at("img-line").textContent = `<img src="${attribute(address)}" alt="${attribute(wanted.prompt)}">`;
+  at("img-line").textContent = `<img src="${attribute(address)}"${sizesOf(sources)} alt="${attribute(wanted.prompt)}">`;
   const words = ["curl -sS -D - -o picture"];
   if (settings.key) words.push('-H "X-API-Key: $PAINTONCE_API_KEY"');
   if (settings.project) words.push(`-H ${quoted(`X-Project: ${settings.project}`)}`);
   words.push(quoted(location.origin + liveAddress(wanted)));
   at("curl-line").textContent = words.join(" ");
+}
+
+function sizesOf(sources) {
+  return sources.length ? ` srcset="${attribute(srcset(sources))}" sizes="100vw"` : "";
 }
 
 /** Show what the lines will look like. */
