@@ -1,0 +1,141 @@
+"""What breaks while a rendition is made costs nothing, and leaves nothing broken."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import aiohttp
+import PIL.Image
+import pytest
+
+from tests.faults.clients import LIVE
+from tests.faults.installation import LEASE_SECONDS, installation
+from tests.faults.store_gate import Fault, store_gate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.clients import Got
+    from tests.faults.place import Place
+    from tests.replica import Replica
+    from tests.servers import S3Server
+
+PROMPT = "a lighthouse in a storm"
+WIDTHS = (16, 32, 48, 64)
+FORMATS = ("png", "jpeg", "webp", "avif")
+
+
+async def rendition(
+    place: Place, at: Replica, *, width: int = 64, name: str = "webp"
+) -> Got:
+    """Ask a replica for a rendition; a 200 is whole and what was asked for."""
+    query = urlencode({"prompt": PROMPT, "w": width, "format": name})
+    got = await place.clients.call("GET", f"{at.url}{LIVE}?{query}")
+    if got.status == 200:
+        assert got.headers["ETag"] == f'"{sha256(got.body).hexdigest()}"'
+        assert got.headers["Content-Type"] == f"image/{name}"
+        assert PIL.Image.open(io.BytesIO(got.body)).width == width
+    return got
+
+
+async def test_all_widths_and_formats_are_one_payment(place: Place) -> None:
+    """Sixteen renditions, asked for at two replicas at once, are one call."""
+    asked = [(width, name) for width in WIDTHS for name in FORMATS]
+    got = await asyncio.gather(
+        *(
+            rendition(place, at, width=width, name=name)
+            for width, name in asked
+            for at in place.replicas
+        )
+    )
+
+    assert {one.status for one in got} == {200}
+    assert sum(one.cache == "MISS" for one in got) == 1
+    for one, other in zip(got[::2], got[1::2], strict=True):
+        assert one.body == other.body
+    assert len(await place.objects()) == 1
+    assert len(await place.objects("renditions")) == len(asked)
+    made = [
+        await place.metric(at, 'paintonce_renditions_total{result="made"}')
+        for at in place.replicas
+    ]
+    assert sum(made) == len(asked)
+    assert await place.provider.calls(PROMPT) == 1
+
+
+@pytest.mark.long
+async def test_row_41_a_replica_that_dies_over_a_rendition(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """Killed before it was stored: another makes it once the lease is over."""
+    async with (
+        store_gate(s3_server.endpoint) as gate,
+        installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
+    ):
+        dying, other = place.replicas
+        assert (await place.get(PROMPT, other)).cache == "MISS"
+        gate.on("PUT", "/renditions/", Fault.HOLD, times=1)
+        asking = asyncio.create_task(rendition(place, dying))
+        await gate.until_met()
+        following = asyncio.create_task(rendition(place, other))
+        await dying.kill()
+        with pytest.raises(aiohttp.ClientError):
+            await asking
+        got = await following
+        gate.heal()
+
+        assert got.status == 200
+        assert got.seconds < 3 * LEASE_SECONDS + 5
+        assert len(await place.objects("renditions")) == 1
+        assert (await rendition(place, other)).body == got.body
+        await place.check(PROMPT, calls=1)
+
+
+@pytest.mark.long
+async def test_row_42_a_redis_that_is_emptied_over_a_rendition(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """Without the lease two replicas make the same one, and both answer it."""
+    async with (
+        store_gate(s3_server.endpoint) as gate,
+        installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
+    ):
+        one, other = place.replicas
+        assert (await place.get(PROMPT, other)).cache == "MISS"
+        gate.on("PUT", "/renditions/", Fault.HOLD, times=1)
+        asking = asyncio.create_task(rendition(place, one))
+        await gate.until_met()
+        await place.seen_redis.flushall()
+        # Restored from its manifest, and made anew.
+        got = await rendition(place, other)
+        gate.heal()
+
+        assert got.status == 200
+        assert (await asking).body == got.body
+        assert len(await place.objects("renditions")) == 1
+        await place.check(PROMPT, calls=1)
+
+
+@pytest.mark.long
+async def test_row_43_a_store_that_takes_no_renditions(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """The picture is served, a rendition is 503, and later it is made."""
+    async with (
+        store_gate(s3_server.endpoint) as gate,
+        installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
+    ):
+        first, _ = place.replicas
+        assert (await place.get(PROMPT, first)).cache == "MISS"
+        gate.on("PUT", "/renditions/", Fault.FULL)
+        refused = await rendition(place, first)
+        assert (refused.status, refused.code) == (503, "storage_unavailable")
+        assert (await place.get(PROMPT, first)).cache == "HIT"
+        gate.heal()
+
+        assert (await rendition(place, first)).status == 200
+        await place.check(PROMPT, calls=1)
