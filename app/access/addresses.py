@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _FORWARDED_FOR = istr("X-Forwarded-For")
 _SUBNET_BITS = 64
+_PORT_DIGITS = 5
 
 
 class ClientAddresses:
@@ -48,7 +49,7 @@ class ClientAddresses:
     def _farthest(self, lines: list[str]) -> Address | None:
         address: Address | None = None
         for part in reversed(",".join(lines).split(",")):
-            address = _parsed(part.strip())
+            address = _parsed(_without_port(part.strip()))
             if address is None or not self._trusts(address):
                 return address
         return address
@@ -59,6 +60,20 @@ class ClientAddresses:
 
 DIRECT = ClientAddresses(())
 """No proxy is trusted: the peer is the client."""
+
+
+def _without_port(text: str) -> str:
+    """Return the ip in `ip:port`, `[ip]:port` and `[ip]`; other texts as they are."""
+    if text.startswith("["):
+        ip, _, port = text[1:].partition("]")
+        has_form = not port or (port.startswith(":") and _is_port(port[1:]))
+        return ip if has_form and ":" in ip else text
+    ip, _, port = text.partition(":")
+    return ip if _is_port(port) and "." in ip else text
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _PORT_DIGITS
 
 
 def _parsed(text: str) -> Address | None:

@@ -18,10 +18,11 @@ from app.access.key_record import (
     now,
     record_of,
 )
-from app.errors import NoSigningKey, NotFound
+from app.access.secret_box import WrongMasterKey
+from app.errors import NoSigningKey, NotFound, QuotaFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from app.access.caller import Role
     from app.access.secret_box import SecretBox
@@ -40,6 +41,10 @@ def document_of(key_id: str) -> str:
 
 # Which keys a project has, in the order in which they were made.
 _INDEX = "keys/of/"
+# Those of them that are not revoked, by kind.
+_LIVE = "keys/live/"
+
+MAX_LIVE_KEYS = 100
 
 
 class NewKey(NamedTuple):
@@ -71,8 +76,8 @@ class Keys:
     ) -> NewKey:
         """Make a key of *project*; *by* is who asked, for the log.
 
-        Raises `NoSigningKey` where secrets could not be kept, and
-        `StorageUnavailable`.
+        Raises `NoSigningKey` where secrets could not be kept, `QuotaFull` where
+        the project has as many as it may, and `StorageUnavailable`.
         """
         key_id, secret = new_id(), new_secret()
         record = KeyRecord(key_id, project, role, kind, created_at=now())
@@ -87,11 +92,29 @@ class Keys:
         else:
             key = secret
             record = replace(record, sealed=self._box.seal(secret, name=key_id))
-        # The index first: a key that is not listed could never be revoked.
+        # The indexes first: a key that is not listed could never be revoked.
+        await self._enter(record)
         await self._documents.write(_index_entry(record), {})
         await self._documents.write(document_of(key_id), record.as_fields())
         logger.info("key created", extra={**_told(record), "by": by})
         return NewKey(record, key)
+
+    async def _enter(self, record: KeyRecord) -> None:
+        """Write a key among the live ones; raises `QuotaFull` beyond the limit.
+
+        Written first and counted then: of keys that are made at once those
+        withdraw that come behind the last one that fits.
+        """
+        entry, prefix = _live_entry(record), _live_prefix(record.project, record.kind)
+        if len(await self._names(prefix)) >= MAX_LIVE_KEYS:
+            raise _too_many(record.kind)
+        await self._documents.write(entry, {})
+        if entry in (await self._names(prefix))[MAX_LIVE_KEYS:]:
+            await self._documents.remove(entry)
+            raise _too_many(record.kind)
+
+    async def _names(self, prefix: str) -> Sequence[str]:
+        return [name async for name in self._documents.names(prefix)]
 
     async def list(self, project: Project | None = None) -> list[KeyRecord]:
         """Return the keys of *project*, or of all, each project's in order."""
@@ -115,7 +138,8 @@ class Keys:
 
     async def revoke(self, key_id: str, *, by: str) -> None:
         """Revoke a key; again is a no-op. Raises `NotFound`."""
-        if await self.find(key_id) is None:
+        found = await self.find(key_id)
+        if found is None:
             raise NotFound("There is no such key.")
 
         def revoked(fields: Fields | None) -> Fields:
@@ -124,6 +148,8 @@ class Keys:
             moment = fields["revoked_at"] or now().isoformat()
             return {**fields, "revoked_at": moment}
 
+        # Not chosen to sign any more, and then refused: a repetition finishes.
+        await self._documents.remove(_live_entry(found))
         fields = await self._documents.change(document_of(key_id), revoked)
         self._on_change(document_of(key_id))
         record = KeyRecord.from_fields(fields)
@@ -134,25 +160,50 @@ class Keys:
     ) -> tuple[KeyRecord, str] | None:
         """Return an active signing key of *project* and its secret.
 
-        The newest unless *key_id* names one; None where there is none.
+        The newest unless *key_id* names one; None where there is none. At most
+        one document is read. Raises `NoSigningKey` where its secret can't be
+        opened.
         """
         if self._box is None:
             raise NoSigningKey("Signed URLs are off: SIGNING_MASTER_KEY is not set.")
-        if key_id is not None:
-            found = await self.find(key_id)
-            records = [] if found is None else [found]
-        else:
-            records = await self.list(project)
-        for record in reversed(records):
-            is_it = record.kind is Kind.SIGNING and record.project == project
-            if is_it and record.is_active and record.sealed is not None:
-                return record, self._box.open(record.sealed, name=record.id)
-        return None
+        if key_id is None:
+            names = await self._names(_live_prefix(project, Kind.SIGNING))
+            key_id = names[-1].rpartition("-")[2] if names else ""
+        record = await self.find(key_id)
+        if record is None or record.sealed is None or not record.is_active:
+            return None
+        if record.kind is not Kind.SIGNING or record.project != project:
+            return None
+        try:
+            return record, self._box.open(record.sealed, name=record.id)
+        except WrongMasterKey as error:
+            raise NoSigningKey(
+                f"The signing key {record.id} was made under another "
+                "SIGNING_MASTER_KEY: set that one again, or make a new signing key."
+            ) from error
 
 
 def _index_entry(record: KeyRecord) -> str:
+    return f"{_INDEX}{record.project}/{_in_order(record)}"
+
+
+def _live_prefix(project: Project, kind: Kind) -> str:
+    return f"{_LIVE}{kind}/{project}/"
+
+
+def _live_entry(record: KeyRecord) -> str:
+    return _live_prefix(record.project, record.kind) + _in_order(record)
+
+
+def _in_order(record: KeyRecord) -> str:
     made_ms = round(record.created_at.timestamp() * 1000)
-    return f"{_INDEX}{record.project}/{made_ms:013}-{record.id}"
+    return f"{made_ms:013}-{record.id}"
+
+
+def _too_many(kind: Kind) -> QuotaFull:
+    return QuotaFull(
+        f"The project has {MAX_LIVE_KEYS} {kind} keys; revoke one that is not used."
+    )
 
 
 def _told(record: KeyRecord) -> dict[str, str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from app import urls
 from app.access.authenticator import (
     KEY_HEADER,
     PROJECT_PARAMETER,
@@ -25,7 +25,7 @@ from app.access.rate_limits import refusal_of
 from app.api.query_cache import LiveQuery
 from app.api.scope_requests import scope_request_of
 from app.api.services import SERVICES
-from app.errors import Forbidden, StorageUnavailable
+from app.errors import Forbidden, ServiceError, StorageUnavailable
 from app.http.query import parse_query, require_known
 from app.server.frame import ERROR_HEADERS, MORE_HEADERS
 from app.spending.scope import ScopeRequest
@@ -40,17 +40,20 @@ if TYPE_CHECKING:
 
 
 class Needs(StrEnum):
-    """What a route needs of whoever asks.
+    """What a route needs of its caller.
 
-    Either nothing, or a role. `HEALTH` is nothing under any name, which all
-    else wants with AUTH=off to be a local one. `LIVE` is a role or a signature,
-    `SCOPE` what the scope in the path allows, `KEYS` a role without a project.
+    Either nothing, or a role. `COUNTED` needs no key, and counts a request that
+    shows one. `HEALTH` routes need no key and accept any Host; with AUTH=off
+    every other route accepts only local host names. `LIVE` is a role or a
+    signature, `SCOPE` what the scope in the path allows, `KEYS` a role without a
+    project.
     `OPENAI` and `OPENAI_READ` are roles whose key may stand where OpenAI's
     clients put it, and whose query is ignored.
     """
 
     HEALTH = "health"
     NOTHING = "none"
+    COUNTED = "counted"
     READ = "read"
     PROJECT = "project"
     ADMIN = "admin"
@@ -88,6 +91,8 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
         return _admitted_to_scope(handler)
     if needs is Needs.NOTHING:
         return _guarded(handler)
+    if needs is Needs.COUNTED:
+        return _counted(handler)
     role = ROLES.get(needs)
     if role is None:
         return handler
@@ -105,9 +110,10 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
             names_project=names_project,
             is_cross_site=is_cross_site,
         )
+        # A request that its role refuses counts as well.
+        await _count(request, caller)
         if not caller.role.includes(role):
             raise Forbidden(f"The role {caller.role} may not do this.")
-        await _count(request, caller)
         return await handler(request)
 
     return enter
@@ -116,6 +122,24 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
 def _guarded(handler: Handler) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
         _is_cross_site(request)
+        return await handler(request)
+
+    return enter
+
+
+def _counted(handler: Handler) -> Handler:
+    async def enter(request: web.Request) -> web.StreamResponse:
+        _is_cross_site(request)
+        authenticator = request.app[SERVICES].access.authenticator
+        if not authenticator.is_off and presented_key(request.headers) is not None:
+            # The address needs no key: what is wrong with one refuses nothing.
+            caller: Caller | None = None
+            with suppress(ServiceError):
+                caller = await authenticator.identify(
+                    presented(request), names_project=False
+                )
+            if caller is not None:
+                await _count(request, caller)
         return await handler(request)
 
     return enter
@@ -155,7 +179,7 @@ def _admitted_to_live(handler: Handler) -> Handler:
         elif asked.is_signed:
             # It decides also where there is a key beside it.
             caller = await services.access.signed_urls.verify(
-                asked.claims(urls.LIVE), presented(request)
+                asked.claims(literal_path(request)), presented(request)
             )
             # From here on the answer is the same for whoever has the address.
             request[ERROR_HEADERS] = {}
@@ -239,6 +263,12 @@ def query_of(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
         given = parse_query(text_of_query(request))
     own = request.app[SERVICES].access.authenticator.query_parameters
     return require_known(given, {*allowed, *own})
+
+
+def literal_path(request: web.Request) -> str:
+    """Return the path as it was sent, which a signature covers."""
+    target = request.raw_path.partition("?")[0]
+    return target if target.startswith("/") else urlsplit(target).path
 
 
 def text_of_query(request: web.Request) -> str:

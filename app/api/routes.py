@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from aiohttp.web_urldispatcher import _ExpectHandler
 
 HEALTH, KEYS, LIVE = Needs.HEALTH, Needs.KEYS, Needs.LIVE
-NOTHING, PROJECT = Needs.NOTHING, Needs.PROJECT
+COUNTED, NOTHING, PROJECT = Needs.COUNTED, Needs.NOTHING, Needs.PROJECT
 READ, SCOPE = Needs.READ, Needs.SCOPE
 OPENAI, OPENAI_READ = Needs.OPENAI, Needs.OPENAI_READ
 
@@ -84,16 +84,16 @@ ROUTES = (
     Route("GET", urls.MODELS, READ, models.list_models),
     Route("GET", urls.IMAGE, READ, images.by_id),
     Route("HEAD", urls.IMAGE, READ, images.by_id),
-    Route("GET", urls.PERMALINK, NOTHING, images.permalink),
+    Route("GET", urls.PERMALINK, COUNTED, images.permalink),
     Route("HEAD", urls.PERMALINK, NOTHING, images.permalink),
-    Route("GET", urls.NO_PERMALINK, NOTHING, images.permalink),
+    Route("GET", urls.NO_PERMALINK, COUNTED, images.permalink),
     Route("HEAD", urls.NO_PERMALINK, NOTHING, images.permalink),
     Route("POST", urls.TRANSIENT_IMAGES, PROJECT, transient_images.upload,
           transient_images.go_ahead_later),
     Route("GET", urls.TRANSIENT_IMAGES, READ, transient_images.list_images),
     Route("POST", urls.TRANSIENT_DELETE, PROJECT, transient_images.forget_many),
-    Route("GET", urls.TRANSIENT, NOTHING, transient_images.fetch),
-    Route("HEAD", urls.TRANSIENT, NOTHING, transient_images.fetch),
+    Route("GET", urls.TRANSIENT, COUNTED, transient_images.fetch),
+    Route("HEAD", urls.TRANSIENT, COUNTED, transient_images.fetch),
     Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget),
     Route("POST", urls.OPENAI_GENERATIONS, OPENAI, openai_generations.generate),
     Route("POST", urls.OPENAI_EDITS, OPENAI, openai_edits.edit,

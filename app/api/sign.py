@@ -15,6 +15,7 @@ from app.api.services import SERVICES
 from app.errors import InvalidParameter, NoSigningKey
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.server.parser_refusals import MAX_TARGET_BYTES
 from app.signing import sign_url
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def sign(request: web.Request) -> web.Response:
     prompt = given.pop("prompt")
 
     def signed(**more: int) -> str:
-        return sign_url(
+        url = sign_url(
             services.base_url,
             prompt,
             project=str(project),
@@ -60,6 +61,7 @@ async def sign(request: web.Request) -> web.Response:
             **{name: given[name] for name in QUERY_PARAMETERS & given.keys()},
             **more,
         )
+        return fitting(services.base_url, url)
 
     answer: dict[str, Any] = {
         "url": signed(),
@@ -68,6 +70,15 @@ async def sign(request: web.Request) -> web.Response:
     if widths is not None:
         answer["srcset"] = [{"w": width, "url": signed(w=width)} for width in widths]
     return json_answer(answer)
+
+
+def fitting(base_url: str, url: str) -> str:
+    """Return *url*; raises `InvalidParameter` where the service would not read it."""
+    if len(url) - len(base_url) > MAX_TARGET_BYTES:
+        raise InvalidParameter(
+            "prompt", f"The address would have more than {MAX_TARGET_BYTES} bytes."
+        )
+    return url
 
 
 def _widths(given: dict[str, Any], known: Collection[int]) -> list[int] | None:

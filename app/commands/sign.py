@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.parameters import QUERY_PARAMETERS, from_query
 from app.api.rendition_parameters import asked_in_query
+from app.api.sign import fitting
 from app.application import open_keys
 from app.commands.failed import Failed
 from app.configuration import load_configuration
@@ -74,7 +75,7 @@ async def _address(
             f"python -m app keys create {project} --kind signing"
         )
     record, secret = found
-    return sign_url(
+    url = sign_url(
         configuration.settings.base_url,
         given.pop("prompt"),
         project=str(project),
@@ -83,3 +84,4 @@ async def _address(
         exp=int(time.time()) + chosen.expires,
         **given,
     )
+    return fitting(configuration.settings.base_url, url)

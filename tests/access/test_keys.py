@@ -13,7 +13,7 @@ import pytest
 
 from app.access.look_ups import LookUpLimit
 from app.errors import RateLimited
-from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Paintonce, running
+from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
 
 if TYPE_CHECKING:
@@ -311,3 +311,75 @@ async def test_without_authentication_everyone_is_an_admin() -> None:
     assert made.status == 201
     assert [one["id"] for one in listed.json["keys"]] == [made.json["id"]]
     assert (wrong.status, wrong.json["project"]) == (200, "acme/zoo")
+
+
+async def test_a_project_has_a_hundred_live_keys_of_each_kind(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond them 507, exactly under concurrency; a revoked one makes room."""
+    monkeypatch.setattr("app.access.keys.MAX_LIVE_KEYS", 5)
+
+    async def make(kind: str = "api") -> Answer:
+        given = {"project": "acme/shop", "kind": kind}
+        return await service.ask("POST", "/api/v1/keys", ADMIN, json=given)
+
+    made = await asyncio.gather(*(make() for _ in range(12)))
+
+    let_in = [answer for answer in made if answer.status == 201]
+    assert len(let_in) <= 5
+    while (answer := await make()).status == 201:
+        let_in.append(answer)
+    assert len(let_in) == 5
+    assert (answer.status, answer.code) == (507, "quota_full")
+    assert (await make("signing")).status == 201
+    key_id = let_in[0].json["id"]
+    await service.ask("DELETE", f"/api/v1/keys/{key_id}", ADMIN)
+    assert (await make()).status == 201
+
+
+async def test_signing_reads_one_document(service: Paintonce) -> None:
+    """However many signing keys a project has, and has revoked."""
+    for _ in range(6):
+        made = await service.key(kind="signing")
+    newest = made["id"]
+    for _ in range(3):
+        gone = await service.key(kind="signing")
+        await service.ask("DELETE", f"/api/v1/keys/{gone['id']}", ADMIN)
+    reads = service.world.store.calls["get"]
+
+    signed = await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": "a fox"})
+
+    assert f"kid={newest}" in signed.json["url"]
+    # One more is the project's rules, for the rate.
+    assert service.world.store.calls["get"] - reads <= 2
+
+
+async def test_a_revocation_that_met_an_outage_finishes(service: Paintonce) -> None:
+    """The key signs no more once it is begun, and a repetition revokes it."""
+    made = await service.key(kind="signing")
+    service.world.store.fail_next("replace")
+    url = f"/api/v1/keys/{made['id']}"
+    assert (await service.ask("DELETE", url, ADMIN)).status == 503
+
+    refused = await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": "a fox"})
+    again = await service.ask("DELETE", url, ADMIN)
+
+    assert (refused.status, refused.code) == (409, "no_signing_key")
+    assert again.json == {"revoked": True}
+    listed = await service.get("/api/v1/keys", ADMIN)
+    assert listed.json["keys"][0]["revoked_at"] is not None
+
+
+async def test_a_key_of_another_master_key_is_named() -> None:
+    """A replica with another SIGNING_MASTER_KEY says which key it can't open."""
+    other_master_key = "bG9va2luZy1mb3ItYS1saWdodGhvdXNlLWtlZXBlciE"
+    async with running() as before:
+        made = await before.key(kind="signing")
+        async with running(before.world, master_key=other_master_key) as after:
+            answer = await after.ask(
+                "POST", "/api/v1/sign", ADMIN, json={"prompt": "a fox"}
+            )
+
+    assert (answer.status, answer.code) == (409, "no_signing_key")
+    assert made["id"] in answer.json["detail"]
+    assert "SIGNING_MASTER_KEY" in answer.json["detail"]

@@ -180,3 +180,33 @@ async def test_a_rate_holds_over_replicas() -> None:
         )
 
     assert sum(answer.status == 200 for answer in answers) == LIMIT
+
+
+async def test_what_a_role_may_not_do_counts(service: Paintonce) -> None:
+    """A key that only asks for what is forbidden is refused like any other."""
+    mine = await key(service, role="read")
+
+    answers = [
+        await service.ask("POST", LIVE, mine, json={"prompt": "a fox"})
+        for _ in range(LIMIT + 1)
+    ]
+
+    assert [answer.status for answer in answers] == [403] * LIMIT + [429]
+
+
+async def test_a_permalink_with_a_key_counts_once_and_its_head_does_not(
+    service: Paintonce,
+) -> None:
+    """A key is counted where it is shown; one that is wrong refuses no permalink."""
+    mine = await key(service)
+    painted = await service.get(LIVE, mine, prompt="a fox")
+    permalink = painted.headers["Content-Location"]
+
+    heads = [await service.ask("HEAD", permalink, mine) for _ in range(LIMIT)]
+    gets = [await service.ask("GET", permalink, mine) for _ in range(LIMIT)]
+    without = await service.ask("GET", permalink)
+    wrong = await service.ask("GET", permalink, {"X-API-Key": "pk_wrong"})
+
+    assert {answer.status for answer in heads} == {200}
+    assert [answer.status for answer in gets] == [200] * (LIMIT - 1) + [429]
+    assert (without.status, wrong.status) == (200, 200)

@@ -319,3 +319,28 @@ async def test_a_project_without_a_signing_key_is_told(service: Paintonce) -> No
     answer = await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": "x"})
 
     assert (answer.status, answer.code) == (409, "no_signing_key")
+
+
+async def test_the_literal_path_is_signed(service: Paintonce, key: Any) -> None:
+    """Another spelling of the path is another path to a signature."""
+    signed = await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": "a fox"})
+    target = signed.json["url"].partition(str(service.port))[2]
+    spelled = target.replace("generate", "%67enerate", 1)
+
+    right, wrong = await service.ask("GET", target), await service.ask("GET", spelled)
+
+    assert right.status == 200
+    assert (wrong.status, wrong.code) == (403, "invalid_signature")
+
+
+async def test_an_address_that_is_too_long_is_not_signed(
+    service: Paintonce, key: Any
+) -> None:
+    """What the service would answer with 414 is refused when it is signed."""
+    # Two code points, ten bytes percent-encoded, and one character after NFC.
+    decomposed = "e\u0301\u0323" * 3900
+    signed = await service.ask(
+        "POST", "/api/v1/sign", ADMIN, json={"prompt": decomposed}
+    )
+
+    assert (signed.status, signed.json["parameter"]) == (400, "prompt")

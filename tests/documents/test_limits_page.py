@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+from app.access.keys import MAX_LIVE_KEYS
 from app.access.look_ups import PER_SECOND_OF_REPLICA
 from app.api.entries import MOST_ENTRIES, MOST_HOURS
 from app.api.openai.edit_form import MAX_EDIT_BYTES, MAX_PARTS
@@ -36,6 +37,8 @@ from app.server.parser_refusals import (
     MAX_HEAD_BYTES,
     MAX_TARGET_BYTES,
 )
+from app.spending.scopes import MAX_AUTO_CREATED
+from app.spending.visitor_limit import PER_SECOND_OF_REPLICA as OF_VISITORS
 from app.storage.redis.client.connection import SLICE_WAITS_SECONDS, SLICES_AT_ONCE
 from app.storage.redis.client.pipeline import MOST_WAITING
 from app.storage.s3.store import _CALLS_AT_ONCE, _STREAMS_AT_ONCE, STREAM_WAITS_SECONDS
@@ -78,6 +81,9 @@ FIGURES: dict[str, float] = {
     "Other calls to the object store": _CALLS_AT_ONCE,
     "Seconds that a client may take nothing": WRITE_DEADLINE_SECONDS,
     "Look-ups of unknown keys in the ledger, a second": PER_SECOND_OF_REPLICA,
+    "Look-ups of unpainted prompts by visitors of scopes, a second": OF_VISITORS,
+    "Live keys of a project, of each kind": MAX_LIVE_KEYS,
+    "Scopes of a project that pages have made": MAX_AUTO_CREATED,
     "Records of the log that nobody has read": _BACKLOG,
     "Transient images of a project": MAX_PICTURES,
     "Seconds of a `ttl`": LONGEST_TTL_SECONDS,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.errors import PromptRejected
+from app.errors import CallEnd, GenerationTimedOut, PromptRejected
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
@@ -375,3 +375,216 @@ async def test_places_are_exact_over_replicas() -> None:
 
         assert world.provider.count == await generated(two) == 5
         assert sum(answer.status == 200 for answer in answers) >= 5
+
+
+async def test_a_scope_of_the_budget_that_is_used_up_leaves_nothing(
+    service: Paintonce,
+) -> None:
+    """Thirty names that strangers made up are no scopes until one has a picture."""
+    rules = {"auto_create_scopes": True, "budget_per_day": 0.01}
+    await service.ask("PUT", "/api/v1/project", ADMIN, json=rules)
+
+    answers = await asyncio.gather(
+        *(visit(service, f"fox {n}", name=f"made-up-{n}") for n in range(15))
+    )
+
+    assert {answer.code for answer in answers} == {"budget_exhausted"}
+    assert (await service.get(SCOPES, ADMIN)).json == EMPTY
+    left = [name for name in service.world.store.objects if "scopes/" in name]
+    assert not left
+    assert not [name for name in service.world.store.objects if "/places/" in name]
+
+
+async def test_pages_may_make_so_many_scopes_of_a_project(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond them a name is 404, without a call; a PUT makes room, and so on."""
+    monkeypatch.setattr("app.spending.scopes.MAX_AUTO_CREATED", 2)
+    await service.ask(
+        "PUT", "/api/v1/project", ADMIN, json={"auto_create_scopes": True}
+    )
+    for name in ("a", "b"):
+        assert (await visit(service, f"fox {name}", name=name)).status == 200
+
+    refused = await visit(service, "fox c", name="c")
+
+    assert (refused.status, refused.code) == (404, "not_found")
+    assert service.world.provider.count == 2
+    service.accounts.lose_everything()
+    assert (await visit(service, "fox c", name="c")).status == 404
+    await service.ask("PUT", f"{SCOPES}/a", ADMIN, json={"limit": 5})
+    assert (await visit(service, "fox c", name="c")).status == 200
+    await service.ask("DELETE", f"{SCOPES}/b", ADMIN)
+    assert (await visit(service, "fox d", name="d")).status == 200
+    assert (await visit(service, "fox e", name="e")).status == 404
+
+
+async def test_the_list_is_paged(service: Paintonce) -> None:
+    """By name, each once; a cursor that was not answered is 400."""
+    names = [f"page-{number}" for number in range(7)]
+    for name in names:
+        await service.ask("PUT", f"{SCOPES}/{name}", ADMIN, json={})
+
+    found: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    while True:
+        page = (await service.get(SCOPES, ADMIN, **query)).json
+        found += [one["scope"] for one in page["scopes"]]
+        if page["cursor"] is None:
+            break
+        query["cursor"] = page["cursor"]
+
+    assert found == names
+    for bad in ({"limit": 0}, {"limit": 201}, {"limit": "x"}, {"cursor": "No!"}):
+        answer = await service.get(SCOPES, ADMIN, **bad)
+        assert (answer.status, answer.json["parameter"]) == (400, next(iter(bad)))
+
+
+@pytest.mark.parametrize("failing", ["delete", "list", "forget"])
+async def test_a_deletion_that_met_an_outage_finishes(
+    service: Paintonce, failing: str
+) -> None:
+    """It is closed at once, a repetition ends it, and made anew it is unused."""
+    await scope(service, limit=3)
+    for number in range(3):
+        assert (await visit(service, f"fox {number}")).status == 200
+    where = service.accounts if failing == "forget" else service.world.store
+    if failing == "list":
+        gate = service.world.store.before("list")
+        deleting = asyncio.create_task(service.ask("DELETE", f"{SCOPES}/banner", ADMIN))
+        await gate.reached()
+        service.world.store.is_away = True
+        gate.open()
+        broken = await deleting
+        service.world.store.is_away = False
+    else:
+        where.fail_next(failing)
+        broken = await service.ask("DELETE", f"{SCOPES}/banner", ADMIN)
+    assert broken.status == 503
+    assert (await visit(service, "an owl")).status == 404
+
+    again = await service.ask("DELETE", f"{SCOPES}/banner", ADMIN)
+
+    assert (again.status, again.json) == (200, {"deleted": True})
+    assert (await scope(service, limit=3))["generated"] == 0
+    assert (await visit(service, "an owl")).status == 200
+
+
+async def test_a_put_ends_a_deletion_that_was_begun(service: Paintonce) -> None:
+    """What is made anew has used nothing, whoever finishes the deletion."""
+    await scope(service, limit=1)
+    await visit(service, "a fox")
+    service.world.store.fail_next("delete")
+    assert (await service.ask("DELETE", f"{SCOPES}/banner", ADMIN)).status == 503
+
+    made = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json={"limit": 1})
+
+    assert (made.status, made.json["generated"]) == (201, 0)
+    assert (await visit(service, "an owl")).status == 200
+
+
+async def test_a_change_is_answered_while_redis_is_unavailable(
+    service: Paintonce,
+) -> None:
+    """It took effect, and says so; how much is used is not known."""
+    service.accounts.is_away = True
+
+    made = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json={"limit": 7})
+    changed = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json={"limit": 8})
+
+    assert [(one.status, one.json["generated"]) for one in (made, changed)] == [
+        (201, None),
+        (200, None),
+    ]
+    service.accounts.is_away = False
+    shown = await service.get(f"{SCOPES}/banner", ADMIN)
+    assert (shown.json["limit"], shown.json["generated"]) == (8, 0)
+
+
+async def test_look_ups_of_visitors_are_bounded() -> None:
+    """20 unpainted prompts a second for an address; HITs and keys go on."""
+    async with running(new_per_address_per_hour=1) as service:
+        await scope(service, allow_new=False)
+        await service.get(LIVE, ADMIN, prompt="a fox")
+
+        answers = await asyncio.gather(
+            *(visit(service, f"owl {n}", method="HEAD") for n in range(60)),
+            *(visit(service, "a fox") for _ in range(40)),
+        )
+
+        heads = [answer.status for answer in answers[:60]]
+        assert set(heads) == {404, 429}
+        assert heads.count(404) >= 20
+        assert {answer.status for answer in answers[60:]} == {200}
+        assert (await service.get(LIVE, ADMIN, prompt="an owl")).status == 200
+
+
+async def test_many_who_wait_for_one_picture_are_one_look_up(
+    service: Paintonce,
+) -> None:
+    """A page with one new picture that a hundred open at once refuses none."""
+    await scope(service)
+
+    answers = await asyncio.gather(*(visit(service, "a fox") for _ in range(120)))
+
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_what_may_have_been_billed_is_not_given_back() -> None:
+    """A stranger's withheld and lost pictures use up scope and address."""
+    async with running(new_per_address_per_hour=2) as service:
+        await scope(service, limit=2)
+        service.world.provider.script += [
+            b"no picture at all",
+            GenerationTimedOut("Too late.", end=CallEnd.AMBIGUOUS),
+        ]
+
+        first, second = [await visit(service, f"fox {n}") for n in range(2)]
+        third = await visit(service, "fox 3")
+
+        assert (first.status, second.status) == (502, 504)
+        assert (third.status, third.code) == (429, "rate_limited")
+        assert await generated(service) == 2
+
+
+async def test_an_address_that_asked_a_provider_has_had_its_picture() -> None:
+    """A free refusal gives back the scope's picture, and not the address's."""
+    async with running(new_per_address_per_hour=1) as service:
+        await scope(service, limit=5)
+        service.world.provider.script.append(PromptRejected("No."))
+
+        assert (await visit(service, "something rude")).status == 422
+        refused = await visit(service, "a fox")
+
+        assert (refused.status, refused.code) == (429, "rate_limited")
+        assert await generated(service) == 0
+
+
+async def test_a_repaint_after_a_purge_takes_another_picture(
+    service: Paintonce,
+) -> None:
+    """A purge gives none back: what was paid for was paid for."""
+    await scope(service, limit=2)
+    painted = await visit(service, "a fox")
+    url = f"/api/v1/live/entries/{painted.headers['X-Prompt-Hash']}"
+    for used in (1, 2):
+        assert await generated(service) == used
+        assert (await service.ask("DELETE", url, ADMIN)).status == 200
+        answer = await visit(service, "a fox")
+
+    assert (answer.status, answer.code) == (429, "budget_exhausted")
+
+
+async def test_a_quota_that_could_not_be_written_takes_no_later_picture(
+    service: Paintonce,
+) -> None:
+    """1. A reservation's document is refused. 2. The prompt is painted. 3. Settled."""
+    await scope(service, limit=2)
+    service.world.store.fail_next("put")
+    assert (await visit(service, "a fox")).status == 503
+    service.world.index.lose_everything()
+    assert (await visit(service, "a fox")).status == 200
+
+    await service.spending.journal.accounts.settle_again()
+
+    assert await generated(service) == 1

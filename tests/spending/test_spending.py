@@ -372,3 +372,56 @@ async def test_a_bill_is_proved_for_its_own_project(service: Paintonce) -> None:
 
     assert zoo.json == old.json == {"calls": [], "total": 0, "cursor": None}
     assert [(one.status, one.json["parameter"]) for one in bad] == [(400, "day")] * 5
+
+
+async def test_a_change_is_answered_while_redis_is_unavailable(
+    service: Paintonce,
+) -> None:
+    """The kill switch took effect, and the answer says so."""
+    service.accounts.is_away = True
+
+    changed = await service.ask(
+        "PUT", "/api/v1/project", ADMIN, json={"generation": False}
+    )
+
+    assert (changed.status, changed.json["generation"]) == (200, False)
+    assert (changed.json["spent_today"], changed.json["reserved"]) == (None, None)
+    assert (await paint(service, "a fox")).code == "generation_disabled"
+
+
+async def test_a_huge_integer_is_no_budget(service: Paintonce) -> None:
+    """An integer that no float holds is refused by its name."""
+    body = b'{"budget_per_day": 1' + b"0" * 400 + b"}"
+    answer = await service.ask(
+        "PUT",
+        "/api/v1/project",
+        {**ADMIN, "Content-Type": "application/json"},
+        data=body,
+    )
+
+    assert (answer.status, answer.json["parameter"]) == (400, "budget_per_day")
+
+
+async def test_a_bill_is_paged_and_its_total_is_the_day_s(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call once, in pages, read at most so many at once."""
+    monkeypatch.setattr("app.spending.journal.MAX_CALLS", 4)
+    for number in range(10):
+        await paint(service, f"fox {number}")
+
+    found: list[str] = []
+    query: dict[str, str] = {}
+    pages = 0
+    while True:
+        page = (await service.get("/api/v1/project/spend", ADMIN, **query)).json
+        assert page["total"] == round(10 * PRICE, 6)
+        found += [call["generation_id"] for call in page["calls"]]
+        pages += 1
+        if page["cursor"] is None:
+            break
+        query["cursor"] = page["cursor"]
+
+    assert (pages, len(found), len(set(found))) == (3, 10, 10)
+    bad = await service.get("/api/v1/project/spend", ADMIN, cursor="../x")
+    assert (bad.status, bad.json["parameter"]) == (400, "cursor")
