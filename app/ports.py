@@ -88,11 +88,13 @@ async def open_ports(
         )
         yield Ports(
             store=FencedStore(store, fence, identity),
-            index=RedisPromptIndex(commands=redis.commands, leases=redis.leases),
+            index=RedisPromptIndex(
+                commands=redis.commands, leases=redis.leases, runs=redis.runs
+            ),
             completions=completions,
             statistics=RedisStatistics(redis.commands),
             generations=RedisGenerations(redis.commands),
-            accounts=RedisAccounts(redis.leases),
+            accounts=RedisAccounts(redis.leases, redis.run_of),
             rates=RedisRates(redis.commands),
             transient=RedisTransientStore(
                 commands=redis.commands, slices=redis.slices, blobs=redis.blobs

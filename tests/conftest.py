@@ -33,6 +33,7 @@ TAKE_LONG = (
     "tests/benchmarks/test_benchmarks.py",
     "tests/faults/test_chaos.py",
     "tests/faults/test_lost_replies.py",
+    "tests/faults/test_older_redis.py",
     "tests/faults/test_provider_failures.py",
     "tests/faults/test_recovery.py",
     "tests/faults/test_store_bodies.py",

@@ -391,6 +391,7 @@ class InMemoryPromptIndex(Gated):
 
     def __init__(self, completions: InMemoryCompletionEvents) -> None:
         super().__init__()
+        self.doubts = 0
         self.is_full = False
         self.entries: dict[str, bytes] = {}
         self.hits: Counter[str] = Counter()

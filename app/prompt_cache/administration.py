@@ -92,12 +92,15 @@ class PromptEntries:
         (record,) = await self.index.peek([prompt_hash])
         seen = _seen(prompt_hash, record)
         if seen is not None:
-            if seen.entry.project == project:
+            if seen.entry.project != project:
+                raise NotFound("There is no such entry.")
+            if not self.index.doubts:
                 return seen
-            raise NotFound("There is no such entry.")
         manifest = await self.ledger.read(project, prompt_hash)
         if manifest is None or manifest.entry is None:
             raise NotFound("There is no such entry.")
+        if seen is not None and seen.entry.image_id == manifest.entry.image_id:
+            return seen
         return SeenEntry(manifest.entry, 0, None)
 
     async def refresh(

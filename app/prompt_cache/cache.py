@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from cachetools import LRUCache
+
 from app.errors import (
     CacheUnavailable,
     PaymentRefused,
@@ -46,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 # How often a reader starts again whose picture or entry went away under it.
 ROUNDS = 4
+# Some 300 bytes each; one that was pushed out is looked at once more.
+BELIEVED = 200_000
 RESTORING_AT_MOST_SECONDS = 2.0
 # A Redis that hangs has cost a second by then, and two are all there is.
 LEDGER_AT_MOST_SECONDS = 0.8
@@ -92,6 +96,10 @@ class PromptCache:
     statistics: Statistics
     metrics: Metrics
     _known: KnownEntries = field(default_factory=KnownEntries)
+    # What manifests were seen to name, since Redis was another run.
+    _believed: LRUCache[str, tuple[int, str]] = field(
+        default_factory=lambda: LRUCache(BELIEVED)
+    )
     _restorations: SingleFlight[str, bool] = field(default_factory=SingleFlight)
 
     async def get_or_generate(
@@ -259,6 +267,9 @@ class PromptCache:
             logger.warning("record is unreadable", extra={"prompt_hash": key.hash})
             await self.index.drop(key.hash, counted.record)
             return None
+        doubts = self.index.doubts
+        if doubts and not await self._believes(entry, counted.record, doubts):
+            return None
         outcome = Outcome.HIT
         if has_waited:
             outcome = Outcome.COALESCED
@@ -275,6 +286,28 @@ class PromptCache:
         if landed is not None and landed.entry.image_id == entry.image_id:
             data = landed.data
         return Answer(entry, outcome, counted.hits, None, data, counted.record)
+
+    async def _believes(self, entry: PromptEntry, record: bytes, doubts: int) -> bool:
+        """Return whether the manifest names *entry*; take an older entry away.
+
+        1. An entry is purged or replaced. 2. Redis comes back from a snapshot, or
+        a failover promotes a replica that had not heard of it. 3. The entry is
+        there again, and other replicas have its bytes in memory.
+        """
+        prompt_hash = entry.prompt_hash
+        if self._believed.get(prompt_hash) == (doubts, entry.image_id):
+            return True
+        manifest = await self.ledger.read(entry.project, prompt_hash)
+        named = manifest.entry if manifest else None
+        if named is not None and named.image_id == entry.image_id:
+            self._believed[prompt_hash] = doubts, entry.image_id
+            return True
+        logger.info("older entry taken away", extra={"prompt_hash": prompt_hash})
+        await self.index.drop(prompt_hash, record)
+        self.pictures.forget(entry)
+        if manifest is None:
+            self.statistics.removed(entry.project, prompt_hash, entry.size)
+        return False
 
     async def _find_in_ledger(self, key: PromptKey) -> Answer:
         """Serve what is painted while Redis is away; nothing is paid in the dark."""

@@ -1,4 +1,4 @@
-"""A bucket that is swapped under running replicas (fault row 40)."""
+"""A bucket that is swapped under running replicas (fault row 50)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _taken_out(store: S3ObjectStore) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "another"])
-async def test_row_40_another_bucket_is_an_outage(
+async def test_row_50_another_bucket_is_an_outage(
     s3_server: S3Server, redis_url: str, bucket: str, tmp_path: Path, *, how: str
 ) -> None:
     """Nothing is painted or made in it; the right one ends the outage by itself."""

@@ -66,6 +66,14 @@ Verdict = Leading | Following | Painted | FailedBefore
 class PromptIndex(Protocol):
     """Entries by prompt hash, and who may write about them."""
 
+    @property
+    def doubts(self) -> int:
+        """How often the cache may have come back older since this replica started.
+
+        An entry is believed again once its manifest was seen to name it.
+        """
+        ...
+
     async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
         """Return the record of a prompt and count the hit, in one step."""
         ...

@@ -1,12 +1,13 @@
 """Every line of Lua about accounts and rates, with the order of KEYS and ARGV.
 
-An account is a hash: `settled` and `reserved` are sums, `known` says that they
-are whole, and `i:` before an item's name has its state, `r` (reserved) or `s`
-(settled), and its amount. A sorted set has when each item is due (ms). What is
-still reserved then is forgotten, and the account with it: only the ledger
-knows whether its document was written. What was given back is forgotten, too.
-`c:` before a count's token says that its first chunk is still there. Amounts
-are below 2^53, where Lua's numbers are exact.
+An account is a hash: `settled` and `reserved` are sums, `known` says for which
+run of the server they are whole, and `i:` before an item's name has its state,
+`r` (reserved) or `s` (settled), and its amount. The last argument of each script
+is the run id: a Redis that came back older is counted again. A sorted set has
+when each item is due (ms). What is still reserved then is forgotten, and the
+account with it: only the ledger knows whether its document was written. What
+was given back is forgotten, too. `c:` before a count's token says that its first
+chunk is still there. Amounts are below 2^53, where Lua's numbers are exact.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ end
 local function sum(field)
   return tonumber(redis.call('HGET', KEYS[1], field) or '0')
 end
-local function is_known() return redis.call('HEXISTS', KEYS[1], 'known') == 1 end
+local run = ARGV[#ARGV]
+local function is_known() return redis.call('HGET', KEYS[1], 'known') == run end
 """
 
 # KEYS account, due. ARGV item, amount, limit or -1, ms to settle, ms to keep or 0,
@@ -131,13 +133,13 @@ if ARGV[2] == '1' then
 elseif redis.call('HEXISTS', KEYS[1], token) == 0 then
   return 0
 end
-for at = 5, #ARGV, 2 do
+for at = 5, #ARGV - 1, 2 do
   if redis.call('HSETNX', KEYS[1], 'i:' .. ARGV[at], 's' .. ARGV[at + 1]) == 1 then
     add('settled', tonumber(ARGV[at + 1]))
   end
 end
 if ARGV[3] == '1' then
-  redis.call('HSET', KEYS[1], 'known', 1)
+  redis.call('HSET', KEYS[1], 'known', run)
   redis.call('HDEL', KEYS[1], token)
 end
 if ARGV[4] == '0' then

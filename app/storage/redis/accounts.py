@@ -15,7 +15,7 @@ from app.storage.redis import keys
 from app.storage.redis.client.connection import CacheFull
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from app.storage.ports.accounts import Account, Reservation
     from app.storage.redis.client.connection import RedisConnection, Script
@@ -27,10 +27,15 @@ _ITEMS_AT_ONCE = 500
 
 
 class RedisAccounts:
-    """Accounts over *commands*."""
+    """Accounts over *commands*; *run_of* returns the run id of a key's server."""
 
-    def __init__(self, commands: RedisConnection) -> None:
+    def __init__(
+        self,
+        commands: RedisConnection,
+        run_of: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
         self._commands = commands
+        self._run_of = run_of
 
     async def reserve(
         self,
@@ -100,8 +105,10 @@ class RedisAccounts:
     async def _run(
         self, script: Script, account: Account, args: Sequence[str | bytes | int]
     ) -> Any:
+        own = keys.account(account.name)
+        run_id = await self._run_of(own[0]) if self._run_of else ""
         try:
-            return await self._commands.run(script, keys.account(account.name), args)
+            return await self._commands.run(script, own, [*args, run_id])
         except CacheFull as error:
             # What can't be noted can't be paid: as if it were away.
             raise CacheUnavailable("The cache is full.") from error

@@ -19,6 +19,7 @@ from app.storage.ports.prompt_index import (
 )
 from app.storage.redis import keys, scripts
 from app.storage.redis.client.connection import CacheFull, RedisConnection, Script
+from app.storage.redis.client.server_runs import ServerRuns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,9 +40,21 @@ class RedisPromptIndex:
     A lease must be renewed while everything else waits for a breaker.
     """
 
-    def __init__(self, *, commands: RedisConnection, leases: RedisConnection) -> None:
+    def __init__(
+        self,
+        *,
+        commands: RedisConnection,
+        leases: RedisConnection,
+        runs: ServerRuns | None = None,
+    ) -> None:
         self._commands = commands
         self._leases = leases
+        self._runs = runs or ServerRuns()
+
+    @property
+    def doubts(self) -> int:
+        """How often the cache may have come back older."""
+        return self._runs.changes
 
     async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
         """Return the record and count the hit; uncounted where Redis has no memory.

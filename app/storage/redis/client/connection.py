@@ -34,6 +34,7 @@ from app.storage.redis.client.failures import CacheFull, RedisAway, meaning_of
 from app.storage.redis.client.pipeline import CommandPipeline
 from app.storage.redis.client.rights import RightMissing, right_missing
 from app.storage.redis.client.script import Script
+from app.storage.redis.client.server_runs import ServerRuns, run_id_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -129,7 +130,7 @@ class RedisConnection:
         while True:
             if breaker is not None:
                 losses = breaker.losses
-                breaker.check(self._part(key))
+                breaker.check(self.part(key))
             try:
                 reply = await self._ask(command, key)
             except NoScriptError:
@@ -145,7 +146,7 @@ class RedisConnection:
                 away = meaning_of(error)
                 if breaker is not None:
                     breaker.lost(
-                        self._part(key),
+                        self.part(key),
                         key,
                         asked_at=losses,
                         was_silent=away.was_silent,
@@ -158,7 +159,7 @@ class RedisConnection:
                 retry = False
             else:
                 if breaker is not None and breaker.has_losses:
-                    breaker.answered(self._part(key))
+                    breaker.answered(self.part(key))
                 return reply
 
     def _ask(self, command: Sequence[Any], key: str) -> Awaitable[Any]:
@@ -177,7 +178,13 @@ class RedisConnection:
         finally:
             self._places.release()
 
-    def _part(self, key: str) -> str:
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server is the one that answered last, as far as is known."""
+        return self._pipeline is None or self._pipeline.is_connected
+
+    def part(self, key: str) -> str:
+        """Return the name of the Cluster's node that has *key*; else an empty one."""
         return "" if self._cluster is None else self._cluster.owner(key)
 
     async def _over_the_pool(self, command: Sequence[Any]) -> Any:
@@ -215,7 +222,7 @@ class RedisConnection:
         try:
             if self._breaker is not None:
                 # Redis may have gone away while this command stood in line.
-                self._breaker.check(self._part(key))
+                self._breaker.check(self.part(key))
         except CacheUnavailable:
             self._places.release()
             raise
@@ -251,10 +258,38 @@ class RedisConnections:
     leases: RedisConnection
     subscriber: Client
     breaker: CircuitBreaker
+    runs: ServerRuns
 
     async def ping(self) -> None:
         """Return when Redis answers; raises `CacheUnavailable`."""
         await self.leases.execute("PING")
+        await self._note_runs()
+
+    async def run_of(self, key: str) -> str:
+        """Return the run id of the server that has *key*; empty where INFO is refused.
+
+        Raises `CacheUnavailable`.
+        """
+        node = self.commands.part(key)
+        if not self.runs.of(node) or not self.commands.is_connected:
+            # The first command of a connection learns it.
+            await self.commands.execute("EXISTS", key)
+            await self._note_runs()
+        return self.runs.of(node)
+
+    async def _note_runs(self) -> None:
+        """Note the run ids of a Cluster's primaries; others tell when they connect."""
+        cluster = self.commands.client
+        if not isinstance(cluster, ClusterClient):
+            return
+        runs = {}
+        with suppress(*FAILURES):
+            for node in cluster.get_primaries():
+                told = await cluster.execute_command(
+                    "INFO", "server", target_nodes=node
+                )
+                runs[node.name] = run_id_in(told)
+            self.runs.note(runs)
 
     async def max_memory(self) -> int | None:
         """Return how many bytes Redis may hold; None for no bound, and in a Cluster.
@@ -289,6 +324,7 @@ async def open_redis(
         def changed(_: bool) -> None:  # noqa: FBT001 - of one breaker or the other
             on_breaker(breaker.is_open or of_pictures.is_open)
 
+        runs = ServerRuns()
         probe = await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=4)
         breaker = CircuitBreaker(probe, changed)
         of_pictures = CircuitBreaker(probe, changed)
@@ -302,12 +338,13 @@ async def open_redis(
             timeout_seconds: float,
             at_once: int | None = None,
             waits_seconds: float = MAX_WAITING_SECONDS,
+            on_run: Callable[[str], None] | None = None,
         ) -> RedisConnection:
             own = await client(name, timeout_seconds, max_connections=80)
             pipeline: CommandPipeline | None = None
             if isinstance(own, Redis):
                 pipeline = CommandPipeline(
-                    own.connection_pool, timeout_seconds=timeout_seconds
+                    own.connection_pool, timeout_seconds=timeout_seconds, on_run=on_run
                 )
                 stack.push_async_callback(pipeline.aclose)
             elif at_once is None:
@@ -324,7 +361,10 @@ async def open_redis(
 
         yield RedisConnections(
             commands=await sharing(
-                "commands", breaker=breaker, timeout_seconds=COMMAND_TIMEOUT_SECONDS
+                "commands",
+                breaker=breaker,
+                timeout_seconds=COMMAND_TIMEOUT_SECONDS,
+                on_run=lambda run_id: runs.note({"": run_id}),
             ),
             slices=await sharing(
                 "slices",
@@ -356,4 +396,5 @@ async def open_redis(
                 "completions", COMMAND_TIMEOUT_SECONDS, max_connections=4
             ),
             breaker=breaker,
+            runs=runs,
         )

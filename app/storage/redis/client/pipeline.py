@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hiredis import Reader, pack_command
@@ -30,9 +31,10 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 from app.storage.redis.client import private_parts
+from app.storage.redis.client.server_runs import run_id_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from redis.asyncio import ConnectionPool
     from redis.asyncio.connection import AbstractConnection
@@ -58,8 +60,15 @@ class CommandPipeline:
     Each has *timeout_seconds* from being asked for to being answered.
     """
 
-    def __init__(self, pool: ConnectionPool, *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        *,
+        timeout_seconds: float,
+        on_run: Callable[[str], None] | None = None,
+    ) -> None:
         self._pool = pool
+        self._on_run = on_run
         self._timeout_seconds = timeout_seconds
         # Once: to ask for the running one is a call of the kernel each time.
         self._loop = asyncio.get_running_loop()
@@ -69,6 +78,11 @@ class CommandPipeline:
         # In the order in which their time runs out; some have their answer.
         self._due: deque[tuple[float, _Answer]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server is the one that answered last."""
+        return self._wire is not None and self._wire.is_open
 
     @property
     def is_full(self) -> bool:
@@ -124,7 +138,12 @@ class CommandPipeline:
 
     async def _connect(self) -> None:
         try:
-            self._wire = wire = await _Wire.to_a_server(self._pool)
+            wire, run_id = await _Wire.to_a_server(
+                self._pool, asks_for_run=self._on_run is not None
+            )
+            if self._on_run is not None:
+                self._on_run(run_id)
+            self._wire = wire
             self._send_over(wire)
         except Exception as error:  # noqa: BLE001 - redis-py raises more than its own
             self._fail_unsent(error)
@@ -176,16 +195,31 @@ class _Wire(asyncio.Protocol):
         self._heard_at = self._loop.time()
 
     @classmethod
-    async def to_a_server(cls, pool: ConnectionPool) -> _Wire:
-        """Connect as redis-py does (TLS, login, Sentinel), and take over from it."""
+    async def to_a_server(
+        cls, pool: ConnectionPool, *, asks_for_run: bool
+    ) -> tuple[_Wire, str]:
+        """Connect as redis-py does (TLS, login, Sentinel), and take over from it.
+
+        Returns the run id of the server as well, empty where INFO is refused.
+        """
+        run_id = ""
         connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
+            if asks_for_run:
+                await connection.send_command("INFO", "server")
+                with suppress(ResponseError):
+                    run_id = run_id_in(await connection.read_response())
             wire = cls(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return wire
+        return wire, run_id
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not cut, as far as is known."""
+        return not self._transport.is_closing()
 
     @property
     def is_trusted(self) -> bool:

@@ -1,0 +1,96 @@
+"""A Redis that comes back older: nothing that was purged or replaced is served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.errors import NotFound, StorageUnavailable
+from app.prompt_cache.cache import Outcome
+from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
+
+if TYPE_CHECKING:
+    from app.prompt_cache.cache import Answer
+    from tests.fakes import Replica, World
+
+
+async def ask(replica: Replica) -> Answer:
+    """Ask for the lighthouse as a patient client does."""
+    return await replica.cache.get_or_generate(
+        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+
+
+def comes_back(world: World, entries: dict[str, bytes]) -> None:
+    """Let Redis come back with *entries*, under another run id."""
+    world.index.entries = dict(entries)
+    world.index.doubts += 1
+
+
+async def test_what_was_purged_stays_so(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """The other replica has the bytes in memory, and does not serve them."""
+    old = await ask(replica)
+    assert await another.cache.read(await ask(another)) is not None
+    snapshot = dict(world.index.entries)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
+    comes_back(world, snapshot)
+
+    with pytest.raises(NotFound):
+        await another.entries.get(SHOP, LIGHTHOUSE.hash)
+    assert await another.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT) is None
+    comes_back(world, snapshot)
+    again = await ask(another)
+
+    assert again.outcome == Outcome.MISS
+    assert again.entry.image_id != old.entry.image_id
+
+
+async def test_what_was_replaced_stays_so(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """The entry that names the old picture gives way to the manifest's."""
+    await ask(replica)
+    await another.cache.read(await ask(another))
+    snapshot = dict(world.index.entries)
+    await replica.entries.refresh(
+        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+    current = (await ask(replica)).entry.image_id
+    comes_back(world, snapshot)
+
+    seen = await another.entries.get(SHOP, LIGHTHOUSE.hash)
+    answers = [await ask(another), await ask(replica)]
+
+    assert seen.entry.image_id == current
+    assert {answer.entry.image_id for answer in answers} == {current}
+    assert world.provider.count == 2
+
+
+async def test_a_manifest_is_looked_at_once(world: World, replica: Replica) -> None:
+    """Each prompt costs one read for each time that Redis was another run."""
+    await ask(replica)
+    comes_back(world, world.index.entries)
+    before = world.store.calls["get"]
+    for _ in range(3):
+        assert (await ask(replica)).outcome == Outcome.HIT
+    once = world.store.calls["get"]
+    comes_back(world, world.index.entries)
+    await ask(replica)
+
+    # The picture itself is in memory.
+    assert (once - before, world.store.calls["get"] - once) == (1, 1)
+
+
+async def test_without_its_manifest_nothing_is_believed(
+    world: World, replica: Replica
+) -> None:
+    """A store that is away says nothing of an entry that may be older."""
+    await ask(replica)
+    comes_back(world, world.index.entries)
+    world.store.is_away = True
+
+    with pytest.raises(StorageUnavailable):
+        await ask(replica)
