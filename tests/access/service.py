@@ -28,6 +28,7 @@ from tests.in_memory import ports_in_memory, terms_in_memory
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from app.generation.models import Models
     from app.storage.ports.transient_store import TransientStore
     from tests.fakes import World
 
@@ -114,9 +115,12 @@ async def running(
     cors: Cors = ANY_ORIGIN,
     keyed_caching: Part = KEPT_BY_KEYS,
     concurrency: int = 8,
+    make_models: Callable[[World, Metrics], Models] | None = None,
     **rules: Any,
 ) -> AsyncIterator[Paintonce]:
     """Run a replica of *world*; *rules* are of `AccessRules` and `SpendingRules`.
+
+    *make_models* builds other models than the scripted one.
 
     *shared* is what the replicas of a test count together.
     """
@@ -135,7 +139,10 @@ async def running(
         SpendingRules(**spent),
         keyed_caching=keyed_caching,
     )
-    models = scripted_models(world, metrics, concurrency=concurrency)
+    if make_models is None:
+        models = scripted_models(world, metrics, concurrency=concurrency)
+    else:
+        models = make_models(world, metrics)
     async with open_services(ports, models, terms, metrics, lifecycle) as services:
         app[SERVICES] = services
         async with listening(app, sockets), aiohttp.ClientSession() as client:
