@@ -1,0 +1,181 @@
+"""What the service refuses by form is refused by its document, too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import app.web
+from app.api.parameters import from_json, from_query
+from app.errors import InvalidParameter
+from app.generation.config.model_table import _FURTHER_NAME
+from tests.api.test_openapi import operations, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DOCUMENT = json.loads((Path(app.web.__file__).parent / "openapi.json").read_text())
+LIVE = ("GET", "/api/v1/live/generate")
+UUID = "081e7a85-213f-4299-a3c0-267416281cf2"
+
+
+class AnyModel:
+    """A models file with every name that one may have, which accept everything."""
+
+    def alias_of(self, name: str) -> str | None:
+        """Return *name* where a models file may have it."""
+        return name if _FURTHER_NAME.fullmatch(name) else None
+
+    def accepts(self, alias: str, option: str) -> bool:
+        """Return True."""
+        return True
+
+
+def schema_of(method: str, path: str, name: str) -> dict[str, Any]:
+    """Return the schema of a parameter."""
+    for m, p, operation in operations(DOCUMENT):
+        if (m, p) == (method, path):
+            (found,) = [one for one in operation["parameters"] if one["name"] == name]
+            return dict(found["schema"])
+    raise AssertionError(f"There is no {method} {path}.")
+
+
+def body_of(path: str, media_type: str = "application/json") -> dict[str, Any]:
+    """Return the schema of what is posted to *path*."""
+    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
+    return resolve(DOCUMENT, content[media_type]["schema"])
+
+
+def allows(schema: Mapping[str, Any], value: object) -> bool:
+    """Return whether *value* is what *schema* describes."""
+    whole = {**schema, "components": DOCUMENT["components"]}
+    return bool(Draft202012Validator(whole).is_valid(value))
+
+
+REFUSED: list[tuple[str, Any]] = [
+    *(("prompt", text) for text in ("", "   ", "\n\t", "a\x00b", "\x7f", "a" * 4001)),
+    *(("model", text) for text in ("", " ", "a b", "-default", "x" * 129)),
+    *(("aspect_ratio", text) for text in ("", "16:10", "16x9", "1:1 ")),
+    *(("width", number) for number in (0, 63, 4097, -1)),
+    *(("seed", number) for number in (-1, 4294967296)),
+    *(("variant", number) for number in (-1, 16)),
+    *(("quality", text) for text in ("", "x" * 65)),
+    *(("negative_prompt", text) for text in ("", "a\x00", "a" * 4001)),
+    *(("on_error", text) for text in ("", "png", "IMAGE")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED, ids=repr)
+def test_what_a_query_may_not_say_is_not_allowed(name: str, value: Any) -> None:
+    """Each is 400 for the service, and invalid by the document."""
+    given = {"prompt": "a fox", name: str(value)}
+    if name == "width":
+        given["height"] = "64"
+    with pytest.raises(InvalidParameter):
+        from_query(given, AnyModel())
+
+    assert not allows(schema_of(*LIVE, name), value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"prompt": ""},
+        {"prompt": " \n"},
+        {"prompt": None},
+        {"prompt": 7},
+        {"prompt": "a\x00b"},
+        {"prompt": "a" * 32_001},
+        {"prompt": "a fox", "model": ""},
+        {"prompt": "a fox", "model": None},
+        {"prompt": "a fox", "seed": "7"},
+        {"prompt": "a fox", "seed": 1.5},
+        {"prompt": "a fox", "seed": True},
+        {"prompt": "a fox", "width": 64.5, "height": 64},
+        {"prompt": "a fox", "variant": 16},
+        {"prompt": "a fox", "references": []},
+        {"prompt": "a fox", "references": [UUID] * 17},
+        {"prompt": "a fox", "references": UUID},
+        {"prompt": "a fox", "references": [7]},
+        {"prompt": "a fox", "colour": "red"},
+    ],
+    ids=lambda body: repr(body)[:60],
+)
+def test_what_a_body_may_not_say_is_not_allowed(body: dict[str, Any]) -> None:
+    """Types, bounds, unknown names, and null, which is as wrong as empty."""
+    with pytest.raises(InvalidParameter):
+        from_json(dict(body), AnyModel())
+
+    assert not allows(body_of("/api/v1/live/generate"), body)
+
+
+@pytest.mark.parametrize(
+    ("schema", "values"),
+    [
+        (schema_of(*LIVE, "q"), [-10, 5, 110, 85]),
+        (schema_of(*LIVE, "w"), [0, -1, 8193]),
+        (schema_of(*LIVE, "format"), ["", "gif", "PNG", "svg"]),
+        (schema_of(*LIVE, "exp"), ["", "-1", "01", "1.0", "soon", "1" * 13]),
+        (schema_of(*LIVE, "kid"), ["", "a b", "k" * 65, "ä"]),
+        (schema_of(*LIVE, "sig"), ["", "x" * 42, "x" * 44, "x" * 42 + "="]),
+        (
+            schema_of("GET", "/api/v1/generations/{generation_id}", "generation_id"),
+            ["", "nope", UUID.upper(), f"{{{UUID}}}", UUID[:-1]],
+        ),
+        (
+            schema_of("GET", "/api/v1/images/{image_id}", "image_id"),
+            ["", UUID.upper(), f"{UUID}.png"],
+        ),
+        (
+            schema_of(
+                "GET",
+                "/api/v1/images/{org}/{project}/{category}/{filename}",
+                "filename",
+            ),
+            ["", UUID, f"{UUID}.svg", f"{UUID.upper()}.png", "a.png"],
+        ),
+        (
+            schema_of("GET", "/api/images/{id}", "id"),
+            ["", f"{UUID}.svg", f"{UUID}.PNG", UUID[1:]],
+        ),
+        (body_of("/api/images", "multipart/form-data"), [{}, {"file": ["a", "b"]}]),
+        (
+            body_of("/api/images", "multipart/form-data"),
+            [{"file": ""}, {"file": "a", "note": "b"}, {"picture": "a"}],
+        ),
+        (body_of("/api/v1/sign"), [{}, {"prompt": "a", "kid": "K"}]),
+        (body_of("/api/v1/sign"), [{"prompt": "a", "expires_in": 0}]),
+        (body_of("/api/v1/live/purge"), [{}, {"all": False}, {"all": True, "x": 1}]),
+        (
+            body_of("/api/v1/keys"),
+            [{}, {"project": "Shop"}, {"project": "a/b", "x": 1}],
+        ),
+    ],
+    ids=lambda value: None,
+)
+def test_what_else_is_refused_is_not_allowed(
+    schema: dict[str, Any], values: list[Any]
+) -> None:
+    """Ids, signatures, forms and the bodies of other routes have their form."""
+    assert [value for value in values if allows(schema, value)] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"prompt": " a fox\r\nin the rain "},
+        {"prompt": "雪", "model": "gpt-image-2", "seed": 0, "variant": 15},
+        {"prompt": "a", "width": 64, "height": 4096, "on_error": "image"},
+        {"prompt": "a", "references": [UUID], "format": "webp", "q": 80},
+    ],
+)
+def test_what_the_service_takes_is_allowed(body: dict[str, Any]) -> None:
+    """The document forbids nothing that may be said."""
+    from_json(dict(body), AnyModel())
+
+    assert allows(body_of("/api/v1/live/generate"), body)
