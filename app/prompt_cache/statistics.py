@@ -102,7 +102,7 @@ class Statistics:
         self._batches: dict[str, Batch] = defaultdict(Batch)
         self._sending: dict[str, tuple[int, Batch]] = {}
         self._number = 0
-        self._applying = asyncio.Lock()
+        self._applying: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def hit(self, entry: PromptEntry, hits: int, now_ms: int) -> None:
         """Note a counted hit."""
@@ -156,29 +156,42 @@ class Statistics:
         batch.removed.setdefault(prompt_hash, size)
 
     async def apply(self) -> None:
-        """Send what was gathered; what can't be sent waits under its number."""
-        async with self._applying:
-            for project in list(self._batches):
-                if project not in self._sending:
-                    self._number += 1
-                    batch = self._batches.pop(project)
-                    self._sending[project] = (self._number, batch)
-            for project, (number, batch) in list(self._sending.items()):
+        """Send what was gathered; what can't be sent waits under its number.
+
+        Each project by itself: in a Cluster the others go on where one primary
+        does not answer. Raises `CacheUnavailable` when all have been tried.
+        """
+        projects = {*self._batches, *self._sending}
+        failures = await asyncio.gather(
+            *map(self._apply_one, projects), return_exceptions=True
+        )
+        for failure in failures:
+            if failure is not None:
+                raise failure
+
+    async def _apply_one(self, project: str) -> None:
+        async with self._applying[project]:
+            if project not in self._sending and project in self._batches:
+                self._number += 1
+                batch = self._batches.pop(project)
+                self._sending[project] = (self._number, batch)
+            if project in self._sending:
+                number, batch = self._sending[project]
                 await self._store.apply(project, number, batch)
                 del self._sending[project]
 
-    async def apply_if_possible(self) -> None:
-        """Send what was gathered, or leave it for later where Redis is away.
+    async def apply_if_possible(self, project: str | None = None) -> None:
+        """Send what was gathered of *project*, or of all; leave it without Redis.
 
-        Whoever holds a prompt's lease calls this before letting go of it, so
-        that what came and what went reach the list in their order.
+        The holder of a prompt's lease calls this before it releases it, so that
+        what came and what went reach the list in their order.
         """
         with suppress(CacheUnavailable):
-            await self.apply()
+            await (self.apply() if project is None else self._apply_one(project))
 
     async def read(self, project: str) -> dict[str, Any]:
         """Return a project's sums under the names of the contract."""
-        await self.apply_if_possible()
+        await self.apply_if_possible(project)
         sums = await self._store.read(project)
         hits, misses = int(sums.get("hits", 0)), int(sums.get("misses", 0))
         last_ms = sums.get("last_accessed_ms")
@@ -201,7 +214,7 @@ class Statistics:
 
     async def history(self, project: str, hours: int) -> list[dict[str, Any]]:
         """Return so many hours by the contract's names, the running one last."""
-        await self.apply_if_possible()
+        await self.apply_if_possible(project)
         last = this_hour()
         asked = range(last - hours + 1, last + 1)
         found = await self._store.history(project, asked)
@@ -221,7 +234,7 @@ class Statistics:
     ) -> list[Place]:
         """Return prompts, the latest or the most hit first, after *after*."""
         last = (after.score, after.prompt_hash) if after else (0, "")
-        await self.apply_if_possible()
+        await self.apply_if_possible(project)
         found = await self._store.page(
             project, by_hits=by_hits, after=last, limit=limit
         )

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import CacheUnavailable
 from app.prompt_cache import statistics as module
-from app.prompt_cache.statistics import Place, Statistics
+from app.prompt_cache.statistics import Batch, Place, Statistics
 from tests.fakes import LIGHTHOUSE, SOON_SECONDS, UNLIMITED_PERMIT, InMemoryStatistics
 
 if TYPE_CHECKING:
@@ -199,3 +199,55 @@ async def test_batches_are_applied_in_the_background(
         statistics.hit(entry, 2, NOON_MS)
 
     assert sums["hits"] == 2
+
+
+class OneFrozen(InMemoryStatistics):
+    """A Cluster of which the primary of one project does not answer."""
+
+    def __init__(self, frozen: str) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+
+    async def apply(self, project: str, number: int, batch: Batch) -> None:
+        """Keep the frozen project's batches waiting."""
+        if project == self.frozen:
+            self.asked.set()
+            await self.answers.wait()
+            raise CacheUnavailable("The cache is away.")
+        await super().apply(project, number, batch)
+
+
+async def test_a_project_whose_primary_is_frozen_holds_no_other_up() -> None:
+    """1. One project's batch hangs. 2. Another's is applied and read. 3. It fails."""
+    store = OneFrozen("acme/zoo")
+    statistics = Statistics(store)
+    statistics.failed("acme/zoo")
+    applying = asyncio.create_task(statistics.apply())
+    await store.asked.wait()
+    statistics.failed(SHOP)
+
+    async with asyncio.timeout(SOON_SECONDS):
+        assert (await statistics.read(SHOP))["failures"] == 1
+
+    store.answers.set()
+    with pytest.raises(CacheUnavailable):
+        await applying
+    store.frozen = ""
+    assert (await statistics.read("acme/zoo"))["failures"] == 1
+
+
+async def test_all_projects_are_tried_where_one_fails() -> None:
+    """What the first one meets is raised when the others have been applied."""
+    store = OneFrozen("acme/a")
+    store.answers.set()
+    statistics = Statistics(store)
+    for project in ("acme/a", "acme/b", "acme/c"):
+        statistics.failed(project)
+
+    with pytest.raises(CacheUnavailable):
+        await statistics.apply()
+
+    for project in ("acme/b", "acme/c"):
+        assert (await store.read(project))["failures"] == 1
