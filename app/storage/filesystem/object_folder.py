@@ -7,6 +7,7 @@ object's key there is no room for a key, as in MinIO.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -37,6 +38,10 @@ DRAFT_AT_MOST_SECONDS = 600.0
 
 # There is no file of that name: nothing, a folder, or below another object.
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+# A file system that has no hard links, as exFAT, says so in one of these ways.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class ObjectFolder:
@@ -75,7 +80,13 @@ class ObjectFolder:
     def create(self, key: str, new: NewObject) -> str | None:
         """Keep *new* and return its ETag, or None if *key* is taken."""
         with self._draft(new) as (draft, etag):
-            is_ours = self._publish(partial(_link, draft), key)
+            try:
+                is_ours = self._publish(partial(_link, draft), key)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                with self._locked():
+                    is_ours = self._publish(partial(_move, draft), key)
         return etag if is_ours else None
 
     def replace(self, key: str, new: NewObject, expected: str) -> str | None:
@@ -168,6 +179,14 @@ def _link(draft: Path, path: Path) -> bool:
         path.hardlink_to(draft)
     except FileExistsError:
         return False
+    return True
+
+
+def _move(draft: Path, path: Path) -> bool:
+    """Name *draft* if *path* is free, where the lock keeps all others from it."""
+    if path.exists():
+        return False
+    draft.replace(path)
     return True
 
 
