@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
         AsyncIterator,
+        Collection,
         Coroutine,
         Iterable,
         Mapping,
@@ -212,6 +213,7 @@ class Paintonce:
         *,
         tries: int = 5,
         timeout_seconds: float = 300.0,
+        final_codes: Collection[str] = (),
     ) -> None:
         if not fullmatch(r"https?://[^/?#\s]+[^?#\s]*", url):
             raise ValueError("url must be the http(s) address of a service")
@@ -223,6 +225,7 @@ class Paintonce:
         self._headers = {name: value for name, value in named.items() if value}
         self._tries = tries
         self._timeout_seconds = timeout_seconds
+        self._final_codes = final_codes
         self._running: set[asyncio.Task[Picture | PaintonceError]] = set()
 
     async def __aenter__(self) -> Self:
@@ -459,7 +462,7 @@ class Paintonce:
             except PaintonceError as error:
                 tried += 1
                 pause = _pause(error, request, tried)
-                is_last = tried == self._tries
+                is_last = tried == self._tries or error.code in self._final_codes
                 if pause is None or is_last or loop.time() + pause > ends_at:
                     raise
             await asyncio.sleep(pause)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
+import stat
+from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from app.api.parameters import from_json
@@ -11,9 +16,13 @@ from app.http.json_bodies import parse_object
 from app.http.problems import row_for
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from app.client import Parameters
+
+# A JSON body with a long prompt and sixteen references has less.
+LONGEST_LINE_BYTES = 1_048_576
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -46,23 +55,61 @@ class _EveryModel:
         return True
 
 
-def read_prompt_file(file: Path) -> tuple[list[Line], list[BadLine]]:
-    """Return the good lines and the bad ones; blank ones are neither.
+class PromptFile:
+    """The lines of *file*, read as they are asked for.
 
-    A line that begins with `{` is JSON. Each is held to the rules of live
-    generation. Raises `OSError`.
+    A line that begins with `{` is JSON, and blank ones count as none. Each is
+    held to the rules of live generation. Every method raises `OSError`.
     """
-    good: list[Line] = []
-    bad: list[BadLine] = []
-    data = file.read_bytes().removeprefix(_BYTE_ORDER_MARK)
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            good.append(_read(number, line.strip()))
-        except (InvalidParameter, MalformedRequest) as error:
-            bad.append(BadLine(number, row_for(error).code, error.detail))
-    return good, bad
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def count(self) -> int | None:
+        """Return how many lines there are; None for a pipe, which is read once."""
+        mode = self._file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            return None
+        with self._file.open("rb") as opened:
+            return sum(
+                1 for line in opened if line.removeprefix(_BYTE_ORDER_MARK).strip()
+            )
+
+    async def lines(self) -> AsyncGenerator[Line | BadLine, None]:
+        """Yield each line, good or bad."""
+        number = 0
+        async with aclosing(self._raw()) as raw:
+            async for line in raw:
+                number += 1
+                stripped = line.removeprefix(_BYTE_ORDER_MARK).strip()
+                if not stripped:
+                    continue
+                try:
+                    yield _read(number, stripped)
+                except (InvalidParameter, MalformedRequest) as error:
+                    yield BadLine(number, row_for(error).code, error.detail)
+
+    async def _raw(self) -> AsyncGenerator[bytes, None]:
+        opened = await asyncio.to_thread(self._file.open, "rb")
+        with opened:
+            if self._file.is_file() or opened.isatty():
+                for line in opened:
+                    yield line
+                return
+            # Whoever writes into a pipe may take his time.
+            reader = asyncio.StreamReader(limit=LONGEST_LINE_BYTES)
+            protocol = asyncio.StreamReaderProtocol(reader)
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.connect_read_pipe(lambda: protocol, opened)
+            try:
+                while line := await reader.readline():
+                    yield line
+            except ValueError as error:
+                raise OSError(errno.EMSGSIZE, "A line is too long") from error
+            finally:
+                transport.close()
 
 
 def _read(number: int, line: bytes) -> Line:

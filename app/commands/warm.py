@@ -6,8 +6,10 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -15,13 +17,13 @@ from tqdm import tqdm
 from app.client import Paintonce, PaintonceError
 from app.commands.failed import Failed
 from app.commands.progress_bar import progress_bar
-from app.commands.prompt_file import read_prompt_file
+from app.commands.prompt_file import BadLine, PromptFile
 from app.environment import environment
 from app.errors import InvalidParameter
 from app.storage.storage_key import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
     from app.commands.prompt_file import Line
@@ -30,36 +32,39 @@ API_KEY = "PAINTONCE_API_KEY"
 INTERRUPTED = 130
 
 # These befall every line alike: the rest is left for another run.
-_NO_USE_GOING_ON = frozenset({"unreachable", "timed_out", "unauthenticated"})
+_NO_USE_GOING_ON = frozenset(
+    {"unreachable", "timed_out", "generation_disabled", "budget_exhausted"}
+)
+_NOT_PERMITTED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 async def warm(file: Path, project: str | None, url: str, concurrency: int) -> int:
     """Paint what is not painted yet; print what it took as one line of JSON.
 
-    Bad lines are told before anything is painted. A second run goes on where
-    the first one ended: what is done is what HEAD finds.
+    A second run goes on where the first one ended: what is done is what HEAD
+    finds.
     """
+    prompts = PromptFile(file)
     try:
         named = str(Project.parse(project)) if project is not None else None
-        paintonce = Paintonce(url, environment().get(API_KEY), named)
-        lines, bad = read_prompt_file(file)
+        key = environment().get(API_KEY)
+        paintonce = Paintonce(url, key, named, final_codes=_NO_USE_GOING_ON)
+        total = await asyncio.to_thread(prompts.count)
+        run = WarmRun(paintonce)
+        status = await run.paint(prompts, total, concurrency)
     except InvalidParameter as error:
         raise Failed(error.detail) from error
     except ValueError as error:
         raise Failed(f"--url: {error}") from error
     except OSError as error:
         raise Failed(f"{file}: {error.strerror}") from error
-    run = WarmRun(paintonce)
-    for line in bad:
-        run.fail(line.number, line.code, line.detail)
-    status = await run.paint(lines, concurrency)
     print(json.dumps(run.summary()))
     return status
 
 
 @dataclass
 class WarmRun:
-    """One run: its sums, and the lines that it has not taken yet."""
+    """One run: its sums, and how far it is."""
 
     paintonce: Paintonce
     hits: int = 0
@@ -68,31 +73,60 @@ class WarmRun:
     spend: Decimal = Decimal(0)
     started_at: float = field(default_factory=time.monotonic)
     _is_stopped: bool = False
+    # One worker at a time takes the next line.
+    _taking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def paint(self, lines: list[Line], concurrency: int) -> int:
-        """Paint *lines*, at most *concurrency* at once; return the exit status."""
-        waiting = iter(lines)
-        async with progress_bar(len(lines), "warm", "picture") as bar:
+    async def paint(
+        self, prompts: PromptFile, total: int | None, concurrency: int
+    ) -> int:
+        """Paint all lines, at most *concurrency* at once; return the exit status."""
+        async with (
+            progress_bar(total, "warm", "picture") as bar,
+            aclosing(prompts.lines()) as lines,
+        ):
             try:
                 async with self.paintonce, asyncio.TaskGroup() as workers:
                     for _ in range(concurrency):
-                        workers.create_task(self._work(waiting, bar.update))
+                        workers.create_task(self._work(lines, bar.update))
             except asyncio.CancelledError:
                 # Ctrl-C. What is being painted goes on, and is found next time.
                 return INTERRUPTED
-        left = sum(1 for _ in waiting)
-        if left:
-            _tell(f"{left} lines were not tried. Run it again: it goes on there.")
-        return 1 if self.failures or left else 0
+            done = int(bar.n)
+        if self._is_stopped:
+            _tell_of_the_rest(None if total is None else total - done)
+        return 1 if self.failures or self._is_stopped else 0
 
-    async def _work(self, waiting: Iterator[Line], done: Callable[[], object]) -> None:
-        while not self._is_stopped and (line := next(waiting, None)) is not None:
-            try:
-                await self._paint(line)
-            except PaintonceError as error:
-                self._is_stopped |= error.code in _NO_USE_GOING_ON
-                self.fail(line.number, error.code, error.detail)
+    async def _work(
+        self,
+        lines: AsyncGenerator[Line | BadLine, None],
+        done: Callable[[], object],
+    ) -> None:
+        while (line := await self._next(lines)) is not None:
+            if isinstance(line, BadLine):
+                self.fail(line.number, line.code, line.detail)
+            else:
+                await self._try(line)
             done()
+
+    async def _next(
+        self, lines: AsyncGenerator[Line | BadLine, None]
+    ) -> Line | BadLine | None:
+        async with self._taking:
+            if self._is_stopped:
+                return None
+            try:
+                return await anext(lines, None)
+            except OSError as error:
+                self._is_stopped = True
+                _tell(f"The file can't be read on: {error.strerror}.")
+                return None
+
+    async def _try(self, line: Line) -> None:
+        try:
+            await self._paint(line)
+        except PaintonceError as error:
+            self._is_stopped |= _is_of_every_line(error)
+            self.fail(line.number, error.code, error.detail)
 
     async def _paint(self, line: Line) -> None:
         if await self._is_painted(line):
@@ -121,7 +155,7 @@ class WarmRun:
         try:
             return await self.paintonce.is_painted(line.prompt, **line.parameters)
         except PaintonceError as error:
-            if error.code in _NO_USE_GOING_ON:
+            if _is_of_every_line(error):
                 raise
             # An answer without a body names no code; the next one will.
             return False
@@ -140,6 +174,16 @@ class WarmRun:
             "seconds": round(time.monotonic() - self.started_at, 3),
             "spend": float(self.spend),
         }
+
+
+def _is_of_every_line(error: PaintonceError) -> bool:
+    return error.code in _NO_USE_GOING_ON or error.status in _NOT_PERMITTED
+
+
+def _tell_of_the_rest(left: int | None) -> None:
+    if left != 0:
+        rest = "The rest was" if left is None else f"{left} lines were"
+        _tell(f"{rest} not tried. Run it again: it goes on there.")
 
 
 def _tell(sentence: str) -> None:

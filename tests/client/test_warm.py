@@ -8,13 +8,16 @@ import os
 import re
 import signal
 import sys
+import tracemalloc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from app.client import Paintonce, Picture
 from app.commands.failed import Failed
+from app.commands.prompt_file import PromptFile
 from app.commands.warm import warm
 from tests.client.scripted_service import cut, refusal, scripted
 from tests.replica import ROOT
@@ -62,6 +65,17 @@ async def ended(process: asyncio.subprocess.Process) -> Ended:
         out, error = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), error.decode())
+
+
+def not_painted(fault: Step) -> Step:
+    """Return a step that knows no painted prompt, and answers all else with *fault*."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "HEAD" and fault is not cut:
+            return web.Response(status=404, headers={"X-Cache-Status": "MISS"})
+        return await fault(request)
+
+    return answer
 
 
 async def within(
@@ -133,7 +147,7 @@ async def test_the_spend_is_this_runs_own(
     assert summary["spend"] == pytest.approx(0.1 * summary["misses"], abs=1e-12)
 
 
-async def test_bad_lines_are_told_before_anything_is_painted(
+async def test_bad_lines_are_named_and_the_others_painted(
     service: Replica, project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They have their numbers and codes, and the good ones are painted."""
@@ -153,15 +167,53 @@ async def test_bad_lines_are_told_before_anything_is_painted(
 
     assert run.status == 1
     assert run.summary == {"hits": 0, "misses": 2, "failures": 6, "spend": 0.2}
-    told, _, _ = run.error.partition("warm:   0%")
-    assert [line.split(": ")[:2] for line in told.strip().splitlines()] == [
-        ["line 2", "invalid_parameter"],
-        ["line 3", "malformed_request"],
-        ["line 4", "invalid_parameter"],
-        ["line 5", "invalid_parameter"],
-        ["line 6", "invalid_parameter"],
-        ["line 7", "invalid_parameter"],
+    assert re.findall("line ([0-9]): ([a-z_]+): ", run.error) == [
+        ("2", "invalid_parameter"),
+        ("3", "malformed_request"),
+        ("4", "invalid_parameter"),
+        ("5", "invalid_parameter"),
+        ("6", "invalid_parameter"),
+        ("7", "invalid_parameter"),
     ]
+
+
+async def test_a_pipe_is_read_as_it_comes(
+    service: Replica, project: str, tmp_path: Path
+) -> None:
+    """1. A line is written. 2. It is painted. 3. The next one is written."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = await started(pipe, service.url, "--project", project)
+    writer = await asyncio.to_thread(pipe.open, "w")
+    with writer:
+        for number in range(2):
+            print(f"a swift {number}", file=writer, flush=True)
+            async with Paintonce(service.url, project=project) as client:
+                while not await client.is_painted(f"a swift {number}"):  # noqa: ASYNC110 - another process's doing
+                    await asyncio.sleep(0.05)
+
+    run = await ended(process)
+
+    assert (run.status, run.summary["misses"]) == (0, 2)
+
+
+async def test_a_file_of_any_length_takes_little_memory(tmp_path: Path) -> None:
+    """Lines are read as they are asked for: a hundred thousand hold no megabytes."""
+    file = tmp_path / "prompts.txt"
+    file.write_text(
+        "".join(f"a fox of a hundred thousand, {n}\n" for n in range(10**5))
+    )
+    prompts, read = PromptFile(file), 0
+
+    tracemalloc.start()
+    try:
+        assert prompts.count() == 10**5
+        async for _ in prompts.lines():
+            read += 1
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (read, peak < 3_000_000) == (10**5, True)
 
 
 async def test_a_line_that_fails_is_named_and_the_others_are_painted(
@@ -212,7 +264,13 @@ async def test_ctrl_c_prints_what_was_done(
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [(cut, "unreachable"), (refusal(401, "unauthenticated"), "unauthenticated")],
+    [
+        (cut, "unreachable"),
+        (refusal(401, "unauthenticated"), "unauthenticated"),
+        (refusal(403, "forbidden"), "forbidden"),
+        (refusal(503, "generation_disabled", Retry_After="60"), "generation_disabled"),
+        (refusal(429, "budget_exhausted", Retry_After="60"), "budget_exhausted"),
+    ],
 )
 async def test_what_befalls_every_line_ends_the_run(
     tmp_path: Path,
@@ -226,13 +284,14 @@ async def test_what_befalls_every_line_ends_the_run(
     file = tmp_path / "prompts.txt"
     file.write_text("\n".join(f"fox {number}" for number in range(100)))
 
-    async with scripted(fault) as service:
+    async with scripted(not_painted(fault)) as service, asyncio.timeout(30):
         run = await within(capsys, file, service.url, concurrency=2)
 
     assert run.status == 1
     assert run.summary == {"hits": 0, "misses": 0, "failures": 2, "spend": 0.0}
     assert f"line 1: {code}" in run.error
     assert "98 lines were not tried" in run.error
+    assert [asked for asked in service.asked if "POST" in asked] == []
 
 
 async def test_the_key_is_taken_from_the_environment(
