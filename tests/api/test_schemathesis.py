@@ -23,8 +23,8 @@ EXAMPLES = 25
 # together, and ranges beyond a picture. 503 is for what is not there yet.
 CONFIGURATION = """
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", "3xx", "400", "401", "403", "404", "409", "415",
-  "416", "422", "429", "503"]
+expected-statuses = ["2xx", "3xx", "400", "401", "403", "404", "409", "412",
+  "415", "416", "422", "429", "503"]
 
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", "502", "503", "504"]
