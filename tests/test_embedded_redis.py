@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -20,6 +21,9 @@ from app.commands.embedded_redis import embedded_redis
 from tests.replica import ROOT
 from tests.servers import redis_command
 from tests.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PARENT = """
 import asyncio, sys
@@ -33,6 +37,13 @@ async def main(folder):
 
 asyncio.run(main(sys.argv[1]))
 """
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Give a folder whose path leaves room for a socket's name."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def asked(folder: Path) -> redis.Redis:
@@ -88,12 +99,12 @@ async def test_the_server_ends_with_its_parent(tmp_path: Path, number: int) -> N
 
 
 async def test_a_server_that_lives_on_is_found_by_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under another TMPDIR as well: it is ended before its data is read."""
     data = tmp_path / "redis"
     data.mkdir()
-    socket = tmp_path / "elsewhere.sock"
+    socket = short_path / "elsewhere.sock"
     (data / "server.socket").write_text(str(socket))
     with (data / "server.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -42,6 +42,8 @@ _LOOKS_EVERY_SECONDS = 0.02
 _ALIVE = "server.lock"
 _SOCKET = "server.socket"
 
+_LONGEST_FOLDER = 50
+
 # Reads from us until we are no more, however we ended.
 _WATCHER = 'read _; kill -TERM "$0"'
 
@@ -160,14 +162,19 @@ def _client(socket: Path) -> Redis:
 
 
 def _socket_path(folder: Path) -> Path:
-    # A socket's path has at most about 100 bytes; a folder's may be longer.
     name = sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    private = Path(tempfile.gettempdir()) / f"paintonce-{os.getuid()}"
+    private = _temporary_folder() / f"paintonce-{os.getuid()}"
     private.mkdir(mode=0o700, exist_ok=True)
     status = private.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise CannotEmbed(f"{private} belongs to another user.")
     return private / f"{name}.sock"
+
+
+def _temporary_folder() -> Path:
+    """Return a folder whose path leaves room: a socket's has some 100 bytes."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= _LONGEST_FOLDER else Path("/tmp")  # noqa: S108 - what is made in it is private
 
 
 def _options(data: Path, socket: Path) -> list[str]:
