@@ -141,6 +141,36 @@ def test_permalinks_are_kept_and_live_answers_are_not(
     assert ask(f"{service}{path}").body == first.body
 
 
+def test_renditions_are_kept_apart(cache: str) -> None:
+    """Width and format are part of the key, and `auto` goes by what is accepted."""
+    prompt = quote(f"a heron of {urlsplit(cache).port}")
+    link = cache + ask(f"{cache}{LIVE}?prompt={prompt}").headers["Content-Location"]
+    small, other = f"{link}?w=64&format=webp", f"{link}?w=128&format=webp"
+    first, again, wider = ask(small), ask(small), ask(other)
+    assert (first.headers["X-Cache"], again.headers["X-Cache"]) == ("MISS", "HIT")
+    assert wider.headers["X-Cache"] == "MISS"
+    assert again.body == first.body != wider.body
+
+    auto = f"{link}?w=64&format=auto"
+    seen = []
+    for accept in (
+        "image/avif,image/webp,*/*;q=0.8",
+        "image/webp,image/avif,image/apng,*/*",
+        "image/webp,*/*",
+        "image/avif;q=0, image/webp",
+        "image/png,*/*",
+    ):
+        answer = ask(auto, Accept=accept)
+        seen.append((answer.headers["Content-Type"], answer.headers["X-Cache"]))
+    assert seen == [
+        ("image/avif", "MISS"),
+        ("image/avif", "HIT"),
+        ("image/webp", "MISS"),
+        ("image/webp", "HIT"),
+        ("image/png", "MISS"),
+    ]
+
+
 def test_errors_and_long_prompts_pass_through(cache: str) -> None:
     """What is not there is asked for again; 4,000 characters fit into an address."""
     gone = (
