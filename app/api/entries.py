@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from app.api.admission import CALLER, project_and_query, project_of
 from app.api.generations import accepted
 from app.api.live import preferred_wait
 from app.api.services import SERVICES
-from app.errors import InvalidParameter, NotFound, StillGenerating
+from app.errors import (
+    CacheUnavailable,
+    InvalidParameter,
+    NotFound,
+    StillGenerating,
+    StorageUnavailable,
+)
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
 from app.http.query import whole_number
 from app.prompt_cache.bulk_purge import MOST_PROMPTS
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
 from app.prompt_cache.statistics import Place
+from app.spending import money
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -35,10 +44,17 @@ MOST_SECONDS = 3_153_600_000
 
 async def get_statistics(request: web.Request) -> web.Response:
     """Answer with what the project's cache did."""
-    project = project_of(request)
-    return json_answer(
-        await request.app[SERVICES].prompts.statistics.read(str(project))
-    )
+    services, project = request.app[SERVICES], project_of(request)
+    statistics = services.prompts.statistics
+    sums = await statistics.read(str(project))
+    # A replica that died has counted nothing of its last call; the journal has.
+    with suppress(CacheUnavailable, StorageUnavailable):
+        balance = await services.spending.journal.balance(project)
+        counted = await statistics.history(str(project), datetime.now(UTC).hour + 1)
+        today = sum(money.to_units(hour["spend"]) for hour in counted)
+        before = money.to_units(sums["spend"]) - today
+        sums["spend"] = money.from_units(max(0, before) + sum(balance))
+    return json_answer(sums)
 
 
 async def list_entries(request: web.Request) -> web.Response:

@@ -177,6 +177,10 @@ class Accounts:
     async def _settle(self, reservation: Reservation, fields: Fields | None) -> None:
         # The ledger first: a count that begins after that is right.
         if fields is None:
+            # 1. A count takes an open call for paid. 2. Its document is removed.
+            # 3. The replica dies: what is not settled then is counted again.
+            account, item = reservation.account, reservation.item
+            await self._store.reopen(account, item, settle_within=LIVE_FOR)
             await self._documents.remove(document_of(reservation))
         else:
             await self._documents.write(document_of(reservation), fields)

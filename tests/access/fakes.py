@@ -100,6 +100,17 @@ class InMemoryAccounts(Gated):
             kept.reserved[item] = kept.reserved[item][0], due
             return True
 
+    async def reopen(
+        self, account: Account, item: str, *, settle_within: timedelta
+    ) -> None:
+        """Hold an item that is about to be given back like a reserved one."""
+        async with self._call("reopen"):
+            kept = self._accounts.get(account.name)
+            if kept is not None and kept.has(item):
+                amount = kept.settled.pop(item, 0) or kept.reserved[item][0]
+                due = time.monotonic() + settle_within.total_seconds()
+                kept.reserved[item] = amount, due
+
     async def settle(self, account: Account, item: str, amount: int) -> None:
         """Note what *item* came to."""
         async with self._call("settle"):

@@ -191,6 +191,21 @@ async def test_an_item_goes_on_with_the_amount_of_another(
     assert await accounts.balance(ACCOUNT) == Balance(0, 10)
 
 
+async def test_what_is_about_to_be_given_back_is_counted_again(
+    accounts: AccountStore,
+) -> None:
+    """1. An open call is counted as paid. 2. It is reopened. 3. Its replica dies."""
+    await accounts.count(ACCOUNT, {"a": 4})
+    await accounts.reopen(ACCOUNT, "a", settle_within=SOON)
+    await accounts.reopen(ACCOUNT, "none", settle_within=SOON)
+    assert await accounts.balance(ACCOUNT) == Balance(0, 4)
+    await asyncio.sleep(2 * SOON.total_seconds())
+
+    assert await accounts.balance(ACCOUNT) is None
+    await accounts.count(ACCOUNT, {})
+    assert await accounts.balance(ACCOUNT) == Balance(0, 0)
+
+
 async def test_large_amounts_stay_exact(accounts: AccountStore) -> None:
     """Billionths of a day's money are added to the unit."""
     price = 33_333_333

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.access.caller import BOOTSTRAP, Audience, Caller, Role
 from app.errors import (
     BadImage,
     CallEnd,
@@ -17,6 +18,7 @@ from app.errors import (
     ProviderFailed,
 )
 from app.spending.projects import ProjectRules
+from app.storage.storage_key import Project
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
@@ -425,3 +427,45 @@ async def test_a_bill_is_paged_and_its_total_is_the_day_s(
     assert (pages, len(found), len(set(found))) == (3, 10, 10)
     bad = await service.get("/api/v1/project/spend", ADMIN, cursor="../x")
     assert (bad.status, bad.json["parameter"]) == (400, "cursor")
+
+
+async def test_an_open_call_of_a_replica_that_died_counts_in_all(
+    service: Paintonce,
+) -> None:
+    """The bill, the day's spend and the statistics have it, once and the same."""
+    await paint(service, "a fox")
+    caller = Caller(Project("acme", "shop"), Role.ADMIN, BOOTSTRAP, Audience.KEY)
+    permit = service.spending.permits.of(caller)
+    async with permit.painting("00000000-0000-4000-8000-000000000000") as painting:
+        await painting.begin("default", PRICE)
+        # As after a kill: nothing is settled, and nothing is renewed.
+        for kept in service.accounts._accounts.values():
+            kept.reserved = {
+                item: (one, 0.0) for item, (one, _) in kept.reserved.items()
+            }
+
+    said = await project(service)
+    stats = await service.get("/api/v1/live/stats", ADMIN)
+    bill = await service.get("/api/v1/project/spend", ADMIN)
+    assert (said["spent_today"], said["reserved"]) == (2 * PRICE, 0)
+    assert stats.json["spend"] == bill.json["total"] == 2 * PRICE
+    assert [call["outcome"] for call in bill.json["calls"]] == ["ok", "open"]
+
+
+async def test_what_died_before_it_was_written_down_costs_nothing(
+    service: Paintonce,
+) -> None:
+    """1. A call is reserved in Redis. 2. Its replica dies. 3. Half a minute passes."""
+    gate = service.world.store.before("put")
+    asking = asyncio.create_task(paint(service, "a fox"))
+    await gate.reached()
+    assert (await project(service))["reserved"] == PRICE
+    for kept in service.accounts._accounts.values():
+        kept.reserved = {item: (one, 0.0) for item, (one, _) in kept.reserved.items()}
+
+    said = await project(service)
+
+    assert (said["spent_today"], said["reserved"]) == (0, 0)
+    gate.open()
+    assert (await asking).status == 200
+    await accounts_agree(service, 1)

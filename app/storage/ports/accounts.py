@@ -81,6 +81,15 @@ class AccountStore(Protocol):
         """Hold what is reserved for longer; False where it is not reserved."""
         ...
 
+    async def reopen(
+        self, account: Account, item: str, *, settle_within: timedelta
+    ) -> None:
+        """Hold an item that is about to be given back like a reserved one.
+
+        Where its replica dies before it is settled, the account is counted again.
+        """
+        ...
+
     async def settle(self, account: Account, item: str, amount: int) -> None:
         """Note what *item* came to; 0 gives it back. Also late, and again.
 

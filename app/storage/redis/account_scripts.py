@@ -93,6 +93,21 @@ redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
 return 1
 """)
 
+# KEYS account, due. ARGV item, ms to settle.
+REOPEN = Script.of(f"""\
+#!lua
+{_ACCOUNT}
+local state, amount = state_of(ARGV[1])
+if not state or amount == 0 then return 0 end
+if state == 's' then
+  add('settled', -amount)
+  add('reserved', amount)
+  set(ARGV[1], 'r', amount)
+end
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
+return 1
+""")
+
 # KEYS account, due. ARGV item, amount, ms for which what was given back is known.
 # An account that is not known is counted from the ledger, item and all, but for
 # what was given back while another replica was listing it.

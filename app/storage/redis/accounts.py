@@ -73,6 +73,13 @@ class RedisAccounts:
         args: list[str | bytes | int] = [item, _milliseconds(settle_within)]
         return bool(await self._run(scripts.RENEW, account, args))
 
+    async def reopen(
+        self, account: Account, item: str, *, settle_within: timedelta
+    ) -> None:
+        """Hold an item that is about to be given back like a reserved one."""
+        args: list[str | bytes | int] = [item, _milliseconds(settle_within)]
+        await self._run(scripts.REOPEN, account, args)
+
     async def settle(self, account: Account, item: str, amount: int) -> None:
         """Note what *item* came to."""
         await self._run(scripts.SETTLE, account, [item, amount, _GIVEN_BACK_MS])
