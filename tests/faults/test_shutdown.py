@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import signal
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -159,9 +159,13 @@ async def test_row_21_a_painting_beyond_the_grace_is_not_paid_twice(
         await place.check(PROMPT, calls=1, answers=0)
 
 
-@pytest.mark.parametrize("vendor", ["openai", "replicate"])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("vendor", "takes"),
+    [("openai", {"delay_seconds": 2.0}), ("replicate", {"polls": 6})],
+)
 async def test_row_20_a_deploy_loses_no_paid_call(
-    tmp_path: Path, s3_server: S3Server, vendor: str
+    tmp_path: Path, s3_server: S3Server, vendor: str, takes: dict[str, Any]
 ) -> None:
     """A vendor that takes long, with jobs and without, and both replicas replaced.
 
@@ -183,7 +187,7 @@ async def test_row_20_a_deploy_loses_no_paid_call(
     ):
         for port in ports:
             await place.start(PORT=str(port))
-        await place.provider.behave("ok", delay_seconds=2.0)
+        await place.provider.behave("ok", **takes)
         done = asyncio.Event()
         load = [
             asyncio.create_task(_new(place, nginx.url, number, done))
