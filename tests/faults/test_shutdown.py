@@ -162,15 +162,14 @@ async def test_row_21_a_painting_beyond_the_grace_is_not_paid_twice(
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("vendor", "takes"),
-    [("openai", {"delay_seconds": 2.0}), ("replicate", {"polls": 6})],
+    [("openai", {"delay_seconds": 2.0}), ("replicate", {"polls": 5})],
 )
 async def test_row_20_a_deploy_loses_no_paid_call(
     tmp_path: Path, s3_server: S3Server, vendor: str, takes: dict[str, Any]
 ) -> None:
     """A vendor that takes long, with jobs and without, and both replicas replaced.
 
-    Times are divided by 30: a picture of 60 s, a deadline of 120 s, a grace that
-    covers it.
+    Times are divided by 30: a picture of 60 s, a deadline of 300 s.
     """
     ports = (free_port(), free_port())
     async with (
@@ -179,7 +178,7 @@ async def test_row_20_a_deploy_loses_no_paid_call(
             s3_server,
             replicas=0,
             models=SLOW.replace("VENDOR", vendor),
-            deadline_seconds=4.0,
+            deadline_seconds=10.0,
             LEASE_SECONDS="2",
             SHUTDOWN_GRACE_SECONDS="auto",
         ) as place,
