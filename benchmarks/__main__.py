@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--results", type=Path, default=RESULTS, help="where JSON and SVG go")
     add("--write-docs", action="store_true", help="put the table into docs/")
     add("--hit-rate", action="store_true", help="only simulate the hot tier")
-    add("--overload", action="store_true", help="only overload a model, for 12 min")
+    add("--overload", action="store_true", help="only overload a model, for 15 min")
     add("--tiny", action="store_true", help="small enough for a test; means nothing")
     return parser
 

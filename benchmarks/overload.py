@@ -64,7 +64,7 @@ class Case:
         return CONCURRENCY * self.scale / self.seconds
 
 
-CASES = (Case(10.0, 5.0, 60.0), Case(60.0, 30.0, 60.0))
+CASES = (Case(10.0, 2.0, 60.0), Case(60.0, 30.0, 60.0))
 TINY_CASES = (Case(10.0, 50.0, 1.0),)
 
 

@@ -706,6 +706,29 @@ async def test_a_failure_whose_memory_is_lost_is_still_told(
         await asked
 
 
+async def test_a_hold_is_remembered_once_redis_is_back(
+    world: World, replica: Replica
+) -> None:
+    """Redis away while a call ends ambiguously costs no second payment."""
+    gate = world.provider.before("paint")
+    world.provider.script.append(GenerationTimedOut("It took too long."))
+    (asked,) = asking(replica)
+    await gate.reached()
+    world.index.is_away = True
+    tried = world.index.calls["fail"]
+    gate.open()
+    async with asyncio.timeout(SOON_SECONDS):
+        while world.index.calls["fail"] == tried:  # noqa: ASYNC110 - a fake has no event
+            await asyncio.sleep(0)
+    world.index.is_away = False
+
+    with pytest.raises(GenerationTimedOut):
+        await asked
+    with pytest.raises(GenerationTimedOut):
+        await ask(replica)
+    assert world.provider.count == 1
+
+
 async def test_a_full_queue_is_not_remembered(world: World) -> None:
     """A prompt that found no place may find one a moment later."""
     replica = a_prompt_cache(world, concurrency=1, queue=0)

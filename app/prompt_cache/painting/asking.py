@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A failover of Redis takes as long; the lease is renewed meanwhile.
+HOLD_TRIED_FOR_SECONDS = 5.0
+RETRY_SECONDS = 0.2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
@@ -108,18 +112,29 @@ class Asking:
     async def remember(
         self, assignment: Assignment, memory: Memory, *, keeps_job: bool = False
     ) -> None:
-        """Remember a failure for the prompt, and release its lease."""
-        try:
-            await self.index.fail(
-                assignment.key.hash,
-                assignment.lease.token,
-                memory.note,
-                memory.lasts,
-                is_hold=memory.is_hold,
-                keeps_job=keeps_job,
-            )
-        except CacheUnavailable:
-            logger.warning("failure is not remembered")
+        """Remember a failure for the prompt, and release its lease.
+
+        A hold is tried again while Redis is unavailable: it saves a payment.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + (HOLD_TRIED_FOR_SECONDS if memory.is_hold else 0.0)
+        while True:
+            try:
+                await self.index.fail(
+                    assignment.key.hash,
+                    assignment.lease.token,
+                    memory.note,
+                    memory.lasts,
+                    is_hold=memory.is_hold,
+                    keeps_job=keeps_job,
+                )
+            except CacheUnavailable:
+                if clock() >= until:
+                    logger.warning("failure is not remembered")
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     async def _remember_end(
         self, assignment: Assignment, failure: BaseException, progress: Progress
