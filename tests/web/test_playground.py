@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
@@ -151,13 +152,34 @@ def test_the_tag_names_widths_of_the_one_picture(page: Browser) -> None:
     assert widths == ["640w", "1080w", "1920w"]
 
 
+def test_the_ready_python_asks_for_the_same(page: Browser) -> None:
+    """Its client has the page's address, and its call what the fields say."""
+    paint(page, HOSTILE)
+    page.status("MISS")
+
+    *_, client, call, _ = ast.parse(line(page, "Python program")).body
+    said = {
+        keyword.arg: ast.literal_eval(keyword.value)
+        for statement in (client, call)
+        for keyword in statement.value.keywords  # type: ignore[attr-defined]
+    }
+
+    origin = page.run("return location.origin")
+    assert (said["base_url"], said["prompt"]) == (f"{origin}/v1", HOSTILE)
+    assert said["response_format"] == "url"
+
+
 def test_the_ready_lines_are_copied(page: Browser) -> None:
     """Both buttons put their line on the clipboard, and say so."""
     page.driver.set_permissions("clipboard-read", "granted")
     paint(page, "a harbour")
     page.status("MISS")
 
-    for button, name in (("Copy img tag", "img tag"), ("Copy curl", "curl command")):
+    for button, name in (
+        ("Copy img tag", "img tag"),
+        ("Copy curl", "curl command"),
+        ("Copy Python", "Python program"),
+    ):
         page.get("button", button).click()
         copied = page.driver.execute_async_script(
             "navigator.clipboard.readText().then(arguments[0])"

@@ -1,6 +1,7 @@
-/** The ready lines: an img tag, signed where the service has a signing key, and curl. */
+/** The ready lines: an img tag, signed where the service has a signing key, curl and Python. */
 
 import { at } from "./elements.js";
+import { pythonLines } from "./python.js";
 import { ofATag, srcset } from "./renditions.js";
 import { ask, get, liveAddress } from "./service.js";
 import { settings } from "./settings.js";
@@ -62,6 +63,7 @@ function write({ wanted, address, sources }) {
   if (settings.project) words.push(`-H ${quoted(`X-Project: ${settings.project}`)}`);
   words.push(quoted(location.origin + liveAddress(wanted)));
   at("curl-line").textContent = words.join(" ");
+  at("python-line").textContent = pythonLines(wanted);
 }
 
 function sizesOf(sources) {
@@ -73,6 +75,7 @@ function writeForms() {
   const address = `${location.origin}/api/v1/live/generate?prompt=…`;
   at("img-line").textContent = `<img src="${address}" alt="…">`;
   at("curl-line").textContent = `curl -sS -D - -o picture '${address}'`;
+  at("python-line").textContent = pythonLines({ prompt: "…" });
 }
 
 const attribute = (text) => text.replace(/&/g, "&amp;").replace(/"/g, "&quot;").replace(/</g, "&lt;");
@@ -92,6 +95,6 @@ async function copy(button, line) {
   setTimeout(() => { told.textContent = ""; }, COPIED_FOR_MS);
 }
 
-for (const [button, line] of [["copy-img", "img-line"], ["copy-curl", "curl-line"]]) {
+for (const [button, line] of [["copy-img", "img-line"], ["copy-curl", "curl-line"], ["copy-python", "python-line"]]) {
   at(button).addEventListener("click", (event) => copy(event.currentTarget, at(line)));
 }

@@ -7,6 +7,9 @@ import { Problem, paint } from "./service.js";
 const form = at("composer"), prompt = at("prompt"), model = at("model"), shape = at("shape"), seed = at("seed");
 const picture = at("picture"), status = at("status"), problem = at("playground-alert");
 
+// What an entry may have been asked by that no field says.
+const OPTIONS = ["quality", "background", "moderation", "style", "negative_prompt", "mask"];
+
 let waiting = null;
 let prices = new Map();
 
@@ -137,7 +140,8 @@ export function offer(models) {
 }
 
 /** Say whether the fields can say all that an entry was asked by: else it would be another, and be paid for. */
-export const canRepeat = ({ parameters: { width, variant, references } }) => !width && !variant && !references?.length;
+export const canRepeat = ({ parameters: { width, variant, references, ...others } }) =>
+  !width && !variant && !references?.length && !OPTIONS.some((name) => others[name]);
 
 /** Fill the fields with what an entry was asked by, and ask again. */
 export function repeat({ prompt: text, parameters }) {
