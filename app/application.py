@@ -226,7 +226,7 @@ async def open_services(
 async def _open_transient_images(
     ports: Ports, limits: transient_images.Limits
 ) -> AsyncIterator[transient_images.TransientParts]:
-    parts = transient_images.assemble(ports.transient, limits)
+    parts = transient_images.assemble(ports.transient, limits, ports.store)
     warning = transient_images.warn_unless_bounded(ports.max_memory, limits.total_bytes)
     async with parts.running(), running(warning, name="memory-warning"):
         yield parts

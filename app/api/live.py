@@ -71,6 +71,8 @@ async def generate_from_json(request: web.Request) -> web.StreamResponse:
     parameters = from_json(document, services.models.names)
     asked = asked_in_json(document, services.renditions.widths)
     if parameters.references:
+        count = len(parameters.references)
+        services.models.check_references(parameters.model, count)
         # The same pictures under other ids are the same prompt.
         digests = await _digests(services, project, parameters.references)
         parameters = parameters._replace(reference_digests=digests)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """Return every alias in the order of the models file, and the widths of `w`."""
+    """Return every alias of the models file, what it can do, and the widths of `w`."""
     project_of(request)
     services = request.app[SERVICES]
     models = services.models
@@ -23,6 +23,7 @@ async def list_models(request: web.Request) -> web.Response:
             "price": models.price_of(alias),
             "also": models.names.also_of(alias),
             "accept": models.names.accepted_by(alias),
+            **models.capabilities_of(alias).as_json(),
         }
         for alias in models.aliases
     ]

@@ -11,6 +11,7 @@ from app.commands.opened import opened_services
 from app.configuration import load_configuration
 from app.errors import ServiceError
 from app.generation.assemble import adapter_for
+from app.generation.config.large_pictures import warning_for
 from app.generation.transport.outbound import open_outbound_session
 from app.storage.fence import LEASE_WARNING, Verdict
 from app.telemetry import configure_logging
@@ -46,8 +47,13 @@ async def check(*, providers: bool) -> int:
                 faults += await _unproved(opened.fence)
     if providers:
         return 1 if faults + await _faulty_providers(configuration) else 0
-    for alias, model in configuration.models.items():
-        _told("model", f"{alias}: {model.provider}, configuration ok")
+    limit = configuration.settings.max_image_bytes
+    async with open_outbound_session() as session:
+        for alias, model in configuration.models.items():
+            can = adapter_for(model, session, limit).capabilities.in_a_line()
+            _told("model", f"{alias}: {model.provider}, configuration ok; {can}")
+            if sentence := warning_for(model.options, limit):
+                _told("model", f"{alias}, a warning: {sentence}")
     return 1 if faults else 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
+from app.generation.config.large_pictures import warning_for
 from app.generation.finishing import Finishing
 from app.generation.model import Model
 from app.generation.models import Models
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from app.generation.config.models_file import ModelConfig
     from app.generation.painting import PaintObserver
     from app.generation.provider import ImageProvider
+
+
+_logger = logging.getLogger(__name__)
 
 
 class _MakeAdapter(Protocol):
@@ -50,6 +55,11 @@ def build_models(
     finishing = Finishing(
         max_image_bytes=max_image_bytes, marks=marks, keeps_metadata=keeps_metadata
     )
+    for alias, config in configs.items():
+        if sentence := warning_for(config.options, max_image_bytes):
+            _logger.warning(
+                "pictures may not fit", extra={"model": alias, "reason": sentence}
+            )
     return Models(
         {
             alias: Model(

@@ -27,6 +27,7 @@ from app.generation.outcomes import booked_as, is_healthy, outcome_of
 from app.generation.painting import Outcome, Painting
 from app.generation.painting_queue import PaintingQueue
 from app.generation.shapes import plan_shape
+from app.generation.sizing import white_mask
 from app.generation.spending import UNLIMITED
 from app.generation.transport.call_ends import end_of
 
@@ -165,18 +166,23 @@ class Model:
     async def _with(
         self, references: ReferenceLoader, request: PaintRequest, deadline: float
     ) -> PaintRequest:
+        endpoint = self.capabilities.endpoint(1)
         try:
             async with asyncio.timeout_at(deadline):
                 loaded = await references(
                     by_address=self._provider.takes_addresses,
                     within_seconds=self._deadline_seconds,
-                    media_types=self.capabilities.endpoint(1).reference_types,
+                    media_types=endpoint.reference_types,
                 )
         except TimeoutError as error:
             raise _never_asked() from error
         if request.mask is None:
             return replace(request, references=loaded)
         *pictures, mask = loaded
+        if not endpoint.mask_is_alpha:
+            # Its address is that of the mask with transparency.
+            white = await asyncio.to_thread(white_mask, mask.data)
+            mask = replace(mask, data=white, media_type="image/png", url=None)
         return replace(request, references=tuple(pictures), mask=mask)
 
     async def _call(

@@ -131,6 +131,13 @@ class Models:
             chain = chain[:1]
         if left is None:
             chain = _able(chain, request, reference_count)
+        else:
+            others = [
+                model
+                for model in chain[1:]
+                if model.refusal(request, reference_count) is None
+            ]
+            chain = [chain[0], *others]
 
         async def ask(model: Model) -> Painting:
             is_its_own = left is not None and left.model == model.alias
@@ -167,9 +174,16 @@ class Models:
                     extra={"model": model.alias, "error": type(failure).__name__},
                 )
 
-    def check(self, alias: str, request: PaintRequest, reference_count: int) -> None:
-        """Raise `InvalidParameter` where no model of the chain can paint it."""
-        _able(self._chains[alias], request, reference_count)
+    def check_references(
+        self, alias: str, count: int, *, has_mask: bool = False
+    ) -> None:
+        """Raise `InvalidParameter` where no model of the chain takes so many."""
+        refusals = [
+            model.capabilities.refusal(references=count, has_mask=has_mask)
+            for model in self._chains[alias]
+        ]
+        if all(refusals) and refusals[0] is not None:
+            raise refusals[0]
 
     def capabilities_of(self, alias: str) -> Capabilities:
         """Return what *alias* itself can do."""

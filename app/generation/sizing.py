@@ -72,6 +72,21 @@ def as_png(image: Image) -> Image:
     return Image.inspect(_encoded(picture, "image/png", **_QUICKLY))
 
 
+def white_mask(data: bytes) -> bytes:
+    """Return a mask that is white where *data* is transparent, and black elsewhere.
+
+    Raises `BadImage` if it can't be decoded. Call it off the event loop.
+    """
+    try:
+        with opened(data) as source:
+            alpha = source.convert("RGBA").getchannel("A")
+    except Exception as error:
+        raise BadImage("The mask can't be decoded.") from error
+    encoded = io.BytesIO()
+    ImageOps.invert(alpha).save(encoded, "PNG", **_QUICKLY)
+    return encoded.getvalue()
+
+
 def _decoded(source: PIL.Image.Image, enough: int) -> PIL.Image.Image:
     """Return *source* upright, in a mode that can be resized and encoded.
 

@@ -11,6 +11,7 @@ from app.storage.ports.transient_store import Quota
 from app.transient_images.addresses import Addresses
 from app.transient_images.byte_budget import ByteBudget
 from app.transient_images.copies import Copies
+from app.transient_images.painted import PaintedPictures
 from app.transient_images.references import References
 from app.transient_images.store import MAX_PICTURES, TransientImages
 from app.transient_images.sweeper import sweeping
@@ -19,6 +20,7 @@ from app.transient_images.threshold import DEFAULT_THRESHOLD_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.transient_store import TransientStore
 
 # Reference pictures that a replica holds for paintings, above which they wait.
@@ -55,8 +57,13 @@ class TransientParts:
             yield
 
 
-def assemble(store: TransientStore, limits: Limits) -> TransientParts:
-    """Put the transient images of one replica together."""
+def assemble(
+    store: TransientStore, limits: Limits, objects: ObjectStore | None = None
+) -> TransientParts:
+    """Put the transient images of one replica together.
+
+    *objects* has the painted pictures, which references may name as well.
+    """
     addresses = Addresses.under(limits.base_url)
     quota = Quota(limits.quota_bytes, limits.total_bytes, MAX_PICTURES)
     return TransientParts(
@@ -75,6 +82,7 @@ def assemble(store: TransientStore, limits: Limits) -> TransientParts:
             quota=quota,
             outlives=2 * limits.lease_for,
             budget=ByteBudget(limits.references_bytes),
+            painted=None if objects is None else PaintedPictures(objects),
         ),
         copies=Copies(store, quota=quota),
         store=store,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from app.storage.storage_key import Project
     from app.transient_images.addresses import Addresses
     from app.transient_images.byte_budget import ByteBudget
+    from app.transient_images.painted import Painted, PaintedPictures
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class References:
 
     Those of more than *threshold_bytes* are lent where that is of use, within
     *quota*; a copy outlives its call by *outlives*, should nobody take it
-    back. What is read counts in *budget* until its painting is over.
+    back. What is read counts in *budget* until its painting is over. An id may
+    be that of a *painted* picture of the project as well.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class References:
         quota: Quota,
         outlives: timedelta,
         budget: ByteBudget,
+        painted: PaintedPictures | None = None,
     ) -> None:
         self._store = store
         self._addresses = addresses
@@ -74,6 +77,7 @@ class References:
         self._quota = quota
         self._outlives = outlives
         self._budget = budget
+        self._painted = painted
         # Its thread ends with it. Pictures of 50 megapixels take 200 MB each.
         self._converting = ThreadPoolExecutor(1, "converting")
 
@@ -85,11 +89,11 @@ class References:
         Raises `ReferencesGone` where one is missing, malformed or another
         project's, and `CacheUnavailable`.
         """
-        known = dict(await self._owned(project, image_ids))
+        known = await self._owned(project, image_ids)
         try:
             async with asyncio.timeout(_DIGEST_WITHIN_SECONDS):
                 for image_id, digest in known.items():
-                    known[image_id] = digest or await self._digest(image_id)
+                    known[image_id] = digest or await self._digest(project, image_id)
         except TimeoutError:
             raise CacheUnavailable("The references can't be read in time.") from None
         return tuple([known[image_id].hex() for image_id in image_ids])
@@ -127,9 +131,11 @@ class References:
         """
         distinct = await self._owned(project, image_ids, with_copies=True)
         # All at once: two that held a part each would wait for one another.
-        size = sum([await self._size(image_id) for image_id in distinct])
+        size = sum([await self._size(project, image_id) for image_id in distinct])
         await memory.enter_async_context(self._budget.holding(size))
-        return {image_id: await self._inspected(image_id) for image_id in distinct}
+        return {
+            image_id: await self._inspected(project, image_id) for image_id in distinct
+        }
 
     async def convert(self, image: Image) -> Image:
         """Return *image* as PNG, pixel by pixel; one at a time, in a thread.
@@ -202,25 +208,37 @@ class References:
         if missing and with_copies:
             copies = await self._store.digests(account_of(project), missing)
             found = {**found, **copies}
-        _require(len(found) == len(distinct))
+        for image_id in [one for one in distinct if one not in found]:
+            painted = await self._find_painted(project, image_id)
+            found = {**found, image_id: painted.digest}
         return {image_id: found[image_id] for image_id in distinct}
 
-    async def _size(self, image_id: str) -> int:
-        described = await self._store.describe(image_id)
-        _require(described is not None)
-        return described.size if described else 0
+    async def _find_painted(self, project: Project, image_id: str) -> Painted:
+        found = self._painted and await self._painted.find(project, image_id)
+        if not found:
+            raise ReferencesGone("A reference picture is gone.")
+        return found
 
-    async def _digest(self, image_id: str) -> bytes:
-        async with self._budget.holding(await self._size(image_id)):
+    async def _size(self, project: Project, image_id: str) -> int:
+        described = await self._store.describe(image_id)
+        if described is not None:
+            return described.size
+        return (await self._find_painted(project, image_id)).size
+
+    async def _digest(self, project: Project, image_id: str) -> bytes:
+        async with self._budget.holding(await self._size(project, image_id)):
             data = await self._store.read(image_id, 0, -1)
             _require(bool(data))
             digest = await asyncio.to_thread(_sha256, data)
         await self._store.note_digest(image_id, digest)
         return digest
 
-    async def _inspected(self, image_id: str) -> Image:
-        data = await self._store.read(image_id, 0, -1)
-        _require(bool(data))
+    async def _inspected(self, project: Project, image_id: str) -> Image:
+        data: bytes | None = await self._store.read(image_id, 0, -1)
+        if not data and self._painted:
+            data = await self._painted.read(project, image_id)
+        if not data:
+            raise ReferencesGone("A reference picture is gone.")
         try:
             return await asyncio.to_thread(Image.inspect, data)
         except UnsupportedImage as error:

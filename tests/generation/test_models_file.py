@@ -535,3 +535,55 @@ provider = "fal"
         "models.slow.fallbacks",
         "models.slow.options.delay_seconds",
     ]
+
+
+def test_what_a_known_model_has_not_is_not_accepted(file: Path) -> None:
+    """A request could choose it, and the vendor would drop it or refuse it."""
+    text = FULL.replace("price = 0.04", 'accept = ["quality", "style"]')
+
+    (problem,) = problems_of(file, text)
+
+    assert problem == (
+        "models.default.accept: gpt-image-2 has no style; it has quality, "
+        "background, moderation"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ('references = "two"', "references: "),
+        ('ratios = ["wide"]', 'ratios.0: must be a ratio like "16:9"'),
+        ("ratios = []", "ratios: "),
+        ("size_range = [64, 64]", "size_range: must be the least width"),
+        ("size_range = [64, 64, 32, 32]", "size_range: must be the least width"),
+        ("max_seed = -1", "max_seed: "),
+        ('shape = "round"', "shape: "),
+        ('references = "none"\nmask_field = "mask"', "mask_field is of no use"),
+    ],
+)
+def test_what_a_model_can_do_is_told_in_sentences(
+    file: Path, options: str, problem: str
+) -> None:
+    """Each problem names its key and what it wants."""
+    text = FULL.replace('quality = "high"', options)
+
+    (told,) = problems_of(file, text)
+
+    assert told.startswith("models.default.options")
+    assert problem in told
+
+
+def test_what_gemini_has_no_field_for_is_no_option(file: Path) -> None:
+    """It would be passed on to Google, who would refuse the request."""
+    text = """
+[models.default]
+provider = "gemini"
+model = "gemini-3.1-flash-image"
+api_key_env = ""
+[models.default.options]
+mask_field = "mask"
+"""
+    assert problems_of(file, text) == [
+        "models.default.options.mask_field: is no option of this provider"
+    ]

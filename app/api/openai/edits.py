@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.api.admission import CALLER
 from app.api.openai.edit_form import MAX_EDIT_BYTES, read_form
 from app.api.openai.edit_pictures import (
+    IMAGE,
     EditPictures,
     Sent,
     read_image,
@@ -68,6 +69,13 @@ async def _read(request: web.Request, length: int) -> tuple[Asked, EditPictures]
     body.fields.require_known()
     asked = read_fields(body.fields, services.models.names)
     project = request[CALLER].project
+    try:
+        services.models.check_references(
+            asked.parameters.model, len(body.images), has_mask=body.mask is not None
+        )
+    except InvalidParameter as error:
+        name = IMAGE if error.parameter == "references" else error.parameter
+        raise InvalidParameter(name, error.detail) from error
     return asked, await read_pictures(services, project, body.images, body.mask)
 
 

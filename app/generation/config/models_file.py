@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from app.generation.capabilities import OPTIONS
 from app.generation.config.model_table import ModelTable
 from app.generation.config.vendors import VENDORS
 
@@ -90,6 +91,7 @@ def _parsed(
     models = {}
     for alias, table in tables.items():
         problems += _option_problems(alias, table)
+        problems += _accept_problems(alias, table)
         try:
             models[alias] = _parse(alias, table, environ)
         except InvalidModelsFile as error:
@@ -176,6 +178,25 @@ def _option_problems(alias: str, table: object) -> list[str]:
         known = f"unknown option; known are {', '.join(vendor.options.model_fields)}"
         return _problems_in(f"models.{_quoted(alias)}.options", error, unknown=known)
     return []
+
+
+def _accept_problems(alias: str, table: object) -> list[str]:
+    """Return a problem where a known model does not know an option."""
+    if not isinstance(table, dict):
+        return []
+    provider, model = table.get("provider"), table.get("model")
+    vendor = VENDORS.get(provider) if isinstance(provider, str) else None
+    if vendor is None or not isinstance(model, str) or model not in vendor.known:
+        return []
+    known = {**vendor.known[model].options}
+    if edit_model := vendor.known[model].edit_model:
+        known |= vendor.known[edit_model].options
+    told = ", ".join(known) or "none"
+    return [
+        f"models.{_quoted(alias)}.accept: {_quoted(model)} has no {name}; it has {told}"
+        for name in _names(table, "accept")
+        if name in OPTIONS and name not in known
+    ]
 
 
 def _fallback_problems(tables: Mapping[str, object]) -> list[str]:

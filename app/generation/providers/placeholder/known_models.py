@@ -8,6 +8,7 @@ PAINTER = Endpoint(
     source="the placeholder itself",
     references="many",
     mask_field="mask",
+    mask_is_alpha=True,
     shape="as_asked",
     max_seed=ALL_SEEDS,
     options={name: name for name in OPTIONS},
