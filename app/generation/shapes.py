@@ -128,6 +128,11 @@ def cover(bounds: SizeBounds, width: int, height: int) -> tuple[int, int]:
     scale = min(least, most)
     across = max(across * scale, bounds.min_width)
     down = max(down * scale, bounds.min_height)
+    # A long picture at the largest edge has too few pixels unless it is wider.
+    if across < down:
+        across = max(across, bounds.min_pixels / down)
+    else:
+        down = max(down, bounds.min_pixels / across)
     edges = _stepped(bounds.step, across, down, up=True)
     too_large = edges[0] > bounds.max_width or edges[1] > bounds.max_height
     if too_large or math.prod(edges) > bounds.max_pixels:
