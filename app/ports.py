@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.storage.fence import Fence, Verdict
+from app.storage.fence import PROOF_WITHIN_SECONDS, Fence, Verdict
 from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ledger_identity import LedgerIdentity
@@ -23,7 +23,7 @@ from app.storage.redis.prompts import RedisPromptIndex
 from app.storage.redis.proof import RedisProof, prove_redis
 from app.storage.redis.statistics import RedisStatistics
 from app.storage.redis.transient import RedisTransientStore
-from app.storage.s3 import open_s3_object_store
+from app.storage.s3 import WRITE_TIMEOUT_SECONDS, open_s3_object_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -118,18 +118,26 @@ def fence_of(
 ) -> Fence:
     """Return the fence of *store*, closed until the store is proved."""
     trusts_lease = configuration.settings.ledger_fence == "lease"
-    return Fence(store, metrics=metrics, trusts_lease=trusts_lease)
+    return Fence(
+        store,
+        metrics=metrics,
+        opens=lambda: open_object_store(configuration, patience=PROOF_WITHIN_SECONDS),
+        trusts_lease=trusts_lease,
+    )
 
 
 def open_object_store(
-    configuration: Configuration,
+    configuration: Configuration, *, patience: float = WRITE_TIMEOUT_SECONDS
 ) -> AbstractAsyncContextManager[ObjectStore]:
-    """Return the object store: a folder in embedded mode, else the bucket."""
+    """Return the object store: a folder in embedded mode, else the bucket.
+
+    A write that is not answered for the seconds of *patience* has failed.
+    """
     if configuration.image_folder is not None:
         return _in_folder(FilesystemObjectStore(configuration.image_folder))
     bucket = configuration.settings.s3_bucket
     assert bucket is not None  # noqa: S101 - load_configuration saw to it
-    return open_s3_object_store(bucket=bucket)
+    return open_s3_object_store(bucket=bucket, write_timeout_seconds=patience)
 
 
 @asynccontextmanager

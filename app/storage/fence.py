@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from app.storage.storage_key import FENCE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from app.storage.ports.object_store import ObjectStore
     from app.telemetry import Metrics
@@ -141,7 +142,9 @@ def _failed(reason: str) -> Proof:
 class Fence:
     """The verdict of this replica, and the task that finds it.
 
-    With *trusts_lease* the store is not tried at all: the verdict is `lease`.
+    The proof is tried over what *opens* opens, which has more patience than
+    *store*. With *trusts_lease* the store is not tried at all: the verdict is
+    `lease`.
     """
 
     def __init__(
@@ -149,10 +152,11 @@ class Fence:
         store: ObjectStore,
         *,
         metrics: Metrics,
+        opens: Callable[[], AbstractAsyncContextManager[ObjectStore]] | None = None,
         trusts_lease: bool = False,
         repeat_seconds: float = REPEAT_UNPROVED_SECONDS,
     ) -> None:
-        self._store = store
+        self._opens = opens or (lambda: nullcontext(store))
         self._metrics = metrics
         self._repeat_seconds = repeat_seconds
         self._has_answered = asyncio.Event()
@@ -178,7 +182,8 @@ class Fence:
         deadline = loop.time() + within_seconds
         while self.verdict is Verdict.UNPROVED:
             left = max(deadline - loop.time(), self._repeat_seconds)
-            self.proof = await prove(self._store, within_seconds=left)
+            async with self._opens() as store:
+                self.proof = await prove(store, within_seconds=left)
             is_over = loop.time() + self._repeat_seconds > deadline
             if is_over or self.verdict is not Verdict.UNPROVED:
                 break
@@ -224,7 +229,8 @@ class Fence:
     async def _prove(self) -> None:
         await self._has_answered.wait()
         while not self.is_open:
-            self._note(await prove(self._store))
+            async with self._opens() as store:
+                self._note(await prove(store))
             has_failed = self.verdict is Verdict.FAILED
             await asyncio.sleep(
                 REPEAT_FAILED_SECONDS if has_failed else self._repeat_seconds

@@ -41,10 +41,9 @@ class FencedStore:
         self._fence = fence
         self._identity = identity
 
-    @property
-    def _store(self) -> ObjectStore:
-        """The store; raises `WrongLedger` where it is another ledger."""
-        self._identity.require()
+    async def _ready(self) -> ObjectStore:
+        """Return the store; raises `WrongLedger` while it is another ledger."""
+        await self._identity.require()
         return self._opened
 
     async def put(
@@ -56,34 +55,33 @@ class FencedStore:
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Keep *data* under *key*, replacing what was there; return its ETag."""
-        return await self._store.put(
-            key, data, media_type=media_type, metadata=metadata
-        )
+        store = await self._ready()
+        return await store.put(key, data, media_type=media_type, metadata=metadata)
 
     async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
         """Keep *data* only if *key* is free; return its ETag, or None if it is not."""
+        store = await self._ready()
         if self._sends_conditions:
-            return await self._store.create(key, data, media_type=media_type)
-        if await self._store.exists(key):
+            return await store.create(key, data, media_type=media_type)
+        if await store.exists(key):
             return None
-        return await self._store.put(key, data, media_type=media_type)
+        return await store.put(key, data, media_type=media_type)
 
     async def replace(
         self, key: str, data: bytes, *, etag: str, media_type: str
     ) -> str | None:
         """Replace *key* only while its tag is *etag*; None if it is not, or is gone."""
+        store = await self._ready()
         if self._sends_conditions:
-            return await self._store.replace(
-                key, data, etag=etag, media_type=media_type
-            )
-        stored = await self._store.get(key)
+            return await store.replace(key, data, etag=etag, media_type=media_type)
+        stored = await store.get(key)
         if stored is None or stored.etag != etag:
             return None
-        return await self._store.put(key, data, media_type=media_type)
+        return await store.put(key, data, media_type=media_type)
 
     async def get(self, key: str) -> StoredObject | None:
         """Return a whole small object, or None if there is none."""
-        stored = await self._store.get(key)
+        stored = await (await self._ready()).get(key)
         if stored is None:
             await self._identity.confirm()
         return stored
@@ -93,25 +91,28 @@ class FencedStore:
         self, key: str, byte_range: ByteRange | None = None
     ) -> AsyncIterator[ObjectBody | None]:
         """Open *key* for streaming; None if there is none."""
-        async with self._store.open(key, byte_range) as body:
+        store = await self._ready()
+        async with store.open(key, byte_range) as body:
             if body is None:
                 await self._identity.confirm()
             yield body
 
     async def exists(self, key: str) -> bool:
         """Return whether *key* is there."""
-        is_there = await self._store.exists(key)
+        is_there = await (await self._ready()).exists(key)
         if not is_there:
             await self._identity.confirm()
         return is_there
 
     async def delete(self, key: str) -> None:
         """Remove *key*; removing what is not there is a no-op."""
-        await self._store.delete(key)
+        await (await self._ready()).delete(key)
 
-    def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
+    async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
         """Yield what starts with *prefix* and comes after *after*, in key order."""
-        return self._store.list(prefix, after=after)
+        store = await self._ready()
+        async for listed in store.list(prefix, after=after):
+            yield listed
 
     def on_a_line(self, at_once: int) -> FencedStore:
         """Return the same store, with *at_once* calls that wait for no others."""
@@ -124,7 +125,7 @@ class FencedStore:
 
     async def make(self) -> None:
         """Make the bucket where it is missing and that is permitted."""
-        await self._store.make()
+        await (await self._ready()).make()
 
     @property
     def _sends_conditions(self) -> bool:

@@ -82,10 +82,14 @@ class LedgerIdentity:
             async with asyncio.timeout(_RECALL_WITHIN_SECONDS):
                 await self._memory.remember(expected)
 
-    def require(self) -> None:
-        """Raise `WrongLedger` where the last look found another one."""
+    async def require(self) -> None:
+        """Return unless the last look found another ledger, and a new one does.
+
+        Raises like `check`. Nobody waits for the next ping once the right one is
+        back.
+        """
         if self._wrong is not None:
-            raise WrongLedger(self._wrong.detail)
+            await self.confirm()
 
     async def confirm(self) -> None:
         """Look again whether this is the right ledger; raises like `check`.

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import os
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.errors import StorageUnavailable
+from app.storage.fence import Verdict, prove
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ports.object_store import ByteRange, PlaceMissing
 from app.storage.s3 import open_s3_object_store
 from tests.fakes import InMemoryObjectStore
+from tests.servers import minio_command, seaweedfs_server, versitygw_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from app.storage.ports.object_store import ObjectStore
+    from tests.servers import S3Server
 
     OpenStore = Callable[[], AbstractAsyncContextManager[ObjectStore]]
 
@@ -69,7 +73,68 @@ def in_memory() -> OpenStore:
     return open_store
 
 
-@pytest.fixture(params=["in_memory", "filesystem", "s3_signed_urls", "s3_get_object"])
+@pytest.fixture(scope="session")
+def other_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherStores]:
+    """Run further S3 servers, each once for a worker and when it is asked for."""
+    with ExitStack() as stack:
+        yield OtherStores(stack, tmp_path_factory)
+
+
+class OtherStores:
+    """The S3 servers beside MinIO, by name."""
+
+    def __init__(self, stack: ExitStack, folders: pytest.TempPathFactory) -> None:
+        self._stack = stack
+        self._folders = folders
+        self._running: dict[str, S3Server] = {}
+
+    def get(self, name: str) -> S3Server:
+        """Return the server *name*, starting it the first time."""
+        if name not in self._running:
+            command, run = _OTHERS[name]
+            if minio_command(command) is None:
+                if os.environ.get("CI") and minio_command() and name == "versitygw":
+                    pytest.fail(f"{command} is missing")
+                pytest.skip(f"{command} is not built: docs/how-to/choose-a-store.md")
+            opened = run(self._folders.mktemp(name))
+            self._running[name] = self._stack.enter_context(opened)
+        return self._running[name]
+
+
+_OTHERS = {
+    "versitygw": ("versitygw", versitygw_server),
+    "seaweedfs": ("weed", seaweedfs_server),
+}
+
+
+@pytest.fixture
+def versitygw(
+    other_stores: OtherStores, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> OpenStore:
+    """Open the store in a new bucket of versitygw."""
+    return _at(other_stores.get("versitygw"), bucket, monkeypatch)
+
+
+@pytest.fixture
+def seaweedfs(
+    other_stores: OtherStores, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> OpenStore:
+    """Open the store in a new bucket of SeaweedFS."""
+    return _at(other_stores.get("seaweedfs"), bucket, monkeypatch)
+
+
+def _at(server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    return lambda: open_s3_object_store(bucket=bucket)
+
+
+@pytest.fixture(
+    params=[
+        *("in_memory", "filesystem", "s3_signed_urls", "s3_get_object", "versitygw"),
+        pytest.param("seaweedfs", marks=pytest.mark.long),
+    ]
+)
 def open_store(request: pytest.FixtureRequest) -> OpenStore:
     """Open each kind of store; a second call opens the same place again."""
     opener: OpenStore = request.getfixturevalue(request.param)
@@ -406,3 +471,11 @@ async def test_a_readers_own_errors_pass(store: ObjectStore) -> None:
     with pytest.raises(ConnectionResetError):
         async with store.open(LIGHTHOUSE):
             raise ConnectionResetError
+
+
+async def test_a_store_proves_that_one_writer_wins(store: ObjectStore) -> None:
+    """Each store that is documented as proved is, and nothing is left of it."""
+    proof = await prove(store)
+
+    assert (proof.verdict, proof.reason) == (Verdict.PROVED, "")
+    assert await listed(store, "_system/fence/") == []

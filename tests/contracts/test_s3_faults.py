@@ -349,7 +349,7 @@ async def behind_wire(
     """Open the real store behind the wire, ready and with a picture in it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{wire.port}")
     async with open_s3_object_store(bucket=bucket) as store:
-        await store.ping()
+        await store.make()
         await store.put(LIGHTHOUSE, bytes(SIZE), media_type="image/png")
         yield store
 
@@ -406,3 +406,37 @@ async def test_our_own_stall_is_no_outage(behind_wire: S3ObjectStore) -> None:
     stored = await reading
     assert stored is not None
     assert len(stored.data) == SIZE
+
+
+@pytest.mark.parametrize(
+    ("other", "default", "region"),
+    [
+        ("eu-central-1", "", "eu-central-1"),
+        ("eu-central-1", "eu-west-3", "eu-west-3"),
+        ("", "", "us-east-1"),
+    ],
+)
+async def test_the_region_is_that_of_the_environment(
+    other: str, default: str, region: str
+) -> None:
+    """AWS_REGION counts where AWS_DEFAULT_REGION is not set, as for other SDKs."""
+    async with store_at(
+        "http://127.0.0.1:9", AWS_REGION=other, AWS_DEFAULT_REGION=default
+    ) as store:
+        assert store._client.meta.region_name == region
+
+
+async def test_a_wrong_region_is_named() -> None:
+    """A bucket elsewhere says where it is, and so does the outage."""
+
+    async def elsewhere(request: Request, writer: asyncio.StreamWriter) -> None:
+        """Answer as S3 does in another region."""
+        writer.write(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n"
+            b"x-amz-bucket-region: eu-central-1\r\n\r\n"
+        )
+        await writer.drain()
+
+    async with scripted_s3(elsewhere) as server, store_at(server.endpoint) as store:
+        with pytest.raises(StorageUnavailable, match="eu-central-1, not in us-east-1"):
+            await store.ping()

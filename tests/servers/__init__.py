@@ -7,7 +7,13 @@ network has to fail.
 
 from tests.servers.child_process import ChildProcess, ProcessFailed, free_port
 from tests.servers.conditions_proxy import ConditionsProxy, conditions_proxy
-from tests.servers.object_store import S3Server, minio_command, object_store_server
+from tests.servers.object_store import (
+    S3Server,
+    minio_command,
+    object_store_server,
+    seaweedfs_server,
+    versitygw_server,
+)
 from tests.servers.redis import RedisServer, redis_command, redis_server
 from tests.servers.tcp_proxy import TcpProxy
 
@@ -24,4 +30,6 @@ __all__ = [
     "object_store_server",
     "redis_command",
     "redis_server",
+    "seaweedfs_server",
+    "versitygw_server",
 ]

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.servers.child_process import ChildProcess, on_a_port
+from tests.servers.child_process import ChildProcess, free_port, on_a_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,30 @@ def object_store_server(
             server.process.stop()
 
 
+@contextmanager
+def versitygw_server(directory: Path) -> Iterator[S3Server]:
+    """Run versitygw over a folder: a second store, with another way of writing."""
+    (directory / "data").mkdir(parents=True, exist_ok=True)
+    server = on_a_port(partial(_run_versitygw, directory), None)
+    try:
+        yield server
+    finally:
+        if server.process is not None:
+            server.process.stop()
+
+
+@contextmanager
+def seaweedfs_server(directory: Path) -> Iterator[S3Server]:
+    """Run SeaweedFS, master, volume, filer and S3 in one process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    server = on_a_port(partial(_run_seaweedfs, directory), None)
+    try:
+        yield server
+    finally:
+        if server.process is not None:
+            server.process.stop()
+
+
 def minio_command(name: str = "minio") -> str | None:
     """Return the MinIO to run, from PATH or where `go install` puts it.
 
@@ -112,6 +136,45 @@ def _run_minio(directory: Path, port: int) -> S3Server:
         },
     )
     server.process.wait_until(partial(_answers_http, address, "/minio/health/ready"))
+    return server
+
+
+def _run_versitygw(directory: Path, port: int) -> S3Server:
+    address = f"127.0.0.1:{port}"
+    server = S3Server("versitygw", f"http://{address}")
+    server.process = ChildProcess(
+        [
+            *(minio_command("versitygw") or "versitygw", "--port", address),
+            *("--health", "/health", "posix", str(directory / "data")),
+        ],
+        log=directory / "versitygw.log",
+        environment={
+            "ROOT_ACCESS_KEY": server.access_key,
+            "ROOT_SECRET_KEY": server.secret_key,
+        },
+    )
+    server.process.wait_until(partial(_answers_http, address, "/health"))
+    return server
+
+
+def _run_seaweedfs(directory: Path, port: int) -> S3Server:
+    address = f"127.0.0.1:{port}"
+    server = S3Server("seaweedfs", f"http://{address}")
+    ports = [free_port() for _ in range(3)]
+    server.process = ChildProcess(
+        [
+            *(minio_command("weed") or "weed", "server", "-s3", "-filer"),
+            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory}"),
+            *(f"-s3.port={port}", f"-master.port={ports[0]}"),
+            *(f"-volume.port={ports[1]}", f"-filer.port={ports[2]}"),
+        ],
+        log=directory / "seaweedfs.log",
+        environment={
+            "AWS_ACCESS_KEY_ID": server.access_key,
+            "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        },
+    )
+    server.process.wait_until(partial(_answers_http, address, "/healthz"))
     return server
 
 

@@ -186,10 +186,11 @@ async def test_nothing_is_painted_until_the_store_is_proved() -> None:
 
 async def test_a_failed_fence_stays_closed(caplog: pytest.LogCaptureFixture) -> None:
     """The reason is an ERROR in the log, and every painting is refused."""
-    fence = Fence(IgnoresNoneMatch(), metrics=Metrics())
+    store = IgnoresNoneMatch()
+    fence = Fence(store, metrics=Metrics())
 
     async with fence.proving():
-        await fence.watched(fence._store.ping)()
+        await fence.watched(store.ping)()
         await until(lambda: fence.verdict is not Verdict.UNPROVED)
         refused = await fence.refusal()
 

@@ -6,6 +6,10 @@ object, `streaming` shares them among the readers of large ones, `timeouts` and
 the adapter.
 """
 
-from app.storage.s3.store import S3ObjectStore, open_s3_object_store
+from app.storage.s3.store import (
+    WRITE_TIMEOUT_SECONDS,
+    S3ObjectStore,
+    open_s3_object_store,
+)
 
-__all__ = ["S3ObjectStore", "open_s3_object_store"]
+__all__ = ["WRITE_TIMEOUT_SECONDS", "S3ObjectStore", "open_s3_object_store"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from app.errors import StorageUnavailable
 from app.storage.ports.object_store import PlaceMissing
 from app.storage.s3.client import DEFAULT_REGION
 from app.storage.s3.translated_errors import code_of
@@ -16,6 +17,12 @@ async def require_bucket(client: Any, bucket: str) -> None:
     try:
         await client.head_bucket(Bucket=bucket)
     except ClientError as error:
+        theirs, ours = _region_of(error), client.meta.region_name
+        if theirs and theirs != ours:
+            raise StorageUnavailable(
+                f"The bucket {bucket} is in the region {theirs}, not in {ours}: "
+                "set AWS_REGION."
+            ) from error
         # A HEAD has no body, so its code is the status.
         if code_of(error) != "404":
             raise
@@ -35,3 +42,11 @@ async def make_bucket(client: Any, bucket: str) -> None:
         # Another replica was faster.
         if code_of(error) != "BucketAlreadyOwnedByYou":
             raise
+
+
+def _region_of(error: ClientError) -> str | None:
+    """Return the region that the answer names as the bucket's, if it names one."""
+    answer: dict[str, Any] = error.response
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region: str | None = headers.get("x-amz-bucket-region")
+    return region

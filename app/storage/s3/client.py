@@ -6,6 +6,7 @@ Endpoint, region, credentials, certificates and proxies are its own: from
 
 from __future__ import annotations
 
+import os
 import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,31 +28,47 @@ MAX_CONNECTIONS = 320
 KEEP_ALIVE_SECONDS = 20.0
 _READ_BUFFER_BYTES = 65_536
 
-_CONFIG = AioConfig(
-    # The default signs URLs for custom endpoints with Signature Version 2.
-    signature_version="s3v4",
-    s3={"addressing_style": "path"},
-    connect_timeout=1.0,
-    read_timeout=5.0,
-    max_pool_connections=MAX_CONNECTIONS,
-    retries={"mode": "standard", "total_max_attempts": 2},
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
-    parameter_validation=False,
-    warm_up_loader_caches=True,
-    connector_args={"keepalive_timeout": KEEP_ALIVE_SECONDS},
-)
+# Half of what a write may take: one that may be repeated is.
+ANSWER_TIMEOUT_SECONDS = 5.0
+
+
+def _config(read_timeout_seconds: float) -> AioConfig:
+    return AioConfig(
+        # The default signs URLs for custom endpoints with Signature Version 2.
+        signature_version="s3v4",
+        s3={"addressing_style": "path"},
+        connect_timeout=1.0,
+        read_timeout=read_timeout_seconds,
+        max_pool_connections=MAX_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        parameter_validation=False,
+        warm_up_loader_caches=True,
+        connector_args={"keepalive_timeout": KEEP_ALIVE_SECONDS},
+    )
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[Any]:
+async def open_client(
+    read_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
+) -> AsyncIterator[Any]:
     """Open the one client that all tasks share; nothing is asked yet.
+
+    An answer that says nothing for *read_timeout_seconds* is given up.
 
     Raises `ValueError` for an endpoint that is no URL.
     """
     session = get_session()
-    region = session.get_config_variable("region") or DEFAULT_REGION
-    opening = session.create_client("s3", region_name=region, config=_CONFIG)
+    region = (
+        os.environ.get("AWS_DEFAULT_REGION")
+        # What other SDKs read, and botocore does not.
+        or os.environ.get("AWS_REGION")
+        or session.get_config_variable("region")
+        or DEFAULT_REGION
+    )
+    config = _config(read_timeout_seconds)
+    opening = session.create_client("s3", region_name=region, config=config)
     async with opening as client:
         # A store that withholds `100 Continue` would hold a PUT for ever.
         client.meta.events.unregister("before-call.s3", add_expect_header)

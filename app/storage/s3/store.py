@@ -20,6 +20,7 @@ from app.storage.ports.object_store import (
 from app.storage.s3 import translated_errors
 from app.storage.s3.bucket import make_bucket, require_bucket
 from app.storage.s3.client import (
+    ANSWER_TIMEOUT_SECONDS,
     goes_through_a_proxy,
     open_client,
     open_http,
@@ -72,7 +73,10 @@ async def open_s3_object_store(
     call. Raises `ValueError` where the endpoint is no URL.
     """
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_client())
+        is_patient = write_timeout_seconds > WRITE_TIMEOUT_SECONDS
+        client = await stack.enter_async_context(
+            open_client(write_timeout_seconds if is_patient else ANSWER_TIMEOUT_SECONDS)
+        )
         reads: Reads = PlainReads(client, bucket)
         if signed_urls and not goes_through_a_proxy(client):
             http = await stack.enter_async_context(open_http())
