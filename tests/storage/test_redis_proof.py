@@ -18,9 +18,11 @@ from app.storage import redis as redis_package
 from app.storage.redis import proof as proofs
 from app.storage.redis import scripts
 from app.storage.redis.client.connection import Script, open_redis
+from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.proof import CALLS, SCRIPTS, RedisProof, prove_redis
 from app.storage.redis.server_advice import _advice
 from tests.replica import ROOT
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -184,6 +186,24 @@ async def test_a_right_that_goes_later_is_an_outage_that_names_it(
     record = caplog.records[0]
     assert record.message == "redis refuses a command"
     assert record.command == "PEXPIRE (line 3 of script scripts.RENEW)"  # type: ignore[attr-defined]
+
+
+async def test_news_that_may_not_be_heard_is_an_error_that_names_it(
+    user_with: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is named once, however often it is tried again."""
+    caplog.set_level(logging.INFO)
+
+    def events() -> list[str]:
+        return [record.message for record in caplog.records]
+
+    async with (
+        connected(user_with("-subscribe")) as connections,
+        open_completion_events(connections.subscriber),
+    ):
+        await until(lambda: events().count("completions are not heard") == 2)
+
+    assert events().count("redis refuses a command") == 1
 
 
 async def test_a_redis_that_is_away_proves_nothing() -> None:

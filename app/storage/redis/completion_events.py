@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from app.background import running
 from app.storage.redis import keys
 from app.storage.redis.client.clients import FAILURES, subscription
+from app.storage.redis.client.rights import right_missing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from app.storage.redis.client.clients import Client
+    from app.storage.redis.client.rights import RightMissing
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class RedisCompletionEvents:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._expected: dict[str, set[asyncio.Event]] = {}
+        self._missing = ""
 
     @contextmanager
     def expect(self, prompt_hash: str) -> Iterator[RedisCompletion]:
@@ -54,10 +57,17 @@ class RedisCompletionEvents:
             try:
                 await self._listen_once()
             except FAILURES as error:
+                self._name(right_missing(error, ("SUBSCRIBE",), None))
                 logger.info(
                     "completions are not heard", extra={"reason": type(error).__name__}
                 )
             await asyncio.sleep(RECONNECT_EVERY_SECONDS)
+
+    def _name(self, missing: RightMissing | None) -> None:
+        """Log *missing* once: it is met five times a second until it is given."""
+        if missing is not None and str(missing) != self._missing:
+            self._missing = str(missing)
+            logger.error("redis refuses a command", extra={"command": self._missing})
 
     async def _listen_once(self) -> None:
         async with subscription(self._client) as heard:
