@@ -1,4 +1,4 @@
-"""A client of the service: asynchronous, typed, for whoever wants pictures.
+"""A client of the service: asynchronous and typed.
 
 It needs aiohttp and `app/signing.py`, which needs nothing. Where the service
 itself is not installed, copy both files and adapt the one import.
@@ -45,7 +45,7 @@ TRANSIENT_IMAGES = "/api/images"
 NOT_PAINTED = "not_found"
 UNKNOWN = "unknown"
 
-# A connection that nobody accepts is given up; how long an answer may take is
+# A connection that is not accepted is given up; how long an answer may take is
 # the service's to say, and bounded by the client's whole time.
 CONNECT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.5
@@ -58,7 +58,7 @@ _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class Parameters(TypedDict, total=False):
-    """What live generation takes beside the prompt: docs/reference/api.md."""
+    """The parameters of live generation beside the prompt: docs/reference/api.md."""
 
     model: str
     aspect_ratio: str
@@ -70,7 +70,7 @@ class Parameters(TypedDict, total=False):
 
 
 class Statistics(TypedDict):
-    """What a project's cache did; money is in the operator's currency."""
+    """The sums of a project's cache; money is in the operator's currency."""
 
     project: str
     entries: int
@@ -294,7 +294,7 @@ class Paintonce:
             await _cancelled(running)
 
     async def is_painted(self, prompt: str, **parameters: Unpack[Parameters]) -> bool:
-        """Say whether *prompt* is painted; it never pays, and counts as a hit.
+        """Return whether *prompt* is painted; it never pays, and counts as a hit.
 
         *parameters* have no references here: a question has no body.
         """
@@ -414,7 +414,7 @@ class Paintonce:
                 "application/json",
             )
         else:
-            # What it is the service finds out, and believes nobody.
+            # The service finds the type out from the bytes.
             body, body_type = image, "image/*"
         answer = await self._json(
             _Request("POST", TRANSIENT_IMAGES, query, body, body_type)
@@ -578,7 +578,7 @@ def _is_whole(answer: _Answer) -> bool:
 def _pause(error: PaintonceError, request: _Request, tried: int) -> float | None:
     """Return after how many seconds to ask again, None for never."""
     put_off = error.status in _LATER
-    # Of a proxy's own 503 nobody knows what became of the request.
+    # A proxy's own 503 leaves the fate of the request unknown.
     is_certain = put_off and error.code != UNKNOWN
     may_be_done = put_off or error.status is None
     if not is_certain and not (may_be_done and request.survives_cuts):

@@ -37,7 +37,7 @@ class Configuration:
 
     @property
     def grace_seconds(self) -> float:
-        """What running paintings are given at the end: `auto` lets any call end."""
+        """The seconds of the drain; `auto` lets any call end."""
         grace = self.settings.shutdown_grace_seconds
         if grace != "auto":
             return grace

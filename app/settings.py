@@ -87,7 +87,7 @@ class InvalidSettings(ValueError):
 
 
 class Settings(BaseSettings):
-    """What an operator can set: the table of `docs/reference/configuration.md`."""
+    """The settings of an operator: the table of `docs/reference/configuration.md`."""
 
     model_config = SettingsConfigDict(
         env_file=".env",

@@ -1,1 +1,1 @@
-"""What the command line does: each command returns its exit status."""
+"""The commands of the command line; each returns its exit status."""

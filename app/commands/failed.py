@@ -1,4 +1,4 @@
-"""What a command says when it can't do what it was asked for."""
+"""The error of a command that can't do its task."""
 
 from __future__ import annotations
 

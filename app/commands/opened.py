@@ -1,4 +1,4 @@
-"""The services of a replica, for a command that serves nobody."""
+"""The services of a replica, for a command that does not serve."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """What one line asks for; *number* counts from 1."""
+    """One line and what it asks for; *number* counts from 1."""
 
     number: int
     prompt: str

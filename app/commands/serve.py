@@ -51,7 +51,7 @@ async def serve_on(
     """Serve on *sockets* until a signal comes; return the exit status."""
     settings = configuration.settings
     if settings.auth == "off":
-        # Whoever reaches the port may pay, read and delete.
+        # Any client that reaches the port may pay, read and delete.
         logger.warning("authentication is off")
     try:
         await serve_app(

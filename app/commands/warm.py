@@ -139,7 +139,7 @@ class WarmRun:
         self.misses += 1
         try:
             # One answer of each generation is a MISS. So its price is ours, and
-            # nobody else's, however many paint in the same project.
+            # of no other client, however many paint in the same project.
             entry = await self.paintonce.entry(picture.prompt_hash)
         except PaintonceError as error:
             _tell(
@@ -187,5 +187,5 @@ def _tell_of_the_rest(left: int | None) -> None:
 
 
 def _tell(sentence: str) -> None:
-    """Say *sentence* on standard error, above the progress bar."""
+    """Print *sentence* on standard error, above the progress bar."""
     tqdm.write(sentence, file=sys.stderr)

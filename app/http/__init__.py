@@ -1,1 +1,1 @@
-"""What HTTP itself says, for any resource: queries, bodies, conditions, problems."""
+"""HTTP for any resource: queries, bodies, conditions, problems."""

@@ -1,4 +1,4 @@
-"""How much of the bodies of all requests a replica takes in at once."""
+"""The bytes of bodies that a replica takes in at once, over all requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RETRY_AFTER = timedelta(seconds=1)
 class BodyBudget:
     """Bytes that were announced and are not dealt with yet: *most_bytes*, or one body.
 
-    Whoever announced them holds them until then, however slowly they come.
+    They are held until then, however slowly they come.
     Small bodies find *small_bytes* more.
     """
 
@@ -38,13 +38,13 @@ class BodyBudget:
         self._most_bytes = most_bytes
         self._small_bytes = small_bytes
         self._held = 0
-        # Of whoever parses megabytes in a thread: two of them would keep the
+        # Of the parsers of megabytes in a thread: two of them would keep the
         # interpreter from the event loop, and take five times their bodies each.
         self.parsing = asyncio.Lock()
 
     @property
     def held_bytes(self) -> int:
-        """How many are announced now."""
+        """The bytes that are announced now."""
         return self._held
 
     @contextmanager

@@ -53,7 +53,7 @@ UNSATISFIABLE = Unsatisfiable.UNSATISFIABLE
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How a found picture is answered: 200, 206 with its range, 304, 412 or 416."""
+    """The status of an answer: 200, 206 with its range, 304, 412 or 416."""
 
     status: int
     byte_range: ByteRange | None = None
@@ -137,7 +137,7 @@ def _is_another(
 def is_not_modified(
     headers: CIMultiDictProxy[str], *, etag: str, last_modified: datetime
 ) -> bool:
-    """Say whether the caller has these bytes: `If-None-Match`, else the date."""
+    """Return whether the caller has these bytes: `If-None-Match`, else the date."""
     if hdrs.IF_NONE_MATCH in headers:
         return _names(", ".join(headers.getall(hdrs.IF_NONE_MATCH)), etag)
     if hdrs.IF_MODIFIED_SINCE not in headers:

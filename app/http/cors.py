@@ -42,7 +42,7 @@ class Cors:
 
     def __init__(self, origins: Sequence[str] = (ANY,)) -> None:
         self._is_open = ANY in origins
-        # An answer that depends on who asks says so, whoever asks.
+        # An answer that depends on the caller says so to every caller.
         varies = {} if self._is_open or not origins else {"Vary": hdrs.ORIGIN}
         self._others = Part.of(varies)
         self._open = Part.of({hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: ANY, **_OF_ALLOWED})

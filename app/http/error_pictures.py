@@ -35,7 +35,7 @@ font-size="20" fill="#57534a">{title}</text>\
 
 
 def asks_for_a_picture(query: str) -> bool:
-    """Say whether *query*, which may be wrong in all else, has `on_error=image`.
+    """Return whether *query*, which may be wrong in all else, has `on_error=image`.
 
     A repeated or unknown `on_error` is a fault of its own, and no wish.
     """

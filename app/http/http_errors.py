@@ -1,4 +1,4 @@
-"""What only an HTTP service has to refuse: errors that no use case raises."""
+"""Errors of HTTP alone, which no use case raises."""
 
 from __future__ import annotations
 

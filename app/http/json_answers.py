@@ -1,4 +1,4 @@
-"""JSON in answers: times are RFC 3339 UTC, and nobody stores them."""
+"""JSON in answers: times are RFC 3339 UTC, and no cache stores them."""
 
 from __future__ import annotations
 

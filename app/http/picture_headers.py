@@ -1,4 +1,4 @@
-"""What the headers of a picture say, described once for every answer.
+"""The headers of pictures, rendered once for every answer.
 
 A description is a mapping of fields. aiohttp renders it for ordinary answers,
 `lines` for those whose head is bytes already (`server/raw_answers.py`); a

@@ -1,4 +1,4 @@
-"""How long a caller would rather wait (RFC 7240). Pure."""
+"""The time that a caller would rather wait (RFC 7240). Pure."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Row(NamedTuple):
-    """How one class of errors is answered; *retry_after* is in seconds."""
+    """The answer to one class of errors; *retry_after* is in seconds."""
 
     status: int
     code: str
@@ -209,7 +209,7 @@ def problem_response(
 def as_service_error(error: Exception) -> Exception:
     """Return what aiohttp refused in our own words, anything else as it is."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        # OPTIONS is for browsers that ask in a page's name, and for nobody else.
+        # OPTIONS is for browsers that ask in a page's name, and for no other client.
         allowed = frozenset(error.allowed_methods) - {hdrs.METH_OPTIONS}
         return http_errors.MethodNotAllowed(allowed)
     for theirs, ours, detail in _REFUSALS:

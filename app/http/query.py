@@ -58,7 +58,7 @@ def require_known(
 
 
 def has_parameter(text: str, name: str) -> bool:
-    """Say whether the *text* of a query has *name*, however badly it is written."""
+    """Return whether the *text* of a query has *name*, however malformed it is."""
     if name not in text and "%" not in text:
         return False
     octets = text.encode("utf-8", "surrogatepass")

@@ -17,7 +17,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# A stream that says nothing looks dead to whoever stands in between.
+# A stream that says nothing looks dead to the proxies in between.
 COMMENT = b": still here\n\n"
 
 

@@ -113,7 +113,7 @@ async def _exactly(
 ) -> AsyncGenerator[bytes]:
     """Yield *first* and *rest*; the last chunk only when it is known to be the last.
 
-    So nobody has been sent a whole body by the time that its source finds
+    So no client has been sent a whole body by the time that its source finds
     fault with it (a wrong digest, say). Raises `WrongLength`.
     """
     chunk: bytes | None = first

@@ -140,7 +140,7 @@ class Connection(ParsedConnection):
             self.transport = begun.transport
 
     async def _send(self, answer: RawAnswer) -> bool:
-        """Say whether somebody was there to take *answer*, at his own pace."""
+        """Write *answer* and return whether the client took it."""
         if self.transport is None or self.transport.is_closing():
             return False
         answer.write_to(self.transport)
@@ -164,7 +164,7 @@ class Connection(ParsedConnection):
 
 
 def _unread_bytes(transport: asyncio.Transport) -> int:
-    """Return how many bytes have arrived that nobody has read."""
+    """Return the number of bytes that have arrived and are not read."""
     count = array.array("i", [0])
     fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.FIONREAD, count)
     return count[0]

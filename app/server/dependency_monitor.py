@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Finding(TypedDict):
-    """What is known of one dependency; *seconds* is the last ping's length.
+    """The last look at one dependency; *seconds* is the last ping's length.
 
     *reason* is there where the dependency answers and is the wrong one.
     """

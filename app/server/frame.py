@@ -167,7 +167,7 @@ def route_of(request: web.Request) -> str:
 
 
 def _problem(request: web.Request, error: Exception) -> web.Response:
-    """Return the problem that *error* is; raise where nobody could read it."""
+    """Return the problem that *error* is; raise where no client could read it."""
     transport = request.transport
     if transport is None or transport.is_closing():
         raise error

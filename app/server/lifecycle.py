@@ -1,4 +1,4 @@
-"""From the first signal to the end: who must know, and what is waited for."""
+"""From the first signal to the end: what is notified, and what is waited for."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Lifecycle:
             await callback()
 
     async def give_up(self) -> None:
-        """Let go of the work that is left, as the application registered it."""
+        """Release the work that is left, as the application registered it."""
         for callback in self._on_give_up:
             await callback()
 

@@ -40,7 +40,7 @@ class CannotListen(Exception):
 
 
 class PortInUse(CannotListen):
-    """Somebody else listens there."""
+    """Another process listens there."""
 
 
 class Listener:
@@ -55,7 +55,7 @@ class Listener:
 
     @property
     def connections(self) -> int:
-        """How many there are."""
+        """The number of open connections."""
         return len(self._server.connections)
 
     def close(self) -> None:
@@ -84,8 +84,8 @@ class Listener:
 def bind(host: str, port: int) -> list[socket.socket]:
     """Take *port* on every address of *host*; 0 takes a free one.
 
-    Nobody is answered yet: this is for saying that a port is in use before
-    anything else is started. Raises `PortInUse` or `CannotListen`.
+    No request is answered yet: a port in use is reported before anything else
+    is started. Raises `PortInUse` or `CannotListen`.
     """
     try:
         addresses = socket.getaddrinfo(
@@ -159,7 +159,7 @@ def _prepare(one: socket.socket) -> None:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Accepted connections inherit it. Without it a kernel holds megabytes for
     # a slow reader and says only a third of them later that it takes more, so
-    # that whoever reads 100 KB/s would look like one who has stalled.
+    # that a client that reads 100 KB/s would look like one that has stalled.
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, AT_ONCE_BYTES)
     if one.family == socket.AF_INET6:
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

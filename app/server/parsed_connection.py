@@ -93,7 +93,7 @@ class ParsedConnection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Return the problem for what no middleware has answered."""
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            raise ConnectionResetError("There is nobody to answer.") from exc
+            raise ConnectionResetError("The client has gone.") from exc
         if status < 500:  # noqa: PLR2004 - the parser's refusals are 400
             head = b"" if self._head is None else self._head.line
             response = self._refusal(refusal_of(exc, head))
@@ -167,7 +167,7 @@ class ParsedConnection(web.RequestHandler):
         return response
 
     async def _linger(self) -> None:
-        """Say that nothing more comes, and let the client read it in peace."""
+        """Close our half, and give the client time to read the answer."""
         self.close()
         if self.transport is not None and self.transport.can_write_eof():
             # Writing may be over already where the client has gone.

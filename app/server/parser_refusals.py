@@ -34,7 +34,7 @@ class HeadTooLong(LineTooLong):
 
 
 class UnfinishedHead:
-    """What of a head has come so far: its size, and the line that is not over."""
+    """A head that has come in part: its size, and the line that is not over."""
 
     __slots__ = ("line", "size")
 

@@ -37,7 +37,7 @@ _BEGINNINGS = {
 
 
 def may_be_raw(request: web.BaseRequest) -> bool:
-    """Say whether *request* is a GET whose answer says nothing of the connection."""
+    """Return whether *request* is a GET whose answer leaves its connection open."""
     return (
         request.method == hdrs.METH_GET
         and request.version == HttpVersion11

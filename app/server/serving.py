@@ -39,7 +39,7 @@ LAST_SECONDS = 0.5
 
 
 class EndedNow(Exception):
-    """A second signal was SIGINT: whoever sits there will not wait."""
+    """A second signal was SIGINT: its sender does not wait."""
 
 
 async def serve(
@@ -82,7 +82,7 @@ async def serve(
 
 
 class _Stop:
-    """What signals have asked of the task that serves."""
+    """The signals that have come, and what they mean for the task that serves."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self.asked = asyncio.Event()
@@ -162,7 +162,7 @@ async def _finish(lifecycle: Lifecycle, listener: Listener) -> None:
 
 
 async def _ends(work: Awaitable[None], *, within_seconds: float) -> bool:
-    """Say whether *work* came to its end in time; it is cancelled if not."""
+    """Return whether *work* came to its end in time; it is cancelled if not."""
     try:
         async with asyncio.timeout(within_seconds):
             await work

@@ -1,1 +1,1 @@
-"""How Redis is reached: addresses, connections, shared round trips."""
+"""The way to Redis: addresses, connections, shared round trips."""

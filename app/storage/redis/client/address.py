@@ -22,7 +22,7 @@ MAX_PORT = 65_535
 
 
 class Topology(Enum):
-    """What stands behind the address."""
+    """The kinds of Redis that an address may name."""
 
     SERVER = "server"
     SENTINEL = "sentinel"

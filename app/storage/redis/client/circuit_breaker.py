@@ -1,4 +1,4 @@
-"""Who need not be asked, because it is known to be away."""
+"""Circuit breaker for Redis, one state per node."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ PROBE_TIMEOUT_SECONDS = 1.0
 
 
 class CircuitBreaker:
-    """What of Redis is known to be away.
+    """The parts of Redis that are known to be unavailable.
 
     A server is one part, and so is each primary of a Cluster: the slots of the
     others go on. One lost reply says nothing; the second in a row opens the
-    breaker for its part, so that nobody else waits for a time-out. A probe on
+    breaker for its part, so that no other command waits for a time-out. A probe on
     a client of its own closes it, and *on_change* is told.
     """
 
@@ -64,7 +64,7 @@ class CircuitBreaker:
 
         *asked_at* is what `losses` was when the command was sent. A connection
         that is cut loses all that were sent over it, which counts once; each
-        silence counts, because each has cost somebody a time-out.
+        silence counts, because each has cost a caller a time-out.
         """
         is_second = part in self._losing and (was_silent or asked_at == self.losses)
         self._losing.add(part)
@@ -85,7 +85,7 @@ class CircuitBreaker:
         while True:
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_SECONDS + SLACK_SECONDS):
-                    # Not PING: a node may answer whose slots nobody serves.
+                    # Not PING: a node may answer whose slots are not served.
                     await self._probe.execute_command("EXISTS", key)  # type: ignore[no-untyped-call]
                     break
             except FAILURES:

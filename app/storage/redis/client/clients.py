@@ -44,7 +44,7 @@ class ClusterClient(RedisCluster):
     _failed_node: str | None = None
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """Send one command to whoever has its slot; once, but for redirections."""
+        """Send one command to the node of its slot; once, but for redirections."""
         try:
             # Here and not on the way: without the slots redis-py would guess.
             await self.initialize(last_failed_node_name=self._failed_node)

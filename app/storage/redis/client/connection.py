@@ -1,4 +1,4 @@
-"""How Redis is reached, and how its absence is noticed.
+"""Connections to Redis, and how an outage is noticed.
 
 Several clients over one address, so that large pictures never stand before a
 lease renewal or a look-up. Every wait is bounded, and
@@ -217,7 +217,7 @@ class RedisConnection:
             except TimeoutError:
                 raise CacheUnavailable("The cache is overloaded.") from None
         else:
-            # It waits for nobody, and needs no timer.
+            # It does not wait, and needs no timer.
             await self._places.acquire()
         try:
             if self._breaker is not None:
@@ -389,7 +389,7 @@ async def open_redis(
                 breaker=None,
                 at_once=32,
                 timeout_seconds=COMMAND_TIMEOUT_SECONDS,
-                # Else a lost reply would leave a lease that nobody knows of.
+                # Else a lost reply would leave a lease that no replica knows of.
                 repeats_silence=True,
             ),
             subscriber=await client(

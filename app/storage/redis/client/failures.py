@@ -1,4 +1,4 @@
-"""What a failed command says: of Redis, or of itself."""
+"""The meaning of a failed command: an outage, or a fault of its own."""
 
 from __future__ import annotations
 

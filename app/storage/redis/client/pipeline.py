@@ -1,12 +1,12 @@
 """Concurrent commands share a round trip: written together, answered in order.
 
 What is asked for in one iteration of the loop leaves in one write at its end,
-so an idle caller waits for nobody. Redis answers a connection in order, and
-every answer is taken off the line whether somebody still waits for it or not:
+so an idle caller does not wait. Redis answers a connection in order, and
+every answer is taken off the line whether its caller still waits for it or not:
 a caller that has gone never moves the answers of others.
 
 No command is ever sent twice. One that was sent and not answered has an
-unknown fate, and whoever asked for it decides.
+unknown fate, and its caller decides.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
     from redis.asyncio.connection import AbstractConnection
 
-# A network may forget a connection that is silent, and tell nobody. A new one
+# A network may forget a connection that is silent, without a word. A new one
 # costs a millisecond.
 TRUSTED_FOR_SECONDS = 30.0
 
@@ -116,7 +116,7 @@ class CommandPipeline:
             wire.close_when_idle(at_most_seconds=self._timeout_seconds)
 
     async def aclose(self) -> None:
-        """Give the connection up; whoever still waits is told so."""
+        """Give the connection up; what still waits fails."""
         if self._timer is not None:
             self._timer.cancel()
         if self._connecting is not None:
@@ -152,7 +152,7 @@ class CommandPipeline:
 
     def _send_over(self, wire: _Wire) -> None:
         unsent, self._unsent = self._unsent, []
-        # What nobody waits for any more is not sent at all.
+        # A command without a waiting caller is not sent at all.
         wire.send([pair for pair in unsent if not pair[0].done()])
 
     def _fail_unsent(self, error: Exception) -> None:
@@ -162,7 +162,7 @@ class CommandPipeline:
             _fail(answer, RedisCut("There is no connection."), error)
 
     def _look_at_time(self, expected: float) -> None:
-        """Tell those whose time is up, and look again when the next one's is."""
+        """Fail the commands whose time is up, and look again when the next one's is."""
         now, due = self._loop.time(), self._due
         self._timer = None
         if now - expected > _STALL_SECONDS:
@@ -248,14 +248,14 @@ class _Wire(asyncio.Protocol):
                 elif not answer.done():
                     answer.set_result(reply)
         except (RedisError, IndexError):
-            # Not Redis, or an answer that nobody asked for: nothing that
+            # Not Redis, or an answer without a command: nothing that
             # follows can be told whose it is.
             self._transport.abort()
         if self._end is not None and not self._sent:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell everybody who waits that nobody knows."""
+        """Fail every command that waits: its fate is unknown."""
         if self._end is not None:
             self._end.cancel()
         while self._sent:
@@ -263,7 +263,7 @@ class _Wire(asyncio.Protocol):
         private_parts.forget(self._connection)
 
     def close_when_idle(self, *, at_most_seconds: float) -> None:
-        """Close it after the last answer, or when nobody can wait for it any more."""
+        """Close it after the last answer, or when no caller can wait for it any more."""
         if self._transport.is_closing():
             return
         self._end = self._loop.call_later(at_most_seconds, self._transport.abort)

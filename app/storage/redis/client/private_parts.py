@@ -1,8 +1,8 @@
-"""What this service takes from redis-py that is not its public interface.
+"""Parts of redis-py that are not its public interface, used here alone.
 
-Written for redis-py 8.1. It connects as nobody else does (TLS, login,
+Written for redis-py 8.1. It makes every kind of connection (TLS, login,
 Sentinel), and has no way to hand on what it connected; and its Cluster client
-tells nobody which node has a slot. `tests/storage/test_private_parts.py` fails
+does not tell which node has a slot. `tests/storage/test_private_parts.py` fails
 where a newer one has moved them.
 """
 
@@ -31,7 +31,7 @@ def transport_of(connection: AbstractConnection) -> asyncio.Transport:
 
 
 def forget(connection: AbstractConnection) -> None:
-    """Let *connection* know that its transport is gone; its only way without a task."""
+    """Mark *connection* as closed; its only way without a task."""
     connection._close()  # type: ignore[no-untyped-call] # noqa: SLF001
 
 

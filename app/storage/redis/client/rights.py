@@ -1,4 +1,4 @@
-"""What a Redis user may not do, named for an operator.
+"""Rights that a Redis user lacks, named for an operator.
 
 Managed servers and careful operators take commands, keys or channels from the
 user of a service. Redis then refuses in several wordings; within a script it

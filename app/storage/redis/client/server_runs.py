@@ -26,7 +26,7 @@ class ServerRuns:
 
     @property
     def changes(self) -> int:
-        """How often another run has answered since this replica started."""
+        """The number of other runs that have answered since this replica started."""
         return self._changes
 
     def of(self, node: str) -> str:
