@@ -66,6 +66,14 @@ class Parameters(TypedDict, total=False):
     height: int
     seed: int
     variant: int
+    quality: str
+    background: str
+    moderation: str
+    style: str
+    negative_prompt: str
+    w: int
+    format: str
+    q: int
     references: list[str]
 
 

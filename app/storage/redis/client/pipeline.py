@@ -263,7 +263,7 @@ class _Wire(asyncio.Protocol):
         private_parts.forget(self._connection)
 
     def close_when_idle(self, *, at_most_seconds: float) -> None:
-        """Close it after the last answer, or when no caller can wait for it any more."""
+        """Close it after the last answer, or when no caller can still wait for it."""
         if self._transport.is_closing():
             return
         self._end = self._loop.call_later(at_most_seconds, self._transport.abort)
