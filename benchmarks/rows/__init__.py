@@ -12,6 +12,7 @@ from benchmarks.rows.hot import added_latency, hot_hit, not_modified
 from benchmarks.rows.million import million_entries
 from benchmarks.rows.others import nginx_and_node
 from benchmarks.rows.readers import slow_readers
+from benchmarks.rows.renditions import rendition_hit
 from benchmarks.rows.stored import stored_hit
 from benchmarks.rows.transient import transient_get, transient_upload
 
@@ -34,5 +35,6 @@ ROWS: dict[str, Callable[[Stage], Awaitable[list[Line]]]] = {
     "9": million_entries,
     "10": cpu_per_hit,
     "11": authentication,
+    "12": rendition_hit,
     "13": front_hit,
 }

@@ -13,6 +13,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NODE = HERE / "node"
+NEXT = HERE / "next"
 _UV = (sys.executable, "-m", "uv")
 
 
@@ -50,8 +51,8 @@ async def python() -> str:
     return program
 
 
-async def node() -> Path:
-    """Return a folder with the programs in `node` and the packages that they need.
+async def node(programs: Path = NODE) -> Path:
+    """Return a folder with what lies in *programs*, and the packages that it needs.
 
     Without Node the test fails in continuous integration, and else is skipped.
     """
@@ -61,13 +62,17 @@ async def node() -> Path:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    folder = _folder("sdks-node", NODE / "package-lock.json")
+    folder = _folder(f"sdks-{programs.name}", programs / "package-lock.json")
     folder.mkdir(parents=True, exist_ok=True)
-    for file in NODE.iterdir():
-        if file.is_file():
-            shutil.copy(file, folder)
+    _copy_files(programs, folder)
     done = folder / "installed"
     if not done.exists():
         await run(npm, "ci", "--no-audit", "--no-fund", "--silent", cwd=folder)
         done.touch()
     return folder
+
+
+def _copy_files(source: Path, folder: Path) -> None:
+    for file in source.iterdir():
+        if file.is_file():
+            shutil.copy(file, folder)
