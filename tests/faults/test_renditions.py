@@ -139,3 +139,32 @@ async def test_row_53_a_store_that_takes_no_renditions(
 
         assert (await rendition(place, first)).status == 200
         await place.check(PROMPT, calls=1)
+
+
+@pytest.mark.long
+async def test_many_new_renditions_hold_up_nothing_else(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """64 clients ask for 16 new ones at once; /healthz is answered within 0.1 s."""
+    models = '[models.default]\nprovider = "placeholder"\n'
+    async with installation(tmp_path, s3_server, replicas=1, models=models) as place:
+        (at,) = place.replicas
+        query = urlencode({"prompt": PROMPT})
+        await place.clients.call("GET", f"{at.url}{LIVE}?{query}")
+        asked = [
+            (width, name) for width in (384, 640, 750, 828) for name in FORMATS
+        ] * 4
+        making = asyncio.gather(
+            *(rendition(place, at, width=width, name=name) for width, name in asked)
+        )
+        seconds = []
+        while not making.done():
+            healthy = await place.clients.call("GET", f"{at.url}/healthz")
+            assert healthy.status == 200
+            seconds.append(healthy.seconds)
+            await asyncio.sleep(0.01)
+        assert {one.status for one in await making} == {200}
+        made = await place.metric(at, 'paintonce_renditions_total{result="made"}')
+    assert made == len(asked) / 4
+    # One in a hundred may meet a neighbour of a busy machine.
+    assert sorted(seconds)[int(len(seconds) * 0.99) - 1] < 0.1
