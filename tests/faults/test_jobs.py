@@ -144,3 +144,33 @@ async def test_a_job_is_finished_by_the_replica_that_comes_back(place: Place) ->
 
 async def _has_no_job(place: Place) -> bool:
     return not await place.jobs()
+
+
+@pytest.mark.long
+async def test_row_30_a_result_that_is_unavailable_is_only_fetched_again(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """M4: 502 for 3 s at a time, then the picture; submitted and paid for once."""
+    prompt = "a lighthouse in a storm"
+    async with installation(
+        tmp_path,
+        s3_server,
+        models=MODELS,
+        deadline_seconds=2.0,
+        REPLICATE_API_TOKEN="r8_token",
+    ) as place:
+        first, second = place.replicas
+        # Until the deadline, and a little into the next request's time.
+        await place.provider.behave("ok", stumbles=("overloaded",) * 8)
+
+        refused = await place.get(prompt, first)
+
+        async def is_fetched() -> bool:
+            return (await place.get(prompt, second)).status == 200
+
+        await until(is_fetched, within_seconds=15)
+        assert (refused.status, refused.code) == (502, "provider_failed")
+        assert refused.headers["Retry-After"] == "3"
+        spend = await place.clients.call("GET", f"{second.url}/api/v1/project/spend")
+        assert [call["outcome"] for call in spend.json()["calls"]] == ["ok"]
+        await place.check(prompt, calls=1)

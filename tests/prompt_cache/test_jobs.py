@@ -214,6 +214,21 @@ async def test_a_picture_that_cannot_be_fetched_yet_is_fetched_by_the_next(
     assert await world.index.job(LIGHTHOUSE.hash) is None
 
 
+@pytest.mark.parametrize(
+    "note", [b'{"project": "acme/shop", "model": "default", "id": "job-7"}', b"{"]
+)
+async def test_a_note_of_an_older_release_is_as_if_there_were_none(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica], note: bytes
+) -> None:
+    """A rolling upgrade breaks no prompt."""
+    world.index.jobs[LIGHTHOUSE.hash] = note
+
+    answer = await asking(replicas[0])
+
+    assert answer.outcome == Outcome.MISS
+    assert workshop.submitted == ["job-1"]
+
+
 async def test_a_job_that_cannot_be_kept_goes_on_with_its_leader(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from app.prompt_cache.painting.assignment import Assignment
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project
+
+logger = logging.getLogger(__name__)
 
 # Longer than vendors keep what a job has made.
 KEPT_FOR = timedelta(hours=24)
@@ -57,22 +60,28 @@ class JobNote:
 
     @classmethod
     def of(cls, project: Project, kept: bytes | None) -> JobNote | None:
-        """Read what `to_bytes` made; None for no note, or another project's."""
-        if kept is None:
+        """Read what `to_bytes` made; None for no note, or another project's.
+
+        One that an older release has written does not say enough: it is as if
+        there were none.
+        """
+        try:
+            fields = orjson.loads(kept) if kept else {}
+            if fields.get("project") != str(project):
+                return None
+            job = SubmittedJob(
+                fields["model"],
+                Maker(*fields["maker"]),
+                fields["id"],
+                datetime.fromisoformat(fields["begun_at"]),
+                fields["price"],
+                fields["paid_as"],
+            )
+            key = PromptKey(project, Parameters.from_json(fields["parameters"]))
+            return cls(key, fields["generation_id"], fields["replaces"], job)
+        except (KeyError, TypeError, ValueError):
+            logger.warning("note of a job is unreadable")
             return None
-        fields = orjson.loads(kept)
-        if fields["project"] != str(project):
-            return None
-        job = SubmittedJob(
-            fields["model"],
-            Maker(*fields["maker"]),
-            fields["id"],
-            datetime.fromisoformat(fields["begun_at"]),
-            fields["price"],
-            fields["paid_as"],
-        )
-        key = PromptKey(project, Parameters.from_json(fields["parameters"]))
-        return cls(key, fields["generation_id"], fields["replaces"], job)
 
 
 @dataclass(slots=True)
