@@ -28,13 +28,13 @@ from app.generation.painting import Outcome, Painting
 from app.generation.painting_queue import PaintingQueue
 from app.generation.shapes import plan_shape
 from app.generation.sizing import white_mask
-from app.generation.spending import UNLIMITED
 from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.errors import InvalidParameter
+    from app.generation.commission import Commission
     from app.generation.config.models_file import ModelConfig
     from app.generation.finishing import Finishing
     from app.generation.jobs import JobHandle
@@ -99,26 +99,17 @@ class Model:
             ],
         )
 
-    async def paint(
-        self,
-        request: PaintRequest,
-        *,
-        deadline: float,
-        progress: Progress,
-        job: JobHandle,
-        references: ReferenceLoader | None = None,
-        spending: PaintingPermit = UNLIMITED,
-    ) -> Painting:
+    async def paint(self, commission: Commission, job: JobHandle) -> Painting:
         """Paint once a slot is free, with one call; see `Models.paint`.
 
         A job that was left runs already: it needs no slot, and is polled even
         where the breaker is open.
         """
+        request, progress = commission.request, commission.progress
+        deadline, references = commission.deadline, commission.references
         if job.left is not None:
             progress.is_running = True
-            return await self._call(
-                request, deadline, progress, job, spending, release=_no_slot
-            )
+            return await self._call(commission, request, job, release=_no_slot)
         self._breaker.check()
         progress.queue = self._queue
         release = await self._queue.acquire(progress, deadline)
@@ -126,9 +117,7 @@ class Model:
         try:
             if references is not None:
                 request = await self._with(references, request, deadline)
-            return await self._call(
-                request, deadline, progress, job, spending, release=release
-            )
+            return await self._call(commission, request, job, release=release)
         finally:
             progress.is_running = False
             release()
@@ -187,14 +176,13 @@ class Model:
 
     async def _call(
         self,
+        commission: Commission,
         request: PaintRequest,
-        deadline: float,
-        progress: Progress,
         job: JobHandle,
-        spending: PaintingPermit,
         *,
         release: Callable[[], None],
     ) -> Painting:
+        deadline, progress = commission.deadline, commission.progress
         clock = asyncio.get_running_loop().time
         started = clock()
         if job.left is None:
@@ -208,7 +196,7 @@ class Model:
         paid: JournalEntry | None = None
         try:
             # Reserved before the provider is asked, and the clock starts after.
-            paid = await self._pay(job, spending)
+            paid = await self._pay(job, commission.permit)
             started = clock()
             own_deadline = started + self._seconds_for(job)
             painted = await self._calls.ask(
@@ -220,7 +208,7 @@ class Model:
             seconds = clock() - started
             if job.left is None:
                 self._queue.learn(seconds)
-            endpoint = self.capabilities.endpoint(len(request.references))
+            endpoint = self.capabilities.endpoint(commission.reference_count)
             finished = await self._finishing.finish(
                 painted, request, is_shaped=plan_shape(request, endpoint).is_exact
             )
@@ -246,12 +234,12 @@ class Model:
                 await asyncio.shield(paid.settle(booked_as(failure), price))
         return Painting(*finished, self.alias, job.price, seconds, painted.origin)
 
-    async def _pay(self, job: JobHandle, spending: PaintingPermit) -> JournalEntry:
+    async def _pay(self, job: JobHandle, permit: PaintingPermit) -> JournalEntry:
         """Reserve the price of a call; a job that was left is reserved already."""
         if job.left is not None:
             self._observer.job_resumed(self.alias)
-            return spending.resume(self.alias, job.price, job.left.paid_as)
-        paid = await spending.begin(self.alias, self.price)
+            return permit.resume(self.alias, job.price, job.left.paid_as)
+        paid = await permit.begin(self.alias, self.price)
         job.paid_as = paid.reference
         return paid
 

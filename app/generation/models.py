@@ -18,7 +18,7 @@ from app.errors import (
     ServiceError,
 )
 from app.generation.config.model_names import ModelNames
-from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob, Unkept
+from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob
 from app.generation.model import Model
 from app.generation.painting import (
     Outcome,
@@ -27,13 +27,13 @@ from app.generation.painting import (
     Progress,
     ReferenceLoader,
 )
-from app.generation.spending import UNLIMITED
 from app.generation.transport.call_ends import end_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.generation.capabilities import Capabilities
+    from app.generation.commission import Commission
     from app.generation.provider import PaintRequest
     from app.generation.spending import PaintingPermit
 
@@ -86,46 +86,32 @@ class Models:
         """Return what `paint` may cost: each fall-back may be billed in turn."""
         return sum(model.price for model in self._chains[alias])
 
-    async def paint(
-        self,
-        alias: str,
-        request: PaintRequest,
-        *,
-        deadline: float,
-        progress: Progress | None = None,
-        references: ReferenceLoader | None = None,
-        reference_count: int = 0,
-        keeper: JobKeeper | None = None,
-        spending: PaintingPermit = UNLIMITED,
-        may_begin: bool = True,
-    ) -> Painting:
+    async def paint(self, alias: str, commission: Commission) -> Painting:
         """Have *alias*, or after a failure one of its fall-backs, paint.
 
-        *deadline* is a time of the event loop's clock and bounds everything.
-        Fall-backs are asked in order, each followed by its own. A job that
-        *keeper* has left is waited for, and the models in front of its own are
-        not asked again. A model that can't paint the request, with its
-        *reference_count*, is not asked; where none can, the first one's
-        `InvalidParameter` is raised. *references* are read once a slot is
-        free. Raises `QueueFull` where the queue is full or leaves no time,
-        `PromptRejected` of the model that refused, and otherwise the last
-        model's failure: `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
-        `GenerationTimedOut`, or `InvalidRequest` for what it can't paint.
-        *spending* is asked before each call. What it raises ends the chain;
-        after `BudgetExhausted` cheaper fall-backs are still asked. Where it *may*
-        not *begin*, only the job that was left is waited for.
+        Fall-backs are asked in order, each followed by its own. A job that was
+        left is waited for, and the models in front of its own are not asked
+        again. A model that can't paint the request is not asked; where none
+        can, the first one's `InvalidParameter` is raised. Raises `QueueFull`
+        where the queue is full or leaves no time, `PromptRejected` of the model
+        that refused, and otherwise the last model's failure:
+        `ProviderRateLimited`, `ProviderFailed`, `BadImage`,
+        `GenerationTimedOut`, or `InvalidRequest` for what it can't paint. The
+        permit is asked before each call. What it raises ends the chain; after
+        `BudgetExhausted` cheaper fall-backs are still asked.
         """
-        progress, keeper = progress or Progress(), keeper or Unkept()
-        chain, left = self._chains[alias], keeper.left
+        request, reference_count = commission.request, commission.reference_count
+        chain, left = self._chains[alias], commission.keeper.left
         if left is not None:
             since = _since(left, chain)
             if not since:
                 # The models file has changed: painting begins anew.
-                progress.spent += await self.abandon(left, spending)
-                await keeper.drop()
+                cost = await self.abandon(left, commission.permit)
+                commission.progress.spent += cost
+                await commission.keeper.drop()
                 left = None
             chain = since or chain
-        if not may_begin:
+        if not commission.may_begin:
             if left is None:
                 raise ProviderFailed("The models file no longer names the job's model.")
             chain = chain[:1]
@@ -141,21 +127,15 @@ class Models:
 
         async def ask(model: Model) -> Painting:
             is_its_own = left is not None and left.model == model.alias
-            return await model.paint(
-                request,
-                deadline=deadline,
-                progress=progress,
-                references=references,
-                spending=spending,
-                job=JobHandle(
-                    model.alias,
-                    maker=model.maker,
-                    price=model.price,
-                    progress=progress,
-                    keeper=keeper,
-                    left=left if is_its_own else None,
-                ),
+            job = JobHandle(
+                model.alias,
+                maker=model.maker,
+                price=model.price,
+                progress=commission.progress,
+                keeper=commission.keeper,
+                left=left if is_its_own else None,
             )
+            return await model.paint(commission, job)
 
         while True:
             model, *others = chain
@@ -165,7 +145,7 @@ class Models:
                 chain = [
                     other
                     for other in _next_after(failure, model, others)
-                    if other.has_time(deadline)
+                    if other.has_time(commission.deadline)
                 ]
                 if not chain:
                     raise

@@ -17,6 +17,7 @@ from app.errors import (
 )
 from app.generation.capabilities import Capabilities
 from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.commission import Commission
 from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
 from app.generation.jobs import Maker
@@ -131,7 +132,8 @@ async def paint(models: Models, keeper: RecordingKeeper, **more: Any) -> Paintin
     """Have the lighthouse painted by `default`."""
     deadline = asyncio.get_running_loop().time() + 30
     return await models.paint(
-        "default", LIGHTHOUSE, deadline=deadline, keeper=keeper, **more
+        "default",
+        Commission(request=LIGHTHOUSE, deadline=deadline, keeper=keeper, **more),
     )
 
 

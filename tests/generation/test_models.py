@@ -29,6 +29,7 @@ from app.generation.assemble import build_models
 from app.generation.call_times import CallTimes
 from app.generation.capabilities import Capabilities
 from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.commission import Commission
 from app.generation.config.models_file import ModelConfig, load_models
 from app.generation.finishing import Finishing
 from app.generation.models import Model, Models, Outcome, Painting, Progress
@@ -180,7 +181,14 @@ def paint(
 ) -> asyncio.Task[Painting]:
     """Start a painting by `default` and let it come as far as it can."""
     return asyncio.create_task(
-        models.paint("default", LIGHTHOUSE, deadline=soon(within), progress=progress)
+        models.paint(
+            "default",
+            Commission(
+                request=LIGHTHOUSE,
+                deadline=soon(within),
+                progress=progress or Progress(),
+            ),
+        )
     )
 
 
@@ -212,7 +220,9 @@ async def test_the_size_asked_for_is_delivered(
     models = catalogue((config(), ScriptedProvider(picture(40, 20))))
     request = PaintRequest("a red fox", width=64, height=65)
 
-    image = (await models.paint("default", request, deadline=soon())).image
+    image = (
+        await models.paint("default", Commission(request=request, deadline=soon()))
+    ).image
 
     assert (image.width, image.height) == (64, 65)
 
@@ -632,7 +642,7 @@ async def test_a_cheaper_fallback_is_asked_where_the_budget_refuses(
     )
 
     painting = await models.paint(
-        "default", LIGHTHOUSE, deadline=soon(), spending=Purse(0.2)
+        "default", Commission(request=LIGHTHOUSE, deadline=soon(), permit=Purse(0.2))
     )
 
     assert painting.model == "cheap"
@@ -652,10 +662,12 @@ async def test_a_billed_failure_is_known_where_the_budget_ends_the_chain(
     with pytest.raises(BudgetExhausted):
         await models.paint(
             "default",
-            LIGHTHOUSE,
-            deadline=soon(),
-            progress=progress,
-            spending=Purse(0.2),
+            Commission(
+                request=LIGHTHOUSE,
+                deadline=soon(),
+                progress=progress,
+                permit=Purse(0.2),
+            ),
         )
 
     assert isinstance(progress.charged, BadImage)
@@ -680,7 +692,9 @@ async def test_the_journal_has_what_a_call_may_have_cost(
     purse = Purse(1.0)
 
     with pytest.raises(GenerationError):
-        await models.paint("default", LIGHTHOUSE, deadline=soon(), spending=purse)
+        await models.paint(
+            "default", Commission(request=LIGHTHOUSE, deadline=soon(), permit=purse)
+        )
 
     assert purse.settled == [entry]
 
@@ -801,7 +815,10 @@ async def test_only_the_providers_own_faults_open_the_breaker(
     models = catalogue((config(), provider))
 
     await asyncio.gather(
-        *(models.paint("default", LIGHTHOUSE, deadline=soon()) for _ in range(30)),
+        *(
+            models.paint("default", Commission(request=LIGHTHOUSE, deadline=soon()))
+            for _ in range(30)
+        ),
         return_exceptions=True,
     )
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.errors import BadImage, CallEnd, GenerationTimedOut, ProviderFailed
 from app.generation.assemble import build_models
+from app.generation.commission import Commission
 from app.generation.painting import Progress
 from app.generation.transport import polling
 from tests.generation.handles import (
@@ -195,7 +196,9 @@ async def test_a_job_is_cancelled_at_the_deadline(
     started = loop.time()
 
     with pytest.raises(GenerationTimedOut):
-        await models.paint("default", LIGHTHOUSE, deadline=started + 30)
+        await models.paint(
+            "default", Commission(request=LIGHTHOUSE, deadline=started + 30)
+        )
     seconds = loop.time() - started
     await models.aclose()
 

@@ -10,6 +10,7 @@ import pytest
 
 from app.errors import BadImage, CallEnd
 from app.generation.assemble import build_models
+from app.generation.commission import Commission
 from tests.fake_provider import FakeProvider, pictures, serve
 from tests.generation.handles import Unheard, picture_by
 from tests.generation.vendor_cases import (
@@ -188,7 +189,10 @@ async def test_twenty_paintings_keep_to_the_limit(
     paintings = [
         asyncio.create_task(
             models.paint(
-                "default", replace(LIGHTHOUSE, prompt=prompt), deadline=deadline
+                "default",
+                Commission(
+                    request=replace(LIGHTHOUSE, prompt=prompt), deadline=deadline
+                ),
             )
         )
         for prompt in prompts

@@ -14,6 +14,7 @@ from app.errors import (
     ProviderFailed,
     ResultDelayed,
 )
+from app.generation.commission import Commission
 from app.generation.provider import PaintRequest, Reference
 from app.prompt_cache.entry.prompt_key import OPTIONS
 from app.prompt_cache.flight.remembered_failures import Memory
@@ -66,17 +67,17 @@ class Asking:
         lent = self.references(assignment.key.project, wanted.pictures)
         try:
             async with lent as references:
-                painting = await self.models.paint(
-                    wanted.model,
-                    _request_of(wanted),
+                commission = Commission(
+                    request=_request_of(wanted),
                     deadline=deadline,
                     progress=progress,
                     references=references,
                     reference_count=len(wanted.references),
                     keeper=keeper,
-                    spending=permit,
+                    permit=permit,
                     may_begin=assignment.may_begin,
                 )
+                painting = await self.models.paint(wanted.model, commission)
         except BaseException as failure:
             if isinstance(failure, GenerationError):
                 self.statistics.failed(project)
