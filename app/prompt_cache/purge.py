@@ -19,6 +19,7 @@ from app.errors import CacheUnavailable, NotFound, StillGenerating
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.leases import generation_of, writes_for
 from app.prompt_cache.flight.remembered_failures import belongs_to, is_hold
+from app.prompt_cache.painting.counted_permit import CountedPermit
 from app.prompt_cache.painting.kept_job import JobNote
 from app.prompt_cache.purge_note import PurgeNote
 from app.storage.storage_key import StorageKey
@@ -168,8 +169,8 @@ class Purge:
         if not await self.index.forget(prompt_hash, lease.token, left):
             raise StillGenerating("Another replica writes about this prompt.")
         if found.job is not None:
-            cost = await self.models.abandon(found.job, self.paid_already(project))
-            self.statistics.spent(str(project), cost)
+            paid = CountedPermit(self.paid_already(project), self.statistics, project)
+            await self.models.abandon(found.job, paid)
         for entry in found.entries:
             self.pictures.forget(entry)
         # A prompt has one picture at a time: that one's bytes were counted.

@@ -131,7 +131,7 @@ class Statistics:
         self._batches[project].sums["failures"] += 1
 
     def spent(self, project: str, price: float) -> None:
-        """Note money that the provider may have billed."""
+        """Note what a call may cost, or, below zero, that one was free after all."""
         if price:
             self._batches[project].sums["spend"] += price
 
@@ -205,7 +205,8 @@ class Statistics:
             "failures": int(sums.get("failures", 0)),
             "bytes_stored": int(sums.get("bytes_stored", 0)),
             "generation_seconds": round(sums.get("generation_seconds", 0.0), 6),
-            "spend": round(sums.get("spend", 0.0), 6),
+            # Below zero where Redis was emptied while a call was open that was free.
+            "spend": round(max(0.0, sums.get("spend", 0.0)), 6),
             "saved": round(sums.get("saved", 0.0), 6),
             "last_accessed_at": (
                 datetime.fromtimestamp(last_ms / 1000, UTC) if last_ms else None

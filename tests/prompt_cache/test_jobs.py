@@ -42,6 +42,7 @@ class Workshop(ScriptedProvider):
         self.asked_after: list[str] = []
         self.cancelled: list[str] = []
         self.undelivered = 0
+        self.never_ran = False
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
         """Submit a job unless there is one, and wait for it."""
@@ -67,7 +68,7 @@ class Workshop(ScriptedProvider):
     async def cancel(self, job_id: str) -> bool:
         """Note whose job is abandoned."""
         self.cancelled.append(job_id)
-        return False
+        return self.never_ran
 
 
 @pytest.fixture
@@ -277,3 +278,41 @@ async def test_progress_is_told_where_generations_are_asked_for(
     await asked
 
     assert progress == 0.25
+
+
+async def spend(replica: Replica) -> float:
+    """Return what the statistics say that the shop has spent."""
+    told = await replica.statistics.read(str(SHOP))
+    return float(told["spend"])
+
+
+async def test_an_open_call_is_in_the_statistics(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """M15: a leader that is killed has counted its call; it is counted once."""
+    first, second = replicas
+    gate = workshop.before("poll")
+    asked = asking(first)
+    await gate.reached()
+    opened = await spend(second)
+    await first.give_up()
+    with pytest.raises(ShuttingDown):
+        await asked
+    await asking(second)
+
+    assert opened == 0.04
+    assert await spend(second) == 0.04
+
+
+async def test_a_call_that_was_free_is_taken_out_of_the_statistics(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """The provider says that the job never ran."""
+    workshop.never_ran = True
+    await left_behind(replicas[0], workshop)
+    assert await spend(replicas[0]) == 0.04
+
+    await replicas[1].purge(SHOP, LIGHTHOUSE.hash)
+
+    assert workshop.cancelled == ["job-1"]
+    assert await spend(replicas[1]) == 0.0

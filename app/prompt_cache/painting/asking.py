@@ -18,6 +18,7 @@ from app.generation.commission import Commission
 from app.generation.provider import PaintRequest, Reference
 from app.prompt_cache.entry.prompt_key import OPTIONS
 from app.prompt_cache.flight.remembered_failures import Memory
+from app.prompt_cache.painting.counted_permit import CountedPermit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,9 @@ class Asking:
                     references=references,
                     reference_count=len(wanted.references),
                     keeper=keeper,
-                    permit=permit,
+                    permit=CountedPermit(
+                        permit, self.statistics, assignment.key.project
+                    ),
                     may_begin=assignment.may_begin,
                 )
                 painting = await self.models.paint(wanted.model, commission)
@@ -84,8 +87,6 @@ class Asking:
             # Also where we are shut down: another replica must not pay at once.
             await asyncio.shield(self._remember_end(assignment, failure, progress))
             raise
-        finally:
-            self.statistics.spent(project, progress.spent)
         self.statistics.generated(project, painting.seconds)
         return painting
 

@@ -11,6 +11,7 @@ from app.prompt_cache.flight.remembered_failures import is_outage
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import new_record
 from app.prompt_cache.painting.assignment import Assignment
+from app.prompt_cache.painting.counted_permit import CountedPermit
 from app.prompt_cache.painting.overlap import Overlaps
 from app.prompt_cache.painting.painter import image_of
 from app.storage.ports.prompt_index import FailedBefore
@@ -217,7 +218,7 @@ class LeftJob(_Painting):
         """End the job: its picture can't become the prompt's any more."""
         painter, project = self.painter, self.key.project
         async with self.permit.painting(self.note.generation_id) as paid:
-            cost = await painter.asking.models.abandon(self.note.job, paid)
-        painter.asking.statistics.spent(str(project), cost)
+            counted = CountedPermit(paid, painter.asking.statistics, project)
+            await painter.asking.models.abandon(self.note.job, counted)
         with suppress(CacheUnavailable):
             await painter.index.drop_job(self.key.hash, lease.token)
