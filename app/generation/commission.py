@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commission:
-    """What is to be painted, until when, and what pays for it.
+    """One painting: the request, its deadline, its references, job and permit.
 
     *deadline* is a time of the event loop's clock, and bounds everything.
     *references* are read once a slot is free; *reference_count* says how many

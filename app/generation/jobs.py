@@ -18,7 +18,7 @@ LAST_LOOK_SECONDS = 5.0
 
 
 class Maker(NamedTuple):
-    """What does a job: the vendor, its own id of the model, and the origin asked."""
+    """The maker of a job: the vendor, its own id of the model, and the origin."""
 
     vendor: str
     model: str
@@ -82,7 +82,7 @@ class Unkept:
 
 
 class JobState(Enum):
-    """What a vendor has said of a job."""
+    """The state of a job, as far as its vendor has said it."""
 
     RUNNING = auto()
     SUCCEEDED = auto()
@@ -128,7 +128,7 @@ class JobHandle:
         return self.left.id if self.left else None
 
     def time(self, deadline: float, limit: asyncio.Timeout) -> None:
-        """Let the call look for the last time at *deadline*; *limit* ends it."""
+        """Set when the call looks for the last time; *limit* ends it soon after."""
         self._limit = limit
         if self.id is None:
             self.deadline = deadline

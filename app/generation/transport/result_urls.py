@@ -1,6 +1,6 @@
 """Result addresses: pictures that a provider's answer only points to.
 
-Whoever answers for the provider chooses the address, so it is trusted with
+The provider's answer chooses the address, so it is trusted with
 nothing: not with our key, not with our network, not with our memory.
 """
 
@@ -48,7 +48,7 @@ _UNSURE_TRIES = 3
 
 
 def is_result_host(text: object) -> bool:
-    """Say whether *text* is what may be allowed: a name, `*.` and one, or an origin."""
+    """Return whether *text* may be allowed: a name, `*.` and one, or an origin."""
     if not isinstance(text, str):
         return False
     return bool(_HOST.fullmatch(text.removeprefix("*."))) or _origin(text) is not None

@@ -80,20 +80,20 @@ class Flight(Generic[T]):
         self.leader_id = self.generation_id
 
     def announce(self) -> None:
-        """Let callers that do not wait have the generation's id: it has a record."""
+        """Give callers that do not wait the generation's id: it has a record."""
         self.role_known.set()
 
     def follow(self, holder: str) -> None:
-        """Note whom the flight follows; nobody's generation where it is a writer."""
+        """Note which generation the flight follows; None where it is a writer."""
         self.leader_id = generation_of(holder)
         self.followed_id = self.leader_id or self.followed_id
         self.role_known.set()
 
     def close(self) -> None:
-        """Let nobody join any more: what it leads to is about to be told.
+        """Take no one in any more: the news of its end is about to go out.
 
-        1. The entry is written. 2. A purge removes it, and answers. 3. Whoever
-        asks now must not be given the picture by a flight that has yet to land.
+        1. The entry is written. 2. A purge removes it, and answers. 3. A later
+        caller must not get the picture from a flight that has yet to land.
         """
         self.is_closed = True
 
@@ -104,7 +104,7 @@ class Flight(Generic[T]):
 
     @contextmanager
     def overdue_at(self, moment: float) -> Iterator[None]:
-        """Let nobody wait longer than until *moment* for what the context does."""
+        """End every wait at *moment* for what the context does."""
         timer = asyncio.get_running_loop().call_at(moment, self._is_overdue)
         try:
             yield
@@ -117,7 +117,7 @@ class Flight(Generic[T]):
 
 
 class Work(Protocol[T]):
-    """What a flight is for, as whoever starts it knows it."""
+    """The purpose of a flight, as its starter knows it."""
 
     @property
     def prompt_hash(self) -> str:

@@ -3,8 +3,8 @@
 Within a replica all who ask join one `Flight`, a task that the service owns.
 Across replicas the flights of one prompt compete for its lease: one leads,
 the others follow until news or a poll tells them to look again. Only a flight
-that leads outlives its waiters, or one whose generation somebody was promised;
-one that follows ends with the last of them, and never takes over for nobody.
+that leads outlives its waiters, or one whose generation was promised to a caller;
+one that follows ends with the last of them, and takes over for no one else.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Whoever won't wait waits this long for the generation's id: Redis and the
-# ledger have answered by then, or are away.
+# A caller that does not wait still waits this long for the generation's id:
+# Redis and the ledger have answered by then, or are unavailable.
 ROLE_KNOWN_WITHIN_SECONDS = 2.0
 
 # What a follower waits at most before it looks again, where the news is lost.
@@ -125,11 +125,11 @@ class Flights(Generic[T]):
             )
             error = failure
         finally:
-            # Also where the release was cancelled once more: nobody may wait on.
+            # Also where the release was cancelled once more: no one may wait on.
             self._land(flight, result, error)
         if isinstance(error, CacheUnavailable):
-            # 1. An `acquire` gets through. 2. Its reply is lost. 3. Whoever asks
-            # next would follow a leader that does not know it is one.
+            # 1. An `acquire` gets through. 2. Its reply is lost. 3. The
+            # next caller would follow a leader that does not know it is one.
             await lease.release()
         async with flight.naming:
             if flight.is_promised and not flight.is_recorded:
@@ -195,7 +195,7 @@ async def _wait(flight: Flight[T], wait_seconds: float) -> None:
         either, timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED
     )
     if not flight.landed.done() and not flight.role_known.is_set():
-        # Whoever won't wait is still told which generation to ask for.
+        # A caller that does not wait still gets the generation to ask for.
         role = asyncio.ensure_future(flight.role_known.wait())
         try:
             await asyncio.wait(

@@ -36,7 +36,7 @@ RENEWALS_A_LEASE = 3
 RETRY_SECONDS = 0.1
 POLL_SECONDS = 0.25
 
-# Whoever writes about a prompt without painting it holds the lease under a
+# What writes about a prompt without painting it holds the lease under a
 # token that names its project, and no generation.
 _WRITER = "w-"
 _ATTEMPT = "+"
@@ -83,7 +83,7 @@ class Leases:
             holding = await lease.gain(wait_seconds)
             if isinstance(holding, Following):
                 raise StillGenerating(
-                    "Somebody else writes about this prompt.",
+                    "Another request writes about this prompt.",
                     generation_id=generation_of(holding.holder),
                 )
             async with lease.kept(retaking=False):
@@ -129,9 +129,9 @@ class Lease:
                 await completion.wait(min(remaining, POLL_SECONDS))
 
     async def regain(self, wait_seconds: float) -> bool:
-        """Say whether the lease is ours once more, waiting for its holder to end.
+        """Return whether the lease is ours once more, waiting for its holder to end.
 
-        Without Redis nobody can say who holds it: the ledger alone decides
+        Without Redis its holder is unknown: the ledger alone decides
         then, by its conditional create, so that counts as ours.
         """
         try:
@@ -142,13 +142,13 @@ class Lease:
     async def confirm(self) -> None:
         """Raise `StillGenerating` where the lease is not ours any more.
 
-        For whoever is about to write where no script can compare the token.
+        To be called before a write where no script can compare the token.
         """
         if not await self._renew():
-            raise StillGenerating("Somebody else writes about this prompt.")
+            raise StillGenerating("Another request writes about this prompt.")
 
     async def release(self) -> None:
-        """Let others write; without Redis the lease runs out by itself."""
+        """Free the lease; without Redis it runs out by itself."""
         with suppress(CacheUnavailable):
             await self._index.release(self.prompt_hash, self.token)
 
@@ -157,8 +157,8 @@ class Lease:
         """Renew the lease as long as the context is open, and at once after a failure.
 
         *retaking* a lease that was found vacant is for a painting, which asks
-        the ledger who has won before it writes. Whoever writes what was read
-        before must not get a lease back unawares.
+        the ledger who has won before it writes. What writes data that was
+        read before must not get a lease back unawares.
         """
         done = asyncio.Event()
         renewal = self._take_or_renew if retaking else self._renew
@@ -167,7 +167,7 @@ class Lease:
             yield
         finally:
             # Not cancelled: 1. a renewal is on its way. 2. The release
-            # overtakes it. 3. It finds the lease vacant, and takes it for nobody.
+            # overtakes it. 3. It finds the lease vacant, and takes it for good.
             done.set()
             await asyncio.wait([renewing])
 
@@ -211,5 +211,5 @@ def generation_of(token: str) -> str | None:
 
 
 def writes_for(project: Project, token: str) -> bool:
-    """Say whether *token* is that of somebody who writes for *project*."""
+    """Return whether *token* is that of a writer for *project*."""
     return token.startswith(f"{_WRITER}{project}/")

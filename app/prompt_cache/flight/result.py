@@ -1,4 +1,4 @@
-"""What a flight led to."""
+"""The result of a flight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class FlightResult:
-    """What a flight led to; *data* to *usage* only where it painted.
+    """The result of a flight; *data* to *usage* only where it painted.
 
     The first waiter to `claim` a painting is its MISS; for the others it is
     another's, and a hit. *is_adopted* says that another leader's picture won.
@@ -36,6 +36,6 @@ class FlightResult:
         return self.is_painted or self.is_adopted
 
     def claim(self) -> bool:
-        """Say whether the caller is the first to ask."""
+        """Return whether the caller is the first to ask."""
         is_first, self.is_claimed = not self.is_claimed, True
         return is_first

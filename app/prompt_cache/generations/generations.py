@@ -31,7 +31,7 @@ class GenerationStore(Protocol):
     """Where every replica finds the records; raises `CacheUnavailable`."""
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record* for so long, and tell whoever expects news of it."""
+        """Keep *record* for so long, and send the news of it."""
         ...
 
     async def get(self, generation_id: str) -> bytes | None:
@@ -140,7 +140,7 @@ class Generations:
 
     @asynccontextmanager
     async def kept_alive(self) -> AsyncIterator[None]:
-        """Say which generations are our own, as long as the context is open."""
+        """Keep our generations from being claimed as long as the context is open."""
         async with running(self._keep_alive(), name="open-generations"):
             yield
 

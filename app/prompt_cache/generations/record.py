@@ -1,4 +1,4 @@
-"""Records of generations: what a caller that does not wait is told of one.
+"""Records of generations: the news for callers that do not wait.
 
 A record is news, not truth: it is written while Redis is there, and forgotten
 an hour after its generation ended, or a minute after one that never ran.
@@ -59,13 +59,13 @@ class GenerationRecord:
 
     @property
     def shown_position(self) -> int | None:
-        """How many turns it is until it is painted, from 1; None unless queued."""
+        """The number of turns until it is painted, from 1; None unless queued."""
         # Before it has asked for its place, it is the next as far as it knows.
         return (self.queue_position or 1) if self.state == "queued" else None
 
     @property
     def event_id(self) -> str:
-        """What tells this state from every other one of the generation."""
+        """The id that sets this state apart from every other one of it."""
         details = (self.shown_position, self.progress)
         said = [str(detail) for detail in details if detail is not None]
         return "-".join([self.state, *said])

@@ -146,12 +146,12 @@ class Asking:
         1. A model fails, and is billed. 2. The budget refuses its fall-back. 3. The
         refusal is the answer, but the next request must not pay the model again.
         """
-        told = failure if isinstance(failure, GenerationError) else progress.charged
-        if told is None:
+        known = failure if isinstance(failure, GenerationError) else progress.charged
+        if known is None:
             return
-        memory = Memory.of(assignment.key.project, told, hold=progress.hold)
+        memory = Memory.of(assignment.key.project, known, hold=progress.hold)
         # The first answer says when to come back, as the remembered ones do.
-        told.retry_after = memory.retry_after
+        known.retry_after = memory.retry_after
         keeps_job = isinstance(failure, ResultDelayed)
         await self.remember(assignment, memory, keeps_job=keeps_job)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What a leader is to paint, for whom, and under which lease.
+    """One painting of a leader: the prompt, its flight, its lease and its permit.
 
     *replacing* is the manifest that was read before; *is_served* says that its
     picture is there, and that its entry goes on until the new one is committed.

@@ -1,7 +1,7 @@
 """The commit: a picture that was paid for becomes everyone's answer.
 
 The order is the promise. The picture is in the ledger before its manifest,
-the manifest before the entry, the entry before anyone is told, and the lease
+the manifest before the entry, the entry before the news of it, and the lease
 goes last.
 """
 
@@ -171,7 +171,7 @@ class Committer:
         try:
             await self.ledger.forget_image(entry.storage_key)
         except StorageUnavailable:
-            # Nothing points at it: it costs space and harms nobody.
+            # Nothing points at it: it costs space and no more.
             self.orphaned(entry)
 
     async def discard_replaced(self, replaced: PromptEntry | None) -> None:
@@ -185,7 +185,7 @@ class Committer:
                 await self.ledger.forget_replaced(replaced)
 
     def orphaned(self, entry: PromptEntry) -> None:
-        """Tell of a picture that stays, and that nothing may point at."""
+        """Count and log a picture that stays, though nothing may point at it."""
         self.metrics.orphan()
         logger.warning("picture is orphaned", extra={"image_id": entry.image_id})
 

@@ -1,4 +1,4 @@
-"""The contest for a prompt's manifest: who is first, and what if nobody can tell."""
+"""The contest for a prompt's manifest: the first one wins, also unheard."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Contest:
     has_written: bool = False
 
     async def settled(self) -> PromptEntry:
-        """Return who has won; raises `Unavailable` where nobody could find out."""
+        """Return who has won; raises `Unavailable` where that is unknown."""
         try:
             return await offered(self._settle, self.deadline, self.refused)
         except NotFound:
@@ -96,7 +96,7 @@ class Contest:
         """Take away the entry that is about to be replaced; its hits stay.
 
         1. A refresh replaces the manifest. 2. Redis goes away. 3. It comes back
-        with the old entry, and nobody restores what is there: some would see
+        with the old entry, and what is there is not restored: some would see
         the old picture for ever, others the new one. So the entry goes first;
         for as long as Redis is away, nothing is replaced.
         """
@@ -104,7 +104,7 @@ class Contest:
             raise CacheUnavailable("The lease was lost.")
 
     async def _has_won(self) -> bool:
-        """Say whether our manifest is there; remove our picture where it can't come.
+        """Return whether our manifest is there; remove our picture where it can't come.
 
         1. The manifest is written, and the reply lost. 2. Redis goes away, so
         that nothing can be tried again. 3. The picture would be removed that
@@ -139,7 +139,7 @@ async def offered(
     """
     while True:
         try:
-            # A moment later: whoever waits for a lease until then says so itself.
+            # A moment later: a wait for a lease until then raises its own error.
             async with asyncio.timeout_at(deadline + STORE_AGAIN_SECONDS):
                 return await store()
         except (StorageUnavailable, CacheUnavailable):

@@ -29,7 +29,7 @@ FIRST_PAUSE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class JobNote:
-    """What is written down of a job: enough to finish its painting unasked.
+    """The note of a job: enough to finish its painting without a request.
 
     *generation_id* is the generation that submitted it, *replaces* the id of
     the picture that a refresh is to replace.

@@ -1,4 +1,4 @@
-"""What dead leaders have left: their jobs are finished, their generations end."""
+"""Jobs and generations of dead leaders: each is finished by another replica."""
 
 from __future__ import annotations
 

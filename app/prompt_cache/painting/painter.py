@@ -1,4 +1,4 @@
-"""What a leader does: look in the ledger, paint, commit, or remember a failure."""
+"""The painter: look in the ledger, paint, commit, or remember a failure."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Shelf:
     async def holding(
         self, entry: PromptEntry, lease: Lease, flight: Flight[FlightResult]
     ) -> AsyncIterator[ShelvedPicture]:
-        """Keep the picture of *entry* at hand as long as its context stores it."""
+        """Hold the picture of *entry* as long as its context stores it."""
         picture = ShelvedPicture(self, entry, lease, flight, now())
         try:
             yield picture
@@ -61,7 +61,7 @@ class Shelf:
         self._held_bytes += size
 
     def give_back(self, size: int) -> None:
-        """Let go of a picture."""
+        """Free the room of a picture."""
         self._held_bytes -= size
 
 
@@ -91,7 +91,7 @@ class ShelvedPicture:
         self._noting = asyncio.create_task(self._keep_noting(), name="shelved-picture")
 
     async def stored(self) -> None:
-        """Let go of it."""
+        """Free its room, and answer with it from now on."""
         if self._noting is not None:
             await ended(self._noting)
             self.shelf.give_back(self.entry.size)

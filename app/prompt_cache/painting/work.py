@@ -1,4 +1,4 @@
-"""What flights are for: a prompt that was missing, or one to be painted again."""
+"""The work of flights: a missing prompt, a refresh, or a job that was left."""
 
 from __future__ import annotations
 

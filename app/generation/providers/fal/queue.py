@@ -146,7 +146,7 @@ class FalQueue:
                 for name in _Request._fields
             ]
         except BadImage as lost:
-            # The request was accepted, and nobody can ask after it.
+            # The request was accepted, and can't be polled.
             lost.end = CallEnd.AMBIGUOUS
             raise
         return orjson.dumps(addresses).decode()
