@@ -10,6 +10,7 @@ import pytest
 from app.errors import InvalidParameter
 from app.generation.assemble import adapter_for
 from app.generation.capabilities import Capabilities, Endpoint
+from app.generation.commission import Commission
 from app.generation.config.large_pictures import warning_for
 from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
@@ -94,7 +95,13 @@ async def test_what_no_model_can_do_names_its_parameter_and_costs_nothing(
 
     with pytest.raises(InvalidParameter) as refused:
         await models.paint(
-            "m0", request_, deadline=1e9, references=loader, reference_count=count
+            "m0",
+            Commission(
+                request=request_,
+                deadline=1e9,
+                references=loader,
+                reference_count=count,
+            ),
         )
 
     assert refused.value.parameter == parameter
@@ -106,7 +113,8 @@ async def test_a_fall_back_that_can_is_asked_instead() -> None:
     models, painters = catalogue(PLAIN, EDITS)
 
     painting = await models.paint(
-        "m0", PROMPT, deadline=1e9, references=loader, reference_count=1
+        "m0",
+        Commission(request=PROMPT, deadline=1e9, references=loader, reference_count=1),
     )
 
     assert painting.model == "m1"
