@@ -382,3 +382,17 @@ async def _asked(
             yield reader
     finally:
         writer.close()
+
+
+async def test_a_painted_picture_is_named_by_its_permalink(service: Service) -> None:
+    """An edit of its address and one of its bytes are the same prompt."""
+    painted = await service.paintonce.get("/api/v1/live/generate", prompt="a fox")
+    location = painted.headers["Content-Location"]
+
+    by_address = await service.edited_json(images=[{"image_url": location}])
+    by_bytes = await service.edited(("image", painted.body))
+
+    assert by_address.status == 200, by_address.json
+    assert by_bytes.json["data"][0]["cache_status"] == "HIT"
+    (_, request) = service.requests
+    assert [one.data for one in request.references] == [painted.body]
