@@ -11,7 +11,7 @@ from app.api.picture_answers import live_headers, picture_head, send_picture
 from app.api.picture_bodies import PaintedBody, RenditionBody, RenditionGone
 from app.api.rendition_answers import (
     ROUNDS,
-    live_rendition_head,
+    known_head,
     rendition_for,
     shape_of,
     stored_rendition,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from app.api.services import Services
     from app.http.picture_headers import Part
     from app.prompt_cache.cache import Answer
-    from app.renditions import Rendition
+    from app.renditions import Rendition, StoredRendition
 
 
 async def send_answer(
@@ -55,7 +55,13 @@ async def send_answer(
         caching = varying_by_accept(caching)
     for _ in range(ROUNDS):
         rendition = rendition_for(request, asked, shape_of(answer.entry))
-        found = await _body_of(services, answer, asked, rendition, deadline)
+        stored = await _stored(services, answer, rendition, deadline)
+        found: PictureBody
+        if stored is None:
+            found = _painted(services, answer)
+        else:
+            head = known_head(answer.entry, stored, asked, rendition)
+            found = RenditionBody(services.prompts.pictures, stored, head)
         try:
             return await _send_body(request, services, answer, found, caching)
         except RenditionGone:
@@ -63,26 +69,19 @@ async def send_answer(
     raise StillGenerating("The rendition goes away faster than it can be read.")
 
 
-async def _body_of(
-    services: Services,
-    answer: Answer,
-    asked: AskedRendition,
-    rendition: Rendition,
-    deadline: float,
-) -> PictureBody:
-    """Return a rendition of an answer's picture, or the picture where it is one."""
+async def _stored(
+    services: Services, answer: Answer, rendition: Rendition, deadline: float
+) -> StoredRendition | None:
+    """Return a rendition of an answer's picture, None where that is the picture."""
+    known = services.renditions.renditions.known(answer.entry.image_id, rendition)
+    if known is not None:
+        return known.stored
     left = deadline - asyncio.get_running_loop().time()
     try:
-        stored = await stored_rendition(
-            services, answer.entry, rendition, max(0.0, left)
-        )
+        return await stored_rendition(services, answer.entry, rendition, max(0.0, left))
     except OriginalGone:
         await services.prompts.cache.require(answer)
         raise PictureGone from None
-    if stored is None:
-        return _painted(services, answer)
-    head = live_rendition_head(answer.entry, stored, asked.query_of(rendition))
-    return RenditionBody(services.prompts.pictures, stored, head)
 
 
 async def _send_body(

@@ -124,6 +124,32 @@ def live_rendition_head(
     return rendition_head(stored, location, tuple(described))
 
 
+# By what was asked for, as for the heads of pictures: each hit comes by here.
+_HEADS_KEPT = 32_768
+_heads: dict[
+    tuple[str, AskedRendition, Rendition], tuple[StoredRendition, PictureHead]
+] = {}
+
+
+def known_head(
+    entry: PromptEntry,
+    stored: StoredRendition,
+    asked: AskedRendition,
+    rendition: Rendition,
+) -> PictureHead:
+    """Return `live_rendition_head` of what was *asked*, made once."""
+    key = (entry.image_id, asked, rendition)
+    found = _heads.get(key)
+    # One that was made again is another object, and may have other bytes.
+    if found is not None and found[0] is stored:
+        return found[1]
+    if len(_heads) >= _HEADS_KEPT:
+        _heads.clear()
+    head = live_rendition_head(entry, stored, asked.query_of(rendition))
+    _heads[key] = stored, head
+    return head
+
+
 def varying_by_accept(caching: Part) -> Part:
     """Return *caching* of an answer whose type `Accept` has decided."""
     return _varying_by_accept(tuple(caching.fields.items()))
