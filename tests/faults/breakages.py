@@ -62,8 +62,6 @@ class Breakages:
     store: S3Server
     random: Random
     lease_seconds: float
-    # Whether what only Redis knows, the statistics, is there at the end.
-    keeps_redis: bool = False
 
     async def replicas(self, stops_at: float) -> None:
         """Kill and pause replicas until a moment of the monotonic clock."""
@@ -72,9 +70,9 @@ class Breakages:
 
     async def dependencies(self, stops_at: float) -> None:
         """Break what they depend on, one at a time, until that moment."""
-        lossy: Faults = [(2, self._flush), (2, self._restart_redis)]
         faults: Faults = [
-            *(() if self.keeps_redis else lossy),
+            (2, self._flush),
+            (2, self._restart_redis),
             (2, self._freeze_redis),
             (2, self._freeze_store),
             (1, self._fail_provider),

@@ -87,7 +87,6 @@ async def chaos(
     seconds: float,
     replicas: int = 3,
     clients: int = 8,
-    keeps_redis: bool = False,
 ) -> History:
     """Run for *seconds* and return what happened, to be checked."""
     history = History(deadline_seconds=WAIT_SECONDS + OVERHEAD_SECONDS)
@@ -104,9 +103,7 @@ async def chaos(
         turmoil = Turmoil(place, history)
         for replica in place.replicas:
             turmoil.welcome(replica)
-        breakages = Breakages(
-            turmoil, store, Random(seed), LEASE_SECONDS, keeps_redis=keeps_redis
-        )
+        breakages = Breakages(turmoil, store, Random(seed), LEASE_SECONDS)
         await place.provider.behave("ok", delay_seconds=PAINTING_SECONDS)
         stops_at = time.monotonic() + seconds
         try:
@@ -120,7 +117,7 @@ async def chaos(
             store.thaw()
         await _settle(turmoil)
         await _look_around(place, history)
-        await _balance(turmoil, has_statistics=keeps_redis)
+        await _balance(turmoil)
     return history
 
 
@@ -184,7 +181,7 @@ def _no_job_is_left(place: Place) -> Callable[[], Awaitable[bool]]:
     return no_job_is_left
 
 
-async def _balance(turmoil: Turmoil, *, has_statistics: bool) -> None:
+async def _balance(turmoil: Turmoil) -> None:
     """Note what does not fit between the accounts and the provider's calls.
 
     Calls, journal, the day's spend and the statistics are the same sum. A call
@@ -227,7 +224,7 @@ async def _balance(turmoil: Turmoil, *, has_statistics: bool) -> None:
         history.left_behind.append(
             f"{paid} calls cost money, {journaled} are in the journal, {opened} open"
         )
-    if has_statistics and round(statistics["spend"] / PRICE) != journaled:
+    if round(statistics["spend"] / PRICE) != journaled:
         history.left_behind.append(
             f"{journaled} calls are in the journal, {statistics['spend']} in statistics"
         )
@@ -271,7 +268,6 @@ async def _main(options: argparse.Namespace) -> int:
                 seconds=options.seconds,
                 replicas=options.replicas,
                 clients=options.clients,
-                keeps_redis=options.keep_redis,
             )
         finally:
             progress.cancel()
@@ -288,11 +284,6 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument(
-        "--keep-redis",
-        action="store_true",
-        help="neither flush nor restart Redis, and hold the statistics to the unit too",
-    )
     return asyncio.run(_main(parser.parse_args()))
 
 
