@@ -158,7 +158,9 @@ async def open_services(
     documents = StoredDocuments(ports.store.on_a_line(DOCUMENTS_AT_ONCE))
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(
-            open_access(documents, ports.rates, terms.access)
+            open_access(
+                documents, ports.rates, terms.access, on_degraded=metrics.degraded
+            )
         )
         spending = await stack.enter_async_context(
             open_spending(
@@ -167,6 +169,7 @@ async def open_services(
                 ports.rates,
                 terms.spending,
                 require_active=access.require_active,
+                on_degraded=metrics.degraded,
             )
         )
         transient = await stack.enter_async_context(

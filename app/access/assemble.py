@@ -56,6 +56,7 @@ class Access:
     keys: Keys
     scope_look_ups: LookUpLimit
     require_active: RequireActive
+    on_degraded: Callable[[str], None]
     rate_limits: RateLimits
     signed_urls: SignedUrls
 
@@ -67,7 +68,11 @@ def keys_over(documents: Documents, rules: AccessRules) -> Keys:
 
 @asynccontextmanager
 async def open_access(
-    documents: Documents, rates: Rates, rules: AccessRules
+    documents: Documents,
+    rates: Rates,
+    rules: AccessRules,
+    *,
+    on_degraded: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Access]:
     """Open access over the ledger's *documents*, and what all replicas count."""
     box = SecretBox.of(rules.master_key) if rules.master_key else None
@@ -76,11 +81,13 @@ async def open_access(
         documents,
         lambda _, fields: api_key(fields),
         absent_seconds=_ABSENT_KEY_SECONDS,
+        on_stale=lambda: on_degraded("stale_documents"),
     )
     signing = KnownDocuments(
         documents,
         lambda _, fields: signing_key(fields, box) if box else None,
         absent_seconds=_ABSENT_KEY_SECONDS,
+        on_stale=lambda: on_degraded("stale_documents"),
     )
 
     def forget(name: str) -> None:
@@ -112,6 +119,7 @@ async def open_access(
             keys=Keys(documents, box, on_change=forget),
             scope_look_ups=LookUpLimit("scopes"),
             require_active=require_active,
-            rate_limits=RateLimits(rates),
+            on_degraded=on_degraded,
+            rate_limits=RateLimits(rates, on_degraded),
             signed_urls=signed_urls,
         )

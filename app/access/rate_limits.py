@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.errors import CacheUnavailable, RateLimited
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.access.caller import Caller
     from app.storage.ports.rates import Rate, Rates
 
@@ -35,8 +37,11 @@ class Standing(NamedTuple):
 class RateLimits:
     """The rates of keys, one for all replicas."""
 
-    def __init__(self, rates: Rates) -> None:
+    def __init__(
+        self, rates: Rates, on_degraded: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._rates = rates
+        self._on_degraded = on_degraded
         self._process = token_hex(6)
         self._numbers = count()
 
@@ -52,6 +57,7 @@ class RateLimits:
         try:
             rate = await self._rates.count(name, event, limit=limit, window=MINUTE)
         except CacheUnavailable:
+            self._on_degraded("rate_limits")
             return None, True
         standing = Standing(limit, max(0, rate.remaining), _seconds(rate))
         return standing, rate.is_within

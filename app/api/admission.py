@@ -214,8 +214,11 @@ async def _count(request: web.Request, caller: Caller) -> None:
     spending = services.spending
     rules = spending.projects.cached(caller.project)
     if rules is None:
-        with suppress(StorageUnavailable):
+        try:
             rules = await spending.projects.get(caller.project)
+        except StorageUnavailable:
+            # The default holds for as long as the project's own can't be read.
+            services.access.on_degraded("rules")
     limit = spending.defaults.rate_limit_per_minute
     if rules is not None:
         limit = rules.rate_limit_per_minute

@@ -69,8 +69,15 @@ def item_of(account: Account, document: str) -> tuple[str, int]:
 class Accounts:
     """The accounts of all projects and scopes."""
 
-    def __init__(self, store: AccountStore, documents: Documents) -> None:
+    def __init__(
+        self,
+        store: AccountStore,
+        documents: Documents,
+        *,
+        on_degraded: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
+        self._on_degraded = on_degraded
         self._documents = documents
         self._counting: SingleFlight[str, None] = SingleFlight()
         # What is reserved and not settled, by document: it is reserved anew.
@@ -166,7 +173,11 @@ class Accounts:
                     self._live.pop(document, None)
 
     def _defer(self, reservation: Reservation, fields: Fields | None) -> None:
-        if len(self._unsettled) < _MAX_UNSETTLED:
+        if len(self._unsettled) >= _MAX_UNSETTLED:
+            # It counts as used until Redis and the ledger are counted again.
+            self._on_degraded("unsettled")
+            logger.error("reservation is left unsettled")
+        else:
             self._unsettled[document_of(reservation)] = reservation, fields
 
     async def _keep_settling(self) -> None:

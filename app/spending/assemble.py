@@ -17,7 +17,7 @@ from app.spending.visitor_limit import VisitorLimit
 from app.storage.known_documents import KnownDocuments
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from app.spending.project_permit import RequireActive
     from app.storage.ports.accounts import AccountStore
@@ -52,13 +52,20 @@ async def open_spending(
     rules: SpendingRules,
     *,
     require_active: RequireActive,
+    on_degraded: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Spending]:
     """Open spending over the ledger's *documents*, and what all replicas count."""
+
+    def is_stale() -> None:
+        on_degraded("stale_documents")
+
     known_projects: KnownDocuments[Fields] = KnownDocuments(
-        documents, lambda _, fields: own_rules(fields)
+        documents, lambda _, fields: own_rules(fields), on_stale=is_stale
     )
-    known_scopes: KnownDocuments[Scope] = KnownDocuments(documents, scope_of)
-    accounts = Accounts(store, documents)
+    known_scopes: KnownDocuments[Scope] = KnownDocuments(
+        documents, scope_of, on_stale=is_stale
+    )
+    accounts = Accounts(store, documents, on_degraded=on_degraded)
     journal = Journal(accounts, documents)
     projects = Projects(documents, known_projects, rules.defaults)
     scopes = Scopes(documents, known_scopes, store, accounts)

@@ -29,6 +29,7 @@ OTHER = "other"
 LOOKUP_RESULTS = ("hit", "miss", "coalesced", "restored")
 CALL_OUTCOMES = ("ok", "rejected", "rate_limited", "failed", "timeout", "bad_image")
 CUT_REASONS = ("short", "stalled")
+DEGRADATIONS = ("rate_limits", "rules", "stale_documents", "unsettled")
 DEPENDENCIES = ("redis", "object_store")
 RENDITION_RESULTS = ("made", "failed", "refused")
 FENCE_VERDICTS = ("proved", "unproved", "failed", "lease")
@@ -157,6 +158,10 @@ class Metrics:
     def breaker_open(self, is_open: bool) -> None:  # noqa: FBT001 - an event and its value
         """Note whether any part of Redis is known to be unavailable."""
         self._breaker_open.set(is_open)
+
+    def degraded(self, what: str) -> None:
+        """Count what went on with less than it needs: one of `DEGRADATIONS`."""
+        self._degraded.labels(what).inc()
 
     def loop_stall(self, seconds: float) -> None:
         """Count a time for which the event loop stood still."""
@@ -325,6 +330,14 @@ class Metrics:
             "1 while commands to Redis, or to a node of it, fail at once.",
             registry=self._registry,
         )
+        self._degraded = Counter(
+            "paintonce_degraded_total",
+            "What went on with less than it needs.",
+            ("what",),
+            registry=self._registry,
+        )
+        for what in DEGRADATIONS:
+            self._degraded.labels(what)
         self._loop_stalls = counter(
             "paintonce_loop_stalls_total",
             "Times that the event loop stood still for a quarter of a second or more.",

@@ -210,3 +210,14 @@ async def test_a_permalink_with_a_key_counts_once_and_its_head_does_not(
     assert {answer.status for answer in heads} == {200}
     assert [answer.status for answer in gets] == [200] * (LIMIT - 1) + [429]
     assert (without.status, wrong.status) == (200, 200)
+
+
+async def test_what_goes_on_with_less_is_counted(service: Paintonce) -> None:
+    """Requests that Redis can't count are let in, and an operator sees it."""
+    mine = await key(service)
+    service.rates.is_away = True
+
+    assert (await service.get("/api/v1/live/stats", mine)).status == 200
+
+    counted = service.replica.counted("paintonce_degraded_total", what="rate_limits")
+    assert counted == 1
