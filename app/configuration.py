@@ -53,20 +53,22 @@ def load_configuration(
     """Read settings and models file; raises `InvalidSettings` with every problem."""
     # botocore reads its own settings by itself.
     export("AWS_")
-    said = {**environment(), **{name.upper(): it for name, it in overrides.items()}}
-    problems = _redis_problems(said.get("REDIS_URL"))
-    if image_folder is None and not said.get("S3_BUCKET"):
+    given = environment()
+    overridden = {name.upper(): value for name, value in overrides.items()}
+    named = {**given, **overridden}
+    problems = _redis_problems(named.get("REDIS_URL"))
+    if image_folder is None and not named.get("S3_BUCKET"):
         problems.append("S3_BUCKET: is needed; or try `python -m app dev`")
     settings: Settings | None = None
     models: Mapping[str, ModelConfig] = {}
     try:
-        settings = load_settings(**overrides)
+        settings = load_settings(given, **overrides)
         if settings.tracing == "on" and not tracing_is_installed():
             problems.append("TRACING: needs the packages of the extra `tracing`")
     except InvalidSettings as error:
         problems += error.problems
     try:
-        models = load_models(_providers_file(said), environment())
+        models = load_models(_providers_file(named), given)
     except InvalidModelsFile as error:
         problems += error.problems
     if settings is None or problems:
@@ -84,6 +86,6 @@ def _redis_problems(url: object) -> list[str]:
     return []
 
 
-def _providers_file(said: Mapping[str, object]) -> Path | None:
-    name = said.get("PROVIDERS_FILE")
+def _providers_file(named: Mapping[str, object]) -> Path | None:
+    name = named.get("PROVIDERS_FILE")
     return Path(str(name)) if name else None

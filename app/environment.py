@@ -1,4 +1,4 @@
-"""The environment as an operator means it: `.env` counts, what is empty does not."""
+"""The environment as an operator means it: `.env` counts, an empty value does not."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from dotenv import dotenv_values
 
 _FILE = ".env"
 
+# Of `IMAGE_URL_THRESHOLD_BYTES`, which callers' processes read as well.
+DEFAULT_THRESHOLD_BYTES = 262_144
+
+# Here alone an empty value says something: no origin at all.
+_MAY_BE_EMPTY = frozenset({"CORS_ALLOWED_ORIGINS"})
+
 
 def environment() -> dict[str, str]:
-    """Return the environment over `.env`; what is empty is as if unset."""
-    merged = {**dotenv_values(_FILE), **os.environ}
-    return {name: value for name, value in merged.items() if value}
+    """Return the environment over `.env`; an empty value is as if unset."""
+    return {
+        name: value
+        for given in (dotenv_values(_FILE), os.environ)
+        for name, value in given.items()
+        if value or (value is not None and name in _MAY_BE_EMPTY)
+    }
 
 
 def export(prefix: str) -> None:

@@ -1,15 +1,13 @@
 """Settings from the environment: frozen, checked all at once, secrets hidden.
 
-The environment outranks `.env` in the working directory; an empty value is as
-if unset. Nothing but the composition root reads them.
+`environment` reads them, once. Nothing but the composition root uses them.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +20,13 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from app.environment import DEFAULT_THRESHOLD_BYTES, environment
 
 MIB = 1024 * 1024
 
@@ -60,19 +64,17 @@ def _decimal_or_auto(value: object) -> object:
 
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
-Decimal = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
+FiniteFloat = Annotated[float, BeforeValidator(_decimal), Field(allow_inf_nan=False)]
 GraceSeconds = Annotated[
     Literal["auto"] | Annotated[float, Field(ge=0, le=86_410, allow_inf_nan=False)],
     BeforeValidator(_decimal_or_auto),
 ]
 Bytes = Annotated[WholeNumber, Field(ge=0)]
-Seconds = Annotated[Decimal, Field(gt=0, le=86_400)]
+Seconds = Annotated[FiniteFloat, Field(gt=0, le=86_400)]
 
 _MIN_KEY_LENGTH = 32
 _MIN_DIFFERENT = 8
 _MASTER_KEY_BYTES = 32
-
-_MAY_BE_EMPTY = "CORS_ALLOWED_ORIGINS"
 
 # The secret of the published test vectors.
 _SHIPPED_EXAMPLES = frozenset({"c2VjcmV0LWZvci10aGUtdGVzdC12ZWN0b3ItMzJieXRlcyE"})
@@ -90,10 +92,6 @@ class Settings(BaseSettings):
     """The settings of an operator: the table of `docs/reference/configuration.md`."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
-        env_ignore_empty=True,
-        extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
     )
@@ -112,7 +110,7 @@ class Settings(BaseSettings):
     keep_metadata: Literal["on", "off"] = "off"
     signing_master_key: SecretStr | None = None
     rate_limit_per_minute: Annotated[WholeNumber, Field(ge=0, le=1_000_000)] = 0
-    budget_per_day: Annotated[Decimal, Field(ge=0, le=1e9)] = 0
+    budget_per_day: Annotated[FiniteFloat, Field(ge=0, le=1e9)] = 0
     generation: Literal["on", "off"] = "on"
     scope_new_per_address_per_hour: Annotated[
         WholeNumber, Field(ge=0, le=1_000_000)
@@ -123,19 +121,30 @@ class Settings(BaseSettings):
     ledger_fence: Literal["store", "lease"] = "store"
     keyed_cache_control: Literal["public", "private"] = "public"
     max_image_bytes: Annotated[WholeNumber, Field(ge=1)] = 16 * MIB
-    image_url_threshold_bytes: Bytes = 262_144
-    transient_ttl_seconds: Annotated[Decimal, Field(ge=0, le=31_536_000)] = 0
+    image_url_threshold_bytes: Bytes = DEFAULT_THRESHOLD_BYTES
+    transient_ttl_seconds: Annotated[FiniteFloat, Field(ge=0, le=31_536_000)] = 0
     transient_quota_bytes: Bytes = 256 * MIB
     transient_total_bytes: Bytes = 0
     hot_tier_bytes: Bytes = 128 * MIB
     generation_timeout_seconds: Seconds = 600
     wait_timeout_seconds: Seconds = 60
-    lease_seconds: Annotated[Decimal, Field(ge=1, le=3600)] = 20
+    lease_seconds: Annotated[FiniteFloat, Field(ge=1, le=3600)] = 20
     shutdown_grace_seconds: GraceSeconds = "auto"
     rendition_widths: str = DEFAULT_WIDTHS
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     tracing: Literal["on", "off"] = "off"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic passes it
+        init_settings: PydanticBaseSettingsSource,
+        *sources: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes them
+        **named: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes them
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `load_settings` gives, and read nothing."""
+        return (init_settings,)
 
     @field_validator("public_base_url")
     @classmethod
@@ -266,16 +275,23 @@ def _parts(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-def load_settings(**overrides: object) -> Settings:
-    """Read the environment; *overrides* outrank it.
+def load_settings(
+    given: Mapping[str, str] | None = None, **overrides: object
+) -> Settings:
+    """Return the settings that *given*, else the environment, names.
 
-    Raises `InvalidSettings` with every problem, each naming its variable.
+    *overrides* outrank it. Raises `InvalidSettings` with every problem, each
+    naming its variable.
     """
-    if os.environ.get(_MAY_BE_EMPTY) == "":
-        # Here alone what is empty says something: no origin at all.
-        overrides.setdefault(_MAY_BE_EMPTY.lower(), "")
+    if given is None:
+        given = environment()
+    fields = {
+        name: given[name.upper()]
+        for name in Settings.model_fields
+        if name.upper() in given
+    }
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(**{**fields, **overrides})  # type: ignore[arg-type]
     except ValidationError as error:
         problems = []
         for item in error.errors(include_url=False, include_input=False):

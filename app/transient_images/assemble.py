@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from app.environment import DEFAULT_THRESHOLD_BYTES
 from app.storage.ports.transient_store import Quota
 from app.transient_images.addresses import Addresses
 from app.transient_images.byte_budget import ByteBudget
@@ -15,7 +16,6 @@ from app.transient_images.painted import PaintedPictures
 from app.transient_images.references import References
 from app.transient_images.store import MAX_PICTURES, TransientImages
 from app.transient_images.sweeper import sweeping
-from app.transient_images.threshold import DEFAULT_THRESHOLD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

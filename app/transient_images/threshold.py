@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from app.environment import environment
+from app.environment import DEFAULT_THRESHOLD_BYTES, environment
 from app.transient_images.data_url import is_data_url, read_data_url
 
-DEFAULT_THRESHOLD_BYTES = 262_144
 THRESHOLD_SETTING = "IMAGE_URL_THRESHOLD_BYTES"
 
 

@@ -11,7 +11,7 @@ from botocore.credentials import EnvProvider
 
 from app.generation.config.models_file import load_models
 from app.generation.config.vendors import VENDORS
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from tests.deploy.shipped_files import (
     MIB,
     ROOT,
@@ -86,7 +86,7 @@ def test_the_settings_of_a_replica_are_valid(monkeypatch: pytest.MonkeyPatch) ->
     for name, value in replica["environment"].items():
         monkeypatch.setenv(name, resolved(value))
 
-    settings = Settings(_env_file=None)
+    settings = load_settings()
 
     assert settings.auth == "required"
     assert settings.redis_url

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from app.server.serving import LONGEST_NOTICE_SECONDS
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from tests.deploy.shipped_files import (
     ROOT,
     compose,
@@ -159,7 +159,7 @@ def test_the_configuration_is_valid(
     monkeypatch.setenv("ADMIN_API_KEY", "a-lighthouse-in-a-storm-0123456789")
     monkeypatch.setenv("REDIS_URL", "redis://:storm@redis:6379/0")
 
-    settings = Settings(_env_file=None)
+    settings = load_settings()
 
     assert settings.auth == "required"
     assert set(data) - known <= {"TRUSTED_PROXIES"}

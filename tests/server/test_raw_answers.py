@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from app.http.picture_headers import lines
+from app.server import raw_answers
 from app.server.raw_answers import RawAnswer, may_be_raw
 from tests.server.frame import framed, get, wire
 from tests.until import until
@@ -33,6 +34,20 @@ async def unchanged(_: web.Request) -> web.StreamResponse:
 
 
 ROUTES = (web.get("/ready", ready), web.get("/unchanged", unchanged))
+
+
+async def test_where_writelines_does_not_pause_a_writer_it_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CVE-2024-12254: head and body go out in one write all the same."""
+    monkeypatch.setattr(raw_answers, "PAUSES_AFTER_WRITELINES", False)
+    monkeypatch.setattr(
+        "asyncio.selector_events._SelectorSocketTransport.writelines", None
+    )
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        answer = await line.ask(get("/ready"))
+
+    assert (answer.status, answer.body) == (200, PICTURE)
 
 
 async def test_a_ready_answer_says_what_an_ordinary_one_says() -> None:
