@@ -429,10 +429,14 @@ async def test_a_full_queue_is_refused_at_once_and_not_remembered(
 ) -> None:
     """With one place and no queue the second prompt is 429, and later painted."""
     async with wire(service.port) as busy:
-        await busy.send(live("prompt=first+in&model=narrow"))
-        await asyncio.sleep(0.5)  # let it take the only place
+        promised = await busy.ask(
+            live("prompt=first+in&model=narrow", "Prefer: respond-async")
+        )
+        generation = get(promised.headers["location"])
+        while (await busy.ask(generation)).problem["state"] == "queued":  # noqa: ASYNC110 - another process's doing
+            await asyncio.sleep(0.01)
         refused = await line.ask(live("prompt=second&model=narrow"))
-        first = await busy.answer()
+        first = await busy.ask(live("prompt=first+in&model=narrow"))
     later = await line.ask(live("prompt=second&model=narrow"))
 
     assert first.status == 200
