@@ -68,7 +68,7 @@ async def test_all_widths_and_formats_are_one_payment(place: Place) -> None:
 
 
 @pytest.mark.long
-async def test_row_51_a_replica_that_dies_over_a_rendition(
+async def test_row_61_a_replica_that_dies_over_a_rendition(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
     """Killed before it was stored: another makes it once the lease is over."""
@@ -96,7 +96,7 @@ async def test_row_51_a_replica_that_dies_over_a_rendition(
 
 
 @pytest.mark.long
-async def test_row_52_a_redis_that_is_emptied_over_a_rendition(
+async def test_row_62_a_redis_that_is_emptied_over_a_rendition(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
     """Without the lease two replicas make the same one, and both answer it."""
@@ -121,7 +121,7 @@ async def test_row_52_a_redis_that_is_emptied_over_a_rendition(
 
 
 @pytest.mark.long
-async def test_row_53_a_store_that_takes_no_renditions(
+async def test_row_63_a_store_that_takes_no_renditions(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
     """The picture is served, a rendition is 503, and later it is made."""
