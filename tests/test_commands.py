@@ -125,7 +125,7 @@ async def test_check_tells_what_is_away(
         assert "(403)" in refused.stderr
 
 
-def test_check_names_what_redis_refuses_in_one_line(
+async def test_check_names_what_redis_refuses_in_one_line(
     s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     """A right is a fault; a policy that evicts is a warning, and status 0."""
@@ -135,6 +135,8 @@ def test_check_names_what_redis_refuses_in_one_line(
         environment = environment_of(
             redis_url=server.url, bucket=bucket, object_store=store
         )
+        async with replica(environment, folder=tmp_path):
+            pass
         warned = run("check", folder=tmp_path, environment=environment)
         with redis.Redis.from_url(server.url) as admin:
             rules = ("on", ">pw", "~*", "+@all", "-time", "resetchannels")
