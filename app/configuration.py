@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from app.environment import environment, export
 from app.generation.config.models_file import (
     InvalidModelsFile,
-    ModelConfig,
     load_models,
 )
 from app.settings import InvalidSettings, Settings, load_settings
@@ -18,6 +17,8 @@ from app.telemetry.tracing import is_installed as tracing_is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from app.generation.model_config import ModelConfig
 
 
 # Checking and storing what the last call gave.

@@ -22,9 +22,9 @@ import PIL.Image
 from app.errors import CacheUnavailable, ServiceError, StorageUnavailable
 from app.generation.capabilities import Capabilities
 from app.generation.config.model_names import ModelNames
-from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
 from app.generation.model import Model
+from app.generation.model_config import ModelConfig
 from app.generation.models import Models
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.placeholder.known_models import PAINTER

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientSession
 
-    from app.generation.config.models_file import ModelConfig
+    from app.generation.model_config import ModelConfig
     from app.generation.painting import PaintObserver
     from app.generation.provider import ImageProvider
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from app.errors import InvalidParameter
     from app.generation.commission import Commission
-    from app.generation.config.models_file import ModelConfig
     from app.generation.finishing import Finishing
     from app.generation.jobs import JobHandle
+    from app.generation.model_config import ModelConfig
     from app.generation.painting import PaintObserver, Progress, ReferenceLoader
     from app.generation.provider import ImageProvider, PaintRequest
     from app.generation.spending import JournalEntry, PaintingPermit

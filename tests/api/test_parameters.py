@@ -19,7 +19,7 @@ from app.api.parameters import (
 )
 from app.errors import InvalidParameter
 from app.generation.config.model_names import ModelNames
-from app.generation.config.models_file import ModelConfig
+from app.generation.model_config import ModelConfig
 from app.prompt_cache.entry.prompt_key import OPTIONS, Parameters, PromptKey
 from app.storage.storage_key import Project
 from tests.fakes import model_names

@@ -12,8 +12,8 @@ from app.generation.assemble import adapter_for
 from app.generation.capabilities import Capabilities, Endpoint
 from app.generation.commission import Commission
 from app.generation.config.large_pictures import warning_for
-from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
+from app.generation.model_config import ModelConfig
 from app.generation.models import Model, Models
 from app.generation.provider import Origin, PaintRequest, ProviderPicture, Reference
 from app.generation.sizing import as_png, white_mask

@@ -18,9 +18,9 @@ from app.errors import (
 from app.generation.capabilities import Capabilities
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.commission import Commission
-from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
 from app.generation.jobs import Maker
+from app.generation.model_config import ModelConfig
 from app.generation.models import Model, Models, Progress
 from app.generation.provider import Origin, PaintRequest, ProviderPicture, Reference
 from app.generation.providers.placeholder.known_models import PAINTER

@@ -16,8 +16,8 @@ import PIL.Image
 import pytest
 
 from app.api.parameters import ASPECT_RATIOS
-from app.generation.config.models_file import ModelConfig
 from app.generation.finishing import Finishing
+from app.generation.model_config import ModelConfig
 from app.generation.provider import Origin, PaintRequest, ProviderPicture, Reference
 from app.generation.providers.a1111.known_models import SERVER
 from app.generation.providers.fal.known_models import KNOWN as FAL

@@ -30,8 +30,9 @@ from app.generation.call_times import CallTimes
 from app.generation.capabilities import Capabilities
 from app.generation.circuit_breaker import CircuitBreaker
 from app.generation.commission import Commission
-from app.generation.config.models_file import ModelConfig, load_models
+from app.generation.config.models_file import load_models
 from app.generation.finishing import Finishing
+from app.generation.model_config import ModelConfig
 from app.generation.models import Model, Models, Outcome, Painting, Progress
 from app.generation.painting_queue import PaintingQueue
 from app.generation.provider import Origin, PaintRequest, ProviderPicture

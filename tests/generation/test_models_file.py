@@ -9,9 +9,9 @@ import pytest
 
 from app.generation.config.models_file import (
     InvalidModelsFile,
-    ModelConfig,
     load_models,
 )
+from app.generation.model_config import ModelConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from app.errors import (
     PromptRejected,
     ProviderFailed,
 )
-from app.generation.config.models_file import ModelConfig
+from app.generation.model_config import ModelConfig
 from app.generation.provider import PaintRequest, Reference
 from app.generation.providers.openai.images import OpenAIImages
 from app.generation.providers.openai.known_models import KNOWN

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.generation.assemble import adapter_for
-from app.generation.config.models_file import ModelConfig
+from app.generation.model_config import ModelConfig
 from app.generation.provider import PaintRequest, Reference
 from app.image import Image
 from tests.fake_provider import pictures

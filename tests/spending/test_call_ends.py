@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from app.generation.assemble import build_models
-from app.generation.config.models_file import ModelConfig
+from app.generation.model_config import ModelConfig
 from app.generation.transport import polling
 from app.generation.transport.outbound import open_outbound_session
 from tests.access.service import ADMIN, LIVE, running

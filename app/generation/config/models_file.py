@@ -6,7 +6,6 @@ import json
 import re
 import tomllib
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from app.generation.capabilities import OPTIONS
 from app.generation.config.model_table import ModelTable
 from app.generation.config.vendors import VENDORS
+from app.generation.model_config import ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,36 +30,6 @@ class InvalidModelsFile(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Who paints under *alias*, and on what terms.
-
-    *model* is the provider's own id. *price* is per picture, in the operator's
-    currency; *concurrency* and *queue* count paintings of this replica;
-    *deadline_seconds* is for one call. *also* are further names of the alias,
-    *accept* are the options that a request may choose itself. After a call with
-    an ambiguous end its prompt is not paid for again for
-    *ambiguous_hold_seconds*.
-    """
-
-    alias: str
-    provider: str
-    model: str = ""
-    base_url: str = ""
-    api_key: str | None = field(default=None, repr=False)
-    price: float = 0.0
-    concurrency: int = 8
-    queue: int = 64
-    deadline_seconds: float = 120.0
-    also: tuple[str, ...] = ()
-    accept: tuple[str, ...] = ()
-    fallbacks: tuple[str, ...] = ()
-    ambiguous_hold_seconds: float = 60.0
-    fallback_when_ambiguous: bool = False
-    result_hosts: tuple[str, ...] = ()
-    options: Mapping[str, object] = field(default_factory=dict)
 
 
 def load_models(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from app.generation.config.models_file import ModelConfig
+    from app.generation.model_config import ModelConfig
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from app.generation.transport.vendor_api import VendorApi
 if TYPE_CHECKING:
     import aiohttp
 
-    from app.generation.config.models_file import ModelConfig
+    from app.generation.model_config import ModelConfig
     from app.generation.provider import Job, PaintRequest
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-    from app.generation.config.models_file import ModelConfig
+    from app.generation.model_config import ModelConfig
     from app.generation.provider import Job, PaintRequest
 
 # The last one has the files of older models.

@@ -22,7 +22,7 @@ from app.generation.transport.vendor_api import VendorApi
 if TYPE_CHECKING:
     import aiohttp
 
-    from app.generation.config.models_file import ModelConfig
+    from app.generation.model_config import ModelConfig
     from app.generation.provider import Job, PaintRequest
 
 # How Google's own lists spell an id.

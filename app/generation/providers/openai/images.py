@@ -34,7 +34,7 @@ from app.image import EXTENSIONS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.generation.config.models_file import ModelConfig
+    from app.generation.model_config import ModelConfig
     from app.generation.provider import Job, PaintRequest, Reference
     from app.generation.transport.vendor_api import Reply
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from app.generation.config.models_file import ModelConfig
+    from app.generation.model_config import ModelConfig
     from app.generation.provider import Job, PaintRequest
 
 RESULT_HOSTS = ("replicate.delivery", "*.replicate.delivery")
