@@ -127,7 +127,7 @@ class Entry(TypedDict):
 class Picture:
     """A whole picture. *status* is `HIT` or `MISS`; *permalink* is a path.
 
-    *hits* counts this one, and is None on a MISS and while Redis is away.
+    *hits* counts this one, and is None on a MISS and while Redis is unavailable.
     """
 
     prompt: str

@@ -122,7 +122,7 @@ class QuotaFull(ServiceError):
 
 
 class CallEnd(StrEnum):
-    """How sure it is what the end of a call to a provider costs.
+    """The certainty about what a call to a provider cost.
 
     `app.generation.transport.call_ends` decides it for every vendor.
     """
@@ -262,7 +262,7 @@ class StorageUnavailable(Unavailable):
 
 
 class LaterVersion(StorageUnavailable):
-    """What is there was written by a later release: an outage of that one alone."""
+    """A stored object was written by a later release: an outage of that one alone."""
 
 
 class StillGenerating(Unavailable):

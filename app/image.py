@@ -160,7 +160,7 @@ def _is_heavy(name: bytes, body: memoryview) -> bool:
 
 
 def is_sideways(header: PIL.Image.Image) -> bool:
-    """Say whether a picture is shown turned by a quarter.
+    """Return whether a picture is shown turned by a quarter.
 
     By the Exif data in front of the pixels, which stay as they are.
     """

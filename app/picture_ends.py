@@ -39,7 +39,7 @@ def is_whole(data: bytes, media_type: str) -> bool:
 
     PNG: every chunk with its checksum, to IEND. JPEG: to EOI. GIF: to the
     trailer. WebP and AVIF: as long as their own lengths say. What comes behind
-    the end is nobody's business.
+    the end does not matter.
     """
     try:
         _WALKS[media_type](data)

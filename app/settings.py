@@ -260,7 +260,7 @@ class Settings(BaseSettings):
 
 
 def _not_weak(key: SecretStr) -> SecretStr:
-    """Return *key*; raises `ValueError` where anybody might guess it."""
+    """Return *key*; raises `ValueError` for one that is easy to guess."""
     text = key.get_secret_value()
     if len(set(text)) < _MIN_DIFFERENT or text in _SHIPPED_EXAMPLES:
         raise ValueError("is weak, or an example that everyone knows: make one anew")

@@ -60,7 +60,7 @@ def sign_url(
 
     *kid* and *secret* are a signing key's id and key. *parameters* are those of
     live generation. What is signed is the path that the service sees: where
-    *base_url* has a path of its own, a proxy takes it away.
+    *base_url* has a path of its own, a proxy removes it.
     """
     signed = {name: str(value) for name, value in parameters.items()}
     signed |= {"prompt": prompt, "project": project, "kid": kid, "exp": str(exp)}

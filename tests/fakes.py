@@ -175,7 +175,7 @@ class Gated:
         await self._pass("before", method)
         if self.is_away or self._failures[method] > 0:
             self._failures[method] -= not self.is_away
-            raise self.away("It is away, says the test.")
+            raise self.away("It is unavailable, says the test.")
         yield
         await self._pass("after", method)
         if self._lost_replies[method] > 0:
@@ -223,7 +223,7 @@ class InMemoryBody:
 class InMemoryObjectStore(Gated):
     """`ObjectStore` in a dictionary; *objects* may be looked at and tampered with.
 
-    One that is not *is_made* is away until it is made, like a lost bucket.
+    One that is not *is_made* is unavailable until it is made, like a lost bucket.
     """
 
     away = StorageUnavailable
@@ -328,7 +328,7 @@ class InMemoryObjectStore(Gated):
         return self
 
     async def ping(self) -> None:
-        """Return unless the store is away."""
+        """Return unless the store is unavailable."""
         async with self._call("ping"):
             if not self.is_made:
                 raise PlaceMissing("There is no such bucket, says the test.")

@@ -70,7 +70,7 @@ class WatchedRedis:
 
 @contextmanager
 def redis_cluster(directory: Path, *, primaries: int = 3) -> Iterator[RedisCluster]:
-    """Run a Cluster that serves what is covered while a primary is away."""
+    """Run a Cluster that serves what is covered while a primary is unavailable."""
     with ExitStack() as stack:
         buses = [free_port() for _ in range(primaries)]
         servers = [

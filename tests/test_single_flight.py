@@ -65,8 +65,8 @@ async def test_other_keys_are_other_calls() -> None:
 
 
 async def test_all_who_share_a_call_share_its_error() -> None:
-    """A store that is away is asked once, and not by each in turn."""
-    calls = Calls(StorageUnavailable("It is away, says the test."))
+    """A store that is unavailable is asked once, and not by each in turn."""
+    calls = Calls(StorageUnavailable("It is unavailable, says the test."))
     asking = await calls.callers(3)
     calls.gates[0].open()
 
@@ -122,8 +122,8 @@ async def test_whoever_comes_late_shares_the_next_call() -> None:
 
 
 async def test_whoever_comes_late_shares_an_error() -> None:
-    """A store that is away is not asked again by those who came while it was."""
-    calls = Calls(StorageUnavailable("It is away, says the test."))
+    """A store that is unavailable is not asked again by those who came while it was."""
+    calls = Calls(StorageUnavailable("It is unavailable, says the test."))
     asking = [
         asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))
         for _ in range(3)

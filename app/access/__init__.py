@@ -1,1 +1,1 @@
-"""Who asks: keys, signed URLs, addresses and rates."""
+"""Authentication of callers: keys, signed URLs, addresses and rates."""

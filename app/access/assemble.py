@@ -33,7 +33,7 @@ _ABSENT_KEY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRules:
-    """What the operator decided about who may ask.
+    """The operator's settings for authentication and rate limits.
 
     Without *requires_keys* everyone is trusted. *master_key* is base64url.
     """
@@ -48,7 +48,7 @@ class AccessRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who asks, by key, signature or address, and how often."""
+    """The parts that authenticate callers and limit their rates."""
 
     addresses: ClientAddresses
     authenticator: Authenticator

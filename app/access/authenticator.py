@@ -27,7 +27,7 @@ ANYONE = "anyone"
 
 
 class Presented(NamedTuple):
-    """What a request shows of its caller, and the *peer* whose connection it is."""
+    """The credentials of a request, and the *peer* whose connection it is."""
 
     headers: CIMultiDictProxy[str]
     peer: str
@@ -77,7 +77,7 @@ class Authenticator:
         key = presented_key(headers)
         if key is None:
             raise NotAuthenticated("An API key is needed: X-API-Key or Bearer.")
-        # Known keys are at hand: nothing is awaited for them.
+        # Known keys are in memory: nothing is awaited for them.
         holder = self._keys.known(key)
         if holder is None:
             address = self._addresses.of(presented.peer, headers)

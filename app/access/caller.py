@@ -1,4 +1,4 @@
-"""Who asks, for which project, and what the role allows.
+"""The caller of a request: its project, and what its role allows.
 
 Known once for each request, before anything of it is read.
 """
@@ -17,7 +17,7 @@ BOOTSTRAP = "ADMIN_API_KEY"
 
 
 class Role(StrEnum):
-    """What a key allows; each includes those before it.
+    """The rights of a key; each role includes those before it.
 
     `read` gets what is cached, stored or counted and never causes a payment;
     `project` does all of its own project but API keys, budgets and rates;
@@ -29,7 +29,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
     def includes(self, other: Role) -> bool:
-        """Say whether this role may do what *other* may."""
+        """Return whether this role may do what *other* may."""
         return _RANKS[self] >= _RANKS[other]
 
 
@@ -37,7 +37,7 @@ _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 class Audience(StrEnum):
-    """By what right somebody asks: it decides who may keep the answer."""
+    """How a caller was authenticated: it decides which caches may keep the answer."""
 
     ANYONE = "anyone"
     KEY = "key"
@@ -46,11 +46,11 @@ class Audience(StrEnum):
 
 
 class Caller(NamedTuple):
-    """Whoever asks: the project that pays, and what the key allows.
+    """An authenticated caller: the project that pays, and the key's role.
 
     *name* is the id of the key, never the key, for logs and limits.
     *expires_at* is set on signatures (Unix seconds); *is_cross_site* says that a
-    page of another site asks, where nobody is asked for a key.
+    page of another site asks, with AUTH=off.
     """
 
     project: Project

@@ -29,7 +29,7 @@ _API_KEY_LENGTH = len("pk_") + _ID_LENGTH + len("_") + 43
 
 
 class Kind(StrEnum):
-    """What a key is for: asking, or signing URLs that ask."""
+    """The purpose of a key: to make requests, or to sign URLs."""
 
     API = "api"
     SIGNING = "signing"
@@ -123,7 +123,7 @@ def id_of(key: str) -> str | None:
 
 
 def is_key_id(text: str) -> bool:
-    """Say whether *text* has the form of a key's id."""
+    """Return whether *text* has the form of a key's id."""
     return _ID.fullmatch(text) is not None
 
 

@@ -57,7 +57,7 @@ class NewKey(NamedTuple):
 class Keys:
     """The keys of all projects; without a *box* there are no signing keys.
 
-    *on_change* is told the document of a key that was changed here.
+    *on_change* is called with the document of a key that was changed here.
     """
 
     def __init__(

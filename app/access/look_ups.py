@@ -1,4 +1,4 @@
-"""How many look-ups of unknown names strangers may cause: each reads the ledger."""
+"""A limit on look-ups of unknown names by strangers: each reads the ledger."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Standing(NamedTuple):
     reset_seconds: int
 
     def as_headers(self) -> dict[str, str]:
-        """Return what is told of it (draft-ietf-httpapi-ratelimit-headers-09)."""
+        """Return its response headers (draft-ietf-httpapi-ratelimit-headers-09)."""
         return {
             "RateLimit-Policy": f'"key";q={self.limit};w=60',
             "RateLimit": f'"key";r={self.remaining};t={self.reset_seconds}',

@@ -44,10 +44,10 @@ _TIME = re.compile(r"0|[1-9][0-9]{0,11}", re.ASCII)
 
 @dataclass(slots=True)
 class Claims:
-    """What a signed URL says: whose key signed what, and until when it holds.
+    """The content of a signed URL: the key, the request, and when it expires.
 
-    *checked* is the key that it was found right under, and on whose behalf it
-    asks: what is asked for again in the same words is not computed again.
+    *checked* is the key that verified it, and the caller that it stands for:
+    the same URL is not verified twice.
     """
 
     path: str

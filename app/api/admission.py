@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Needs(StrEnum):
-    """What a route needs of its caller.
+    """The right that a route requires of its caller.
 
     Either nothing, or a role. `COUNTED` needs no key, and counts a request that
     shows one. `HEALTH` routes need no key and accept any Host; with AUTH=off
@@ -146,7 +146,7 @@ def _counted(handler: Handler) -> Handler:
 
 
 def _is_cross_site(request: web.Request) -> bool:
-    """Say whether another site's page asks a service that asks for no keys.
+    """Return whether another site's page asks a service that requires no keys.
 
     Raises `Forbidden` for what no page of another site may do.
     """
@@ -181,7 +181,7 @@ def _admitted_to_live(handler: Handler) -> Handler:
             caller = await services.access.signed_urls.verify(
                 asked.claims(literal_path(request)), presented(request)
             )
-            # From here on the answer is the same for whoever has the address.
+            # From here on the answer is the same for everyone who has the address.
             request[ERROR_HEADERS] = {}
         else:
             caller = await authenticator.identify(presented(request))
@@ -195,7 +195,7 @@ def _admitted_to_live(handler: Handler) -> Handler:
 def _admitted_to_scope(handler: Handler) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
         _is_cross_site(request)
-        # Whoever has the address may look: no key, no header decides.
+        # Everyone who has the address may look: no key, no header decides.
         request[ERROR_HEADERS] = {}
         request[SCOPE_REQUEST] = asked = await scope_request_of(request)
         scope, services = asked.scope, request.app[SERVICES]

@@ -1,4 +1,4 @@
-"""Who may keep a live answer: decided by what let its caller in.
+"""Cache-Control of live answers, by how the caller authenticated.
 
 docs/decisions/0013-shared-caches.md says why.
 """

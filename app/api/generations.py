@@ -1,4 +1,4 @@
-"""Generations, for whoever would rather ask than wait."""
+"""Generations: painting in the background, with events and a state to poll."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def get_generation(request: web.Request) -> web.Response:
 async def follow_generation(request: web.Request) -> web.StreamResponse:
     """Answer with the state of a generation whenever it changes, as events.
 
-    Whoever comes back with the id of the last one is told to stop: 204.
+    A client that reconnects with the id of the last event gets 204: stop.
     """
     services = request.app[SERVICES]
     record = await _own_generation(request)

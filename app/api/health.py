@@ -1,6 +1,6 @@
 """Is the process alive, may it get requests, what has it done.
 
-Alive and ready are different questions: a replica whose Redis is away is
+Alive and ready are different questions: a replica whose Redis is unavailable is
 alive, and stays in the balancer, because all replicas share that Redis.
 """
 

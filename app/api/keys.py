@@ -54,7 +54,7 @@ def new_key_as_json(made: NewKey) -> dict[str, Any]:
 
 
 async def list_keys(request: web.Request) -> web.Response:
-    """Answer with keys, without what would let anybody in."""
+    """Answer with keys, without their secrets."""
     caller = request[CALLER]
     named = query_of(request, {"project"}).get("project")
     project = Project.parse(named) if named is not None else None

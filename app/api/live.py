@@ -111,12 +111,12 @@ async def _find(
             return None
         with suppress(PictureGone):
             return await send_answer(request, services, answer, asked, deadline)
-    raise StillGenerating("The picture goes away faster than it can be read.")
+    raise StillGenerating("The picture is removed faster than it can be read.")
 
 
 def _key_from_query(request: web.Request) -> PromptKey:
     caller = request[CALLER]
-    # With AUTH=off a signed URL works, too: nobody looks at its signature.
+    # With AUTH=off a signed URL works, too: its signature is not checked.
     takes_claims = caller.audience in {Audience.SIGNATURE, Audience.ANYONE}
     key = request[LIVE_QUERY].key_of(caller.project, takes_claims=takes_claims)
     asked = request.get(SCOPE_REQUEST)
@@ -170,7 +170,7 @@ async def _answer(
                 preferred,
                 headers=request.get(ERROR_HEADERS, {"Vary": LIVE_VARY}),
             )
-    raise StillGenerating("The picture goes away faster than it can be read.")
+    raise StillGenerating("The picture is removed faster than it can be read.")
 
 
 def preferred_wait(request: web.Request) -> Preference | None:

@@ -1,4 +1,4 @@
-"""What a live answer sends: a prompt's picture, or a rendition of it."""
+"""The bodies of live answers: a prompt's picture, or a rendition of it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def send_answer(
             return await _send_body(request, services, answer, found, caching)
         except RenditionGone:
             services.renditions.renditions.forget(answer.entry.image_id, rendition)
-    raise StillGenerating("The rendition goes away faster than it can be read.")
+    raise StillGenerating("The rendition is removed faster than it can be read.")
 
 
 async def _stored(

@@ -20,7 +20,7 @@ _MAX_KNOWN = 8_192
 
 
 class Originals:
-    """What is known of pictures that no entry leads to; they never change."""
+    """Cached facts about pictures that no entry names; they never change."""
 
     def __init__(self, ledger: Ledger, pictures: Pictures) -> None:
         self._ledger = ledger

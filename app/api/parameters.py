@@ -126,7 +126,7 @@ def read_parameters(
                 "aspect_ratio", "aspect_ratio goes without width and height."
             )
     _check_size(width, height)
-    # No part of the prompt: it says how a failure is told.
+    # No part of the prompt: it says in which form a failure is answered.
     if _text(given, ON_ERROR) not in {None, AS_JSON, AS_PICTURE}:
         raise InvalidParameter(ON_ERROR, f"{ON_ERROR} must be json or image.")
     alias = _model(_text(given, "model"), models)

@@ -1,4 +1,4 @@
-"""How an answer of the prompt cache looks in HTTP."""
+"""HTTP answers from answers of the prompt cache."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _LINES_OF_OUTCOME = {
 
 
 class PictureHead(NamedTuple):
-    """What is the same in every live answer with a picture.
+    """The headers that every live answer with one picture shares.
 
     *own* is in a 304 as well (RFC 9110, 15.4.5), *of_body* in a 200 alone.
     """

@@ -23,12 +23,12 @@ class PictureBody(Protocol):
 
     @property
     def head(self) -> PictureHead:
-        """What every answer with it says."""
+        """Return the headers that every answer with it has."""
         ...
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """Return how many bytes it has."""
         ...
 
     def at_hand(self) -> bytes | None:

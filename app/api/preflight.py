@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def preflight_of(methods: frozenset[str]) -> Handler:
     """Return what answers OPTIONS for a path that has *methods*.
 
-    Whoever is no browser that asks for a page is told that there is no such
-    method, as for every other one.
+    A request without a browser's preflight headers gets 405, as for every
+    method that the path lacks.
     """
 
     async def preflight(request: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
 """The text of a prompt, as it is hashed and painted. Pure.
 
-Anybody may send a megabyte of it, and Python's NFC takes a time that grows
+A caller may send a megabyte of it, and Python's NFC takes a time that grows
 with the square of a run of marks: seconds for 32,000 of them. So what must be
 too long is refused before, and long runs are brought into their order here.
 """

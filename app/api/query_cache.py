@@ -1,4 +1,4 @@
-"""Queries of live generation, and those that were asked for lately at hand.
+"""Parsed queries of live generation, the recent ones cached.
 
 Hot prompts are asked for in the same words again and again. Parsing is pure,
 so what the same text of a query came to is what it comes to: signed URLs are
@@ -32,10 +32,10 @@ _ALLOWED = QUERY_PARAMETERS | SIGNATURE_PARAMETERS
 
 
 class LiveQuery:
-    """One query, as far as it means the same whoever asks.
+    """One parsed query, the same for every caller.
 
-    What is wrong with it is told when it is needed, because whoever has no key
-    is told nothing. *is_signed* says that it has a `sig`, however spelled.
+    Errors are kept and raised after authentication, so that a caller without a
+    key learns nothing. *is_signed* says that it has a `sig`, however spelled.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""How a rendition is found for an answer, and what the answer says of it."""
+"""Renditions in answers: how one is found, and its headers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.renditions import Rendition, StoredRendition
 
 _ACCEPT = istr("Accept")
-# How often a reader starts again whose rendition went away under it.
+# How often a reader starts again when its rendition was removed meanwhile.
 ROUNDS = 3
 
 
@@ -87,7 +87,7 @@ async def rendition_bytes(
         if data is not None:
             return data, stored
         services.renditions.renditions.forget(entry.image_id, rendition)
-    raise StillGenerating("The rendition goes away faster than it can be read.")
+    raise StillGenerating("The rendition is removed faster than it can be read.")
 
 
 @lru_cache(32_768)

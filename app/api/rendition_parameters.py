@@ -1,4 +1,4 @@
-"""What a request says of a rendition: `w`, `format` and `q`, no part of a prompt."""
+"""The parameters of a rendition: `w`, `format` and `q`, no part of a prompt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shape(NamedTuple):
 
 
 class AskedRendition(NamedTuple):
-    """What a request asks for, before anything is known of the picture."""
+    """A requested rendition, before anything is known of the picture."""
 
     width: int | None = None
     format: str | None = None

@@ -1,4 +1,4 @@
-"""What handlers work with: one frozen object under one key."""
+"""The features that handlers use: one frozen object under one key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What permalinks and ids send: a stored picture, or a rendition of it."""
+"""The bodies of permalinks and ids: a stored picture, or a rendition of it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def send_rendition(
             return await _send(request, body, caching)
         except RenditionGone:
             renditions.forget(original.image_id, rendition)
-    raise StillGenerating("The rendition goes away faster than it can be read.")
+    raise StillGenerating("The rendition is removed faster than it can be read.")
 
 
 async def _send(

@@ -66,7 +66,7 @@ async def upload(request: web.Request) -> web.Response:
 
 
 async def fetch(request: web.Request) -> web.StreamResponse:
-    """Answer GET and HEAD with a picture, to anybody who knows its address."""
+    """Answer GET and HEAD with a picture, for everyone who knows its address."""
     image_id, content_type = _named(request)
     found = await request.app[SERVICES].transient_images.images.open(image_id)
     if found is None or content_type not in {None, found.content_type}:

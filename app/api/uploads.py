@@ -35,7 +35,7 @@ _PARSED_AT_ONCE_BYTES = 256 * 1024
 
 
 class Form(Enum):
-    """How the picture is put into the body."""
+    """The form of a picture in a body."""
 
     RAW = "raw"
     JSON = "json"
@@ -85,7 +85,7 @@ async def read_upload(request: web.Request, form: Form, most_bytes: int) -> byte
 async def go_ahead_later(request: web.Request) -> None:
     """Answer `Expect: 100-continue` when the head was accepted: an expect handler.
 
-    aiohttp's own asks for the body before anybody has looked at the head.
+    aiohttp's own asks for the body before the head has been checked.
     """
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
         raise web.HTTPExpectationFailed

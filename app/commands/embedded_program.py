@@ -48,7 +48,7 @@ async def program_for(data: Path) -> Program:
     there = ", ".join(f"{one.kind} {_text(one.version)}" for one in programs)
     raise CannotEmbed(
         f"the cache in {data} was written by {kind} {_text(version)}, which is not "
-        f"here (there is {there}). Install it, or move that folder away: counts and "
+        f"here (there is {there}). Install it, or move that folder: counts and "
         f"transient images are lost then, and no picture is."
     )
 

@@ -98,7 +98,7 @@ class PromptFile:
                 for line in opened:
                     yield line
                 return
-            # Whoever writes into a pipe may take his time.
+            # The writer of a pipe may be slow.
             reader = asyncio.StreamReader(limit=LONGEST_LINE_BYTES)
             protocol = asyncio.StreamReaderProtocol(reader)
             loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""`serve`: run a replica until it is told to stop."""
+"""`serve`: run a replica until it gets a signal to stop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 async def serve() -> int:
-    """Run a replica until it is told to stop."""
+    """Run a replica until it gets a signal to stop."""
     settings = load_configuration().settings
     key = settings.signing_master_key or settings.admin_api_key
     configure_logging(

@@ -1,1 +1,1 @@
-"""Who paints."""
+"""Generation: models, their limits and breakers, and providers."""

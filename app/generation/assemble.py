@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 class _MakeAdapter(Protocol):
-    """How every adapter that speaks HTTP is made."""
+    """The constructor of every adapter that speaks HTTP."""
 
     def __call__(
         self, config: ModelConfig, *, session: ClientSession, max_image_bytes: int
@@ -77,7 +77,7 @@ def build_models(
 def adapter_for(
     config: ModelConfig, session: ClientSession, max_image_bytes: int
 ) -> ImageProvider:
-    """Make whoever paints under an alias; *max_image_bytes* bounds what it reads."""
+    """Make the provider behind an alias; *max_image_bytes* bounds what it reads."""
     match config.provider:
         case "placeholder":
             return Placeholder(config.options)

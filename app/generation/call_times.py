@@ -13,7 +13,7 @@ _MAX_PART = 0.95
 
 
 class CallTimes:
-    """What a call needs, and what it usually takes, in seconds.
+    """The time that a call needs, and the time that it usually takes, in seconds.
 
     *longest_seconds* is the smaller of the model's deadline and the time of a
     whole generation. As long as no call has succeeded, half of it is *needed*,

@@ -69,10 +69,10 @@ class SizeBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """What one of a vendor's ids takes: a row of its table.
+    """The capabilities of one of a vendor's ids: a row of its table.
 
-    *source* is where that is known from, with its date. *shape* names the
-    fields in which the picture's shape is told; *ratios* are those it paints,
+    *source* is the page that says so, with its date. *shape* names the fields
+    that carry the picture's shape; *ratios* are those it paints,
     *sizes* its only sizes (`"1024x1024"`), *bounds* those of all others.
     *custom* is a field and its value that make *bounds* count where *ratios*
     lack the wish. *resolutions* are values of *resolution_field* and about how
@@ -106,7 +106,7 @@ class Endpoint:
 
     @property
     def most_references(self) -> int:
-        """How many reference pictures it takes."""
+        """Return how many reference pictures it takes."""
         match self.references:
             case "none":
                 return 0
@@ -117,7 +117,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an alias can do: its *model*, and the *edit* model beside it, if any.
+    """The capabilities of an alias: its *model*, and its *edit* model, if any.
 
     The edit model is asked where a request has references.
     """
@@ -137,7 +137,7 @@ class Capabilities:
 
     @property
     def most_references(self) -> int:
-        """How many reference pictures a request may have."""
+        """Return how many reference pictures a request may have."""
         return self.endpoint(1).most_references
 
     def refusal(

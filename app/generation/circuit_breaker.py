@@ -60,7 +60,7 @@ class CircuitBreaker:
             )
 
     def admit(self) -> int:
-        """Let one call pass; return the number under which to report its end.
+        """Admit one call; return the number under which to report its end.
 
         Raises what `check` raises. Every admitted call must be reported.
         """

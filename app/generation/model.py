@@ -227,10 +227,10 @@ class Model:
             # A job that goes on without us is counted by who waits for its end.
             if paid is not None and not _goes_on(job, failure):
                 price = 0.0 if end_of(failure) is CallEnd.CERTAIN else job.price
-                # A request that the adapter itself turned down reached nobody.
+                # A request that the adapter itself refused was not sent.
                 if not isinstance(failure, InvalidRequest):
                     self._note(failure, seconds or clock() - started, progress, price)
-                # Not lost with whoever is cancelled here: the books are kept.
+                # Shielded: a cancelled caller must not lose the settlement.
                 await asyncio.shield(paid.settle(booked_as(failure), price))
         return Painting(*finished, self.alias, job.price, seconds, painted.origin)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Who paints under *alias*, and on what terms.
+    """The model behind *alias*, with its price, limits and options.
 
     *model* is the provider's own id. *price* is per picture, in the operator's
     currency; *concurrency* and *queue* count paintings of this replica;

@@ -1,4 +1,4 @@
-"""Painting: what comes of a call to a model, and who is told about it."""
+"""The result of a call to a model, and the observers and handles of the call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """How a call that reached a provider ended; unchanged a label of metrics."""
+    """The end of a call that reached a provider; its value is a label of metrics."""
 
     OK = "ok"
     REJECTED = "rejected"
@@ -49,7 +49,7 @@ class ReferenceLoader(Protocol):
 
 
 class PaintObserver(Protocol):
-    """Who counts calls and money."""
+    """The port that counts calls and money."""
 
     def provider_call(
         self, provider: str, model: str, outcome: str, seconds: float, price: float
@@ -124,5 +124,5 @@ class Progress:
 
     @property
     def queue_position(self) -> int | None:
-        """How many turns are to pass until it is painted; None if none are."""
+        """Return its position in the queue; None when it does not wait."""
         return self.queue.position_of(self) if self.queue else None

@@ -1,8 +1,8 @@
-"""PaintingQueue: how many paint at once, who waits for that, and who can't.
+"""PaintingQueue: bounds paintings at once and those that wait for a slot.
 
-A call that is begun too late is cut before its end, and paid for nothing. So
-nobody gets a slot with less time left than a call needs, and a request is
-refused at the entrance where its position says that it would come to that.
+A call that begins too late is cut before its end, and paid for nothing. So a
+request with less time left than a call needs gets no slot, and is refused at
+once where its position in the queue shows that it would come to that.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PaintingQueue:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Return how many wait."""
         return len(self._waiting)
 
     def position_of(self, who: object) -> int | None:

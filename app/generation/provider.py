@@ -1,8 +1,8 @@
-"""The port to whoever paints: one request in, one picture and its origin out.
+"""The port to a provider: one request in, one picture and its origin out.
 
-Some vendors answer with the picture, others with a job that is asked after
-until it is done. To the caller both are one call of `paint`; a job is told to
-its `Job` handle first, so that whoever leads next can wait for the same one.
+Some vendors answer with the picture, others with a job that is polled until it
+is done. To the caller both are one call of `paint`; a job's id is passed to the
+`Job` handle first, so that the next leader can wait for the same job.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class PaintRequest:
-    """What is to be painted.
+    """A request for one picture.
 
     *width* and *height* come together or not at all, and exclude
     *aspect_ratio* (`"16:9"`). *seed* has 32 bits. *variant* tells pictures of
@@ -92,7 +92,7 @@ class Job(Protocol):
 
     @property
     def resumed(self) -> str | None:
-        """What a former leader gave to `begun`: wait for that, submit nothing."""
+        """Return what a former leader gave to `begun`: wait for it, submit nothing."""
         ...
 
     @property
@@ -143,7 +143,7 @@ class ImageProvider(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the model can do; `paint` is never asked for anything else."""
+        """Return what the model can do; `paint` is never asked for anything else."""
         ...
 
     @property
@@ -161,8 +161,8 @@ class ImageProvider(Protocol):
         Raises `PromptRejected`, `ProviderRateLimited`, `ProviderFailed`,
         `GenerationTimedOut` where the vendor itself gave up, `BadImage`, or
         `InvalidParameter` for what it can't paint at all. Cancelling it closes
-        the connection and lets the job go on: whether anybody will wait for
-        it is the caller's to know.
+        the connection and lets the job go on: only the caller knows whether a
+        next leader will wait for it.
         """
         ...
 

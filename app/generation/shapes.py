@@ -22,14 +22,14 @@ _ROUNDING = 1e-9
 # A tenth fewer pixels are not seen; the next resolution costs half as much again.
 _NEARLY = 1.1
 
-# Asked of models whose ratios nobody knows, for a size: what most of them paint.
+# Asked of models whose ratios are unknown, for a size: what most of them paint.
 COMMON_RATIOS = (
     *("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"),
 )
 
 
 class Plan(NamedTuple):
-    """What to ask for: a *ratio*, a *size*, and a *resolution*; None leaves it out.
+    """The shape to ask for: a *ratio*, *size* and *resolution*; None leaves it out.
 
     *is_exact*: the model paints the ratio that the request names.
     """

@@ -53,7 +53,7 @@ class Permit(Protocol):
 
     @property
     def payers(self) -> frozenset[Hashable]:
-        """What pays: a refusal of one of them is a refusal for this request."""
+        """Return the accounts that pay: a refusal of one refuses this request."""
         ...
 
     async def refusal(self) -> ServiceError | None:
@@ -93,11 +93,11 @@ class _FreeCall:
 
 class _Unlimited:
     async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002
-        """Let every call go out."""
+        """Permit every call."""
         return _FreeCall()
 
     def resume(self, model: str, price: float, reference: str) -> JournalEntry:  # noqa: ARG002
-        """Let every job go on."""
+        """Permit every job to continue."""
         return _FreeCall()
 
 

@@ -1,4 +1,4 @@
-"""How the prompt cache is put together: once, for service, commands and tests."""
+"""Assembly of the prompt cache: one way for service, commands and tests."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ VISITORS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What the prompt cache keeps things in, who paints, and who counts."""
+    """The ports of the prompt cache: storage, models, accounts and metrics."""
 
     store: ObjectStore
     index: PromptIndex
@@ -70,7 +70,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an operator decides, and the bounds that only tests change."""
+    """The operator's settings, and the bounds that only tests change."""
 
     lease_for: timedelta
     generation_timeout: timedelta

@@ -35,7 +35,7 @@ _WALK_SECONDS = 600.0
 
 @dataclass(slots=True)
 class Purged:
-    """What a call came to; *more* says that there may be more to remove."""
+    """The result of a call; *more* says that there may be more to remove."""
 
     deleted: int = 0
     failed: int = 0

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How often a reader starts again whose picture or entry went away under it.
+# How often a reader starts again when its picture or entry was removed meanwhile.
 ROUNDS = 4
 # Some 300 bytes each; one that was pushed out is looked at once more.
 BELIEVED = 200_000
@@ -56,7 +56,7 @@ LEDGER_AT_MOST_SECONDS = 0.8
 
 
 class Outcome(StrEnum):
-    """How a look-up ended; unchanged a label of metrics."""
+    """The end of a look-up; its value is a label of metrics."""
 
     HIT = "hit"
     MISS = "miss"
@@ -84,7 +84,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptCache:
-    """What prompts became, across replicas."""
+    """The pictures of prompts, across replicas."""
 
     index: PromptIndex
     leases: Leases
@@ -111,15 +111,15 @@ class PromptCache:
         wants_id: bool = False,
         readable: Callable[[], Awaitable[PromptKey]] | None = None,
     ) -> Answer:
-        """Return the picture of a prompt, painting it if nobody has.
+        """Return the picture of a prompt, painting it if it is missing.
 
         Where *permit* refuses, the caller can look up and never lead: what is
         not painted raises the refusal. Waits for *wait_seconds* at most and
         then raises `StillGenerating`; the painting goes on. What is not painted is
         led with the key that *readable* returns, of the same hash, whose references
-        can be read. Whoever *wants_id*
-        is told its generation always, also while somebody else writes about
-        the prompt. May cost money. Raises `GenerationError` as the painting
+        can be read. With *wants_id* the answer always has the id of a generation,
+        also while another request or replica writes about the prompt. May cost
+        money. Raises `GenerationError` as the painting
         ended, `PaymentRefused`, `QueueFull`, `CacheUnavailable`,
         `StorageUnavailable`.
         """
@@ -157,7 +157,7 @@ class PromptCache:
                     raise
                 continue
             except CacheUnavailable:
-                # Redis went away meanwhile, or has no memory left for a lease.
+                # Redis failed meanwhile, or has no memory left for a lease.
                 return await self._find_in_ledger(key)
             except ServiceError:
                 # Nothing was found, whatever became of the painting.
@@ -207,7 +207,7 @@ class PromptCache:
         return answer.data or self.pictures.at_hand(answer.entry)
 
     async def read(self, answer: Answer) -> bytes | None:
-        """Return the bytes of an answer that are at hand or few, else None."""
+        """Return the bytes of an answer that are cached or few, else None."""
         at_hand = self.at_hand(answer)
         if at_hand is not None:
             return at_hand
@@ -217,7 +217,7 @@ class PromptCache:
     async def require(self, answer: Answer) -> None:
         """Return if `read` or `open` would give an answer's picture.
 
-        Raises `PictureGone` like `open`, for whoever answers without the bytes.
+        Raises `PictureGone` like `open`, for answers without the bytes.
         """
         if self.at_hand(answer) is None:
             async with self._noticing_loss(answer):
@@ -263,7 +263,7 @@ class PromptCache:
             return None
         entry = self._known.read(key, counted.record)
         if entry is None:
-            # Taken away, or it would stand before the manifest for ever.
+            # Removed, or it would hide the manifest for ever.
             logger.warning("record is unreadable", extra={"prompt_hash": key.hash})
             await self.index.drop(key.hash, counted.record)
             return None
@@ -288,7 +288,7 @@ class PromptCache:
         return Answer(entry, outcome, counted.hits, None, data, counted.record)
 
     async def _believes(self, entry: PromptEntry, record: bytes, doubts: int) -> bool:
-        """Return whether the manifest names *entry*; take an older entry away.
+        """Return whether the manifest names *entry*; remove an older entry.
 
         1. An entry is purged or replaced. 2. Redis comes back from a snapshot, or
         a failover promotes a replica that had not heard of it. 3. The entry is
@@ -302,7 +302,7 @@ class PromptCache:
         if named is not None and named.image_id == entry.image_id:
             self._believed[prompt_hash] = doubts, entry.image_id
             return True
-        logger.info("older entry taken away", extra={"prompt_hash": prompt_hash})
+        logger.info("older entry removed", extra={"prompt_hash": prompt_hash})
         await self.index.drop(prompt_hash, record)
         self.pictures.forget(entry)
         if manifest is None:
@@ -310,14 +310,18 @@ class PromptCache:
         return False
 
     async def _find_in_ledger(self, key: PromptKey) -> Answer:
-        """Serve what is painted while Redis is away; nothing is paid in the dark."""
+        """Serve what is painted while Redis is unavailable; nothing new is paid for."""
         try:
             async with asyncio.timeout(LEDGER_AT_MOST_SECONDS):
                 manifest = await self.ledger.read(key.project, key.hash)
         except (StorageUnavailable, TimeoutError) as error:
-            raise CacheUnavailable("The cache and the store are away.") from error
+            raise CacheUnavailable(
+                "The cache and the store are unavailable."
+            ) from error
         if manifest is None or manifest.entry is None:
-            raise CacheUnavailable("The cache is away, so nothing can be painted.")
+            raise CacheUnavailable(
+                "The cache is unavailable, so nothing can be painted."
+            )
         self.metrics.lookup(Outcome.HIT)
         self.metrics.uncounted_hit()
         return Answer(manifest.entry, Outcome.HIT)
@@ -325,7 +329,7 @@ class PromptCache:
     async def _restore(self, key: PromptKey, permit: Permit) -> bool:
         """Write the entry of a prompt that only the ledger knows.
 
-        Says whether it is there. Whoever asks meanwhile shares the next try.
+        Returns whether it is there. Calls that come meanwhile share the next try.
         """
         return await self._restorations.share_next(
             key.hash, partial(self._restore_now, key, permit)
@@ -339,7 +343,7 @@ class PromptCache:
             async with self.leases.writing(
                 key.project, key.hash, wait_seconds=RESTORING_AT_MOST_SECONDS
             ) as lease:
-                # Whoever had the lease may have written the entry, or purged
+                # The last holder of the lease may have written the entry, or purged
                 # what was read before.
                 if await self._is_known(key):
                     return True

@@ -1,7 +1,7 @@
 """Orphans: pictures in the object store that no manifest names.
 
 They remain after crashes between a picture and its manifest, and where a
-picture's fate could not be read. They cost space, and nobody can ask for them.
+picture's fate could not be read. They cost space, and no request can reach them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROOF_SECONDS = 45.0
 
 @dataclass(slots=True)
 class OrphanCount:
-    """How many pictures were *removed*, of how many *bytes*.
+    """The number of pictures that were *removed*, and their *bytes*.
 
     *unreadable* are manifests that might name any picture: where there is one,
     nothing of its project is removed.

@@ -1,7 +1,7 @@
 """Purge: everything that a prompt became goes, and nothing can bring it back.
 
 It is written down in the ledger first. Then the manifest goes: from then on
-nobody restores anything. Then entry, count and failure go in one script; then
+nothing can be restored. Then entry, count and failure go in one script; then
 the pictures and their renditions; the note goes last. A purge belongs to the
 service, and what was begun is finished by some replica, asked or not.
 """
@@ -46,7 +46,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What there is of a prompt; *job* is one that its leader has left."""
+    """The stored objects of a prompt; *job* is one that its leader has left."""
 
     manifest: Manifest | None
     entry: PromptEntry | None
@@ -113,7 +113,7 @@ class Purge:
         """Remove what a prompt of *project* became.
 
         Raises `NotFound` where nothing was, `StillGenerating` while a painting
-        runs for longer than *waits_seconds*, and what is away.
+        runs for longer than *waits_seconds*, and `Unavailable` errors.
         """
         if not await self._is_own(project, prompt_hash):
             # Nor is its lease asked for: it may be the prompt of another one.
@@ -231,7 +231,7 @@ class Purge:
         )
 
     async def _is_written(self, project: Project, prompt_hash: str) -> bool:
-        """Return whether somebody writes about the prompt for *project*."""
+        """Return whether a lease of *project* on the prompt is held."""
         holder = await self.index.holder(prompt_hash)
         if holder is None:
             return False

@@ -40,14 +40,14 @@ class PurgeFinisher:
             yield
 
     async def look(self) -> None:
-        """Finish everything that is written down and that nobody is about.
+        """Finish every purge that is written down and that no replica works on.
 
         Raises `StorageUnavailable` where it can't be listed.
         """
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def finish(project: Project, prompt_hash: str) -> None:
-            # Somebody writes about it, or it is an outage: the next look will do.
+            # Its lease is held, or there is an outage: the next look finishes it.
             async with at_once:
                 with suppress(NotFound, ServiceError):
                     await self.purge.finish(project, prompt_hash)

@@ -1,4 +1,4 @@
-"""What of a prompt has to go, as the ledger has it in `_system/purges/`.
+"""Notes of purges in `_system/purges/`: the objects of a prompt to remove.
 
 A purge and a refresh write it down before they begin, so that some replica
 finishes what was begun, whatever died or was flushed meanwhile.

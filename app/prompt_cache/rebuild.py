@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """What a rebuild met: entries *restored*, already *known*, or *lost*.
+    """The counts of a rebuild: entries *restored*, already *known*, or *lost*.
 
     Lost are manifests that can't be read or whose picture is gone; *busy* are
-    prompts that somebody else was writing about.
+    prompts whose lease another request held.
     """
 
     restored: int = 0

@@ -1,4 +1,4 @@
-"""What each project's cache did, gathered here and written in batches.
+"""Statistics of each project, gathered here and written in batches.
 
 A hit does not wait for its statistics: they are summed in memory and applied
 a few times a second, each batch exactly once. A replica that is killed loses
@@ -48,7 +48,7 @@ def this_hour() -> int:
 
 @dataclass(slots=True)
 class Batch:
-    """What happened to one project since the last batch, which began in *hour*.
+    """The events of one project since the last batch, which began in *hour*.
 
     *sums* are amounts by name; *accesses* the time (ms) and the hits of the
     last access of a prompt hash; *added* the time and the size of entries that
@@ -253,5 +253,5 @@ class Statistics:
     async def _keep_applying(self) -> None:
         while True:
             await asyncio.sleep(APPLY_EVERY_SECONDS)
-            # The batch waits under its number; the outage is told elsewhere.
+            # The batch waits under its number; the outage is logged elsewhere.
             await self.apply_if_possible()

@@ -1,6 +1,6 @@
 """Renditions: one paid picture, in other widths and formats.
 
-Whoever asks for one names the picture and a `Rendition`. It is made once, kept
+A caller names the picture and a `Rendition`. It is made once, kept
 beside the picture in the object store, and made again where it is lost: it
 costs time and no money. `rendition` says what is asked for and where it lies,
 `drawing` makes one out of bytes, `workshop` makes one after the other, and

@@ -1,4 +1,4 @@
-"""How renditions are put together: once, for service and tests."""
+"""Assembly of renditions: one way for service and tests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an operator decides: *marks* says that pictures are marked as generated."""
+    """The operator's settings; *marks* says that pictures are marked as generated."""
 
     lease_for: timedelta
     widths: tuple[int, ...]

@@ -1,7 +1,7 @@
 """The lease of a rendition: one replica at a time makes it.
 
-It saves work and keeps no truth: whoever loses it stores the same picture once
-more. Without Redis each replica makes its own.
+It saves work and decides nothing: a replica that loses it stores the same picture
+once more. Without Redis each replica makes its own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RenditionLease:
         self._lease_for = lease_for
 
     async def acquire(self) -> bool:
-        """Return whether it is ours, or nobody's because Redis is unavailable.
+        """Return whether we hold it, or Redis is unavailable and no replica does.
 
         Raises `ProviderFailed` as another replica has found the picture.
         """

@@ -1,4 +1,4 @@
-"""What a rendition is: of which picture, how wide, in which format, and where."""
+"""A rendition: its picture, width and format, and its key in the store."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Original(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be made of a picture; *width* is never above the picture's own."""
+    """The rendition to make of a picture; *width* is at most the picture's own."""
 
     width: int
     media_type: str
@@ -71,7 +71,7 @@ class Plan(NamedTuple):
 
 
 class Rendition(NamedTuple):
-    """What a caller asks for; None leaves it as the picture has it.
+    """A requested rendition; None leaves it as the picture has it.
 
     *q* is the quality of a lossy format, 0 to 100.
     """
@@ -100,7 +100,7 @@ class Rendition(NamedTuple):
 
 
 def can_be(media_type: str, width: int | None, own_width: int, own_height: int) -> bool:
-    """Say whether a picture can be one of *media_type* at *width*."""
+    """Return whether a picture can be one of *media_type* at *width*."""
     width = min(width or own_width, own_width)
     height = height_at(width, own_width, own_height)
     if media_type == AVIF and width * height > _MOST_AVIF_PIXELS:

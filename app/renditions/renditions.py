@@ -36,7 +36,7 @@ class Renditions:
         )
 
     def known(self, image_id: str, rendition: Rendition) -> Known | None:
-        """Return what `open` found before, for each hit: it asks nobody."""
+        """Return what `open` found before, for each hit: it awaits nothing."""
         return self._known.get((image_id, rendition))
 
     async def open(

@@ -50,7 +50,7 @@ class Workshop:
 
     @property
     def waiting(self) -> int:
-        """How many renditions wait for their turn."""
+        """Return how many renditions wait for their turn."""
         return max(0, len(self._ongoing) - 1)
 
     async def make(
@@ -96,7 +96,7 @@ class Workshop:
 
     def _ended(self, name: str, done: asyncio.Task[StoredRendition]) -> None:
         del self._ongoing[name]
-        # Retrieved: perhaps nobody waits any more.
+        # Retrieved, since perhaps no request waits for it any more.
         if not done.cancelled():
             done.exception()
 

@@ -137,7 +137,7 @@ class DependencyMonitor:
         if up:
             logger.info("dependency answers", extra={"dependency": one.name})
         else:
-            logger.warning("dependency is away", extra={"dependency": one.name})
+            logger.warning("dependency is unavailable", extra={"dependency": one.name})
         one.ok = up
         one.has_answered = one.has_answered or up
         self._metrics.dependency_up(one.name, up)

@@ -63,7 +63,7 @@ MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
 CORS = web.AppKey("cors", Cors)
 _ANY_ORIGIN = Cors()
 
-# What nginx notes for a client that went away before its answer.
+# The status that nginx logs for a client that disconnected before its answer.
 CLIENT_GONE = 499
 _FIRST_SERVER_ERROR = 500
 

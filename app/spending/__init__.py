@@ -1,1 +1,1 @@
-"""What a caller may cost: accounts, the journal, permits, projects and scopes."""
+"""Spending: accounts, the journal, permits, projects and scopes."""

@@ -1,4 +1,4 @@
-"""How many new pictures one client address may have in an hour."""
+"""The quota of new pictures of one client address in an hour."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendingRules:
-    """What the operator decided about what may be spent."""
+    """The operator's settings for budgets and scopes."""
 
     defaults: ProjectRules = NO_LIMITS
     new_per_address_per_hour: int = 10
@@ -35,7 +35,7 @@ class SpendingRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What callers may cost, and what was paid."""
+    """The parts that limit what callers spend and record what was paid."""
 
     defaults: ProjectRules
     journal: Journal

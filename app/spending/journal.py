@@ -60,7 +60,7 @@ class Bill(NamedTuple):
 
 
 class Journal:
-    """What every project spends, and spent on any day."""
+    """The spend of every project, today and on any day."""
 
     def __init__(self, accounts: Accounts, documents: Documents) -> None:
         self.accounts = accounts

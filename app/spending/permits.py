@@ -83,7 +83,7 @@ class PaidAlready:
         *,
         follows: str | None = None,  # noqa: ARG002 - nothing is taken
     ) -> AsyncIterator[PaintingPermit]:
-        """Let the job be ended; what its leader took stays taken."""
+        """Permit to end the job; what its leader reserved stays reserved."""
         yield self
 
     async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002 - nothing is begun

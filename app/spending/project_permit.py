@@ -68,6 +68,6 @@ class ProjectPermit:
         *,
         follows: str | None = None,  # noqa: ARG002 - a scope's quota needs it
     ) -> AsyncIterator[PaintingPermit]:
-        """Let the painting spend within the budget of the project's day."""
+        """Permit the painting to spend within the project's budget of the day."""
         project = self.caller.project
         yield ProjectPainting(self.journal, project, self.require, generation_id)

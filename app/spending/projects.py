@@ -1,4 +1,4 @@
-"""What a project decides for itself, over the defaults of the settings."""
+"""Rules of a project, which override the defaults of the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProjectRules:
-    """What holds for one project: rates a minute, money a day; 0 is no limit."""
+    """The limits of one project: rates a minute, money a day; 0 is no limit."""
 
     generation: bool = True
     budget_per_day: float = 0

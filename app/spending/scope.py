@@ -42,12 +42,12 @@ class Scope:
 
     @property
     def account(self) -> Account:
-        """How much of the quota is used."""
+        """Return the account that counts the used quota."""
         return Account(f"places/{self.project}/{self.name}", keep_for=_KEPT_FOR)
 
     @property
     def quota(self) -> int:
-        """How many new pictures it may have, in the account's amounts."""
+        """Return how many new pictures it may have, in the account's amounts."""
         return self.limit * ONE_PICTURE
 
     def as_json(self, generated: int | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How many unpainted prompts visitors of scopes may look up in a second."""
+"""The limit of unpainted prompts that visitors of scopes look up in a second."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who keeps: the ledger in an object store, and the cache before it."""
+"""Storage: the ledger in an object store, and the cache before it."""

@@ -44,12 +44,12 @@ LEASE_WARNING = (
 _REMOVE_WITHIN_SECONDS = 5.0
 
 _TEXT = "text/plain"
-# An ETag in the form that stores use, of bytes that nobody wrote.
+# An ETag in the form that stores use, of bytes that were never written.
 _WRONG_ETAG = f'"{"0" * 32}"'
 
 
 class Verdict(StrEnum):
-    """What is known of the store's conditional writes.
+    """The proof of the store's conditional writes.
 
     `unproved` until a proof got its answers; `lease` where the operator does
     without them.

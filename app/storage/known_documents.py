@@ -61,7 +61,7 @@ class _Known(Generic[_T]):
 
 
 class KnownDocuments(Generic[_T]):
-    """What *parse* makes of documents; it is given None where there is none.
+    """A cache of parsed documents; *parse* is given None where there is none.
 
     *parse* returns None for what need not be kept: it is read again when it is
     asked for, *absent_seconds* after the last time at the earliest. What it

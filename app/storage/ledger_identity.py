@@ -38,9 +38,9 @@ class WrongLedger(StorageUnavailable):
 
 
 class LedgerIdentity:
-    """What this replica knows of its ledger; *name* is the bucket's or folder's.
+    """This replica's check that its ledger is the same as before.
 
-    Without *makes* nothing is made where no ledger was seen yet.
+    *name* is the bucket or folder. Without *makes* a missing ledger is not created.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class LedgerIdentity:
     async def require(self) -> None:
         """Return unless the last look found another ledger, and a new one does.
 
-        Raises like `check`. Nobody waits for the next ping once the right one is
+        Raises like `check`. No request waits for the next ping once the right one is
         back.
         """
         if self._wrong is not None:
@@ -134,7 +134,7 @@ class LedgerIdentity:
         try:
             stored = await self._store.get(LEDGER_KEY)
         except StorageUnavailable:
-            # A missing place is told apart from a store that does not answer.
+            # A missing bucket or folder differs from a store that does not answer.
             try:
                 await self._store.ping()
             except PlaceMissing:
@@ -155,7 +155,7 @@ class LedgerIdentity:
             return self.id
 
     async def _made(self) -> str:
-        """Make the place and the ledger in it; return the id of who was first."""
+        """Make the bucket and the ledger in it; return the id that was first."""
         proposed = str(uuid4())
         with suppress(CacheUnavailable):
             proposed = await self._memory.propose(proposed)

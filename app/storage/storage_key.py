@@ -20,7 +20,7 @@ PROMPTS = "prompts"
 RENDITIONS = "renditions"
 # No project is called so: what lies below belongs to the service itself.
 SYSTEM = "_system"
-# Holds the id by which a ledger is told from another.
+# Holds the id by which a ledger is recognised.
 LEDGER_KEY = f"{SYSTEM}/ledger.json"
 # What the proof of the store writes, and removes.
 FENCE_PREFIX = f"{SYSTEM}/fence/"
@@ -150,7 +150,7 @@ def rendered_image_id(key: str) -> str | None:
 
 
 def is_image_id(text: str) -> bool:
-    """Say whether *text* is a UUID in its canonical lower-case form."""
+    """Return whether *text* is a UUID in its canonical lower-case form."""
     try:
         return str(UUID(text)) == text
     except ValueError:

@@ -1,7 +1,7 @@
 """Transient images: a picture is lent an address, and the address taken back.
 
 An outside image provider wants a URL where it can fetch a picture, as often
-and as late as it likes. So a picture lives until whoever uploaded it deletes
+and as late as it likes. So a picture lives until its owner deletes
 it, or until the time it was given is up; it is never evicted to make room for
 another. `store` keeps, `references` reads and lends what paintings go by;
 `delivery` is what callers of the service use.

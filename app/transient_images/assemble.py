@@ -1,4 +1,4 @@
-"""How transient images are put together: once, for service, commands and tests."""
+"""Assembly of transient images: one way for service, commands and tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFERENCES_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What an operator decides; None is no bound, and no default."""
+    """The operator's settings; None is no bound, and no default."""
 
     base_url: str
     max_image_bytes: int

@@ -1,4 +1,4 @@
-"""How many bytes of pictures may be in memory at once."""
+"""A bound on the bytes of pictures in memory at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ByteBudget:
-    """*most_bytes*, or one holder alone; whoever wants more waits for the others."""
+    """A bound of *most_bytes*, or one larger holder alone; others wait."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes

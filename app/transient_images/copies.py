@@ -106,7 +106,7 @@ class Copies:
                 raise QuotaFull("There is no room for the request's pictures.")
 
     def _leave(self, key: tuple[Project, tuple[str, ...]], shared: _Set) -> bool:
-        """Return whether nobody uses *shared* any more."""
+        """Return whether *shared* has no user any more."""
         shared.users -= 1
         if shared.users == 0 and self._sets.get(key) is shared:
             del self._sets[key]

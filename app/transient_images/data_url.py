@@ -4,7 +4,7 @@ Lenient in base64 only: ASCII white space is left out, as the WHATWG Fetch
 Standard does, because mail encoders wrap their lines; padding may be missing,
 and both alphabets will do.
 
-They may have megabytes, and whoever decodes them in a thread is not to hold
+They may have megabytes, and a thread that decodes them must not hold
 the interpreter up: a piece at a time takes less than a millisecond.
 """
 
@@ -40,7 +40,7 @@ class DataUrlTooLarge(ValueError):
 
 
 def is_data_url(text: str) -> bool:
-    """Say whether *text* has the scheme of a data URL."""
+    """Return whether *text* has the scheme of a data URL."""
     return text[:5].lower() == "data:"
 
 

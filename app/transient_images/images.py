@@ -45,7 +45,7 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class TransientListing:
-    """What a project keeps, and how much of its quota that is."""
+    """The images of a project, and how much of its quota they use."""
 
     images: tuple[ListedImage, ...]
     quota_used_bytes: int
@@ -64,7 +64,7 @@ class OpenImage:
     async def chunks(self, byte_range: ByteRange | None = None) -> AsyncIterator[bytes]:
         """Yield the picture, or a range of it, in slices.
 
-        Raises `NotFound` when it goes away meanwhile, and `CacheUnavailable`.
+        Raises `NotFound` when it is removed meanwhile, and `CacheUnavailable`.
         """
         part = byte_range or ByteRange(0, self.size - 1)
         for first in range(part.first, part.last + 1, SLICE_BYTES):

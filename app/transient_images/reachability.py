@@ -19,7 +19,7 @@ _PRIVATE_NAMES = ("local", "internal", "localhost", "lan", "home.arpa")
 
 
 def is_reachable(url: str) -> bool:
-    """Say whether *url* is https and its host neither local nor a private address.
+    """Return whether *url* is https and its host neither local nor private.
 
     Not reachable are literal addresses that are not global (also those in the
     short, octal or hexadecimal forms that resolvers accept, and every IPv4

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# No project has a name like it, so that nobody lists or deletes these.
+# No project has a name like it, so that no caller lists or deletes these.
 LENT = "_lent"
 
 # For a picture that is asked for the first time: it is read to be known again.
@@ -55,7 +55,7 @@ class References:
     """The reference pictures of all paintings of a replica.
 
     Those of more than *threshold_bytes* are lent where that is of use, within
-    *quota*; a copy outlives its call by *outlives*, should nobody take it
+    *quota*; a copy expires *outlives* after its call, should it not be taken
     back. What is read counts in *budget* until its painting is over. An id may
     be that of a *painted* picture of the project as well.
     """
@@ -105,7 +105,7 @@ class References:
         """Yield what reads the pictures for each model that asks; None for none.
 
         In the end lent copies are taken back, but not on a cancellation: then
-        the provider's job goes on, and somebody else waits for it.
+        the provider's job goes on, and the next leader waits for it.
         """
         if not image_ids:
             yield None

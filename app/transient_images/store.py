@@ -43,7 +43,7 @@ class TransientImages:
     """Pictures with an address, each until it is taken back or its time is up.
 
     Without a *default_ttl* a picture stays until it is taken back. Every method
-    raises `CacheUnavailable` when the cache is away.
+    raises `CacheUnavailable` when the cache is unavailable.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class TransientImages:
         )
 
     async def open(self, image_id: str) -> OpenImage | None:
-        """Return the picture under *image_id*, whoever uploaded it, or None."""
+        """Return the picture under *image_id*, of any project, or None."""
         if not is_image_id(image_id):
             return None
         found = await self._store.describe(image_id)

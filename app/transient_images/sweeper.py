@@ -1,4 +1,4 @@
-"""The sweeper: bytes that nobody counts any more are discarded.
+"""The sweeper: bytes that no account counts any more are discarded.
 
 The accounts are right without it, since every script that reads them takes out
 what is due; it only gives memory back, and finishes what died half-way.
@@ -40,7 +40,7 @@ async def _sweep(store: TransientStore, every: timedelta) -> None:
             while await store.sweep():
                 pass
         except CacheUnavailable:
-            # Whoever serves requests has said so already.
+            # The requests that failed have logged it already.
             pass
         except Exception:
             logger.exception("sweep failed")

@@ -15,7 +15,7 @@ THRESHOLD_SETTING = "IMAGE_URL_THRESHOLD_BYTES"
 
 
 def should_use_image_url(image: bytes | str, threshold: int | None = None) -> bool:
-    """Say whether *image* is too large to be sent inline.
+    """Return whether *image* is too large to be sent inline.
 
     *image* is bytes, a data URL or an http(s) URL; decoded bytes count, and
     strictly more than *threshold* are too many. Without one it is the setting
@@ -40,7 +40,7 @@ def bytes_of(image: object) -> bytes:
 
 
 def is_http_url(text: str) -> bool:
-    """Say whether *text* is an address that a provider could fetch."""
+    """Return whether *text* is an address that a provider could fetch."""
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname)

@@ -28,7 +28,7 @@ MASTER_KEY = "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8"
 
 @pytest.fixture
 def run(s3_server: S3Server, tmp_path: Path) -> Run:
-    """Give what runs `python -m app` over a bucket of its own; Redis is away."""
+    """Give what runs `python -m app` over a bucket of its own; Redis is unavailable."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),

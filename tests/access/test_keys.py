@@ -1,4 +1,4 @@
-"""API keys: made, used, revoked, and what happens while the ledger is away."""
+"""API keys: made, used, revoked, and what happens while the ledger is unavailable."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ async def test_an_outage_degrades_and_does_not_take_the_replica_out(
     assert told == [
         "dependency answers",
         "dependency answers",
-        "dependency is away",
+        "dependency is unavailable",
         "dependency answers",
     ]
 

@@ -123,7 +123,7 @@ def adapt() -> None:
     try:
         refuse()
     except OSError as error:
-        raise StorageUnavailable("The object store is away.") from error
+        raise StorageUnavailable("The object store is unavailable.") from error
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_trace_tells_where_and_never_what(formatter: logging.Formatter) -> Non
     order = [
         "builtins.ValueError",
         "builtins.ConnectionRefusedError: Connection refused",
-        "app.errors.StorageUnavailable: The object store is away.",
+        "app.errors.StorageUnavailable: The object store is unavailable.",
     ]
     places = [line.index(sentence) for sentence in order]
     assert places == sorted(places)

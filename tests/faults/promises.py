@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.faults.history import Call, Fault, History
 
-# By when a replica knows that Redis is away, and a leader that held its lease
+# By when a replica knows that Redis is unavailable, and a leader that held its lease
 # before has called its provider.
 KNOWN_AFTER_SECONDS = 2.5
 

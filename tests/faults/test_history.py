@@ -93,7 +93,7 @@ def test_what_is_allowed_is_no_violation(
         ((PAID_AGAIN,), "paid for 2 times, 1 allowed"),
         # One fault excuses one call.
         ((PAID_AGAIN, PAID_AGAIN, KILLED), "paid for 3 times, 2 allowed"),
-        # Neither one long before nor a store that was away excuses anything.
+        # Neither one long before nor a store that was unavailable excuses anything.
         ((PAID_AGAIN, replace(KILLED, began=5.0, ended=5.0)), "paid for 2 times"),
         (
             (PAID_AGAIN, replace(KILLED, kind=Kind.STORE_FROZEN, replica=None)),

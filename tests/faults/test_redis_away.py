@@ -85,7 +85,7 @@ async def test_row_07_a_redis_that_died_and_comes_back_empty(
 async def test_rows_06_and_07_hits_are_as_quick_as_ever(
     place: Place, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Two find out that Redis is away; whoever comes after them is not held up."""
+    """After two calls found Redis unavailable, later calls fail at once."""
     (at, _) = place.replicas
     await place.get(PROMPT, at)
 

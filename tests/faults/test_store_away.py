@@ -20,7 +20,7 @@ ANSWERED_WITHIN_SECONDS = 2.0
 
 
 async def _hot_bytes_go_on(place: Place, hot: Replica, cold: Replica) -> None:
-    """Assert what is answered while the object store is away."""
+    """Assert what is answered while the object store is unavailable."""
     entries = await place.entries()
     prompts = [f"never seen before, {number}" for number in range(10)]
     served, refused, missed = await asyncio.gather(

@@ -177,7 +177,7 @@ async def test_the_next_leader_goes_on_with_the_job() -> None:
 
 
 async def test_a_job_that_is_not_kept_ends_with_its_leader() -> None:
-    """While Redis is away nobody could go on with it, so the vendor is told to stop."""
+    """While Redis is unavailable no job can be resumed, so it is cancelled."""
     vendor, counts = Vendor(), Counts()
     await killed(
         models_of((DEFAULT, vendor), counts=counts),

@@ -233,7 +233,7 @@ async def test_a_note_of_an_older_release_is_as_if_there_were_none(
 async def test_a_job_that_cannot_be_kept_goes_on_with_its_leader(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Redis is away for a moment: the job is paid for, so it is waited for."""
+    """Redis is unavailable for a moment: the job is paid for, so it is waited for."""
     world.index.fail_next("keep_job")
 
     answer = await asking(replicas[0])

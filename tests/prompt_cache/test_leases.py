@@ -127,7 +127,7 @@ async def test_waiting_for_a_lease_has_an_end(world: World) -> None:
 
 
 async def test_without_redis_the_ledger_alone_decides(world: World) -> None:
-    """Nobody can say who holds a lease while Redis is away: it counts as ours."""
+    """While Redis is unavailable a lease counts as ours."""
     world.index.is_away = True
 
     assert await a_lease(world).regain(30)

@@ -87,7 +87,7 @@ async def test_a_manifest_is_looked_at_once(world: World, replica: Replica) -> N
 async def test_without_its_manifest_nothing_is_believed(
     world: World, replica: Replica
 ) -> None:
-    """A store that is away says nothing of an entry that may be older."""
+    """A store that is unavailable says nothing of an entry that may be older."""
     await ask(replica)
     comes_back(world, world.index.entries)
     world.store.is_away = True

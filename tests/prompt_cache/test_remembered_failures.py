@@ -38,7 +38,7 @@ FAILURES = [
     (ProviderRateLimited("Slow down.", retry_after=timedelta(seconds=30)), 30),
     (ProviderRateLimited("Slow down.", retry_after=timedelta(hours=3)), 120),
     (ProviderRateLimited("Slow down."), 10),
-    (StorageUnavailable("The store is away."), 1),
+    (StorageUnavailable("The store is unavailable."), 1),
 ]
 
 

@@ -118,7 +118,7 @@ async def test_a_batch_whose_reply_was_lost_counts_once(
 async def test_an_outage_delays_and_loses_nothing(
     store: InMemoryStatistics, statistics: Statistics, entry: PromptEntry
 ) -> None:
-    """Sums wait in memory while Redis is away."""
+    """Sums wait in memory while Redis is unavailable."""
     store.is_away = True
     for hits in (1, 2, 3):
         statistics.hit(entry, hits, NOON_MS)
@@ -215,7 +215,7 @@ class OneFrozen(InMemoryStatistics):
         if project == self.frozen:
             self.asked.set()
             await self.answers.wait()
-            raise CacheUnavailable("The cache is away.")
+            raise CacheUnavailable("The cache is unavailable.")
         await super().apply(project, number, batch)
 
 

@@ -156,7 +156,7 @@ async def breaking(sound: int, then: Exception | None = None) -> AsyncIterator[b
         lambda: breaking(0),
         lambda: breaking(1001),
         lambda: breaking(1100),
-        lambda: breaking(500, StorageUnavailable("The store is away.")),
+        lambda: breaking(500, StorageUnavailable("The store is unavailable.")),
         lambda: breaking(1000, StorageUnavailable("The digest is wrong.")),
     ],
     ids=["short", "empty", "a byte more", "a chunk more", "broken", "found wrong"],
@@ -183,7 +183,7 @@ def test_a_picture_that_is_not_whole_is_never_a_whole_answer(
 
 async def test_a_store_that_is_away_from_the_start_is_an_honest_503() -> None:
     """No 200 is sent before the store has begun to answer."""
-    source = breaking(0, StorageUnavailable("The object store is away."))
+    source = breaking(0, StorageUnavailable("The object store is unavailable."))
     async with framed(streaming(source, 1000)) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/"))
 

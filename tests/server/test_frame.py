@@ -137,7 +137,7 @@ async def test_an_outage_is_logged_as_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Every 5xx leaves a line with its code and cause."""
-    away = CacheUnavailable("Redis is away.", retry_after=timedelta(seconds=7))
+    away = CacheUnavailable("Redis is unavailable.", retry_after=timedelta(seconds=7))
     away.__cause__ = ConnectionRefusedError("redis.internal:6379")
     async with framed(failing(away)) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/fails/1"))

@@ -221,7 +221,7 @@ async def test_a_loss_between_reserving_and_writing_is_noticed(
 
 
 async def test_nothing_is_paid_in_the_dark(service: Paintonce) -> None:
-    """While the journal or the count is away no provider is called."""
+    """While the journal or the count is unavailable no provider is called."""
     service.world.store.fail_next("put")
     assert (await paint(service, "fox 1")).code == "storage_unavailable"
     service.accounts.is_away = True

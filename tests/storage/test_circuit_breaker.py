@@ -140,7 +140,7 @@ async def test_a_count_whose_reply_was_lost_is_not_asked_for_again(
 async def test_the_breaker_of_a_redis_that_died_closes_when_it_is_back(
     server: RedisServer,
 ) -> None:
-    """Two commands find out that it is away; a probe finds out that it is back."""
+    """Two lost replies open the breaker; a probe closes it."""
     async with wired(server) as (connections, _, changes):
         server.kill()
         for _ in range(2):

@@ -228,7 +228,7 @@ async def test_an_upload_whose_reply_is_lost_is_undone(
     """The caller is told that it failed, and that is true."""
 
     async def lose_the_reply() -> None:
-        raise CacheUnavailable("The cache is away.")
+        raise CacheUnavailable("The cache is unavailable.")
 
     store = meddled_store(redis, Meddler(at=step, after=lose_the_reply))
     with pytest.raises(CacheUnavailable):

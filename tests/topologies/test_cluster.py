@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.redis_topologies import RedisCluster
     from tests.servers import RedisServer, S3Server
 
-# Issue 4, item 5: how long a MISS may take to say that the cache is away.
+# Issue 4, item 5: how long a MISS may take to say that the cache is unavailable.
 REFUSED_WITHIN_SECONDS = 2.0
 
 

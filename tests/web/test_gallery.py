@@ -156,13 +156,13 @@ def test_what_the_form_cannot_say_is_not_opened(
 
 def test_an_outage_is_told(browser: Browser, scripted: ScriptedService) -> None:
     """A gallery that can't be read says so, and is not called empty."""
-    outage = CacheUnavailable("The cache is away.")
+    outage = CacheUnavailable("The cache is unavailable.")
     scripted.answers = {
         ("GET", "/api/v1/models"): {"models": []},
         ("GET", "/api/v1/live/entries"): outage,
     }
     browser.open(f"{scripted.url}/#gallery")
 
-    browser.alert("Cache unavailable", "The cache is away.")
+    browser.alert("Cache unavailable", "The cache is unavailable.")
 
     assert browser.all("button", "Paint the first") == []

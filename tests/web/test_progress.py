@@ -155,7 +155,10 @@ def test_a_failure_that_comes_late_is_an_alert(
     page: Browser, scripted: ScriptedService
 ) -> None:
     """A generation that fails says why, once, even where it may be tried again."""
-    error = {"title": "Storage unavailable", "detail": "The object store is away."}
+    error = {
+        "title": "Storage unavailable",
+        "detail": "The object store is unavailable.",
+    }
     failed = scripted.state(
         "failed", error={**error, "code": "storage_unavailable", "status": 503}
     )
@@ -163,7 +166,7 @@ def test_a_failure_that_comes_late_is_an_alert(
 
     paint(page, "a tea house")
 
-    page.alert("Storage unavailable", "The object store is away.")
+    page.alert("Storage unavailable", "The object store is unavailable.")
     assert len(scripted.asked_for(EVENTS)) == 1
 
 

@@ -150,7 +150,7 @@ def test_the_plots_may_reach_further_back(
 def test_an_outage_is_told_and_the_rest_is_shown(
     browser: Browser, scripted: ScriptedService
 ) -> None:
-    """Where the history is away, the figures stand there all the same."""
+    """Where the history is unavailable, the figures stand there all the same."""
     page = opened(browser, scripted)
     scripted.answers["GET", "/api/v1/live/stats/history"] = CacheUnavailable("Away.")
     page.open_tab("Gallery")

@@ -1,4 +1,4 @@
-"""Copies of an edit's pictures, made where nobody has painted its prompt."""
+"""Copies of an edit's pictures, made where its prompt was not painted yet."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MASK = "mask"
 
 
 class EditForm(NamedTuple):
-    """What a form holds; pictures are bytes in the order of their parts."""
+    """The fields of a form; pictures are bytes in the order of their parts."""
 
     texts: dict[str, str]
     images: list[bytes]

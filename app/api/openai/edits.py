@@ -47,7 +47,7 @@ _PARSED_AT_ONCE_BYTES = 256 * 1024
 
 
 class _Body(NamedTuple):
-    """What came: the fields, the pictures, and the mask."""
+    """The parts of a request: the fields, the pictures, and the mask."""
 
     fields: Fields
     images: list[Sent]
@@ -55,7 +55,7 @@ class _Body(NamedTuple):
 
 
 async def edit(request: web.Request) -> web.StreamResponse:
-    """Answer with pictures that go by others, painting those that nobody has."""
+    """Answer with pictures made from others, painting those that are missing."""
     services = request.app[SERVICES]
     length = _checked_length(request)
     with request.app[BODY_BUDGET].holding(length):

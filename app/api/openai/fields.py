@@ -43,7 +43,7 @@ _SHOWN_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 
 
 class Output(NamedTuple):
-    """How pictures are returned.
+    """The form in which pictures are returned.
 
     *format* and *quality* (0 to 100, in tens) make a rendition, None leaves the
     picture as it is. With *as_url* its address is returned and not its bytes.
@@ -62,7 +62,7 @@ class Output(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is asked for: *pictures* variants, the first as in *parameters*."""
+    """A parsed request: *pictures* variants, the first as in *parameters*."""
 
     parameters: Parameters
     pictures: int

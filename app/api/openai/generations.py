@@ -36,7 +36,7 @@ _PREFER = istr("Prefer")
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    """Answer with the pictures of a prompt, painting those that nobody has."""
+    """Answer with the pictures of a prompt, painting those that are missing."""
     body = await read_json_body(request)
     services = request.app[SERVICES]
     known = services.openai.bodies.read(body)

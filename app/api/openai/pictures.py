@@ -49,12 +49,12 @@ class Picture(NamedTuple):
 
     @property
     def is_hit(self) -> bool:
-        """Whether somebody had it painted before."""
+        """Return whether it was painted for an earlier request."""
         return self.answer.outcome is not Outcome.MISS
 
     @property
     def base64_size(self) -> int:
-        """How many characters its base64 has."""
+        """Return how many characters its base64 has."""
         return (self.size + 2) // 3 * 4
 
     async def base64(self, services: Services) -> AsyncIterator[bytes]:
@@ -75,7 +75,7 @@ class Picture(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What a request asks of the prompt cache, the same for each of its pictures."""
+    """A request to the prompt cache, the same for each of its pictures."""
 
     permit: Permit
     wait_seconds: float
@@ -84,7 +84,7 @@ class Wish(NamedTuple):
 
 
 async def painted(services: Services, key: PromptKey, wish: Wish) -> Picture:
-    """Return the picture of *key*, painting it if nobody has; raises its failure."""
+    """Return the picture of *key*, painting it if missing; raises its failure."""
     copies = wish.copies
     readable = None if copies is None else partial(copies.readable, key)
     for _ in range(ROUNDS):
@@ -96,7 +96,7 @@ async def painted(services: Services, key: PromptKey, wish: Wish) -> Picture:
         )
         with suppress(PictureGone):
             return await _ready(services, answer, wish.output)
-    raise StillGenerating("The picture goes away faster than it can be read.")
+    raise StillGenerating("The picture is removed faster than it can be read.")
 
 
 async def _ready(services: Services, answer: Answer, output: Output) -> Picture:

@@ -17,7 +17,7 @@ class Contents(NamedTuple):
     """Metadata of a container about its picture's origin.
 
     *packet* is the XMP packet that lies in the part from *start* to *end*.
-    Without one both are the place where a new part belongs.
+    Without one both are the offset at which a new part belongs.
     """
 
     c2pa: bool

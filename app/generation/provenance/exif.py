@@ -23,7 +23,7 @@ _INLINE_BYTES = 4
 def blanked(tiff: bytes) -> bytes:
     """Return Exif data without its prompts; the same object where it has none.
 
-    Empty where it can't be read: then nobody reads an orientation from it either.
+    Empty where it can't be read: then no viewer reads an orientation from it either.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(tiff[:4]))
     if order is None:

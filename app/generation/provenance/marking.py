@@ -82,8 +82,8 @@ def attest(
     *painted* is the provider's picture: *image* itself, or what it was cropped
     or resized from. Without a mark, with a C2PA manifest, or where the
     container can't take one, *image* is returned as it is. What an XMP packet
-    says stays and what it lacks is added; a packet that can't be read says
-    nothing to anybody, and is replaced. Takes milliseconds for a large
+    says stays and what it lacks is added; a packet that can't be read is
+    useless to every reader, and is replaced. Takes milliseconds for a large
     picture, and its memory a second time.
     """
     look = _look(image)

@@ -28,7 +28,7 @@ class _Chunk(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where the next one begins: at an even place."""
+        """Return where the next one begins: at an even offset."""
         return self.body + self.length + self.length % 2
 
 

@@ -1,1 +1,1 @@
-"""Whoever paints, one folder a vendor."""
+"""Providers, one folder a vendor."""

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class InputOptions(CapabilityOptions):
-    """What a model's input is made of, beside what the model can do.
+    """Options for a model's input, in addition to its capabilities.
 
-    *input* is put into it as it is, last, beside what is passed on. Without
+    *input* is merged into it unchanged and last, after unknown options. Without
     *send_seed* the model never gets a seed.
     """
 

@@ -1,4 +1,4 @@
-"""What a model can do, by its vendor's table and by the options that outrank it."""
+"""Capabilities by the vendor's table, and by the options that outrank it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _MAX_EDGE = 16_384
 
 
 def _finite(value: JsonValue) -> JsonValue:
-    """Tell `inf` and `nan`, which TOML has, from what a request can hold."""
+    """Refuse `inf` and `nan`, which TOML has and a request can't hold."""
     match value:
         case float() if not math.isfinite(value):
             raise ValueError("has no form in JSON")
@@ -87,12 +87,12 @@ class VendorOptions(BaseModel):
 
     @property
     def passed_on(self) -> dict[str, Any]:
-        """What goes into the request as the vendor documents it."""
+        """Return the options that go into the request as the vendor documents them."""
         return dict(self.__pydantic_extra__ or {})
 
 
 class CapabilityOptions(VendorOptions):
-    """What an operator says of a model; None is what the table of models says.
+    """The operator's options of a model; None leaves the value of the table.
 
     *references* is how many reference pictures it takes, *reference_field* and
     *reference_list* where they go, *edit_model* the vendor's id where there

@@ -1,4 +1,4 @@
-"""What a request's parameters are in vendors' terms. Pure."""
+"""A request's parameters in vendors' terms. Pure."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def end_of_job(end: CallEnd) -> CallEnd:
 def end_of(failure: BaseException | None) -> CallEnd:
     """Return what the end of a call costs; None is a picture.
 
-    A request that the adapter turned down reached nobody. Anything else that
+    A request that the adapter refused was never sent. Anything else that
     is no `GenerationError` broke a call off in the middle.
     """
     match failure:

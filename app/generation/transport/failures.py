@@ -79,7 +79,7 @@ def failure_of(
 
 
 def account_failure(verdict: Verdict, end: CallEnd) -> ProviderFailed:
-    """Return the failure of our account with the vendor, whoever asks for what."""
+    """Return the failure of our account with the vendor, which fails every request."""
     return ProviderFailed(_ACCOUNT[verdict], end=end)
 
 

@@ -29,7 +29,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def is_global(text: str) -> bool:
-    """Say whether *text* is the literal address of a host on the open internet."""
+    """Return whether *text* is the literal address of a host on the open internet."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -36,12 +36,12 @@ class Inlined:
 
     @property
     def prefix(self) -> bytes:
-        """What stands in front of the base64."""
+        """Return the text in front of the base64."""
         return f"data:{self.media_type};base64,".encode() if self.media_type else b""
 
     @property
     def size(self) -> int:
-        """How many bytes it has in the document."""
+        """Return how many bytes it has in the document."""
         return len(self.prefix) + (len(self.data) + 2) // 3 * 4
 
 

@@ -34,7 +34,7 @@ class AnswerTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProviderResponse:
-    """What a provider answered, whatever the status; *headers* ignore case.
+    """The answer of a provider, whatever the status; *headers* ignore case.
 
     With a status of 300 or more *body* may be cut short or empty.
     """

@@ -159,7 +159,7 @@ class VendorApi:
         )
 
     def _discreet(self, form: re.Pattern[str], *texts: object) -> str | None:
-        """Return the first text of that *form* in which nobody echoes our key."""
+        """Return the first text of that *form* that does not contain our key."""
         for text in texts:
             if (
                 isinstance(text, str)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What a vendor says about the prompt, or about our account with it."""
+    """The vendor's judgement of the prompt, or of our account with it."""
 
     REFUSED = "refused"
     ACCOUNT_BLOCKED = "account_blocked"

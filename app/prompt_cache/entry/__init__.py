@@ -1,1 +1,1 @@
-"""What a prompt is, and what it became."""
+"""Prompts by their hash, and their entries and manifests."""

@@ -15,7 +15,7 @@ KEPT = 8_192
 
 
 class KnownEntries:
-    """What records said: nothing is believed that Redis has not just said again."""
+    """Parsed records: each is used only for the bytes that Redis has just returned."""
 
     def __init__(self) -> None:
         self._by_hash: dict[str, tuple[bytes, PromptEntry]] = {}

@@ -55,7 +55,7 @@ class Manifest:
 
 
 class Ledger:
-    """What was paid for. Raises `StorageUnavailable` when the store is away."""
+    """The pictures and manifests that were paid for. Raises `StorageUnavailable`."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -146,8 +146,8 @@ class Ledger:
     async def forget_image(self, key: StorageKey) -> None:
         """Remove a picture, and then its renditions.
 
-        In this order: a rendition that is stored meanwhile is taken back by
-        whoever stored it, since its picture is not there.
+        In this order: a replica that stores a rendition meanwhile removes it
+        again, since its picture is not there.
         """
         await self._store.delete(str(key))
         if key.image_id is not None:
@@ -218,7 +218,7 @@ class Ledger:
         await self._store.delete(purge_key(project, prompt_hash))
 
     async def has_image(self, key: StorageKey) -> bool:
-        """Say whether the picture under *key* is there."""
+        """Return whether the picture under *key* is there."""
         return await self._store.exists(str(key))
 
     async def find_image(self, project: Project, image_id: str) -> StorageKey | None:

@@ -26,7 +26,7 @@ _PROMPT_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Parameters(NamedTuple):
-    """What a caller can say about a picture; None where it was not said.
+    """The parameters of a picture; None where the caller gave none.
 
     *reference_digests*, SHA-256 in hex, are those of the *references*, whose ids
     name where to read them and not what they show; *mask_digest* is that of the
@@ -91,7 +91,7 @@ class Parameters(NamedTuple):
 
 
 OPTIONS = ("quality", "background", "moderation", "style", "negative_prompt")
-"""What a request may choose itself where the model's `accept` lists it."""
+"""Options that a request may choose where the model's `accept` lists them."""
 
 _DEFAULTS = Parameters("")
 _WHERE_SET = frozenset({*OPTIONS, "mask", "mask_digest"})
@@ -137,5 +137,5 @@ def _options_of(asked: Parameters) -> dict[str, str]:
 
 
 def is_prompt_hash(text: str) -> bool:
-    """Say whether *text* has the form of a prompt hash."""
+    """Return whether *text* has the form of a prompt hash."""
     return _PROMPT_HASH.fullmatch(text) is not None

@@ -41,5 +41,5 @@ def encode(provenance: Provenance) -> int:
 
 
 def source_type_is_apart(code: int) -> bool:
-    """Say whether the source type has no number and is kept beside the bits."""
+    """Return whether the source type has no number and is kept after the bits."""
     return code >> _SOURCE_TYPE_BIT == _ANOTHER

@@ -51,7 +51,7 @@ class Flights(Generic[T]):
 
     @property
     def in_flight(self) -> int:
-        """How many prompts are led or followed right now."""
+        """Return how many prompts are led or followed right now."""
         return len(self._flights)
 
     def is_flying(self, prompt_hash: str) -> bool:

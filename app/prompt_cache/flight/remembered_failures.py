@@ -57,7 +57,7 @@ _CLASSES: dict[str, type[ServiceError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is remembered of a failure: *note* for as long as it *lasts*.
+    """A remembered failure: *note* for as long as it *lasts*.
 
     *retry_after* is what its first answer says.
     """

@@ -134,10 +134,10 @@ class Committer:
     async def publish(
         self, entry: PromptEntry, lease: Lease, replaced: PromptEntry | None = None
     ) -> bool:
-        """Write the entry, tell the followers, release the lease; say if it is there.
+        """Write the entry, notify the followers, release; return if the entry is there.
 
-        The picture is committed already: a cache that is away, or a lease that
-        another one holds by now, leaves the entry to the next reader.
+        The picture is committed already: where Redis is unavailable, or another
+        replica holds the lease by now, the next reader writes the entry.
         """
         if replaced is None:
             self.statistics.added(entry)

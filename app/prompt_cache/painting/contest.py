@@ -58,7 +58,7 @@ class Contest:
             # 1. A refresh paints. 2. A purge answers. 3. The refresh is late.
             await self.discard(self.entry)
             if self.replacing is not None and self.replacing.entry is not None:
-                # It is written down; what is away now is finished later.
+                # It is written down; what is unavailable now is finished later.
                 with suppress(StorageUnavailable):
                     await self.ledger.forget_replaced(self.replacing.entry)
             raise
@@ -93,12 +93,12 @@ class Contest:
             raise StillGenerating("Another replica is painting this picture.")
 
     async def _withdraw(self) -> None:
-        """Take away the entry that is about to be replaced; its hits stay.
+        """Remove the entry that is about to be replaced; its hits stay.
 
-        1. A refresh replaces the manifest. 2. Redis goes away. 3. It comes back
+        1. A refresh replaces the manifest. 2. Redis fails. 3. It comes back
         with the old entry, and what is there is not restored: some would see
         the old picture for ever, others the new one. So the entry goes first;
-        for as long as Redis is away, nothing is replaced.
+        for as long as Redis is unavailable, nothing is replaced.
         """
         if not await self.index.withdraw(self.entry.prompt_hash, self.lease.token):
             raise CacheUnavailable("The lease was lost.")
@@ -106,7 +106,7 @@ class Contest:
     async def _has_won(self) -> bool:
         """Return whether our manifest is there; remove our picture where it can't come.
 
-        1. The manifest is written, and the reply lost. 2. Redis goes away, so
+        1. The manifest is written, and the reply lost. 2. Redis fails, so
         that nothing can be tried again. 3. The picture would be removed that
         the manifest names. So the manifest is read first; while one of ours may
         still be on its way, and where it can't be read, the picture stays.

@@ -33,7 +33,7 @@ class HotTier:
         return self._pictures.get(image_id)
 
     def accepts(self, size: int) -> bool:
-        """Say whether a picture of *size* bytes would be kept."""
+        """Return whether a picture of *size* bytes would be kept."""
         return 0 < size <= self._largest
 
     def keep(self, image_id: str, data: bytes) -> None:
@@ -43,6 +43,6 @@ class HotTier:
             self._on_change(int(self._pictures.currsize))
 
     def forget(self, image_id: str) -> None:
-        """Let go of a picture; one that is not there is a no-op."""
+        """Remove a picture; one that is not there is a no-op."""
         if self._pictures.pop(image_id, None) is not None:
             self._on_change(int(self._pictures.currsize))

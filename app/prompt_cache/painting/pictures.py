@@ -42,7 +42,7 @@ class PictureGone(Exception):
 
 
 class KeptPicture(Protocol):
-    """What is known of a stored picture: a prompt's entry, or a rendition."""
+    """A stored picture: a prompt's entry, or a rendition."""
 
     @property
     def memory_key(self) -> str:
@@ -51,7 +51,7 @@ class KeptPicture(Protocol):
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """Return how many bytes it has."""
         ...
 
     @property
@@ -91,11 +91,11 @@ class Pictures:
         self._readings: SingleFlight[str, bytes] = SingleFlight()
 
     def keep(self, entry: KeptPicture, data: bytes) -> None:
-        """Keep a picture's bytes at hand."""
+        """Keep a picture's bytes in memory."""
         self._hot_tier.keep(entry.memory_key, data)
 
     def forget(self, entry: KeptPicture) -> None:
-        """Let go of a picture's bytes."""
+        """Remove a picture's bytes from memory."""
         self._hot_tier.forget(entry.memory_key)
 
     def at_hand(self, entry: KeptPicture) -> bytes | None:
@@ -103,7 +103,7 @@ class Pictures:
         return self._hot_tier.get(entry.memory_key)
 
     async def read(self, entry: KeptPicture) -> bytes | None:
-        """Return the bytes of a picture that is at hand or small, else None.
+        """Return the bytes of a picture that is cached or small, else None.
 
         Raises `PictureGone` and `StorageUnavailable`.
         """
@@ -130,7 +130,7 @@ class Pictures:
     async def require(self, entry: KeptPicture) -> None:
         """Return if a reader would get the picture; raises what `read` or `open` do.
 
-        A small one is read meanwhile, and is at hand afterwards.
+        A small one is read meanwhile, and is cached afterwards.
         """
         if self.at_hand(entry) is not None:
             return

@@ -1,7 +1,7 @@
 """A folder of object files that threads and processes share. It blocks.
 
 Objects appear whole or not at all, conditional writes are decided between
-processes, and everything is on the disk before it is told of. Below another
+processes, and a write returns once it is on the disk. Below another
 object's key there is no room for a key, as in MinIO.
 """
 

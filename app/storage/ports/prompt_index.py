@@ -68,7 +68,7 @@ class PromptIndex(Protocol):
 
     @property
     def doubts(self) -> int:
-        """How often the cache may have come back older since this replica started.
+        """Return how often the cache may have come back older since the start.
 
         An entry is believed again once its manifest was seen to name it.
         """

@@ -117,7 +117,7 @@ class RedisAccounts:
         try:
             return await self._commands.run(script, own, [*args, run_id])
         except CacheFull as error:
-            # What can't be noted can't be paid: as if it were away.
+            # What can't be noted can't be paid: as in an outage.
             raise CacheUnavailable("The cache is full.") from error
 
 

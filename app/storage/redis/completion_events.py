@@ -31,7 +31,7 @@ SILENCES_AT_MOST = 3
 
 
 class RedisCompletionEvents:
-    """Hands the news of one channel to whoever expects a prompt."""
+    """Passes the messages of one channel to the waiters of each prompt."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

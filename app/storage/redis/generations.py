@@ -22,7 +22,7 @@ class RedisGenerations:
         self._commands = commands
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record* for so long, and tell whoever expects news of it."""
+        """Keep *record* for so long, and publish it to those who follow it."""
         try:
             await self._commands.run(
                 scripts.KEEP_GENERATION,

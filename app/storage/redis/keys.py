@@ -42,7 +42,7 @@ def entry_and_hits(prompt_hash: str) -> list[str]:
 
 
 def lease(prompt_hash: str) -> str:
-    """Token of whoever may write about a prompt, with a time to live."""
+    """Return the key of a prompt's lease: its holder's token, with a time to live."""
     return f"{{{entry(prompt_hash)}}}:l"
 
 
@@ -120,7 +120,7 @@ TRANSIENT_ACCOUNTS = (
     TRANSIENT_TOMBSTONES,
     f"{VERSION}:{{transient}}:digests",
 )
-"""What is known of all transient images; `transient_scripts` says how."""
+"""The keys of the accounts of transient images, in the order of the scripts."""
 
 
 def transient_bytes(image_id: str) -> str:

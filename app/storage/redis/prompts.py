@@ -53,7 +53,7 @@ class RedisPromptIndex:
 
     @property
     def doubts(self) -> int:
-        """How often the cache may have come back older."""
+        """Return how often the cache may have come back older."""
         return self._runs.changes
 
     async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
@@ -134,7 +134,7 @@ class RedisPromptIndex:
         return bool(renewed)
 
     async def holder(self, prompt_hash: str) -> str | None:
-        """Return the token of whoever holds the lease, or None."""
+        """Return the token of the lease's holder, or None."""
         found = await self._commands.execute("GET", keys.lease(prompt_hash))
         return None if found is None else found.decode()
 
@@ -209,7 +209,7 @@ class RedisPromptIndex:
         return bool(noted)
 
     async def release(self, prompt_hash: str, token: str) -> None:
-        """Tell the followers and release the lease if it is still ours."""
+        """Notify the followers and release the lease if it is still ours."""
         await self._write(
             scripts.RELEASE,
             [keys.lease(prompt_hash)],
@@ -246,13 +246,13 @@ class RedisPromptIndex:
         return cast("bytes | None", found)
 
     async def finish(self, prompt_hash: str, token: str) -> None:
-        """Let go of `left`, if the lease is still ours."""
+        """Remove `left`, if the lease is still ours."""
         await self._write(
             scripts.FINISH, [keys.left(prompt_hash), keys.lease(prompt_hash)], [token]
         )
 
     async def withdraw(self, prompt_hash: str, token: str) -> bool:
-        """Take the entry away that is about to be replaced; its hits stay."""
+        """Remove the entry that is about to be replaced; its hits stay."""
         withdrawn = await self._write(
             scripts.WITHDRAW,
             [keys.entry(prompt_hash), keys.lease(prompt_hash)],
@@ -288,7 +288,7 @@ class RedisPromptIndex:
         try:
             return await self._leases.run(script, script_keys, args)
         except CacheFull as error:
-            # No lease can be had, so nothing may be painted: as if it were away.
+            # No lease can be had, so nothing may be painted: as in an outage.
             raise CacheUnavailable("The cache is full.") from error
 
 

@@ -70,7 +70,7 @@ _AGAIN_AFTER_SECONDS = 1.0
 
 
 class RedisProof(NamedTuple):
-    """What is refused, and what an operator should change; empty where all is well."""
+    """Refused commands, and advice for the operator; empty where all is well."""
 
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -186,7 +186,7 @@ class _Trials:
             elif isinstance(error, TimeoutError):
                 self.faults.append("SUBSCRIBE (what is published does not arrive)")
             else:
-                raise CacheUnavailable("The cache is away.") from error
+                raise CacheUnavailable("The cache is unavailable.") from error
 
     def _key(self, *parts: int) -> str:
         return f"{keys.VERSION}:{{proof:{self._id}}}:" + ":".join(map(str, parts))

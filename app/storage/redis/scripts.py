@@ -1,6 +1,6 @@
 """Every line of Lua about prompts and generations, with KEYS and ARGV in order.
 
-Whoever writes about a prompt holds its lease, and the scripts check it: a
+Each writer about a prompt holds its lease, and the scripts check it: a
 reader that read the manifest just before a purge could otherwise write the
 entry just after it. The token of a lease is made before the first attempt, so
 that every script may run twice.
@@ -48,7 +48,7 @@ return {'lead'}
 """)
 
 # KEYS lease. ARGV token, milliseconds. Takes it, keeps it, or names its holder;
-# a vacant lease is taken again, whoever let it run out.
+# a lease that has run out can be taken by any token.
 _HOLD = """\
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return holder end

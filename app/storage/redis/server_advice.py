@@ -1,4 +1,4 @@
-"""What an operator should change about a Redis, read from its INFO."""
+"""Advice to the operator about a Redis, read from its INFO."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def _servers(connection: RedisConnection) -> Iterable[Mapping[str, Any]]:
     try:
         told = await client.execute_command("INFO", target_nodes=RedisCluster.PRIMARIES)
     except RedisError as error:
-        raise CacheUnavailable("The cache is away.") from error
+        raise CacheUnavailable("The cache is unavailable.") from error
     return told.values() if all(isinstance(v, dict) for v in told.values()) else [told]
 
 

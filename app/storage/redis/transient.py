@@ -8,14 +8,14 @@ An upload is four steps, because a Cluster has no transaction over two slots:
 3. *Settle*: the bytes get their own time to live, or none.
 4. *Confirm*: the picture is listed; it counts as live.
 
-Whoever dies in between leaves a reservation that runs out: the first script
+A crash in between leaves a reservation that runs out: the first script
 that reads the accounts after the deadline refunds it, and the sweeper discards
 the bytes. Bytes that arrive later than the deadline vanish on arrival, so
 there is no order of events that leaks one or the other.
 
-Taking away is: the bytes are refunded and the id gets a tombstone, the bytes
-are unlinked, the tombstone is removed. Who dies in between leaves that to the
-sweeper. An expired picture is taken out of the accounts in the millisecond in
+Removal is: the bytes are refunded and the id gets a tombstone, the bytes
+are unlinked, the tombstone is removed. After a crash in between the rest is done by
+the sweeper. An expired picture is taken out of the accounts in the millisecond in
 which Redis stops to serve its bytes, by whatever script looks first.
 """
 
@@ -51,7 +51,7 @@ FINISH_WITHIN = timedelta(seconds=30)
 # As many as `app.image.sniff` looks at.
 HEAD_BYTES = 64
 SWEPT_AT_ONCE = 500
-# Of the connection's places; thousands of ids must not take them all.
+# Of the connection's slots; thousands of ids must not take them all.
 UNLINKED_AT_ONCE = 8
 
 # While so many pictures are due that a script does nothing but take them out.
@@ -110,7 +110,7 @@ class RedisTransientStore:
             await self._undo(project, image_id)
             return QuotaReached.IN_CACHE
         except BaseException:
-            # The caller may have gone away, or a reply been lost.
+            # The caller may have been cancelled, or a reply been lost.
             await self._undo(project, image_id)
             raise
         return StoredImage(image_id, len(data), media_type, created, expires or None)
@@ -135,7 +135,7 @@ class RedisTransientStore:
     async def forget(
         self, project: str, image_ids: Sequence[str], *, media_type: str | None = None
     ) -> int:
-        """Take away what *project* has of *image_ids*, and tell how many those were."""
+        """Remove what *project* has of *image_ids*; return how many those were."""
         if not image_ids:
             return 0
         out, left = await self._account(
@@ -166,7 +166,7 @@ class RedisTransientStore:
             await self._account(transient_scripts.NOTE_DIGEST, image_id, digest)
 
     async def sweep(self) -> int:
-        """Discard bytes whose time is up, whoever left them; tell how many."""
+        """Discard bytes whose time is up; return how many pictures those were."""
         tombstones = await self._account(transient_scripts.SWEEP, SWEPT_AT_ONCE)
         await self._discard(tombstones)
         return len(tombstones)

@@ -2,13 +2,13 @@
 
 The accounts lie in one slot, so that both quotas, expiry and the list are decided
 by one script at one moment; the bytes lie each in the slot of its own id, which
-is all that a reader knows. The steps between them are told in `transient`.
+is all that a reader knows. The steps between them are described in `transient`.
 
 KEYS of the accounts: records (hash: id to size, created, expires, type, project;
 expires is 0 for never), listed (sorted set of `project id`, all of score 0),
 due (sorted set of ids by when they go), used (hash: bytes by project, by
 `project pending`, and `total`), tombstones (sorted set of ids whose bytes must
-go), digests (hash: id to SHA-256, where somebody has asked for it).
+go), digests (hash: id to SHA-256, once it was asked for).
 
 An id is pending until it is listed. Each script begins by taking out whatever
 is due, so that none of them ever sees an expired picture counted. Thousands

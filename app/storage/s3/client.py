@@ -1,4 +1,4 @@
-"""How botocore is set up, because its defaults wait for minutes.
+"""The setup of botocore, because its defaults wait for minutes.
 
 Endpoint, region, credentials, certificates and proxies are its own: from
 `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, ... or its configuration files.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_REGION = "us-east-1"
 
-# More than both kinds of places together, so that nobody waits for a
+# More than both kinds of slots together, so that no call waits for a
 # connection: waiting for one has no time-out in aiobotocore.
 MAX_CONNECTIONS = 320
 KEEP_ALIVE_SECONDS = 20.0
@@ -93,7 +93,7 @@ def _stay_in_region(*, context: dict[str, Any], **_: object) -> None:
 
 
 def goes_through_a_proxy(client: Any) -> bool:
-    """Say whether botocore reaches the endpoint of *client* through a proxy."""
+    """Return whether botocore reaches the endpoint of *client* through a proxy."""
     return bool(get_environ_proxies(client.meta.endpoint_url))
 
 

@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 WRITE_TIMEOUT_SECONDS = 10.0
 
 # GETs of pictures that are sent as they arrive. They must not keep a painted
-# one from being stored: everything else has places of its own. More at once
+# one from being stored: everything else has slots of its own. More at once
 # only means that a store answers all of them late.
 _STREAMS_AT_ONCE = 64
 # Their line moves on with every window that a reader has been given.
 STREAM_WAITS_SECONDS = 1.5
 _CALLS_AT_ONCE = 100
 
-# What a conditional write that came too late is told; the second for `If-Match`
+# The errors of a conditional write that came too late; the second for `If-Match`
 # on a key that is gone.
 _LOST = {"PreconditionFailed", "NoSuchKey"}
 _NOT_IMPLEMENTED = 501
@@ -146,9 +146,9 @@ class S3ObjectStore:
     async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
         """Keep *data* only if *key* is free; return its ETag, or None if it is taken.
 
-        After `StorageUnavailable` nobody knows whether the write got through,
+        After `StorageUnavailable` it is unknown whether the write got through,
         and None may mean that it did: HTTP clients repeat a PUT whose
-        connection broke. Whoever needs to know reads the object and looks
+        connection broke. A caller that needs to know reads the object and looks
         for its own bytes.
         """
         return await self._put_if(key, data, media_type, IfNoneMatch="*")
@@ -197,7 +197,7 @@ class S3ObjectStore:
     async def open(
         self, key: str, byte_range: ByteRange | None = None
     ) -> AsyncIterator[WindowedBody | None]:
-        """Open *key* for streaming, its first bytes at hand; None if there is none.
+        """Open *key* for streaming, with its first bytes read; None if there is none.
 
         An object that is replaced or deleted while a slow reader reads it ends
         in `StorageUnavailable`. Raises `ValueError` for a range beyond the end.
@@ -209,7 +209,7 @@ class S3ObjectStore:
             yield body
 
     async def exists(self, key: str) -> bool:
-        """Say whether *key* is there."""
+        """Return whether *key* is there."""
         try:
             body = await begin(self._reads, key, ByteRange(0, 0), slots=self._calls)
         except RangeBeyondEnd:
@@ -243,7 +243,7 @@ class S3ObjectStore:
     async def ping(self) -> None:
         """Return when the store answers and the bucket is there.
 
-        It stands in no line: a busy store is not one that is away.
+        It waits for no slot: a busy store is not an outage.
         """
         with translated_errors.translated():
             async with stall_tolerant_timeout(READ_TIMEOUT_SECONDS):

@@ -53,4 +53,4 @@ def translated() -> Iterator[None]:
         aiohttp.ClientError,
         OSError,
     ) as error:
-        raise StorageUnavailable("The object store is away.") from error
+        raise StorageUnavailable("The object store is unavailable.") from error

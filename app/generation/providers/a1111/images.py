@@ -1,8 +1,8 @@
 """A1111 images: `txt2img`, and `img2img` with reference pictures.
 
-The server paints one picture at a time and keeps the others waiting without a
-word, so the deadline has to cover its queue. Its `interrupt` would end
-whatever is being painted, anybody's, so a painting is never interrupted.
+The server paints one picture at a time and holds the other requests without an
+answer, so the deadline has to cover its queue. Its `interrupt` ends whichever
+picture is being painted, so a painting is never interrupted.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class A1111Images:
         return ProviderPicture(data, Origin(self.vendor, model, reply.request_id))
 
     async def cancel(self, job_id: str) -> bool:  # noqa: ARG002 - it has no jobs
-        """Do nothing: to interrupt is to interrupt whoever is being painted for."""
+        """Do nothing: the server can only interrupt whichever picture it paints."""
         return False
 
     async def probe(self) -> bool:

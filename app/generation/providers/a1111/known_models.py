@@ -1,4 +1,4 @@
-"""What an A1111 server takes, whatever checkpoint it has loaded."""
+"""The capabilities of an A1111 server, whatever checkpoint it has loaded."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from app.generation.providers.options import (
 
 
 class A1111Options(CapabilityOptions):
-    """What is passed on goes into the request as the server documents it.
+    """Options of an A1111 model; unknown ones go into the request unchanged.
 
-    *override_settings* are put beside the checkpoint that the model names.
+    *override_settings* are sent together with the checkpoint that the model names.
     """
 
     override_settings: dict[str, PassedOn] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What fal's models take; options tell it of all others."""
+"""The capabilities of fal's models; options describe all others."""
 
 from __future__ import annotations
 

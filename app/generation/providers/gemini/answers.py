@@ -57,7 +57,7 @@ def error_of(reply: Reply) -> GenerationError:
 
 
 def _is_daily(error: object) -> bool:
-    """Tell a quota of the day, which no wait that we tell of lifts."""
+    """Return whether a daily quota is used up, which no short wait restores."""
     return any(
         "PerDay" in str(pick(violation, "quotaId"))
         for detail in _list(pick(error, "details"))

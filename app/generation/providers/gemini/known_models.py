@@ -1,4 +1,4 @@
-"""What Gemini's models take; options tell it of all others."""
+"""The capabilities of Gemini's models; options describe all others."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from app.generation.providers.options import (
 
 
 class GeminiOptions(CapabilityOptions):
-    """How a model is asked; what is passed on goes into `generationConfig`.
+    """Options of a Gemini model; unknown ones go into `generationConfig`.
 
     *image_size* `auto` asks for the smallest size that covers the wish, from
     models that have several. *imageConfig* has the last word about the shape;

@@ -1,7 +1,7 @@
-"""What models behind the OpenAI dialect take; options tell it of all others.
+"""Capabilities of models behind the OpenAI dialect; options describe all others.
 
-Azure knows its deployments by names of the operator's: one that is called like
-its model is known, any other is told by options.
+Azure names deployments as the operator chose: one that has its model's name is
+found in the table, any other is described by options.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Body(VendorOptions):
 
 
 def _use(name: str) -> BeforeValidator:
-    """Refuse a field that has an option of the adapter's own in its place."""
+    """Refuse a field that the adapter has an option of its own for."""
 
     def refuse(_value: object) -> NoReturn:
         raise ValueError(f"use {name}")
@@ -46,7 +46,7 @@ def _use(name: str) -> BeforeValidator:
 
 
 class OpenAIOptions(CapabilityOptions):
-    """How one server speaks the dialect, beside what the model can do.
+    """Options of one server's dialect, in addition to the model's capabilities.
 
     What is passed on, and *extra_body*, go into the body as they are; the
     latter is for names that the adapter would take for its own, and has the

@@ -1,4 +1,4 @@
-"""What the placeholder takes: everything, of which it paints the shape alone."""
+"""The capabilities of the placeholder: all; only the shape changes the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Replicate's models take; options tell it of all others."""
+"""The capabilities of Replicate's models; options describe all others."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class CircuitBreaker:
     A server is one part, and so is each primary of a Cluster: the slots of the
     others go on. One lost reply says nothing; the second in a row opens the
     breaker for its part, so that no other command waits for a time-out. A probe on
-    a client of its own closes it, and *on_change* is told.
+    a client of its own closes it, and *on_change* is called.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether any part is known to be away."""
+        """Return whether any part is known to be unavailable."""
         return bool(self._probing)
 
     @property
@@ -51,16 +51,16 @@ class CircuitBreaker:
         return bool(self._losing)
 
     def check(self, part: str) -> None:
-        """Raise `CacheUnavailable` at once while *part* is away."""
+        """Raise `CacheUnavailable` at once while *part* is unavailable."""
         if part in self._probing:
-            raise CacheUnavailable("The cache is away.")
+            raise CacheUnavailable("The cache is unavailable.")
 
     def answered(self, part: str) -> None:
         """Note a reply of *part*: what is lost next is the first in a row."""
         self._losing.discard(part)
 
     def lost(self, part: str, key: str, *, asked_at: int, was_silent: bool) -> None:
-        """Note a lost reply; if it is the second in a row, *part* is away.
+        """Note a lost reply; the second in a row makes *part* unavailable.
 
         *asked_at* is what `losses` was when the command was sent. A connection
         that is cut loses all that were sent over it, which counts once; each
@@ -75,7 +75,7 @@ class CircuitBreaker:
     def _trip(self, part: str, key: str) -> None:
         """From now on `check` raises, until *key* can be read."""
         if part not in self._probing:
-            logger.warning("redis is away", extra={"node": part})
+            logger.warning("redis is unavailable", extra={"node": part})
             self._probing[part] = asyncio.create_task(
                 self._wait(part, key), name=f"redis-probe {part}"
             )

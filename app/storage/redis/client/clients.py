@@ -35,7 +35,7 @@ SENTINEL_TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.2
 
 FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""Whatever a client raises when Redis is away; not all are its `RedisError`."""
+"""The errors of a client when Redis is unavailable; not all are `RedisError`."""
 
 
 class ClusterClient(RedisCluster):

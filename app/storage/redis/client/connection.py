@@ -2,7 +2,7 @@
 
 Several clients over one address, so that large pictures never stand before a
 lease renewal or a look-up. Every wait is bounded, and
-whatever goes wrong is one `CacheUnavailable`; only `CacheFull` is told apart.
+every failure is one `CacheUnavailable`; only `CacheFull` is its own error.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 COMMAND_TIMEOUT_SECONDS = 1.0
 BLOB_TIMEOUT_SECONDS = 5.0
 
-# Four megabytes on their way. Anybody may read a transient image: hundreds of
+# Four megabytes on their way. Transient images are public: hundreds of
 # readers over a slow link stand in line, for as long as a client that reads
 # nothing may hold its own answer, and not before the look-ups of others.
 SLICES_AT_ONCE = 32
@@ -155,7 +155,7 @@ class RedisConnection:
                 # that was demoted, or that hung and is replaced by now.
                 await self._forget_connections()
                 if not (retry and (away.is_worth_a_retry or self._repeats_silence)):
-                    raise CacheUnavailable("The cache is away.") from away
+                    raise CacheUnavailable("The cache is unavailable.") from away
                 retry = False
             else:
                 if breaker is not None and breaker.has_losses:
@@ -209,7 +209,7 @@ class RedisConnection:
         return reply
 
     async def _take_place(self, key: str) -> None:
-        """Take a place; raises `CacheUnavailable` if none is free in time."""
+        """Take a slot; raises `CacheUnavailable` if none is free in time."""
         if self._places.locked():
             try:
                 async with asyncio.timeout(self._waits_seconds):
@@ -221,7 +221,7 @@ class RedisConnection:
             await self._places.acquire()
         try:
             if self._breaker is not None:
-                # Redis may have gone away while this command stood in line.
+                # Redis may have failed while this command waited for its slot.
                 self._breaker.check(self.part(key))
         except CacheUnavailable:
             self._places.release()
@@ -249,7 +249,7 @@ class RedisConnections:
 
     *commands* and *slices*, which are small parts of pictures, share round
     trips; *blobs* are whole pictures. Pictures have a breaker of their own: a
-    link that is too slow for them is not away. The leases have none.
+    link that is too slow for them is not an outage. The leases have none.
     """
 
     commands: RedisConnection
@@ -308,7 +308,7 @@ async def open_redis(
 ) -> AsyncIterator[RedisConnections]:
     """Prepare the connections to *url*; none is made before it is used.
 
-    *on_breaker* is told whether any part of Redis is known to be away.
+    *on_breaker* is called with whether any part of Redis is unavailable.
     Raises `ValueError` for an address that is none.
     """
     address = parse_address(url)
