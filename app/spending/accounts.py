@@ -131,6 +131,19 @@ class Accounts:
         except (CacheUnavailable, StorageUnavailable, TimeoutError):
             self._defer(reservation, fields)
 
+    async def keep(self, reservation: Reservation) -> None:
+        """Note that an amount was used, as its document says since it was reserved.
+
+        The document is not written again. 1. Redis is emptied. 2. Another
+        generation goes on with the amount of one that still runs, and removes
+        its document. 3. That one ends: the amount is the other one's by now.
+        Never fails: what Redis does not take is counted again once it is due.
+        """
+        self._live.pop(document_of(reservation), None)
+        with suppress(CacheUnavailable, TimeoutError):
+            async with asyncio.timeout(SETTLE_WITHIN_SECONDS):
+                await self._store.keep(reservation.account, reservation.item)
+
     async def balance(self, account: Account) -> Balance:
         """Return what an account has used, counting it first where Redis lost it."""
         for _ in range(_ATTEMPTS):

@@ -129,10 +129,12 @@ class ScopePermit:
         try:
             yield
         except BaseException:
-            kept = None if painting.is_free else fields
-            await asyncio.shield(accounts.settle(one, kept))
+            ending = (
+                accounts.settle(one, None) if painting.is_free else accounts.keep(one)
+            )
+            await asyncio.shield(ending)
             raise
-        await accounts.settle(one, fields)
+        await accounts.keep(one)
 
     async def require_quota(self, scope: Scope) -> None:
         """Return if the quota as it is now has room for what is reserved of it."""

@@ -119,6 +119,13 @@ class InMemoryAccounts(Gated):
                 kept.reserved.pop(item, None)
                 kept.settled[item] = amount
 
+    async def keep(self, account: Account, item: str) -> None:
+        """Note that a reserved item was used."""
+        async with self._call("keep"):
+            kept = self._accounts.get(account.name)
+            if kept is not None and item in kept.reserved:
+                kept.settled[item], _ = kept.reserved.pop(item)
+
     async def count(self, account: Account, items: Mapping[str, int]) -> None:
         """Make the account known, with *items* that were settled before."""
         async with self._call("count"):

@@ -191,6 +191,19 @@ async def test_an_item_goes_on_with_the_amount_of_another(
     assert await accounts.balance(ACCOUNT) == Balance(0, 10)
 
 
+async def test_what_another_item_went_on_with_is_not_used_again(
+    accounts: AccountStore,
+) -> None:
+    """1. An item is counted. 2. Another goes on with its amount. 3. Both are used."""
+    await accounts.count(ACCOUNT, {"a": 5})
+    assert await reserve(accounts, "b", 5, 5, replaces="a") == Reserved()
+
+    for item in ("a", "b", "b", "none"):
+        await accounts.keep(ACCOUNT, item)
+
+    assert await accounts.balance(ACCOUNT) == Balance(5, 0)
+
+
 async def test_what_is_about_to_be_given_back_is_counted_again(
     accounts: AccountStore,
 ) -> None:

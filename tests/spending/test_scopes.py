@@ -205,7 +205,8 @@ async def follows(service: Paintonce) -> None:
 
 async def test_a_take_over_goes_on_with_the_quota_of_its_leader() -> None:
     """A follower whose leader died takes no second picture of the quota."""
-    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
+    world, accounts = a_world(), InMemoryAccounts()
+    shared = accounts, InMemoryRates()
     rules: Any = {"new_per_address_per_hour": 0}
     async with (
         running(world, shared=shared, **rules) as leading,
@@ -224,8 +225,12 @@ async def test_a_take_over_goes_on_with_the_quota_of_its_leader() -> None:
         assert (await waiting).status == 200
         assert await generated(following) == 1
         assert (await visit(following, "an owl")).code == "budget_exhausted"
+        # The leader was only without its lease: what it ends with is one picture.
         gate.open()
         await asyncio.wait([asking])
+        assert await generated(following) == 1
+        accounts.lose_everything()
+        assert await generated(following) == 1
 
 
 async def test_an_unknown_scope_is_nobodys(service: Paintonce) -> None:

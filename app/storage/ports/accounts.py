@@ -97,6 +97,14 @@ class AccountStore(Protocol):
         """
         ...
 
+    async def keep(self, account: Account, item: str) -> None:
+        """Note that a reserved item was used; its document is there already.
+
+        Any other item stays as it is: one that was counted again from the
+        ledger, and one that a later item went on with.
+        """
+        ...
+
     async def count(self, account: Account, items: Mapping[str, int]) -> None:
         """Make the account known, with *items* that were settled before.
 

@@ -136,6 +136,19 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """)
 
+# KEYS account, due. ARGV item.
+KEEP = Script.of(f"""\
+#!lua
+{_ACCOUNT}
+local state, amount = state_of(ARGV[1])
+if state ~= 'r' then return 0 end
+add('reserved', -amount)
+add('settled', amount)
+set(ARGV[1], 's', amount)
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+""")
+
 # KEYS account, due. ARGV token, 1 with the first items, 1 with the last ones, ms
 # to keep or 0, then item and amount of each. Returns 0 where what was counted
 # under the token was lost meanwhile.

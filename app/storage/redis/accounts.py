@@ -84,6 +84,10 @@ class RedisAccounts:
         """Note what *item* came to."""
         await self._run(scripts.SETTLE, account, [item, amount, _GIVEN_BACK_MS])
 
+    async def keep(self, account: Account, item: str) -> None:
+        """Note that a reserved item was used."""
+        await self._run(scripts.KEEP, account, [item])
+
     async def count(self, account: Account, items: Mapping[str, int]) -> None:
         """Make the account known, with *items* that were settled before."""
         token, left, is_first = token_hex(8), iter(items.items()), True
