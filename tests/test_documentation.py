@@ -152,9 +152,14 @@ def test_every_provider_has_a_page_of_its_own() -> None:
             assert f"**{subject}" in told[provider]
 
 
+_BLOCKS = re.DOTALL | re.MULTILINE
+
+
 def _links(page: Path) -> set[Path]:
     """Return the files of this repository that *page* links to."""
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    # What looks like a link within an example is part of its language.
+    text = re.sub(r"^( *)```.*?^\1```|`[^`\n]+`", "", page.read_text(), flags=_BLOCKS)
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     return {(page.parent / target).resolve() for target in targets}
 
 

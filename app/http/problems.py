@@ -30,7 +30,7 @@ class Row(NamedTuple):
     retry_after: int | None = None
 
 
-# A class without a row of its own is answered as the class above it.
+# A class without a row of its own has the row of its nearest ancestor.
 TABLE: Mapping[type[errors.ServiceError], Row] = MappingProxyType(
     {
         errors.InvalidRequest: Row(400, "malformed_request", "Malformed request"),

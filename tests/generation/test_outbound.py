@@ -157,12 +157,18 @@ async def test_base64_gives_back_what_was_encoded(size: int) -> None:
     assert await decode_base64(wrapped, limit_bytes=size) == data
 
 
+@pytest.mark.parametrize("text", ["eA==", "eA=", "eA", "eA==="])
+async def test_padding_says_nothing(text: str) -> None:
+    """A picture that was paid for is not lost for padding that is cut or missing."""
+    assert await decode_base64(text, limit_bytes=1) == b"x"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
         "!!!!",
-        "eA=",
+        "eA=A",
         "eA==eA==",
         "ä" * 8,
         "data:image/png;base64,",

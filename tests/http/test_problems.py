@@ -9,7 +9,14 @@ from aiohttp import web
 
 from app import errors
 from app.http import http_errors
-from app.http.problems import TABLE, as_service_error, problem_response, row_for
+from app.http.problems import (
+    INTERNAL,
+    TABLE,
+    as_service_error,
+    problem_response,
+    row_for,
+    row_of,
+)
 
 RETRY_STATUSES = {429, 503}
 
@@ -68,9 +75,24 @@ def example_of(error: type[errors.ServiceError]) -> errors.ServiceError:
 @pytest.mark.parametrize(
     "leaf", leaves(errors.ServiceError), ids=lambda it: it.__name__
 )
-def test_every_error_has_a_row_of_its_own(leaf: type[errors.ServiceError]) -> None:
-    """A client can tell every kind of error by its status and code."""
-    assert leaf in TABLE
+def test_every_error_has_a_row(leaf: type[errors.ServiceError]) -> None:
+    """An error that the service raises itself is never an internal error."""
+    assert row_of(leaf) is not INTERNAL
+
+
+def test_an_error_without_a_row_has_that_of_its_nearest_ancestor() -> None:
+    """A special kind of an outage is answered as that outage, however deep it is."""
+
+    class Special(errors.InvalidParameter):
+        """Has a row above it, and another one above that."""
+
+    class MoreSpecial(Special):
+        """Has no row directly above it."""
+
+    assert row_of(Special) is row_of(MoreSpecial) is TABLE[errors.InvalidParameter]
+    assert row_of(errors.LaterVersion) is TABLE[errors.StorageUnavailable]
+    assert row_of(errors.ResultDelayed) is TABLE[errors.ProviderFailed]
+    assert row_of(errors.ServiceError) is INTERNAL
 
 
 @pytest.mark.parametrize("error", TABLE, ids=lambda it: it.__name__)
