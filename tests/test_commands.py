@@ -116,6 +116,7 @@ async def test_check_tells_what_is_away(
     for mistyped in (missing, again):
         assert mistyped.returncode == 1
         assert f"The bucket {bucket} is missing" in mistyped.stderr
+        assert "the first start of `python -m app serve` makes it" in mistyped.stderr
     assert good.returncode == 0, good.stderr
     assert re.search(r"store_fence +proved", good.stdout)
     assert bad.returncode == 1
@@ -130,6 +131,8 @@ async def test_check_names_what_redis_refuses_in_one_line(
 ) -> None:
     """A right is a fault; a policy that evicts is a warning, and status 0."""
     store = s3_server.environment()
+    async with open_s3_object_store(bucket=bucket) as opened:
+        await opened.make()
     evicting = ("--maxmemory-policy", "volatile-lru")
     with run_redis_server(tmp_path / "redis", args=evicting) as server:
         environment = environment_of(

@@ -14,6 +14,7 @@ from app.generation.assemble import adapter_for
 from app.generation.config.large_pictures import warning_for
 from app.generation.transport.outbound import open_outbound_session
 from app.storage.fence import LEASE_WARNING, Verdict
+from app.storage.ports.object_store import PlaceMissing
 from app.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 PING_WITHIN_SECONDS = 5.0
 PROBE_WITHIN_SECONDS = 15.0
+
+_MADE_BY = "the first start of `python -m app serve` makes it, where its key may."
 
 
 async def check(*, providers: bool) -> int:
@@ -122,6 +125,8 @@ async def _fault(ask: Callable[[], Awaitable[None]], seconds: float) -> str | No
             await ask()
     except TimeoutError:
         return "does not answer"
+    except PlaceMissing as error:
+        return f"{error.detail} If its name is right: {_MADE_BY}"
     except ServiceError as error:
         return " ".join([error.detail, *_reason(error).split()])
     return None

@@ -100,7 +100,8 @@ async def _revoke(key_id: str) -> int:
 @asynccontextmanager
 async def _opened() -> AsyncIterator[Keys]:
     configuration = load_configuration()
-    configure_logging("WARNING", configuration.settings.log_format)
+    # The ledger is all it needs: that Redis is unavailable is no news.
+    configure_logging("ERROR", configuration.settings.log_format)
     try:
         async with open_keys(configuration) as kept:
             yield kept

@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def sign(chosen: argparse.Namespace) -> int:
     """Print the address, alone."""
     configuration = load_configuration()
-    configure_logging("WARNING", configuration.settings.log_format)
+    # The ledger is all it needs: that Redis is unavailable is no news.
+    configure_logging("ERROR", configuration.settings.log_format)
     if not 1 <= chosen.expires <= MAX_EXPIRES_IN_SECONDS:
         raise Failed(f"--expires is from 1 to {MAX_EXPIRES_IN_SECONDS} seconds.")
     given = {name: getattr(chosen, name) for name in QUERY_PARAMETERS}

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 EVENTS = f"/api/v1/generations/{GENERATION}/events"
 ENTRY = f"/api/v1/live/entries/{PROMPT_HASH}"
+PROJECT = "/api/v1/project"
+SIGN = "/api/v1/sign"
+RULES = {
+    "project": "acme/shop",
+    "generation": True,
+    "budget_per_day": 0,
+    "spent_today": 0,
+    "reserved": 0,
+    "rate_limit_per_minute": 0,
+    "auto_create_scopes": True,
+    "day_ends_at": "2026-11-22T00:00:00Z",
+}
 SIGNED = "https://pictures.example/api/v1/live/generate?prompt=a%20tea%20house&sig=x"
 
 
@@ -27,6 +39,7 @@ def page(browser: Browser, scripted: ScriptedService) -> Browser:
         ("GET", "/api/v1/models"): {"models": [{"name": "default", "price": 0.04}]},
         ("GET", GENERATE): scripted.state("queued"),
         ("GET", ENTRY): {"model": "a-fall-back"},
+        ("GET", PROJECT): RULES | {"can_sign": True},
     }
     browser.open(scripted.url)
     return browser
@@ -176,7 +189,7 @@ def test_a_tag_is_signed_where_there_is_a_key_for_it(
     """The img line has the signed address, and says until when."""
     scripted.streams = [[scripted.state("done")]]
     signed = {"url": SIGNED, "expires_at": "2027-11-26T00:00:00Z"}
-    scripted.answers["POST", "/api/v1/sign"] = signed
+    scripted.answers["POST", SIGN] = signed
 
     paint(page, "a tea house")
     tag = page.until(lambda: "sig=" in (now := line(page, "img tag")) and now)
@@ -195,27 +208,29 @@ def test_a_tag_without_a_signature_is_a_tag_all_the_same(
 ) -> None:
     """Where nothing can be signed, the line has the plain address and no alert."""
     scripted.streams = [[scripted.state("done")]]
-    scripted.answers["POST", "/api/v1/sign"] = refusal
+    scripted.answers["POST", SIGN] = refusal
 
     paint(page, "a tea house")
     page.status("MISS")
-    page.until(lambda: scripted.asked_for("/api/v1/sign"))
+    page.until(lambda: scripted.asked_for(SIGN))
 
     address = f"{scripted.url}{GENERATE}?prompt={quote('a tea house')}"
     assert line(page, "img tag") == f'<img src="{address}" alt="a tea house">'
     assert page.all("alert") == []
 
 
-def test_who_has_nothing_to_sign_with_asks_once(
+def test_what_can_not_be_signed_is_not_asked_for(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """A second picture is not another request that is refused."""
+    """Without a signing key no signature is refused, however much is painted."""
     scripted.streams = [[scripted.state("done")], [scripted.state("done")]]
-    scripted.answers["POST", "/api/v1/sign"] = NoSigningKey("There is none.")
+    scripted.answers["GET", PROJECT] = RULES | {"can_sign": False}
 
     for number in (1, 2):
         paint(page, f"tea house number {number}")
         page.status("MISS")
         page.get("img", f"tea house number {number}")
+    page.until(lambda: len(scripted.asked_for(PROJECT)) > 1, "the second question")
 
-    assert len(scripted.asked_for("/api/v1/sign")) == 1
+    assert scripted.asked_for(SIGN) == []
+    assert "tea%20house%20number%202" in line(page, "img tag")
