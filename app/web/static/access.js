@@ -57,7 +57,8 @@ function figuresOf(known) {
   return [
     ["Project", known.project],
     ["Painting", known.generation ? "on" : "off"],
-    ["Spent today", money(known.spent_today)],
+    // While Redis is away it is not known.
+    ["Spent today", known.spent_today === null ? "unknown" : money(known.spent_today)],
     ["Budget a day", limit(known.budget_per_day, money)],
     ["Requests a minute", limit(known.rate_limit_per_minute, String)],
   ];
