@@ -50,7 +50,7 @@ PIL.Image.MAX_IMAGE_PIXELS = None
 # Of each chunk, segment or block Pillow reads a few times. Pictures of 16 MB
 # have some thousands; millions of empty ones would hold the interpreter up
 # for seconds.
-_MOST_READS = 200_000
+_MAX_READS = 200_000
 
 
 def sniff(data: bytes | memoryview) -> str | None:
@@ -80,7 +80,7 @@ def sniff(data: bytes | memoryview) -> str | None:
 class _BoundedFile(io.BytesIO):
     """A file in memory that can't be read in endlessly many pieces."""
 
-    _reads_left = _MOST_READS
+    _reads_left = _MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads_left -= 1

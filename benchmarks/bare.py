@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CHUNK_BYTES = 131_072
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 
 
 async def in_memory(options: dict[str, Any], _: AsyncExitStack) -> Handler:
@@ -131,7 +131,7 @@ async def _s3(stack: AsyncExitStack) -> Any:
     config = AioConfig(
         signature_version="s3v4",
         s3={"addressing_style": "path"},
-        max_pool_connections=MOST_CONNECTIONS,
+        max_pool_connections=MAX_CONNECTIONS,
     )
     opening = get_session().create_client("s3", region_name="us-east-1", config=config)
     return await stack.enter_async_context(opening)

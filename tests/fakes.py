@@ -345,10 +345,10 @@ class InMemoryLanding:
     def __init__(self) -> None:
         self.landed = asyncio.Event()
 
-    async def wait(self, at_most_seconds: float) -> None:
+    async def wait(self, max_seconds: float) -> None:
         """Return when there is news since the last call, or the time is up."""
         waiting = asyncio.ensure_future(self.landed.wait())
-        await asyncio.wait([waiting], timeout=at_most_seconds)
+        await asyncio.wait([waiting], timeout=max_seconds)
         waiting.cancel()
         self.landed.clear()
 

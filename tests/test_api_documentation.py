@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
 from app.api import parameters
-from app.api.entries import ENTRIES_UNLESS_SAID, MOST_ENTRIES
+from app.api.entries import DEFAULT_ENTRIES, MAX_ENTRIES
 from app.api.picture_answers import live_headers
 from app.api.prompt_text import LONGEST_PROMPT
 from app.api.routes import ROUTES
-from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
+from app.api.transient_images import LONGEST_TTL_SECONDS, MAX_IDS
 from app.http.problems import INTERNAL, TABLE
 from app.prompt_cache.cache import Answer, Outcome
 from app.prompt_cache.entry.entry import PromptEntry
@@ -109,20 +109,20 @@ def test_every_live_parameter_is_documented_with_its_bounds() -> None:
     assert f"1 to {LONGEST_PROMPT} " in forms["prompt"]
     ratios = re.findall(r"\d+:\d+", forms["aspect_ratio"])
     assert sorted(ratios) == sorted(parameters.ASPECT_RATIOS)
-    sides = f"{parameters.LEAST_SIDE} to {parameters.MOST_SIDE} "
+    sides = f"{parameters.MIN_SIDE} to {parameters.MAX_SIDE} "
     assert forms["width"].startswith(sides)
-    assert f"{parameters.MOST_PIXELS:,}." in forms["width"]
-    assert forms["seed"].startswith(f"0 to {parameters.MOST_SEED}.")
-    assert forms["variant"].startswith(f"0 to {parameters.MOST_VARIANT};")
+    assert f"{parameters.MAX_REQUEST_PIXELS:,}." in forms["width"]
+    assert forms["seed"].startswith(f"0 to {parameters.MAX_SEED}.")
+    assert forms["variant"].startswith(f"0 to {parameters.MAX_VARIANT};")
     assert f"{MAX_TARGET_BYTES:,} bytes" in below
 
 
 def test_other_bounds_are_documented() -> None:
     """References, pages, times to live and batches are as large as the page says."""
-    assert f"1 to {parameters.MOST_REFERENCES} ids" in API
-    assert f"1 to {MOST_ENTRIES}, {ENTRIES_UNLESS_SAID} unless given" in API
+    assert f"1 to {parameters.MAX_REFERENCES} ids" in API
+    assert f"1 to {MAX_ENTRIES}, {DEFAULT_ENTRIES} unless given" in API
     assert f"1 to\n{LONGEST_TTL_SECONDS} seconds" in API
-    assert f"Up to {MOST_IDS} at once" in API
+    assert f"Up to {MAX_IDS} at once" in API
 
 
 def test_every_live_header_is_documented() -> None:

@@ -23,7 +23,7 @@ from app.errors import (
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
 from app.http.query import whole_number
-from app.prompt_cache.bulk_purge import MOST_PROMPTS
+from app.prompt_cache.bulk_purge import MAX_PROMPTS
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
 from app.prompt_cache.statistics import Place
 from app.spending import money
@@ -31,15 +31,15 @@ from app.spending import money
 if TYPE_CHECKING:
     from aiohttp import web
 
-MOST_ENTRIES = 200
-ENTRIES_UNLESS_SAID = 50
+MAX_ENTRIES = 200
+DEFAULT_ENTRIES = 50
 
 # 35 days; after them an hour is forgotten.
-MOST_HOURS = 840
-HOURS_UNLESS_SAID = 48
+MAX_HOURS = 840
+DEFAULT_HOURS = 48
 
 # A hundred years.
-MOST_SECONDS = 3_153_600_000
+MAX_SECONDS = 3_153_600_000
 
 
 async def get_statistics(request: web.Request) -> web.Response:
@@ -60,13 +60,13 @@ async def get_statistics(request: web.Request) -> web.Response:
 async def list_entries(request: web.Request) -> web.Response:
     """Answer with a page of entries, the latest or the most hit first."""
     project, given = project_and_query(request, {"limit", "cursor", "sort"})
-    limit = whole_number(given, "limit", least=1, most=MOST_ENTRIES)
+    limit = whole_number(given, "limit", minimum=1, maximum=MAX_ENTRIES)
     sort = given.get("sort", "recent")
     if sort not in {"recent", "hits"}:
         raise InvalidParameter("sort", "sort must be recent or hits.")
     after = _place(given["cursor"], sort) if "cursor" in given else None
     seen, last = await request.app[SERVICES].prompts.entries.page(
-        project, by_hits=sort == "hits", after=after, limit=limit or ENTRIES_UNLESS_SAID
+        project, by_hits=sort == "hits", after=after, limit=limit or DEFAULT_ENTRIES
     )
     return json_answer(
         {
@@ -79,7 +79,7 @@ async def list_entries(request: web.Request) -> web.Response:
 async def get_history(request: web.Request) -> web.Response:
     """Answer with what the project's cache did, hour by hour."""
     project, given = project_and_query(request, {"hours"})
-    hours = whole_number(given, "hours", least=1, most=MOST_HOURS) or HOURS_UNLESS_SAID
+    hours = whole_number(given, "hours", minimum=1, maximum=MAX_HOURS) or DEFAULT_HOURS
     buckets = await request.app[SERVICES].prompts.statistics.history(
         str(project), hours
     )
@@ -132,9 +132,9 @@ async def purge_many(request: web.Request) -> web.Response:
 
 
 def _prompt_hashes(given: object) -> list[str]:
-    if not isinstance(given, list) or len(given) > MOST_PROMPTS:
+    if not isinstance(given, list) or len(given) > MAX_PROMPTS:
         raise InvalidParameter(
-            "prompt_hashes", f"prompt_hashes must be a list of at most {MOST_PROMPTS}."
+            "prompt_hashes", f"prompt_hashes must be a list of at most {MAX_PROMPTS}."
         )
     if not all(isinstance(one, str) and is_prompt_hash(one) for one in given):
         raise InvalidParameter(
@@ -145,10 +145,10 @@ def _prompt_hashes(given: object) -> list[str]:
 
 def _age(given: object) -> float:
     # A boolean is an integer to Python.
-    if type(given) is not int or not 0 <= given <= MOST_SECONDS:
+    if type(given) is not int or not 0 <= given <= MAX_SECONDS:
         raise InvalidParameter(
             "older_than_seconds",
-            f"older_than_seconds must be a whole number from 0 to {MOST_SECONDS}.",
+            f"older_than_seconds must be a whole number from 0 to {MAX_SECONDS}.",
         )
     return given
 

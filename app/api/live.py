@@ -179,5 +179,5 @@ def preferred_wait(request: web.Request) -> Preference | None:
         return None
     return preference_of(
         request.headers.getall(_PREFER),
-        most_seconds=request.app[SERVICES].wait_timeout_seconds,
+        max_seconds=request.app[SERVICES].wait_timeout_seconds,
     )

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
-async def read_file(request: web.Request, most_bytes: int) -> bytes:
+async def read_file(request: web.Request, max_bytes: int) -> bytes:
     """Return the bytes of the part `file`, which must be the only one.
 
     aiohttp's own reader goes by lines: 16 MiB of empty ones before the first
     boundary kept a replica busy for a second. Raises `MalformedRequest`,
-    `InvalidParameter`, or `PayloadTooLarge` beyond *most_bytes*.
+    `InvalidParameter`, or `PayloadTooLarge` beyond *max_bytes*.
     """
     _, options = parse_options_header(request.headers["Content-Type"])
     data = bytearray()
@@ -41,9 +41,9 @@ async def read_file(request: web.Request, most_bytes: int) -> bytes:
                         _require_the_file(event.name, parts)
                     elif event:
                         data += event
-                        if len(data) > most_bytes:
+                        if len(data) > max_bytes:
                             raise PayloadTooLarge(
-                                f"A picture may have at most {most_bytes} bytes."
+                                f"A picture may have at most {max_bytes} bytes."
                             )
     except ParserLimitReached as error:
         raise MalformedRequest("The form's headers are too long.") from error

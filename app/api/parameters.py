@@ -20,10 +20,10 @@ from app.storage.storage_key import is_image_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-LEAST_SIDE, MOST_SIDE, MOST_PIXELS = 64, 4096, 16_000_000
-MOST_SEED = 2**32 - 1
-MOST_VARIANT = 15
-MOST_REFERENCES = 16
+MIN_SIDE, MAX_SIDE, MAX_REQUEST_PIXELS = 64, 4096, 16_000_000
+MAX_SEED = 2**32 - 1
+MAX_VARIANT = 15
+MAX_REFERENCES = 16
 LONGEST_OPTION, LONGEST_NEGATIVE_PROMPT = 64, 4000
 
 # Values that some clients send where nothing was chosen.
@@ -62,8 +62,8 @@ class KnownModels(Protocol):
 def from_query(given: Mapping[str, str], models: KnownModels) -> Parameters:
     """Read the parameters of a query; raises `InvalidParameter`."""
 
-    def integer(name: str, least: int, most: int) -> int | None:
-        return whole_number(given, name, least=least, most=most)
+    def integer(name: str, minimum: int, maximum: int) -> int | None:
+        return whole_number(given, name, minimum=minimum, maximum=maximum)
 
     return read_parameters(given, models, integer)
 
@@ -86,13 +86,13 @@ def from_json(
         if value is None or value == "":
             raise InvalidParameter(name, f"{name} is empty.")
 
-    def integer(name: str, least: int, most: int) -> int | None:
+    def integer(name: str, minimum: int, maximum: int) -> int | None:
         value = given.get(name)
         if value is None:
             return None
         if type(value) is not int:
             raise InvalidParameter(name, f"{name} must be a whole number.")
-        return bounded(value, name, least=least, most=most)
+        return bounded(value, name, minimum=minimum, maximum=maximum)
 
     references = _references(given.get("references"))
     return read_parameters(
@@ -112,8 +112,8 @@ def read_parameters(
 
     *integer* reads the one of a name that lies between two bounds.
     """
-    width = integer("width", LEAST_SIDE, MOST_SIDE)
-    height = integer("height", LEAST_SIDE, MOST_SIDE)
+    width = integer("width", MIN_SIDE, MAX_SIDE)
+    height = integer("height", MIN_SIDE, MAX_SIDE)
     aspect_ratio = _text(given, "aspect_ratio")
     if aspect_ratio is not None:
         if aspect_ratio not in ASPECT_RATIOS:
@@ -136,8 +136,8 @@ def read_parameters(
         aspect_ratio=aspect_ratio,
         width=width,
         height=height,
-        seed=integer("seed", 0, MOST_SEED),
-        variant=integer("variant", 0, MOST_VARIANT) or 0,
+        seed=integer("seed", 0, MAX_SEED),
+        variant=integer("variant", 0, MAX_VARIANT) or 0,
         references=references,
     )._replace(**_options(given, alias, models))
 
@@ -188,18 +188,18 @@ def _check_size(width: int | None, height: int | None) -> None:
     if width is None or height is None:
         missing = "width" if width is None else "height"
         raise InvalidParameter(missing, "width and height go together.")
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_REQUEST_PIXELS:
         raise InvalidParameter(
-            "width", f"width x height must be at most {MOST_PIXELS} pixels."
+            "width", f"width x height must be at most {MAX_REQUEST_PIXELS} pixels."
         )
 
 
 def _references(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
-    if not isinstance(value, list) or not 0 < len(value) <= MOST_REFERENCES:
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_REFERENCES:
         raise InvalidParameter(
-            "references", f"references must be a list of 1 to {MOST_REFERENCES} ids."
+            "references", f"references must be a list of 1 to {MAX_REFERENCES} ids."
         )
     if not all(isinstance(item, str) and is_image_id(item) for item in value):
         raise InvalidParameter(

@@ -20,7 +20,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # No character is made of more (Unicode Standard Annex 15, 12.1), so that more
 # than so many times the longest text is too long whatever NFC does.
-_MOST_COMPOSED = 4
+_MAX_COMPOSED = 4
 
 # Up to here the worst text takes Python a tenth of a millisecond.
 _PIECE = 100
@@ -45,7 +45,7 @@ def read_text(name: str, text: str, longest: int) -> str:
     if _CONTROL.search(text):
         raise InvalidParameter(name, f"{name} has a control character.")
     # White space composes with nothing, so that it may go before as well.
-    composed = _nfc(text.strip(), longest * _MOST_COMPOSED)
+    composed = _nfc(text.strip(), longest * _MAX_COMPOSED)
     clean = None if composed is None else composed.strip()
     if clean == "":
         raise InvalidParameter(name, f"{name} is empty.")
@@ -54,20 +54,20 @@ def read_text(name: str, text: str, longest: int) -> str:
     return clean
 
 
-def _nfc(text: str, most_characters: int) -> str | None:
+def _nfc(text: str, max_characters: int) -> str | None:
     """Return the NFC of *text*, in a time that grows with its length alone.
 
-    None where *text* has more than *most_characters* before it is composed.
+    None where *text* has more than *max_characters* before it is composed.
     """
     if text.isascii():
         return text
-    if len(text) > most_characters:
+    if len(text) > max_characters:
         return None
     if len(text) <= _PIECE:
         return normalize("NFC", text)
     pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
     decomposed = "".join([normalize("NFD", piece) for piece in pieces])
-    if len(decomposed) > most_characters:
+    if len(decomposed) > max_characters:
         return None
     return normalize("NFC", _in_canonical_order(decomposed))
 

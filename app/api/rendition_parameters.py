@@ -81,8 +81,8 @@ def asked_in_query(
     if not RENDITION_PARAMETERS & given.keys():
         return None
 
-    def integer(name: str, least: int, most: int) -> int | None:
-        return whole_number(given, name, least=least, most=most)
+    def integer(name: str, minimum: int, maximum: int) -> int | None:
+        return whole_number(given, name, minimum=minimum, maximum=maximum)
 
     return _asked(given, widths, integer)
 
@@ -94,13 +94,13 @@ def asked_in_json(
     if not RENDITION_PARAMETERS & given.keys():
         return None
 
-    def integer(name: str, least: int, most: int) -> int | None:
+    def integer(name: str, minimum: int, maximum: int) -> int | None:
         value = given.get(name)
         if name not in given:
             return None
         if type(value) is not int:
             raise InvalidParameter(name, f"{name} must be a whole number.")
-        return bounded(value, name, least=least, most=most)
+        return bounded(value, name, minimum=minimum, maximum=maximum)
 
     return _asked(given, widths, integer)
 

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 LONGEST_TTL_SECONDS = 31_536_000
-MOST_IDS = 1000
+MAX_IDS = 1000
 
 
 async def upload(request: web.Request) -> web.Response:
@@ -45,7 +45,7 @@ async def upload(request: web.Request) -> web.Response:
     # The head, then the parameters: neither needs the body.
     form = check_upload(request, images.max_image_bytes)
     project, given = project_and_query(request, {"ttl"})
-    seconds = whole_number(given, "ttl", least=1, most=LONGEST_TTL_SECONDS)
+    seconds = whole_number(given, "ttl", minimum=1, maximum=LONGEST_TTL_SECONDS)
     ttl = None if seconds is None else timedelta(seconds=seconds)
     with request.app[BODY_BUDGET].holding(request.content_length or 0):
         data = await read_upload(request, form, images.max_image_bytes)
@@ -101,8 +101,8 @@ async def forget_many(request: web.Request) -> web.Response:
     ids = document.get("ids")
     if document.keys() != {"ids"} or not isinstance(ids, list):
         raise InvalidParameter("ids", "The body must have a list of ids and no more.")
-    if len(ids) > MOST_IDS:
-        raise InvalidParameter("ids", f"ids may have at most {MOST_IDS} entries.")
+    if len(ids) > MAX_IDS:
+        raise InvalidParameter("ids", f"ids may have at most {MAX_IDS} entries.")
     if not all(isinstance(image_id, str) for image_id in ids):
         raise InvalidParameter("ids", "Every id must be a text.")
     deleted = await request.app[SERVICES].transient_images.images.forget(project, ids)

@@ -42,23 +42,23 @@ class Form(Enum):
     MULTIPART = "multipart"
 
 
-def check_upload(request: web.Request, most_bytes: int) -> Form:
+def check_upload(request: web.Request, max_bytes: int) -> Form:
     """Return the body's form, judged by the head of the request.
 
     Raises `UnsupportedMediaType`, `LengthRequired` or `PayloadTooLarge`, in
-    this order, for a picture of more than *most_bytes*.
+    this order, for a picture of more than *max_bytes*.
     """
     if hdrs.CONTENT_ENCODING in request.headers:
         raise UnsupportedMediaType("The body must not be encoded.")
     form = _form_of(request.content_type)
     if request.content_length is None:
         raise LengthRequired("The body needs a Content-Length.")
-    if request.content_length > _allowance(form, most_bytes):
-        raise _too_large(most_bytes)
+    if request.content_length > _allowance(form, max_bytes):
+        raise _too_large(max_bytes)
     return form
 
 
-async def read_upload(request: web.Request, form: Form, most_bytes: int) -> bytes:
+async def read_upload(request: web.Request, form: Form, max_bytes: int) -> bytes:
     """Return the picture's bytes.
 
     Raises `PayloadTooLarge`, `InvalidParameter` for `data_url` or `file`,
@@ -70,16 +70,16 @@ async def read_upload(request: web.Request, form: Form, most_bytes: int) -> byte
         ):
             await go_ahead(request)
             if form is Form.MULTIPART:
-                return await read_file(request, most_bytes)
+                return await read_file(request, max_bytes)
             body = await request.content.read()
     except TimeoutError:
         raise RequestTimeout("The body was not complete in time.") from None
     if form is Form.RAW:
         return body
     if len(body) <= _PARSED_AT_ONCE_BYTES:
-        return _from_json(body, most_bytes)
+        return _from_json(body, max_bytes)
     async with request.app[BODY_BUDGET].parsing:
-        return await asyncio.to_thread(_from_json, body, most_bytes)
+        return await asyncio.to_thread(_from_json, body, max_bytes)
 
 
 async def go_ahead_later(request: web.Request) -> None:
@@ -114,18 +114,18 @@ def _form_of(content_type: str) -> Form:
     )
 
 
-def _allowance(form: Form, most_bytes: int) -> int:
+def _allowance(form: Form, max_bytes: int) -> int:
     match form:
         case Form.RAW:
-            return most_bytes
+            return max_bytes
         case Form.MULTIPART:
-            return most_bytes + _OVERHEAD_BYTES
+            return max_bytes + _OVERHEAD_BYTES
         case Form.JSON:
             # Base64 is 4/3; wrapped lines and escaped slashes add less than 1/8.
-            return most_bytes * 3 // 2 + _OVERHEAD_BYTES
+            return max_bytes * 3 // 2 + _OVERHEAD_BYTES
 
 
-def _from_json(body: bytes, most_bytes: int) -> bytes:
+def _from_json(body: bytes, max_bytes: int) -> bytes:
     document = parse_object(body)
     unknown = document.keys() - {"data_url"}
     if unknown:
@@ -134,12 +134,12 @@ def _from_json(body: bytes, most_bytes: int) -> bytes:
     if not isinstance(data_url, str):
         raise InvalidParameter("data_url", "data_url must be a text.")
     try:
-        return read_data_url(data_url, most_bytes=most_bytes)
+        return read_data_url(data_url, max_bytes=max_bytes)
     except DataUrlTooLarge as error:
-        raise _too_large(most_bytes) from error
+        raise _too_large(max_bytes) from error
     except InvalidDataUrl as error:
         raise InvalidParameter("data_url", str(error)) from error
 
 
-def _too_large(most_bytes: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"A picture may have at most {most_bytes} bytes.")
+def _too_large(max_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"A picture may have at most {max_bytes} bytes.")

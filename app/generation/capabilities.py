@@ -105,7 +105,7 @@ class Endpoint:
     response_format: str | None = None
 
     @property
-    def most_references(self) -> int:
+    def reference_limit(self) -> int:
         """Return how many reference pictures it takes."""
         match self.references:
             case "none":
@@ -136,16 +136,16 @@ class Capabilities:
         return (self.text.edit_model or self.model) if is_edit else self.model
 
     @property
-    def most_references(self) -> int:
+    def reference_limit(self) -> int:
         """Return how many reference pictures a request may have."""
-        return self.endpoint(1).most_references
+        return self.endpoint(1).reference_limit
 
     def refusal(
         self, *, references: int = 0, has_mask: bool = False, options: Any = ()
     ) -> InvalidParameter | None:
         """Return why such a request can't be painted; None where it can."""
         endpoint = self.endpoint(references)
-        if references > endpoint.most_references:
+        if references > endpoint.reference_limit:
             return InvalidParameter("references", _too_many(endpoint))
         if endpoint.needs_reference and not references:
             return InvalidParameter(
@@ -163,7 +163,7 @@ class Capabilities:
         edit = self.endpoint(1)
         return {
             "references": edit.references,
-            "max_references": edit.most_references,
+            "max_references": edit.reference_limit,
             "needs_reference": self.text.needs_reference,
             "mask": edit.mask_field is not None,
             "ratios": list(self.text.ratios),
@@ -175,7 +175,7 @@ class Capabilities:
     def in_a_line(self) -> str:
         """Return the same for people, as `check` prints it."""
         edit = self.endpoint(1)
-        count = edit.most_references
+        count = edit.reference_limit
         can = [
             {0: "no references", 1: "one reference"}.get(count, f"{count} references"),
             "a mask" if edit.mask_field else "no mask",
@@ -187,7 +187,7 @@ class Capabilities:
 
 
 def _too_many(endpoint: Endpoint) -> str:
-    match endpoint.most_references:
+    match endpoint.reference_limit:
         case 0:
             return "The model takes no reference pictures."
         case 1:

@@ -31,7 +31,7 @@ _LONGEST_JPEG_PACKET = 65_504
 # bytes if it changes nothing: 16 MB of them would be decoded for hours, while
 # encoders make ten. No compressed data has the marker in it.
 _SCAN = b"\xff\xda"
-_MOST_SCANS = 64
+_MAX_SCANS = 64
 
 
 def fit(image: Image, width: int, height: int) -> Image:
@@ -43,7 +43,7 @@ def fit(image: Image, width: int, height: int) -> Image:
     Raises `BadImage` if it can't be decoded. Takes up to seconds, and up to
     16 bytes a pixel: call it off the event loop, and few at once.
     """
-    if image.media_type == "image/jpeg" and image.data.count(_SCAN) > _MOST_SCANS:
+    if image.media_type == "image/jpeg" and image.data.count(_SCAN) > _MAX_SCANS:
         raise BadImage("The provider's picture takes too long to decode.")
     try:
         with opened(image.data) as source:

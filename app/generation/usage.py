@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from app.generation.transport.documents import pick
 
 # More than any picture takes; a figure beyond it is none.
-_MOST_TOKENS = 10**9
+_MAX_TOKENS = 10**9
 
 
 class Usage(NamedTuple):
@@ -53,5 +53,5 @@ class Usage(NamedTuple):
 
 
 def _tokens(value: object) -> int:
-    is_count = type(value) is int and 0 <= value <= _MOST_TOKENS
+    is_count = type(value) is int and 0 <= value <= _MAX_TOKENS
     return value if is_count else 0  # type: ignore[return-value]

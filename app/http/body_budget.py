@@ -23,7 +23,7 @@ _RETRY_AFTER = timedelta(seconds=1)
 
 
 class BodyBudget:
-    """Bytes that were announced and are not dealt with yet: *most_bytes*, or one body.
+    """Bytes that were announced and are not dealt with yet: *max_bytes*, or one body.
 
     They are held until then, however slowly they come.
     Small bodies find *small_bytes* more.
@@ -31,11 +31,11 @@ class BodyBudget:
 
     def __init__(
         self,
-        most_bytes: int = BODIES_BYTES,
+        max_bytes: int = BODIES_BYTES,
         *,
         small_bytes: int = SMALL_BODIES_BYTES,
     ) -> None:
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._small_bytes = small_bytes
         self._held = 0
         # Of the parsers of megabytes in a thread: two of them would keep the
@@ -53,10 +53,10 @@ class BodyBudget:
 
         Raises `QueueFull` at once where the others leave no room for them.
         """
-        most_bytes = self._most_bytes
+        max_bytes = self._max_bytes
         if announced_bytes <= SMALL_BODY_BYTES:
-            most_bytes += self._small_bytes
-        if self._held and self._held + announced_bytes > most_bytes:
+            max_bytes += self._small_bytes
+        if self._held and self._held + announced_bytes > max_bytes:
             raise QueueFull(
                 "This replica takes in as many bytes as it can.",
                 retry_after=_RETRY_AFTER,

@@ -18,12 +18,12 @@ from app.http.http_errors import (
 if TYPE_CHECKING:
     from aiohttp import web
 
-MOST_JSON_BYTES = 1024 * 1024
+MAX_JSON_BYTES = 1024 * 1024
 BODY_DEADLINE_SECONDS = 15.0
 
 # The largest list of ours has a thousand. A small value is a hundred bytes in
 # memory and takes the parser as long as a hundred others of a text.
-MOST_VALUES = 8192
+MAX_VALUES = 8192
 
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:
@@ -44,8 +44,8 @@ async def read_json_body(request: web.Request) -> bytes:
         raise UnsupportedMediaType("The body must not be compressed.")
     if request.content_length is None:
         raise LengthRequired("The body needs a Content-Length.")
-    if request.content_length > MOST_JSON_BYTES:
-        raise PayloadTooLarge(f"The body must have at most {MOST_JSON_BYTES} bytes.")
+    if request.content_length > MAX_JSON_BYTES:
+        raise PayloadTooLarge(f"The body must have at most {MAX_JSON_BYTES} bytes.")
     if request.content.is_eof():
         # It came along with the head: nothing is waited for.
         return request.content.read_nowait()
@@ -63,7 +63,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     It has at most 8192 values, and no key twice.
     """
     if _has_too_many_values(body):
-        raise MalformedRequest(f"The body has more than {MOST_VALUES} values.")
+        raise MalformedRequest(f"The body has more than {MAX_VALUES} values.")
     try:
         document = json.loads(
             body.decode("utf-8"),
@@ -81,11 +81,11 @@ def parse_object(body: bytes) -> dict[str, Any]:
 def _has_too_many_values(body: bytes) -> bool:
     """Count what separates values, outside of texts, before anything is parsed."""
     without_escapes = body.replace(rb"\\", b"").replace(rb"\"", b"")
-    parts = without_escapes.split(b'"', 2 * MOST_VALUES)
+    parts = without_escapes.split(b'"', 2 * MAX_VALUES)
     outside = b"".join(parts[::2])
     # The last part may hold more texts; then there are too many already.
     separators = sum(map(outside.count, (b",", b"[", b"{")))
-    return len(parts) > 2 * MOST_VALUES or separators > MOST_VALUES
+    return len(parts) > 2 * MAX_VALUES or separators > MAX_VALUES
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _param_of(error: BaseException) -> str | None:
 
 
 def _headers_of(error: BaseException, row: Row) -> dict[str, str]:
-    headers = headers_of(error, row, most_retry_after=_longest_pause(error))
+    headers = headers_of(error, row, max_retry_after=_longest_pause(error))
     headers["Content-Type"] = "application/json"
     if isinstance(error, errors.StillGenerating):
         headers["x-should-retry"] = "true"

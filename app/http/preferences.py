@@ -12,7 +12,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _WAIT = re.compile(r"(?:respond-async|wait[ \t]*=[ \t]*([0-9]+))", re.IGNORECASE)
 
 # More than any wait may take; longer numbers are not read.
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 
 
 class Preference(NamedTuple):
@@ -23,11 +23,11 @@ class Preference(NamedTuple):
 
 
 def preference_of(
-    lines: Iterable[str], *, most_seconds: float, takes_async: bool = True
+    lines: Iterable[str], *, max_seconds: float, takes_async: bool = True
 ) -> Preference | None:
     """Return the first wish of the `Prefer` *lines* about waiting, or None.
 
-    A wait is granted up to *most_seconds*. What is malformed is ignored, and
+    A wait is granted up to *max_seconds*. What is malformed is ignored, and
     without *takes_async* `respond-async` as well.
     """
     for line in lines:
@@ -42,7 +42,7 @@ def preference_of(
             if found[1] is None:
                 return Preference(0.0, "respond-async")
             digits = found[1].lstrip("0") or "0"
-            wanted = float(digits) if len(digits) <= _MOST_DIGITS else most_seconds
-            seconds = min(wanted, most_seconds)
+            wanted = float(digits) if len(digits) <= _MAX_DIGITS else max_seconds
+            seconds = min(wanted, max_seconds)
             return Preference(seconds, f"wait={seconds:.0f}")
     return None

@@ -219,17 +219,17 @@ def as_service_error(error: Exception) -> Exception:
 
 
 def headers_of(
-    error: BaseException, row: Row, *, most_retry_after: timedelta | None = None
+    error: BaseException, row: Row, *, max_retry_after: timedelta | None = None
 ) -> dict[str, str]:
-    """Return the headers of an error, `Retry-After` up to *most_retry_after*."""
+    """Return the headers of an error, `Retry-After` up to *max_retry_after*."""
     headers = {
         "Content-Type": "application/problem+json",
         "Cache-Control": "no-store",
         "Server": SERVER,
     }
     hint = getattr(error, "retry_after", None)
-    if hint is not None and most_retry_after is not None:
-        hint = min(hint, most_retry_after)
+    if hint is not None and max_retry_after is not None:
+        hint = min(hint, max_retry_after)
     if hint is not None:
         headers["Retry-After"] = str(max(1, math.ceil(hint.total_seconds())))
     elif row.retry_after is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 # More than any route has; each costs a microsecond.
-MOST_PARAMETERS = 64
+MAX_PARAMETERS = 64
 
 _SHOWN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -37,7 +37,7 @@ def parse_query(text: str) -> dict[str, str]:
         raw_name, _, raw_value = segment.partition("=")
         name = decode(raw_name, parameter="query", plus_is_space=True)
         shown = _shown(name)
-        if len(parameters) >= MOST_PARAMETERS:
+        if len(parameters) >= MAX_PARAMETERS:
             raise InvalidParameter(shown, "There are too many parameters.")
         if name in parameters:
             raise InvalidParameter(shown, f"{shown} is given more than once.")
@@ -83,25 +83,25 @@ def decode(raw: str, *, parameter: str, plus_is_space: bool = False) -> str:
 
 
 def whole_number(
-    parameters: Mapping[str, str], name: str, *, least: int, most: int
+    parameters: Mapping[str, str], name: str, *, minimum: int, maximum: int
 ) -> int | None:
     """Return *name* as an integer in ASCII digits, or None where it is not given.
 
     Raises `InvalidParameter` for anything but `0` or digits without a leading
-    zero, and for a value below *least* or above *most*.
+    zero, and for a value below *minimum* or above *maximum*.
     """
     text = parameters.get(name)
     if text is None:
         return None
     if not _WHOLE_NUMBER.fullmatch(text):
         raise InvalidParameter(name, f"{name} must be a whole number.")
-    return bounded(int(text), name, least=least, most=most)
+    return bounded(int(text), name, minimum=minimum, maximum=maximum)
 
 
-def bounded(value: int, name: str, *, least: int, most: int) -> int:
+def bounded(value: int, name: str, *, minimum: int, maximum: int) -> int:
     """Return *value*, or raise `InvalidParameter` where it is out of bounds."""
-    if not least <= value <= most:
-        raise InvalidParameter(name, f"{name} must be from {least} to {most}.")
+    if not minimum <= value <= maximum:
+        raise InvalidParameter(name, f"{name} must be from {minimum} to {maximum}.")
     return value
 
 

@@ -20,7 +20,7 @@ from app.prompt_cache.generations.generations import Generations
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting import shelf
 from app.prompt_cache.painting.asking import Asking
-from app.prompt_cache.painting.commit import STORING_AT_MOST, Committer
+from app.prompt_cache.painting.commit import MAX_STORING_TIME, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
 from app.prompt_cache.painting.left_behind import LeftBehind
 from app.prompt_cache.painting.painter import Painter, nothing_refused
@@ -75,7 +75,7 @@ class Limits:
     lease_for: timedelta
     generation_timeout: timedelta
     hot_tier_bytes: int
-    storing_at_most: timedelta = STORING_AT_MOST
+    max_storing_time: timedelta = MAX_STORING_TIME
     shelf_bytes: int = shelf.MAX_BYTES
     shelf_patience_seconds: float = shelf.PATIENCE_SECONDS
     purge_waits_seconds: float = purge.WAITS_SECONDS
@@ -156,7 +156,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         pictures=pictures,
         statistics=statistics,
         metrics=metrics,
-        storing_at_most=limits.storing_at_most,
+        max_storing_time=limits.max_storing_time,
     )
     painter = Painter(
         index=index,

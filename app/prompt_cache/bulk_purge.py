@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project
 
-MOST_PROMPTS = 1000
-AT_MOST_SECONDS = 10.0
+MAX_PROMPTS = 1000
+MAX_SECONDS = 10.0
 AT_ONCE = 8
 LOOKED_AT_ONCE = 100
 
@@ -79,8 +79,8 @@ class BulkPurge:
     index: PromptIndex
     ledger: Ledger
     statistics: Statistics
-    most_prompts: int = MOST_PROMPTS
-    at_most_seconds: float = AT_MOST_SECONDS
+    max_prompts: int = MAX_PROMPTS
+    max_seconds: float = MAX_SECONDS
     _walks: TTLCache[tuple[str, float], _Walk] = field(
         default_factory=lambda: TTLCache(_WALKS, _WALK_SECONDS)
     )
@@ -130,7 +130,7 @@ class BulkPurge:
         return _ended(call, more=not is_over or not walk.is_clean)
 
     def _begin(self) -> _Call:
-        return _Call(time.monotonic() + self.at_most_seconds, self.most_prompts)
+        return _Call(time.monotonic() + self.max_seconds, self.max_prompts)
 
     async def _walk(
         self, project: Project, walk: _Walk, seconds: float, call: _Call

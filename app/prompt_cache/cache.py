@@ -50,9 +50,9 @@ logger = logging.getLogger(__name__)
 ROUNDS = 4
 # Some 300 bytes each; one that was pushed out is looked at once more.
 BELIEVED = 200_000
-RESTORING_AT_MOST_SECONDS = 2.0
+RESTORING_TIMEOUT_SECONDS = 2.0
 # A Redis that hangs has cost a second by then, and two are all there is.
-LEDGER_AT_MOST_SECONDS = 0.8
+LEDGER_TIMEOUT_SECONDS = 0.8
 
 
 class Outcome(StrEnum):
@@ -312,7 +312,7 @@ class PromptCache:
     async def _find_in_ledger(self, key: PromptKey) -> Answer:
         """Serve what is painted while Redis is unavailable; nothing new is paid for."""
         try:
-            async with asyncio.timeout(LEDGER_AT_MOST_SECONDS):
+            async with asyncio.timeout(LEDGER_TIMEOUT_SECONDS):
                 manifest = await self.ledger.read(key.project, key.hash)
         except (StorageUnavailable, TimeoutError) as error:
             raise CacheUnavailable(
@@ -341,7 +341,7 @@ class PromptCache:
             return False
         try:
             async with self.leases.writing(
-                key.project, key.hash, wait_seconds=RESTORING_AT_MOST_SECONDS
+                key.project, key.hash, wait_seconds=RESTORING_TIMEOUT_SECONDS
             ) as lease:
                 # The last holder of the lease may have written the entry, or purged
                 # what was read before.

@@ -42,7 +42,7 @@ _LONGEST_JPEG_PACKET = 65_504
 # A JPEG's scan goes over all pixels and takes a hundred bytes if it changes
 # nothing: megabytes of them would be decoded for hours. Encoders make ten.
 _SCAN = b"\xff\xda"
-_MOST_SCANS = 64
+_MAX_SCANS = 64
 # A picture is decoded at this many times the width that it is reduced to.
 _DECODED_TIMES = 2
 
@@ -74,7 +74,7 @@ def draw(original: bytes, media_type: str, plan: Plan, mark: Mark | None) -> Dra
 
 def _decoded(original: bytes, media_type: str, width: int) -> PIL.Image.Image:
     """Return the picture upright, in a mode that every format can be made of."""
-    if media_type == JPEG and original.count(_SCAN) > _MOST_SCANS:
+    if media_type == JPEG and original.count(_SCAN) > _MAX_SCANS:
         raise Undecodable("The stored picture takes too long to decode.")
     try:
         with opened(original) as source:

@@ -22,7 +22,7 @@ LOSSY = frozenset({JPEG, WEBP, AVIF})
 _LONGEST_SIDE = {JPEG: 65_535, WEBP: 16_383, AVIF: 65_535}
 # Its encoder takes 24 bytes a pixel: larger ones would not fit into the memory
 # that the shipped files give a replica.
-_MOST_AVIF_PIXELS = 17_000_000
+_MAX_AVIF_PIXELS = 17_000_000
 
 
 class Original(NamedTuple):
@@ -103,7 +103,7 @@ def can_be(media_type: str, width: int | None, own_width: int, own_height: int) 
     """Return whether a picture can be one of *media_type* at *width*."""
     width = min(width or own_width, own_width)
     height = height_at(width, own_width, own_height)
-    if media_type == AVIF and width * height > _MOST_AVIF_PIXELS:
+    if media_type == AVIF and width * height > _MAX_AVIF_PIXELS:
         return False
     longest = max(width, height)
     return longest <= _LONGEST_SIDE.get(media_type, longest)

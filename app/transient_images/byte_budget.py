@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 class ByteBudget:
-    """A bound of *most_bytes*, or one larger holder alone; others wait."""
+    """A bound of *max_bytes*, or one larger holder alone; others wait."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._held = 0
         self._freed = asyncio.Event()
 
     @asynccontextmanager
     async def holding(self, size: int) -> AsyncIterator[None]:
         """Hold *size* bytes as long as the context is open; callers bound the wait."""
-        while self._held and self._held + size > self._most_bytes:
+        while self._held and self._held + size > self._max_bytes:
             self._freed.clear()
             await self._freed.wait()
         self._held += size

@@ -44,11 +44,11 @@ def is_data_url(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
-def read_data_url(text: str, *, most_bytes: int | None = None) -> bytes:
+def read_data_url(text: str, *, max_bytes: int | None = None) -> bytes:
     """Return the bytes that *text* stands for, whatever type it claims.
 
     Raises `InvalidDataUrl`, or `DataUrlTooLarge` before it decodes more than
-    *most_bytes*.
+    *max_bytes*.
     """
     head = _HEAD.match(text)
     if head is None or not _PARAMETERS.fullmatch(head[1]):
@@ -58,14 +58,14 @@ def read_data_url(text: str, *, most_bytes: int | None = None) -> bytes:
     except UnicodeEncodeError:
         raise InvalidDataUrl("The data has characters that are not ASCII.") from None
     if head[1].lower().endswith(";base64"):
-        return _base64(payload, most_bytes)
+        return _base64(payload, max_bytes)
     if any(map(_NOT_IN_A_URL.search, _pieces(payload))):
         raise InvalidDataUrl("The data has characters that must be escaped.")
-    _bound(len(payload) - 2 * payload.count(b"%"), most_bytes)
+    _bound(len(payload) - 2 * payload.count(b"%"), max_bytes)
     return _unescaped(payload)
 
 
-def _base64(payload: bytes, most_bytes: int | None) -> bytes:
+def _base64(payload: bytes, max_bytes: int | None) -> bytes:
     payload = _unescaped(payload)
     if any(white in payload for white in _WHITE_SPACE):
         lines = (piece.translate(None, _WHITE_SPACE) for piece in _pieces(payload))
@@ -76,7 +76,7 @@ def _base64(payload: bytes, most_bytes: int | None) -> bytes:
     if b"=" in bare or len(payload) - len(bare) not in {0, padding}:
         raise InvalidDataUrl("The data is not base64.")
     payload = b"".join((bare.translate(_TO_PLAIN), b"=" * padding))
-    _bound(len(payload) // 4 * 3 - padding, most_bytes)
+    _bound(len(payload) // 4 * 3 - padding, max_bytes)
     try:
         return b"".join(
             [binascii.a2b_base64(piece, strict_mode=True) for piece in _pieces(payload)]
@@ -112,6 +112,6 @@ def _pieces(payload: bytes) -> Iterator[bytes]:
         at = end
 
 
-def _bound(size: int, most_bytes: int | None) -> None:
-    if most_bytes is not None and size > most_bytes:
-        raise DataUrlTooLarge(f"The data has more than {most_bytes} bytes.")
+def _bound(size: int, max_bytes: int | None) -> None:
+    if max_bytes is not None and size > max_bytes:
+        raise DataUrlTooLarge(f"The data has more than {max_bytes} bytes.")

@@ -195,14 +195,14 @@ def test_live_parameters_have_the_bounds_of_the_code(
     assert known["prompt"]["maxLength"] == longest
     assert known["model"]["default"] == DEFAULT_MODEL
     assert set(known["aspect_ratio"]["enum"]) == parameters.ASPECT_RATIOS
-    sides = (parameters.LEAST_SIDE, parameters.MOST_SIDE)
+    sides = (parameters.MIN_SIDE, parameters.MAX_SIDE)
     assert bounds("width") == bounds("height") == sides
     assert (
-        f"{parameters.MOST_PIXELS:,}"
+        f"{parameters.MAX_REQUEST_PIXELS:,}"
         in (schema_of(described, "Painting")["properties"]["width"]["description"])
     )
-    assert bounds("seed") == (0, parameters.MOST_SEED)
-    assert bounds("variant") == (0, parameters.MOST_VARIANT)
+    assert bounds("seed") == (0, parameters.MAX_SEED)
+    assert bounds("variant") == (0, parameters.MAX_VARIANT)
     for name in OPTIONS:
         is_prompt = name == "negative_prompt"
         assert known[name]["minLength"] == 1
@@ -224,11 +224,11 @@ def test_other_parameters_have_the_bounds_of_the_code(described: Json) -> None:
     ids = batch["content"]["application/json"]["schema"]["properties"]["ids"]
     references = schema_of(described, "Painting")["properties"]["references"]
 
-    assert schemas["limit"]["maximum"] == entries.MOST_ENTRIES
-    assert schemas["limit"]["default"] == entries.ENTRIES_UNLESS_SAID
+    assert schemas["limit"]["maximum"] == entries.MAX_ENTRIES
+    assert schemas["limit"]["default"] == entries.DEFAULT_ENTRIES
     assert schemas["ttl"]["maximum"] == transient_images.LONGEST_TTL_SECONDS
-    assert ids["maxItems"] == transient_images.MOST_IDS
-    assert references["maxItems"] == parameters.MOST_REFERENCES
+    assert ids["maxItems"] == transient_images.MAX_IDS
+    assert references["maxItems"] == parameters.MAX_REFERENCES
 
 
 def test_every_problem_code_is_described(described: Json) -> None:

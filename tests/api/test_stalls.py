@@ -21,7 +21,7 @@ from app.background import running as running_beside
 from app.errors import InvalidParameter, QueueFull
 from app.http.body_budget import BodyBudget
 from app.http.json_answers import json_answer
-from app.http.json_bodies import MOST_JSON_BYTES, read_json_object
+from app.http.json_bodies import MAX_JSON_BYTES, read_json_object
 from app.storage.ports.transient_store import Inventory, StoredImage
 from app.storage.storage_key import Project
 from app.transient_images import Limits, assemble
@@ -80,7 +80,7 @@ async def _prompt(request: web.Request) -> web.Response:
 async def test_no_json_stalls_the_loop(kind: str) -> None:
     """A body within its bounds is read, or refused, in some milliseconds."""
     body = HOSTILE_JSON[kind]()
-    assert len(body) <= MOST_JSON_BYTES
+    assert len(body) <= MAX_JSON_BYTES
     head = (
         "POST /prompt HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -248,7 +248,7 @@ async def test_uploads_share_a_budget_of_bytes(paintonce: Paintonce) -> None:
 
 def test_one_body_always_has_its_place() -> None:
     """A replica that is set to larger pictures than the budget takes them singly."""
-    budget = BodyBudget(most_bytes=10, small_bytes=0)
+    budget = BodyBudget(max_bytes=10, small_bytes=0)
     with budget.holding(11):
         assert budget.held_bytes == 11
         with pytest.raises(QueueFull), budget.holding(1):

@@ -76,7 +76,7 @@ def _references(endpoint: Endpoint) -> str:
         return "none"
     field = endpoint.reference_field + ("[]" if endpoint.reference_list else "")
     needed = ", at least one" if endpoint.needs_reference else ""
-    return f"{endpoint.most_references}, `{field}`{needed}"
+    return f"{endpoint.reference_limit}, `{field}`{needed}"
 
 
 def _shapes(endpoint: Endpoint) -> str:

@@ -9,25 +9,25 @@ import pytest
 
 from app.access.keys import MAX_LIVE_KEYS
 from app.access.look_ups import PER_SECOND_OF_REPLICA
-from app.api.entries import MOST_ENTRIES, MOST_HOURS
+from app.api.entries import MAX_ENTRIES, MAX_HOURS
 from app.api.openai.edit_form import MAX_EDIT_BYTES, MAX_PARTS
 from app.api.parameters import (
     LONGEST_NEGATIVE_PROMPT,
     LONGEST_OPTION,
-    MOST_PIXELS,
-    MOST_REFERENCES,
+    MAX_REFERENCES,
+    MAX_REQUEST_PIXELS,
 )
 from app.api.prompt_text import LONGEST_PROMPT, LONGEST_PROMPT_IN_BODY
 from app.api.query_cache import KEPT, LONGEST_KEPT
-from app.api.transient_images import LONGEST_TTL_SECONDS, MOST_IDS
+from app.api.transient_images import LONGEST_TTL_SECONDS, MAX_IDS
 from app.generation.config.model_table import ModelTable
 from app.generation.finishing import RESIZED_AT_ONCE
 from app.generation.transport.documents import _MAX_VALUES
 from app.http.body_budget import BODIES_BYTES, SMALL_BODIES_BYTES
-from app.http.json_bodies import BODY_DEADLINE_SECONDS, MOST_JSON_BYTES, MOST_VALUES
-from app.http.query import MOST_PARAMETERS
+from app.http.json_bodies import BODY_DEADLINE_SECONDS, MAX_JSON_BYTES, MAX_VALUES
+from app.http.query import MAX_PARAMETERS
 from app.image import MAX_PIXELS
-from app.prompt_cache.bulk_purge import MOST_PROMPTS
+from app.prompt_cache.bulk_purge import MAX_PROMPTS
 from app.prompt_cache.painting.hot_tier import LARGEST_SHARE
 from app.server.connection import WRITE_DEADLINE_SECONDS
 from app.server.listener import KEEPALIVE_SECONDS
@@ -40,7 +40,7 @@ from app.server.parser_refusals import (
 from app.spending.scopes import MAX_AUTO_CREATED
 from app.spending.visitor_limit import PER_SECOND_OF_REPLICA as OF_VISITORS
 from app.storage.redis.client.connection import SLICE_WAITS_SECONDS, SLICES_AT_ONCE
-from app.storage.redis.client.pipeline import MOST_WAITING
+from app.storage.redis.client.pipeline import MAX_WAITING
 from app.storage.s3.store import _CALLS_AT_ONCE, _STREAMS_AT_ONCE, STREAM_WAITS_SECONDS
 from app.storage.s3.timeouts import MAX_WAITING_SECONDS
 from app.telemetry.logs import _BACKLOG
@@ -55,27 +55,27 @@ FIGURES: dict[str, float] = {
     "Header fields": MAX_FIELDS,
     "Bytes of a request's head": MAX_HEAD_BYTES,
     "Seconds for the head of a request, and idle": KEEPALIVE_SECONDS,
-    "Query parameters": MOST_PARAMETERS,
+    "Query parameters": MAX_PARAMETERS,
     "Characters of a prompt in a URL, after NFC": LONGEST_PROMPT,
     "Characters of a prompt in a body, after NFC": LONGEST_PROMPT_IN_BODY,
     "Characters of `negative_prompt`": LONGEST_NEGATIVE_PROMPT,
     "Characters of any other option of the picture": LONGEST_OPTION,
-    "Bytes of a JSON body": MOST_JSON_BYTES,
-    "Values in a JSON body": MOST_VALUES,
+    "Bytes of a JSON body": MAX_JSON_BYTES,
+    "Values in a JSON body": MAX_VALUES,
     "Bytes of the pictures of an edit": MAX_EDIT_BYTES,
     "Parts of an edit's form": MAX_PARTS,
     "Seconds for a body": BODY_DEADLINE_SECONDS,
-    "Reference pictures of a painting": MOST_REFERENCES,
-    "Ids to delete in one call": MOST_IDS,
-    "Prompts to purge in one call": MOST_PROMPTS,
-    "Entries of a page": MOST_ENTRIES,
+    "Reference pictures of a painting": MAX_REFERENCES,
+    "Ids to delete in one call": MAX_IDS,
+    "Prompts to purge in one call": MAX_PROMPTS,
+    "Entries of a page": MAX_ENTRIES,
     "Pixels of a picture": MAX_PIXELS,
-    "Pixels of an exact size": MOST_PIXELS,
+    "Pixels of an exact size": MAX_REQUEST_PIXELS,
     "Bytes of bodies that were announced and are not dealt with": BODIES_BYTES,
     "More of them for bodies of up to a mebibyte": SMALL_BODIES_BYTES,
     "Bytes of reference pictures in memory": REFERENCES_BYTES,
     "Pictures that are resized": RESIZED_AT_ONCE,
-    "Commands to Redis that wait for their answer": MOST_WAITING,
+    "Commands to Redis that wait for their answer": MAX_WAITING,
     "Slices of transient images on their way from Redis": SLICES_AT_ONCE,
     "Reads of pictures from the object store": _STREAMS_AT_ONCE,
     "Other calls to the object store": _CALLS_AT_ONCE,
@@ -89,7 +89,7 @@ FIGURES: dict[str, float] = {
     "Seconds of a `ttl`": LONGEST_TTL_SECONDS,
     "Queries that a replica remembers": KEPT,
     "Characters of a query that is remembered": LONGEST_KEPT,
-    "Hours of statistics": MOST_HOURS,
+    "Hours of statistics": MAX_HOURS,
     "Values in a provider's answer": _MAX_VALUES,
 }
 

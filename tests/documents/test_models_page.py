@@ -24,4 +24,4 @@ def test_every_edit_model_is_known_itself() -> None:
     for table in TABLES.values():
         for endpoint in table.values():
             if endpoint.edit_model is not None:
-                assert table[endpoint.edit_model].most_references > 0
+                assert table[endpoint.edit_model].reference_limit > 0

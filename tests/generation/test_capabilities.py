@@ -151,7 +151,7 @@ def test_there_are_no_guesses(
 
     adapter = adapter_for(config, None, 1)  # type: ignore[arg-type]
 
-    assert adapter.capabilities.most_references == takes
+    assert adapter.capabilities.reference_limit == takes
     assert adapter.capabilities.in_a_line().endswith(")")
 
 

@@ -81,11 +81,11 @@ def test_every_request_is_painted_or_refused_with_its_parameter(
     for count in (0, 1, 3, 17):
         refusal = can.refusal(references=count)
         takes = can.endpoint(count)
-        fits = takes.needs_reference <= count <= takes.most_references
+        fits = takes.needs_reference <= count <= takes.reference_limit
         assert (refusal is None) == fits
         assert refusal is None or refusal.parameter == "references"
     masked = can.refusal(references=1, has_mask=True)
-    if can.most_references:
+    if can.reference_limit:
         assert (masked is None) == (can.endpoint(1).mask_field is not None)
         assert masked is None or masked.parameter == "mask"
     refused = can.refusal(references=can.text.needs_reference, options=["no_such"])
@@ -98,7 +98,7 @@ def test_every_shape_is_one_that_the_model_paints(vendor: str, model: str) -> No
     """A ratio of its list, one of its sizes, or a size within its bounds."""
     can = capabilities(vendor, model)
     for wanted in shaped():
-        for count in range(2 if can.most_references else 1):
+        for count in range(2 if can.reference_limit else 1):
             endpoint = can.endpoint(count)
             plan = plan_shape(wanted, endpoint)
             assert (plan.ratio is None) or plan.ratio in endpoint.ratios
@@ -213,7 +213,7 @@ def test_only_fields_of_the_vendors_schema_are_sent(vendor: str, model: str) -> 
     """Replicate drops any other silently, and the wrong picture would be cached."""
     can = capabilities(vendor, model)
     for wanted in shaped():
-        for count in range(min(can.most_references, 3) + 1):
+        for count in range(min(can.reference_limit, 3) + 1):
             if can.refusal(references=count) is not None:
                 continue
             asked = replace(wanted, seed=7, references=(PICTURE,) * count)

@@ -103,7 +103,7 @@ class ScriptedProvider:
     job_id: str | None = None
     calls: int = 0
     running: int = 0
-    most_running: int = 0
+    max_running: int = 0
     open: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
@@ -114,7 +114,7 @@ class ScriptedProvider:
         """Answer once the gate is open."""
         self.calls += 1
         self.running += 1
-        self.most_running = max(self.most_running, self.running)
+        self.max_running = max(self.max_running, self.running)
         self.asked.release()
         if self.job_id is not None:
             await job.begun(self.job_id)
@@ -241,7 +241,7 @@ async def test_never_more_at_once_than_the_model_allows(
     provider.open.set()
     await asyncio.gather(*tasks)
 
-    assert (provider.calls, provider.most_running) == (20, 3)
+    assert (provider.calls, provider.max_running) == (20, 3)
 
 
 async def test_a_full_queue_is_told_at_once(

@@ -27,7 +27,7 @@ from app.http.preferences import preference_of
 )
 def test_a_wish_is_granted_and_named(line: str, applied: str) -> None:
     """The first wish that can be read counts, and a wait has its bound."""
-    granted = preference_of([line], most_seconds=60)
+    granted = preference_of([line], max_seconds=60)
 
     assert granted is not None
     assert granted.applied == applied
@@ -40,4 +40,4 @@ def test_a_wish_is_granted_and_named(line: str, applied: str) -> None:
 )
 def test_what_is_no_wish_is_ignored(line: str) -> None:
     """A preference that can't be read is none (RFC 7240, 2)."""
-    assert preference_of([line], most_seconds=60) is None
+    assert preference_of([line], max_seconds=60) is None

@@ -178,14 +178,14 @@ def test_a_path_segment_is_decoded_without_plus(raw: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["0", "1", "15", "4294967295", "999"])
 def test_whole_numbers(text: str) -> None:
     """Digits without a leading zero are a number."""
-    number = whole_number({"seed": text}, "seed", least=0, most=4_294_967_295)
+    number = whole_number({"seed": text}, "seed", minimum=0, maximum=4_294_967_295)
 
     assert number == int(text)
 
 
 def test_a_number_that_is_not_given() -> None:
     """What is not said is None, which is not 0."""
-    assert whole_number({}, "seed", least=0, most=9) is None
+    assert whole_number({}, "seed", minimum=0, maximum=9) is None
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_number_that_is_not_given() -> None:
 def test_what_is_no_whole_number(text: str) -> None:
     """Signs, zeros in front, other digits and what is out of bounds are refused."""
     with pytest.raises(InvalidParameter) as refused:
-        whole_number({"seed": text}, "seed", least=0, most=4_294_967_295)
+        whole_number({"seed": text}, "seed", minimum=0, maximum=4_294_967_295)
 
     assert refused.value.parameter == "seed"
 

@@ -477,7 +477,7 @@ async def test_a_refresh_replaces_nothing_while_redis_is_away(
 
 async def test_a_refresh_gives_up_where_redis_stays_away(world: World) -> None:
     """Nothing is replaced, the new picture is removed, and the error is told."""
-    replica = a_prompt_cache(world, storing_at_most=timedelta(0))
+    replica = a_prompt_cache(world, max_storing_time=timedelta(0))
     old = await ask(replica)
     painting = world.provider.before("paint")
     refreshing = asyncio.create_task(refresh(replica))

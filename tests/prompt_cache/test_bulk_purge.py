@@ -97,7 +97,7 @@ async def test_a_call_has_a_bound_and_the_next_one_goes_on(
 ) -> None:
     """Callers repeat while there is more, and nothing is looked at for ever."""
     monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 6)
-    some = bounded(replica, most_prompts=8)
+    some = bounded(replica, max_prompts=8)
     calls = [await some.all(SHOP)]
     while calls[-1].more:
         calls.append(await some.all(SHOP))
@@ -110,7 +110,7 @@ async def test_a_call_has_a_bound_and_the_next_one_goes_on(
 
 async def test_a_call_ends_in_its_time(replica: Replica) -> None:
     """What there was no time for is more to come."""
-    late = bounded(replica, at_most_seconds=0)
+    late = bounded(replica, max_seconds=0)
 
     assert await late.these(SHOP, HASHES) == Purged(more=True)
     assert await late.all(SHOP) == Purged(more=True)
@@ -160,12 +160,12 @@ async def test_a_second_caller_ends_no_walk_of_the_first(
 ) -> None:
     """1. One begins. 2. What it passed becomes old. 3. Another goes on: all go."""
     monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 6)
-    some = bounded(replica, most_prompts=8)
+    some = bounded(replica, max_prompts=8)
     for key in KEYS[:4]:
         aged(world, key, 3600)
     ordered = sorted(HASHES)
     aged(world, KEYS[HASHES.index(ordered[19])], 3600)
-    first = await bounded(replica, most_prompts=1).older_than(SHOP, 1800)
+    first = await bounded(replica, max_prompts=1).older_than(SHOP, 1800)
     for key in KEYS:
         if key.hash in world.index.entries:
             aged(world, key, 1801)

@@ -78,7 +78,7 @@ async def test_a_manifest_that_got_through_unheard_keeps_its_picture(
     world: World, another: Replica
 ) -> None:
     """Its reply is lost, Redis goes away for good: what it names is still there."""
-    replica = a_prompt_cache(world, storing_at_most=SOON)
+    replica = a_prompt_cache(world, max_storing_time=SOON)
     old = await ask(replica)
     await a_manifest_whose_reply_is_lost(world, replica, is_readable=True)
 
@@ -95,7 +95,7 @@ async def test_a_manifest_whose_fate_cannot_be_read_keeps_its_picture(
     world: World, another: Replica
 ) -> None:
     """Unreadable, the picture is left as an orphan, and is none after all."""
-    replica = a_prompt_cache(world, storing_at_most=SOON)
+    replica = a_prompt_cache(world, max_storing_time=SOON)
     await ask(replica)
     await a_manifest_whose_reply_is_lost(world, replica, is_readable=False)
 
@@ -110,7 +110,7 @@ async def test_a_manifest_that_may_be_on_its_way_keeps_its_picture(
     world: World,
 ) -> None:
     """Nothing of ours is there yet: a write that timed out may still arrive."""
-    replica = a_prompt_cache(world, storing_at_most=SOON)
+    replica = a_prompt_cache(world, max_storing_time=SOON)
     world.store.fail_next("create", 99)
 
     with pytest.raises(ProviderFailed):
@@ -176,7 +176,7 @@ async def test_a_generation_that_is_not_paid_for_ends_in_its_time(
 
 async def test_storing_has_an_end(world: World) -> None:
     """A store that takes the picture and freezes is given up after the bound."""
-    replica = a_prompt_cache(world, storing_at_most=timedelta(seconds=0.05))
+    replica = a_prompt_cache(world, max_storing_time=timedelta(seconds=0.05))
     world.store.before("put")
 
     with pytest.raises(ProviderFailed):
@@ -188,7 +188,7 @@ async def test_storing_has_an_end(world: World) -> None:
 
 async def test_a_lease_that_stays_anothers_leaves_no_picture(world: World) -> None:
     """A late leader that never gets its turn has written no manifest."""
-    replica = a_prompt_cache(world, storing_at_most=timedelta(seconds=0.05))
+    replica = a_prompt_cache(world, max_storing_time=timedelta(seconds=0.05))
     other = a_prompt_cache(world)
     stalled = world.provider.before("paint")
     asked = asyncio.create_task(ask(replica))
@@ -204,7 +204,7 @@ async def test_a_lease_that_stays_anothers_leaves_no_picture(world: World) -> No
 
 async def test_without_redis_a_refresh_replaces_nothing(world: World) -> None:
     """The new picture has no manifest, and goes."""
-    replica = a_prompt_cache(world, storing_at_most=SOON)
+    replica = a_prompt_cache(world, max_storing_time=SOON)
     old = await ask(replica)
     painting = world.provider.before("paint")
     refreshing = asyncio.create_task(refresh(replica))

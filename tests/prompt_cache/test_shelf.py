@@ -123,7 +123,7 @@ async def test_a_picture_that_is_refused_to_the_end_holds_the_prompt(
 ) -> None:
     """Ten minutes are enough; whoever asks next does not pay at once."""
     replica = a_prompt_cache(
-        world, shelf_patience_seconds=0, storing_at_most=timedelta(seconds=0.4)
+        world, shelf_patience_seconds=0, max_storing_time=timedelta(seconds=0.4)
     )
     await shelved(world, replica)
     await replica.parts.drain()

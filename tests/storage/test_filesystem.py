@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 
 from app.errors import StorageUnavailable
-from app.storage.filesystem.object_folder import DRAFT_AT_MOST_SECONDS
+from app.storage.filesystem.object_folder import MAX_DRAFT_SECONDS
 from app.storage.filesystem.store import FilesystemObjectStore
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ async def test_what_was_left_half_written_is_removed(tmp_path: Path) -> None:
     left, fresh = tmp_path / "drafts" / "left", tmp_path / "drafts" / "fresh"
     for draft in (left, fresh):
         draft.write_bytes(b"half a lighthouse")
-    long_ago = time.time() - DRAFT_AT_MOST_SECONDS - 1
+    long_ago = time.time() - MAX_DRAFT_SECONDS - 1
     os.utime(left, (long_ago, long_ago))
     await store.ping()
 

@@ -312,7 +312,7 @@ async def test_too_many_at_once_are_told_at_once(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound a command is refused before it is sent."""
-    monkeypatch.setattr(pipeline, "MOST_WAITING", 3)
+    monkeypatch.setattr(pipeline, "MAX_WAITING", 3)
     async with open_redis(server.url) as connections:
         ends = await asyncio.gather(
             *(connections.commands.execute("ECHO", "gull") for _ in range(5)),

@@ -81,7 +81,7 @@ def test_malformed_data_urls(text: str) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))
-def test_the_bound_counts_decoded_bytes_exactly(data: bytes, most_bytes: int) -> None:
+def test_the_bound_counts_decoded_bytes_exactly(data: bytes, max_bytes: int) -> None:
     """Whatever the form: at the bound it is decoded, one byte above it is not."""
     encoded = base64.b64encode(data).decode()
     lines = "\n".join(encoded[at : at + 20] for at in range(0, len(encoded), 20))
@@ -91,11 +91,11 @@ def test_the_bound_counts_decoded_bytes_exactly(data: bytes, most_bytes: int) ->
         f"data:image/png;base64,{quote(encoded, safe='')}",
         f"data:image/png,{quote(data, safe='')}",
     ):
-        if len(data) <= most_bytes:
-            assert read_data_url(text, most_bytes=most_bytes) == data
+        if len(data) <= max_bytes:
+            assert read_data_url(text, max_bytes=max_bytes) == data
         else:
             with pytest.raises(DataUrlTooLarge):
-                read_data_url(text, most_bytes=most_bytes)
+                read_data_url(text, max_bytes=max_bytes)
 
 
 @given(st.text())

@@ -11,7 +11,7 @@ from tests.web.picture import FILE, PIXELS_PER_POINT, SIZE, take_picture
 if TYPE_CHECKING:
     from tests.web.browser import Browser
 
-MOST_BYTES = 150_000
+MAX_BYTES = 150_000
 FIRST_SCREEN_LINES = 20
 
 
@@ -21,6 +21,6 @@ def test_the_readme_shows_the_page(browser: Browser, service: str) -> None:
 
     assert any(line.startswith("![") and "(docs/page.webp)" in line for line in readme)
     for picture in (FILE.read_bytes(), take_picture(browser, service)):
-        assert len(picture) < MOST_BYTES
+        assert len(picture) < MAX_BYTES
         with Image.open(io.BytesIO(picture)) as image:
             assert image.size == tuple(PIXELS_PER_POINT * side for side in SIZE)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from app import urls
 from app.api.openai.edit_form import MAX_EDIT_BYTES
-from app.api.parameters import MOST_REFERENCES
+from app.api.parameters import MAX_REFERENCES
 from app.errors import (
     InvalidParameter,
     InvalidStorageKey,
@@ -69,9 +69,9 @@ async def read_pictures(
     services: Services, project: Project, images: list[Sent], mask: Sent | None
 ) -> EditPictures:
     """Return the pictures of an edit; raises `InvalidParameter`."""
-    if not 1 <= len(images) <= MOST_REFERENCES:
+    if not 1 <= len(images) <= MAX_REFERENCES:
         raise InvalidParameter(
-            IMAGE, f"An edit goes by 1 to {MOST_REFERENCES} pictures."
+            IMAGE, f"An edit goes by 1 to {MAX_REFERENCES} pictures."
         )
     pictures = [*images] if mask is None else [*images, mask]
     own: list[str | None] = []
@@ -121,9 +121,9 @@ def read_images(
     value: Any, own_origins: frozenset[str], project: Project, max_image_bytes: int
 ) -> list[Sent]:
     """Return the pictures of the field `images` in JSON; decodes data URLs."""
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_REFERENCES:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_REFERENCES:
         raise InvalidParameter(
-            "images", f"images must be a list of 1 to {MOST_REFERENCES} pictures."
+            "images", f"images must be a list of 1 to {MAX_REFERENCES} pictures."
         )
     read = [
         read_image(one, "images", own_origins, project, max_image_bytes)
@@ -148,7 +148,7 @@ def read_image(
     if url[:5].lower() != "data:":
         return _own_id(url, name, own_origins, project)
     try:
-        return read_data_url(url, most_bytes=max_image_bytes)
+        return read_data_url(url, max_bytes=max_image_bytes)
     except DataUrlTooLarge as error:
         raise PayloadTooLarge(
             f"A picture may have at most {max_image_bytes} bytes."

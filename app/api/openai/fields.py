@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.api.parameters import (
-    LEAST_SIDE,
-    MOST_PIXELS,
-    MOST_SIDE,
-    MOST_VARIANT,
+    MAX_REQUEST_PIXELS,
+    MAX_SIDE,
+    MAX_VARIANT,
+    MIN_SIDE,
     read_parameters,
 )
 from app.api.prompt_text import LONGEST_PROMPT_IN_BODY
@@ -111,16 +111,16 @@ class Fields:
             return value
         raise InvalidParameter(name, f"{name} must be one of {', '.join(known)}.")
 
-    def integer(self, name: str, least: int, most: int) -> int | None:
+    def integer(self, name: str, minimum: int, maximum: int) -> int | None:
         """Return the field *name*, a whole number from *least* to *most*."""
         if self._is_form:
-            return whole_number(self._given, name, least=least, most=most)
+            return whole_number(self._given, name, minimum=minimum, maximum=maximum)
         value = self.get(name)
         if value is None:
             return None
         if type(value) is not int:
             raise InvalidParameter(name, f"{name} must be a whole number.")
-        return bounded(value, name, least=least, most=most)
+        return bounded(value, name, minimum=minimum, maximum=maximum)
 
     def boolean(self, name: str) -> bool:
         """Return the field *name*, true or false; absent is false."""
@@ -139,8 +139,8 @@ def read_fields(fields: Fields, models: KnownModels) -> Asked:
     _check_model(fields.get("model"), models)
     parameters = _parameters(fields, models)
     count = fields.integer("n", 1, MAX_PICTURES) or 1
-    if parameters.variant + count - 1 > MOST_VARIANT:
-        raise InvalidParameter("n", f"There are variants up to {MOST_VARIANT} only.")
+    if parameters.variant + count - 1 > MAX_VARIANT:
+        raise InvalidParameter("n", f"There are variants up to {MAX_VARIANT} only.")
     fields.integer("partial_images", 0, MAX_PARTIAL_IMAGES)
     return Asked(parameters, count, _output(fields), fields.boolean("stream"))
 
@@ -160,8 +160,10 @@ def _parameters(fields: Fields, models: KnownModels) -> Parameters:
     parameters = read_parameters(
         {name: fields.get(name) for name in names},
         models,
-        lambda name, least, most: (
-            None if name in {"width", "height"} else fields.integer(name, least, most)
+        lambda name, minimum, maximum: (
+            None
+            if name in {"width", "height"}
+            else fields.integer(name, minimum, maximum)
         ),
         longest_prompt=LONGEST_PROMPT_IN_BODY,
     )
@@ -175,10 +177,12 @@ def _sides(size: Any) -> tuple[int, int] | None:
     if found is None:
         raise InvalidParameter("size", "size must be auto or WIDTHxHEIGHT.")
     width, height = int(found[1]), int(found[2])
-    bounded(width, "size", least=LEAST_SIDE, most=MOST_SIDE)
-    bounded(height, "size", least=LEAST_SIDE, most=MOST_SIDE)
-    if width * height > MOST_PIXELS:
-        raise InvalidParameter("size", f"size has more than {MOST_PIXELS} pixels.")
+    bounded(width, "size", minimum=MIN_SIDE, maximum=MAX_SIDE)
+    bounded(height, "size", minimum=MIN_SIDE, maximum=MAX_SIDE)
+    if width * height > MAX_REQUEST_PIXELS:
+        raise InvalidParameter(
+            "size", f"size has more than {MAX_REQUEST_PIXELS} pixels."
+        )
     return width, height
 
 

@@ -106,7 +106,7 @@ def _wait_seconds(request: web.Request) -> float:
     if _PREFER not in request.headers:
         return longest + _OUTCOME_WITHIN_SECONDS
     lines = request.headers.getall(_PREFER)
-    preferred = preference_of(lines, most_seconds=longest, takes_async=False)
+    preferred = preference_of(lines, max_seconds=longest, takes_async=False)
     if preferred is not None and preferred.seconds < longest:
         return preferred.seconds
     return longest + _OUTCOME_WITHIN_SECONDS

@@ -23,7 +23,7 @@ _HEAD = struct.Struct(">I4s")
 _AROUND = _HEAD.size + 4
 _LONGEST = 2**31 - 1
 # As much as Pillow reads from a compressed text; a packet is a few KB.
-_MOST_DECOMPRESSED = 1024 * 1024
+_MAX_DECOMPRESSED = 1024 * 1024
 
 
 def find(data: bytes) -> Contents:
@@ -76,6 +76,6 @@ def packet_in(body: bytes) -> bytes | None:
     if not is_compressed:
         return text
     try:
-        return zlib.decompressobj().decompress(text, _MOST_DECOMPRESSED)
+        return zlib.decompressobj().decompress(text, _MAX_DECOMPRESSED)
     except zlib.error:
         return b""

@@ -22,7 +22,7 @@ _REMOTE_MANIFEST = "http://purl.org/dc/terms/ provenance"
 _WATCHED = frozenset({_SOURCE_TYPE, _SYSTEM, _REMOTE_MANIFEST})
 
 # Each tag and attribute costs microseconds; real packets have some hundreds.
-_MOST_MARKUP = 200_000
+_MAX_MARKUP = 200_000
 _RDF_END = re.compile(rb"</(?:[^:>]*:)?RDF\s*>")
 # What is longer is no term of a vocabulary and no address.
 _LONGEST_VALUE = 2048
@@ -52,7 +52,7 @@ def read(packet: bytes) -> Packet | None:
     slow to read: a document type (entities), another encoding than UTF-8, no
     RDF, and an excess of markup.
     """
-    if packet.count(b"<") + packet.count(b"=") > _MOST_MARKUP:
+    if packet.count(b"<") + packet.count(b"=") > _MAX_MARKUP:
         return None
     reader = _Reader()
     try:

@@ -58,10 +58,10 @@ def _shaped(endpoint: Endpoint, options: CapabilityOptions) -> Endpoint:
     if options.ratios is not None:
         told["ratios"] = tuple(options.ratios)
     if options.size_range is not None:
-        least_width, least_height, width, height = options.size_range
+        min_width, min_height, width, height = options.size_range
         told["bounds"] = SizeBounds(
-            min_width=least_width,
-            min_height=least_height,
+            min_width=min_width,
+            min_height=min_height,
             max_width=width,
             max_height=height,
         )

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 REFUSAL = timedelta(seconds=600)
 BREAKDOWN = timedelta(seconds=3)
-RATE_LIMIT_AT_MOST = timedelta(seconds=120)
+MAX_RATE_LIMIT_TIME = timedelta(seconds=120)
 RATE_LIMIT_WITHOUT_HINT = timedelta(seconds=10)
 # TTL for outages: long enough for current followers, shorter than the
 # Retry-After that we send.
 OUTAGE = timedelta(seconds=1)
 # One SDK waits for what is below 60 s, and would then pay.
-HOLD_RETRY_AFTER_AT_LEAST = timedelta(seconds=120)
+MIN_HOLD_RETRY_AFTER = timedelta(seconds=120)
 
 _NONE = timedelta(0)
 _SECOND = timedelta(seconds=1)
@@ -79,7 +79,7 @@ class Memory:
         lasts = hold or remember_for(error)
         hint = error.retry_after or _NONE
         if isinstance(error, ProviderRateLimited):
-            hint = min(hint, RATE_LIMIT_AT_MOST)
+            hint = min(hint, MAX_RATE_LIMIT_TIME)
         kind = type(error).__name__
         fields = {
             "project": str(project),
@@ -101,7 +101,7 @@ def remember_for(error: GenerationError | StorageUnavailable) -> timedelta:
             return REFUSAL
         case ProviderRateLimited():
             hint = error.retry_after or RATE_LIMIT_WITHOUT_HINT
-            return min(hint, RATE_LIMIT_AT_MOST)
+            return min(hint, MAX_RATE_LIMIT_TIME)
         case StorageUnavailable():
             return OUTAGE
         case _:
@@ -135,6 +135,6 @@ def from_note(note: bytes, remaining: timedelta) -> ServiceError:
 
 def _retry_after(fields: dict[str, Any], remaining: timedelta) -> timedelta:
     if fields.get("hold"):
-        return max(remaining, HOLD_RETRY_AFTER_AT_LEAST)
+        return max(remaining, MIN_HOLD_RETRY_AFTER)
     beyond = timedelta(seconds=fields.get("beyond", 0.0))
     return max(remaining + beyond, _SECOND)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # How long a picture that is paid for is offered to a store that refuses it.
-STORING_AT_MOST = timedelta(minutes=10)
+MAX_STORING_TIME = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +44,11 @@ class Committer:
     pictures: Pictures
     statistics: Statistics
     metrics: Metrics
-    storing_at_most: timedelta = STORING_AT_MOST
+    max_storing_time: timedelta = MAX_STORING_TIME
 
     def deadline(self) -> float:
         """Return until when a picture that is paid for now may be stored."""
-        return now() + self.storing_at_most.total_seconds()
+        return now() + self.max_storing_time.total_seconds()
 
     async def keep(
         self,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOKS_A_LEASE = 8
-LOOK_AT_LEAST_EVERY_SECONDS = 1.0
+MAX_SECONDS_BETWEEN_LOOKS = 1.0
 AT_ONCE = 100
 
 
@@ -79,7 +79,7 @@ class LeftBehind:
     async def _keep_looking(self) -> None:
         seconds = self.lease_for.total_seconds() / LOOKS_A_LEASE
         while not self._stopped.is_set():
-            await asyncio.sleep(min(seconds, LOOK_AT_LEAST_EVERY_SECONDS))
+            await asyncio.sleep(min(seconds, MAX_SECONDS_BETWEEN_LOOKS))
             with suppress(CacheUnavailable):
                 await self.look()
 

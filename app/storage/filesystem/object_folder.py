@@ -34,7 +34,7 @@ _LOCK_TIMEOUT_SECONDS = 5.0
 _LOCK_PAUSE_SECONDS = 0.005
 
 # Writing one takes seconds; a process that was killed over it never returns.
-DRAFT_AT_MOST_SECONDS = 600.0
+MAX_DRAFT_SECONDS = 600.0
 
 # There is no file of that name: nothing, a folder, or below another object.
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -142,7 +142,7 @@ class ObjectFolder:
             path.unlink(missing_ok=True)
 
     def _remove_left_drafts(self) -> None:
-        too_old = time.time() - DRAFT_AT_MOST_SECONDS
+        too_old = time.time() - MAX_DRAFT_SECONDS
         for draft in self._drafts.iterdir():
             # Its process, or another one that looks as well, may be faster.
             with suppress(FileNotFoundError):

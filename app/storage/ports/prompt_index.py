@@ -211,7 +211,7 @@ class PromptIndex(Protocol):
 class Completion(Protocol):
     """News of one prompt. A hint: it may be lost."""
 
-    async def wait(self, at_most_seconds: float) -> None:
+    async def wait(self, max_seconds: float) -> None:
         """Return when there is news since the last call, or the time is up."""
         ...
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 RECONNECT_EVERY_SECONDS = 0.2
 LISTEN_SECONDS = 1.0
 # A primary that hangs, or was replaced behind a cut, says nothing for ever.
-SILENCES_AT_MOST = 3
+MAX_SILENCES = 3
 
 
 class RedisCompletionEvents:
@@ -73,7 +73,7 @@ class RedisCompletionEvents:
         async with subscription(self._client) as heard:
             await heard.subscribe(keys.LANDED)
             silences = 0
-            while silences < SILENCES_AT_MOST:
+            while silences < MAX_SILENCES:
                 message = await heard.get_message(timeout=LISTEN_SECONDS)
                 if message is None:
                     silences += 1
@@ -91,10 +91,10 @@ class RedisCompletion:
     def __init__(self, landed: asyncio.Event) -> None:
         self._landed = landed
 
-    async def wait(self, at_most_seconds: float) -> None:
+    async def wait(self, max_seconds: float) -> None:
         """Return when there is news since the last call, or the time is up."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(at_most_seconds):
+            async with asyncio.timeout(max_seconds):
                 await self._landed.wait()
         self._landed.clear()
 

@@ -56,10 +56,10 @@ UNLINKED_AT_ONCE = 8
 
 # While so many pictures are due that a script does nothing but take them out.
 _AGAIN = b"again"
-_MOST_BATCHES = 1000
+_MAX_BATCHES = 1000
 
 # Up to here a part of a picture may stand before another's on one connection.
-SLICE_AT_MOST_BYTES = 262_144
+MAX_SLICE_BYTES = 262_144
 
 
 class RedisTransientStore:
@@ -126,7 +126,7 @@ class RedisTransientStore:
 
     async def read(self, image_id: str, first: int, last: int) -> bytes:
         """Return the bytes from *first* to *last*; fewer where they are gone."""
-        is_slice = 0 <= last - first < SLICE_AT_MOST_BYTES
+        is_slice = 0 <= last - first < MAX_SLICE_BYTES
         data: bytes = await (self._slices if is_slice else self._blobs).execute(
             "GETRANGE", keys.transient_bytes(image_id), first, last
         )
@@ -207,7 +207,7 @@ class RedisTransientStore:
         await self._commands.execute("ZREM", keys.TRANSIENT_TOMBSTONES, *image_ids)
 
     async def _account(self, script: Script, *args: str | int | bytes) -> Any:
-        for _ in range(_MOST_BATCHES):
+        for _ in range(_MAX_BATCHES):
             reply = await self._commands.run(script, keys.TRANSIENT_ACCOUNTS, args)
             if reply != _AGAIN:
                 return reply

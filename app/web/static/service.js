@@ -4,7 +4,7 @@ import { settings } from "./settings.js";
 
 const GENERATE = "/api/v1/live/generate";
 // Reconnects without any news in between, before a generation is given up.
-const MOST_ATTEMPTS = 8;
+const MAX_ATTEMPTS = 8;
 const LONGEST_PAUSE_SECONDS = 10;
 
 /** A problem document (RFC 9457), or what takes its place where nobody answered. */
@@ -64,7 +64,7 @@ export async function paint(wanted, { onState, signal }) {
       return await paintOnce(wanted, { onState, signal });
     } catch (error) {
       // It is repeated only where that can't pay twice: someone is painting it already.
-      if (error.code !== "still_generating" || attempt === MOST_ATTEMPTS) throw error;
+      if (error.code !== "still_generating" || attempt === MAX_ATTEMPTS) throw error;
       await pause(error.retryAfter ?? 2, signal);
     }
   }
@@ -106,7 +106,7 @@ async function pictureOf(answer) {
 /** Return the last state of a generation that is done; throw what it failed by. */
 export async function follow(location, { onState = () => {}, signal } = {}) {
   const path = pathOf(location), seen = { id: null, attempts: 0 };
-  while (seen.attempts < MOST_ATTEMPTS) {
+  while (seen.attempts < MAX_ATTEMPTS) {
     seen.attempts += 1;
     let last = null;
     try {

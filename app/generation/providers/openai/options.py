@@ -88,7 +88,7 @@ def _adjusted(endpoint: Endpoint, options: OpenAIOptions) -> Endpoint:
     changes: dict[str, Any] = {}
     if options.edits is False:
         changes["references"] = "none"
-    elif options.edits and options.references is None and not endpoint.most_references:
+    elif options.edits and options.references is None and not endpoint.reference_limit:
         changes["references"] = "many"
     if options.size_policy == "exact":
         changes |= {"shape": "size", "bounds": None, "sizes": ()}

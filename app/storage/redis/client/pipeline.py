@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 TRUSTED_FOR_SECONDS = 30.0
 
 # Some tenths of a second of work for Redis.
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 
 # A timer that fires this late says that our own loop stood still. Then the
 # answers may lie unread in the socket, and there is time to read them.
@@ -87,7 +87,7 @@ class CommandPipeline:
     @property
     def is_full(self) -> bool:
         """Whether so many wait that one more had better be told so at once."""
-        return len(self._due) >= MOST_WAITING
+        return len(self._due) >= MAX_WAITING
 
     def execute(self, command: Sequence[Any]) -> _Answer:
         """Send *command* with all that are asked for now; return its answer to be.
@@ -113,7 +113,7 @@ class CommandPipeline:
         """Make a new connection for what comes; what was sent is still awaited."""
         wire, self._wire = self._wire, None
         if wire is not None:
-            wire.close_when_idle(at_most_seconds=self._timeout_seconds)
+            wire.close_when_idle(max_seconds=self._timeout_seconds)
 
     async def aclose(self) -> None:
         """Give the connection up; what still waits fails."""
@@ -262,11 +262,11 @@ class _Wire(asyncio.Protocol):
             _fail(self._sent.popleft(), RedisCut("The connection was cut."), exc)
         private_parts.forget(self._connection)
 
-    def close_when_idle(self, *, at_most_seconds: float) -> None:
+    def close_when_idle(self, *, max_seconds: float) -> None:
         """Close it after the last answer, or when no caller can still wait for it."""
         if self._transport.is_closing():
             return
-        self._end = self._loop.call_later(at_most_seconds, self._transport.abort)
+        self._end = self._loop.call_later(max_seconds, self._transport.abort)
         if not self._sent:
             self._transport.close()
 
