@@ -9,6 +9,10 @@ class MalformedRequest(InvalidRequest):
     """The HTTP itself, or the body's form, is wrong."""
 
 
+class MalformedHead(MalformedRequest):
+    """The request's head can't be read."""
+
+
 class MethodNotAllowed(ServiceError):
     """The resource knows other methods: *allowed*."""
 

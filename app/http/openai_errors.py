@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import web
 
 from app import errors
+from app.http.http_errors import MalformedHead
 from app.http.problems import DETAIL_OF_OUR_OWN, INTERNAL, headers_of, row_for
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def _param_of(error: BaseException) -> str | None:
             return "model"
         case errors.PromptRejected():
             return "prompt"
+        case MalformedHead():
+            return None
         case errors.InvalidRequest():
             return "body"
     return None

@@ -41,6 +41,7 @@ TABLE: Mapping[type[errors.ServiceError], Row] = MappingProxyType(
         http_errors.MalformedRequest: Row(
             400, "malformed_request", "Malformed request"
         ),
+        http_errors.MalformedHead: Row(400, "malformed_request", "Malformed request"),
         errors.NotAuthenticated: Row(401, "unauthenticated", "Not authenticated"),
         errors.Forbidden: Row(403, "forbidden", "Forbidden"),
         errors.InvalidSignature: Row(403, "invalid_signature", "Invalid signature"),

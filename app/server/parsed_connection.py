@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import EMPTY_PAYLOAD, HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.web_protocol import _ErrInfo
 
+from app import urls
+from app.http.openai_errors import envelope_response
 from app.http.problems import problem_response, row_for
 from app.server.frame import new_request_id
 from app.server.parser_refusals import (
@@ -45,6 +47,9 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 # Heads of one read that are parsed one by one; the rest is parsed at once.
 _HEADS_AT_ONCE = 100
+
+# The method of a request that aiohttp makes up where it could read none.
+_UNREAD = "UNKNOWN"
 
 # A request line of HTTP/1.0; what is answered otherwise speaks 1.1 or nothing.
 _OLD_REQUEST = re.compile(rb"^[^\r\n]+ HTTP/1\.0\r?$", re.MULTILINE)
@@ -92,16 +97,17 @@ class ParsedConnection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - it quotes what could not be read
     ) -> web.StreamResponse:
         """Return the problem for what no middleware has answered."""
+        is_openai = self._is_openai(request)
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionResetError("The client has gone.") from exc
         if status < 500:  # noqa: PLR2004 - the parser's refusals are 400
             head = b"" if self._head is None else self._head.line
-            response = self._refusal(refusal_of(exc, head))
+            response = self._refusal(refusal_of(exc, head), is_openai=is_openai)
             # aiohttp's own is 1.0, for it has read none.
             request._version = self._version  # noqa: SLF001 - see above
         else:
             logger.error("request failed", extra={"status": status}, exc_info=exc)
-            response = self._refusal(exc or RuntimeError())
+            response = self._refusal(exc or RuntimeError(), is_openai=is_openai)
         response.force_close()
         # aiohttp leaves it out of answers in HTTP/1.0.
         response.headers[hdrs.CONNECTION] = "close"
@@ -115,7 +121,7 @@ class ParsedConnection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send *resp*; let the client of a refusal read it before the end."""
         answer = await super().finish_response(request, resp, start_time)
-        if request.method == "UNKNOWN":
+        if request.method == _UNREAD:
             await self._linger()
         return answer
 
@@ -154,13 +160,22 @@ class ParsedConnection(web.RequestHandler):
         if _OLD_REQUEST.search(data):
             self._version = HttpVersion10
         head = self._head = self._head or UnfinishedHead()
+        head.begin(data)
         head.line += data
         current = self._current_request
         if current is not None and not current.content.is_eof():
             current.content.set_exception(web.RequestPayloadError())
 
-    def _refusal(self, error: BaseException) -> web.Response:
-        response = problem_response(error, REQUEST_ID.get() or new_request_id())
+    def _is_openai(self, request: web.BaseRequest) -> bool:
+        """Return whether *request*, which may be unread, is to OpenAI's API."""
+        if request.method != _UNREAD:
+            return urls.is_openai(request.path)
+        return self._head is not None and self._head.is_openai
+
+    def _refusal(self, error: BaseException, *, is_openai: bool) -> web.Response:
+        respond = envelope_response if is_openai else problem_response
+        request_id = REQUEST_ID.get() or new_request_id()
+        response = respond(error, request_id, headers={})
         row = row_for(error)
         logger.debug("request refused", extra={"code": row.code})
         self._metrics.request(UNMATCHED, OTHER, row.status, 0.0)

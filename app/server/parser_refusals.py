@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp.http_exceptions import InvalidURLError, LineTooLong
 
-from app.http.http_errors import HeadersTooLarge, MalformedRequest, UriTooLong
+from app import urls
+from app.http.http_errors import HeadersTooLarge, MalformedHead, UriTooLong
 
 if TYPE_CHECKING:
     from app.errors import ServiceError
@@ -28,25 +29,42 @@ MAX_HEAD_BYTES = 262_144
 _FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME_CHARACTERS = 64
 
+# The method and the path of a request line, whose target may be an address.
+_PATH = re.compile(rb"[\r\n]*[!-~]+ (?:https?://[^/?# \r\n]*)?(/[^/?# \r\n]*/?)")
+_BEGINNING_BYTES = 1024
+
 
 class HeadTooLong(LineTooLong):
     """The head as a whole has too many bytes, each of its fields may be small."""
 
 
 class UnfinishedHead:
-    """A head that has come in part: its size, and the line that is not over."""
+    """A head that has come in part: how it begins, and the line that is not over."""
 
-    __slots__ = ("line", "size")
+    __slots__ = ("beginning", "line", "size")
 
     def __init__(self) -> None:
         self.size = 0
+        self.beginning = b""
         self.line = b""
 
     def add(self, data: bytes) -> None:
         """Note that *data* has come."""
+        self.begin(data)
         self.size += len(data)
         _, newline, after = data.rpartition(b"\n")
         self.line = after if newline else self.line + data
+
+    def begin(self, data: bytes) -> None:
+        """Keep of *data* what belongs to the beginning."""
+        missing = _BEGINNING_BYTES - len(self.beginning)
+        self.beginning += data[:missing]
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether what has come asks for a path of OpenAI's API."""
+        found = _PATH.match(self.beginning)
+        return found is not None and urls.is_openai(found[1].decode("latin-1"))
 
 
 def refusal_of(error: BaseException | None, head: bytes) -> ServiceError:
@@ -61,11 +79,11 @@ def refusal_of(error: BaseException | None, head: bytes) -> ServiceError:
         name = _too_large(head) or "A field"
         return HeadersTooLarge(f"{name} has more than {MAX_FIELD_BYTES} bytes.")
     if isinstance(error, InvalidURLError) or _has_raw_target(head):
-        return MalformedRequest(
+        return MalformedHead(
             "The request target can't be read: percent-encode what is not ASCII, "
             "and spaces."
         )
-    return MalformedRequest("This is not HTTP as the service reads it.")
+    return MalformedHead("This is not HTTP as the service reads it.")
 
 
 def _too_large(head: bytes) -> str | None:

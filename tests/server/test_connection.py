@@ -125,6 +125,84 @@ async def test_a_field_may_be_as_large_as_all_cookies_of_a_host(pieces: int) -> 
     assert answer.problem["detail"] == "Cookie has more than 32768 bytes."
 
 
+FRONT = "/v1/images/generations"
+_LONG = "a" * (2 * MAX_FIELD_BYTES)
+REFUSED_BELOW_V1 = {
+    "a long target": (get(f"{FRONT}?{'a' * MAX_TARGET_BYTES}"), 414, "uri_too_long"),
+    "a large field": (get(FRONT, f"Cookie: {_LONG}"), 431, "headers_too_large"),
+    "no host": (f"GET {FRONT} HTTP/1.1\r\n\r\n".encode(), 400, "malformed_request"),
+    "an unknown method": (get(FRONT, method="PAINT"), 400, "malformed_request"),
+    "two lengths": (
+        get("/v1", "Content-Length: 1", "Content-Length: 2", method="POST"),
+        *(400, "malformed_request"),
+    ),
+    "empty lines before": (
+        b"\r\n\r\n" + get(FRONT, f"X-Y : {SECRET}"),
+        *(400, "malformed_request"),
+    ),
+    "a whole address": (
+        get(f"http://a.example{FRONT}", f"Cookie: {_LONG}"),
+        *(431, "headers_too_large"),
+    ),
+    "an expectation": (get(FRONT, "Expect: x"), 417, "expectation_failed"),
+    "a method of others": (get(FRONT, method="PUT"), 405, "method_not_allowed"),
+    "an unknown path": (get("/v1/audio"), 404, "not_found"),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 5])
+@pytest.mark.parametrize("case", REFUSED_BELOW_V1)
+async def test_refusals_below_v1_are_openais(case: str, pieces: int) -> None:
+    """A client of that API reads its envelope, however the request came."""
+    request, status, code = REFUSED_BELOW_V1[case]
+    size = len(request) // pieces + 1
+    async with (
+        framed(web.get(FRONT, hello), web.post(FRONT, upload)) as frame,
+        wire(frame.port) as line,
+    ):
+        for at in range(0, len(request), size):
+            await line.send(request[at : at + size])
+            await asyncio.sleep(0.001)
+        answer = await line.answer()
+
+    error = answer.problem["error"]
+    assert (answer.status, error["code"]) == (status, code)
+    assert (error["type"], error["param"]) == ("invalid_request_error", None)
+    assert error["message"]
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+    assert SECRET.encode() not in answer.body
+
+
+@pytest.mark.parametrize("target", ["/v10/a", "/api/v1/live", "/?/v1/", "/a/v1/b"])
+async def test_refusals_of_other_paths_are_problems(target: str) -> None:
+    """A path that only looks like OpenAI's keeps the service's own form."""
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        answer = await line.ask(get(target, f"X-Y : {SECRET}"))
+
+    assert_is_refusal(answer, 400, "malformed_request")
+
+
+async def test_a_body_below_v1_that_breaks_off_in_nonsense_is_openais() -> None:
+    """The handler that waits for the rest is told, and its client reads JSON."""
+    async with (
+        framed(web.post(FRONT, upload)) as frame,
+        wire(frame.port) as line,
+    ):
+        await line.send(get(FRONT, "Transfer-Encoding: chunked", method="POST"))
+        await line.send(b"5\r\nstorm\r\n")
+        async with wire(frame.port) as other:
+            await other.ask(get("/v1/other"))
+        await line.send(b"nonsense\r\n")
+        async with asyncio.timeout(5):
+            answer = await line.answer()
+
+    assert (answer.status, answer.problem["error"]["code"]) == (
+        400,
+        "malformed_request",
+    )
+
+
 async def test_a_head_that_does_not_end_is_refused() -> None:
     """Small fields do not add up to megabytes before anybody is known."""
     field = b"X-%d: " + b"a" * 30_000 + b"\r\n"
