@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
+# Each command is a process; every day tests/test_key_commands.py runs them in its own.
+pytestmark = pytest.mark.long
+
 MASTER_KEY = "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8"
 
 

@@ -32,7 +32,7 @@ expected-statuses = ["2xx", "3xx", "4xx", "502", "503", "504"]
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_generated_requests_are_answered_as_the_document_says(
     redis_server: RedisServer, s3_server: S3Server, tmp_path: Path
 ) -> None:

@@ -234,3 +234,15 @@ def test_what_can_not_be_signed_is_not_asked_for(
 
     assert scripted.asked_for(SIGN) == []
     assert "tea%20house%20number%202" in line(page, "img tag")
+
+
+def test_a_spend_that_is_not_known_is_said_to_be_so(
+    page: Browser, scripted: ScriptedService
+) -> None:
+    """While Redis is away the settings show what the ledger knows."""
+    scripted.answers["GET", PROJECT] = RULES | {"spent_today": None, "reserved": None}
+    set_access(page, project="acme/shop")
+    page.status("Saved")
+
+    figures = "return document.getElementById('project-figures').innerText"
+    page.until(lambda: "unknown" in str(page.run(figures)), "an unknown spend")
