@@ -18,7 +18,7 @@ from PIL import ImageFilter
 
 from app.generation.provenance import BY_A_MODEL, Mark
 from app.renditions.drawing import draw
-from app.renditions.rendition import MEDIA_TYPE_OF_FORMAT, PNG, Plan
+from app.renditions.rendition import MEDIA_TYPE_OF_FORMAT, PNG, RenditionPlan
 
 # Sides of squares: 1, 4, 16.7 and 50 megapixels.
 SIDES = (1024, 2048, 4096, 7071)
@@ -53,7 +53,7 @@ def draw_once(name: str, width: int, original: bytes) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")
     before = _kilobytes("VmRSS")
     began = time.process_time()
-    plan = Plan(width, MEDIA_TYPE_OF_FORMAT[name], None)
+    plan = RenditionPlan(width, MEDIA_TYPE_OF_FORMAT[name], None)
     draw(original, PNG, plan, Mark(BY_A_MODEL, "openai gpt-image-2"))
     seconds = time.process_time() - began
     return {"seconds": seconds, "megabytes": (_kilobytes("VmHWM") - before) / 1024}

@@ -18,7 +18,7 @@ from app.api.prompt_text import LONGEST_PROMPT
 from app.api.routes import ROUTES
 from app.api.transient_images import LONGEST_TTL_SECONDS, MAX_IDS
 from app.http.problems import INTERNAL, TABLE
-from app.prompt_cache.cache import Answer, Outcome
+from app.prompt_cache.cache import Answer, LookupOutcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters
 from app.server.parser_refusals import MAX_TARGET_BYTES
@@ -145,7 +145,7 @@ def test_every_live_header_is_documented() -> None:
         created_ms=1_795_219_200_000,
         generation_id="",
     )
-    sent = live_headers(Answer(entry, Outcome.HIT, hits=1, generation_id="7"))
+    sent = live_headers(Answer(entry, LookupOutcome.HIT, hits=1, generation_id="7"))
 
     documented = {name for row in rows(table) for name in quoted(row[0])}
     embedding = {name for name in sent if name.startswith(("Access", "Cross"))}

@@ -230,3 +230,30 @@ def test_every_decision_is_at_most_a_page() -> None:
         assert len(text.splitlines()) <= 60
         headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
         assert headings == ["Context", "Decision", "Consequences"]
+
+
+_UNCLEAR_STARTS = re.compile(r'"""(Say|Tell|What|Who|Whoever|Let|How)\b')
+_UNCLEAR_WORDS = re.compile(
+    r"\b(whoever|somebody|nobody|anybody|at[ _]hand|beside the way|is told|are told)\b"
+    r"|\b_?(MOST|LEAST)_[A-Z]|_UNLESS_SAID\b",
+    re.IGNORECASE,
+)
+
+
+def _sources() -> Iterator[Path]:
+    """Yield the code of the service and the pages about it."""
+    yield from (ROOT / "app").rglob("*.py")
+    yield from (ROOT / "docs").rglob("*.md")
+    yield from (ROOT / "README.md", ROOT / "CHANGELOG.md")
+
+
+def test_code_and_pages_are_written_in_plain_words() -> None:
+    """Code and pages have no riddling words, and a docstring names what it gives."""
+    unclear = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in _sources()
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if _UNCLEAR_WORDS.search(line) or _UNCLEAR_STARTS.search(line)
+    ]
+
+    assert not unclear, "\n".join(unclear)

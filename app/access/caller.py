@@ -37,7 +37,7 @@ _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 class Audience(StrEnum):
-    """How a caller was authenticated: it decides which caches may keep the answer."""
+    """The means of authentication: it decides which caches may keep the answer."""
 
     ANYONE = "anyone"
     KEY = "key"

@@ -25,7 +25,7 @@ from app.http.json_bodies import read_json_object
 from app.http.query import whole_number
 from app.prompt_cache.bulk_purge import MAX_PROMPTS
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
-from app.prompt_cache.statistics import Place
+from app.prompt_cache.statistics import Cursor
 from app.spending import money
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ async def list_entries(request: web.Request) -> web.Response:
     sort = given.get("sort", "recent")
     if sort not in {"recent", "hits"}:
         raise InvalidParameter("sort", "sort must be recent or hits.")
-    after = _place(given["cursor"], sort) if "cursor" in given else None
+    after = _parsed_cursor(given["cursor"], sort) if "cursor" in given else None
     seen, last = await request.app[SERVICES].prompts.entries.page(
         project, by_hits=sort == "hits", after=after, limit=limit or DEFAULT_ENTRIES
     )
     return json_answer(
         {
             "entries": [entry.as_json() for entry in seen],
-            "cursor": _cursor(last, sort) if last else None,
+            "cursor": _cursor_text(last, sort) if last else None,
         }
     )
 
@@ -186,20 +186,20 @@ def _prompt_hash(request: web.Request) -> str:
     return prompt_hash
 
 
-def _cursor(place: Place, sort: str) -> str:
-    text = f"{sort}:{place.score}:{place.prompt_hash}"
+def _cursor_text(cursor: Cursor, sort: str) -> str:
+    text = f"{sort}:{cursor.score}:{cursor.prompt_hash}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _place(cursor: str, sort: str) -> Place:
-    """Read what `_cursor` made for the same order; raises `InvalidParameter`."""
+def _parsed_cursor(given: str, sort: str) -> Cursor:
+    """Return the cursor that was written for *sort*; raises `InvalidParameter`."""
     try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        padded = given.encode("ascii") + b"=" * (-len(given) % 4)
         text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
         made_for, score, prompt_hash = text.split(":")
-        place = Place(int(score), prompt_hash)
+        cursor = Cursor(int(score), prompt_hash)
     except (ValueError, binascii.Error):
         raise InvalidParameter("cursor", "cursor is none of ours.") from None
     if made_for != sort or not is_prompt_hash(prompt_hash):
         raise InvalidParameter("cursor", "cursor belongs to another list.")
-    return place
+    return cursor

@@ -19,7 +19,7 @@ from app.api.rendition_answers import (
 )
 from app.errors import StillGenerating
 from app.http.conditional import decide
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.painting.pictures import PictureGone
 from app.renditions import OriginalGone
 from app.server.frame import ERROR_HEADERS
@@ -92,7 +92,7 @@ async def _send_body(
     caching: Part,
 ) -> web.StreamResponse:
     # Else it was not painted yet when it was asked for.
-    was_painted = answer.outcome in (Outcome.HIT, Outcome.RESTORED)
+    was_painted = answer.outcome in (LookupOutcome.HIT, LookupOutcome.RESTORED)
     decision = decide(
         request.method,
         request.headers,

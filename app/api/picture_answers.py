@@ -17,7 +17,7 @@ from app.http.picture_headers import (
     lines,
     merged,
 )
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.server.bodies import AT_ONCE_BYTES, send_bytes, send_stream
 from app.server.frame import more_lines
 from app.server.raw_answers import RawAnswer, may_be_raw
@@ -39,15 +39,15 @@ _NOT_MODIFIED = 304
 OF_OUTCOME = {
     outcome: Part.of(
         {
-            "X-Cache-Status": "MISS" if outcome is Outcome.MISS else "HIT",
+            "X-Cache-Status": "MISS" if outcome is LookupOutcome.MISS else "HIT",
             "Cache-Status": cache_status,
         }
     )
     for outcome, cache_status in (
-        (Outcome.HIT, "paintonce; hit"),
-        (Outcome.RESTORED, "paintonce; hit"),
-        (Outcome.COALESCED, "paintonce; fwd=miss; collapsed"),
-        (Outcome.MISS, "paintonce; fwd=miss; stored"),
+        (LookupOutcome.HIT, "paintonce; hit"),
+        (LookupOutcome.RESTORED, "paintonce; hit"),
+        (LookupOutcome.COALESCED, "paintonce; fwd=miss; collapsed"),
+        (LookupOutcome.MISS, "paintonce; fwd=miss; stored"),
     )
 }
 _OF_EVERY_ANSWER = Part.of(merged(RANGES, EMBEDDING))
@@ -151,7 +151,7 @@ async def send_picture(
 ) -> web.StreamResponse:
     """Send *body* as it was decided: whole, a range of it, or unchanged."""
     is_plain = may_be_raw(request) and not services.lifecycle.draining
-    data = body.at_hand()
+    data = body.cached_bytes()
     is_bodiless = decision.status == _NOT_MODIFIED or request.method == hdrs.METH_HEAD
     if data is None and is_bodiless:
         # A picture that is gone is painted again, or is not there: as for GET.

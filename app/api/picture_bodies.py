@@ -31,7 +31,7 @@ class PictureBody(Protocol):
         """Return how many bytes it has."""
         ...
 
-    def at_hand(self) -> bytes | None:
+    def cached_bytes(self) -> bytes | None:
         """Return the bytes if this replica holds them."""
         ...
 
@@ -61,9 +61,9 @@ class PaintedBody:
         self.head = head
         self.size = answer.entry.size
 
-    def at_hand(self) -> bytes | None:
+    def cached_bytes(self) -> bytes | None:
         """Return the bytes if this replica holds them."""
-        return self._cache.at_hand(self._answer)
+        return self._cache.cached_bytes(self._answer)
 
     async def require(self) -> None:
         """Return if the ledger has the picture."""
@@ -93,9 +93,9 @@ class RenditionBody:
         self.head = head
         self.size = stored.size
 
-    def at_hand(self) -> bytes | None:
+    def cached_bytes(self) -> bytes | None:
         """Return the bytes if this replica holds them."""
-        return self._pictures.at_hand(self._stored)
+        return self._pictures.cached_bytes(self._stored)
 
     async def require(self) -> None:
         """Return if the store has the rendition; raises `RenditionGone`."""

@@ -1,4 +1,4 @@
-"""CircuitBreaker: stop asking a provider that fails again and again.
+"""ProviderBreaker: stop asking a provider that fails again and again.
 
 Closed, every call passes. After many failures in a row it opens, and no call
 passes for a while; then one trial call at a time does. The first that succeeds
@@ -22,7 +22,7 @@ _REST_SECONDS = 10.0
 _TRIAL_SECONDS = 5.0
 
 
-class CircuitBreaker:
+class ProviderBreaker:
     """Opens after *failures* in a row, for *rest_seconds*; *clock* is monotonic."""
 
     def __init__(

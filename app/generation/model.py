@@ -21,10 +21,10 @@ from app.errors import (
 from app.generation.call_times import CallTimes
 from app.generation.calls import Calls
 from app.generation.capabilities import OPTIONS
-from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.circuit_breaker import ProviderBreaker
 from app.generation.jobs import Maker
 from app.generation.outcomes import booked_as, is_healthy, outcome_of
-from app.generation.painting import Outcome, Painting
+from app.generation.painting import CallOutcome, Painting
 from app.generation.painting_queue import PaintingQueue
 from app.generation.shapes import plan_shape
 from app.generation.sizing import white_mask
@@ -57,7 +57,7 @@ class Model:
         finishing: Finishing,
         observer: PaintObserver,
         generation_timeout_seconds: float,
-        breaker: CircuitBreaker | None = None,
+        breaker: ProviderBreaker | None = None,
     ) -> None:
         self.alias = config.alias
         self.price = config.price
@@ -77,7 +77,7 @@ class Model:
         self._provider = provider
         self._finishing = finishing
         self._observer = observer
-        self._breaker = breaker or CircuitBreaker()
+        self._breaker = breaker or ProviderBreaker()
         self._calls = Calls(config.alias, provider)
         observer.watch(
             self.alias,
@@ -141,7 +141,7 @@ class Model:
     def note_abandoned(self, seconds: float, price: float) -> None:
         """Count the call of a job that was left and is not waited for."""
         self._observer.provider_call(
-            self._provider.vendor, self.alias, Outcome.FAILED, seconds, price
+            self._provider.vendor, self.alias, CallOutcome.FAILED, seconds, price
         )
 
     async def probe(self) -> bool:

@@ -21,7 +21,7 @@ from app.generation.config.model_names import ModelNames
 from app.generation.jobs import JobHandle, JobKeeper, SubmittedJob
 from app.generation.model import Model
 from app.generation.painting import (
-    Outcome,
+    CallOutcome,
     Painting,
     PaintObserver,
     Progress,
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from app.generation.spending import PaintingPermit
 
 __all__ = [
+    "CallOutcome",
     "JobKeeper",
     "Model",
     "Models",
-    "Outcome",
     "PaintObserver",
     "Painting",
     "Progress",
@@ -185,7 +185,7 @@ class Models:
         never_ran = caller is not None and await caller.cancel(job.id)
         price = 0.0 if never_ran else job.price
         entry = permit.resume(job.model, job.price, job.paid_as)
-        outcome = Outcome.UNKNOWN if price else Outcome.FAILED
+        outcome = CallOutcome.UNKNOWN if price else CallOutcome.FAILED
         await asyncio.shield(entry.settle(outcome, price))
         if model is not None:
             age = datetime.now(UTC) - job.begun_at

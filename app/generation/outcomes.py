@@ -13,31 +13,31 @@ from app.errors import (
     ProviderFailed,
     ProviderRateLimited,
 )
-from app.generation.painting import Outcome
+from app.generation.painting import CallOutcome
 from app.generation.transport.call_ends import end_of
 
 
-def outcome_of(failure: BaseException | None) -> Outcome:
+def outcome_of(failure: BaseException | None) -> CallOutcome:
     """Return what metrics call the end of a call; None is a picture."""
     match failure:
         case None:
-            return Outcome.OK
+            return CallOutcome.OK
         case PromptRejected():
-            return Outcome.REJECTED
+            return CallOutcome.REJECTED
         case ProviderRateLimited():
-            return Outcome.RATE_LIMITED
+            return CallOutcome.RATE_LIMITED
         case GenerationTimedOut():
-            return Outcome.TIMEOUT
+            return CallOutcome.TIMEOUT
         case BadImage():
-            return Outcome.BAD_IMAGE
+            return CallOutcome.BAD_IMAGE
         case _:
-            return Outcome.FAILED
+            return CallOutcome.FAILED
 
 
-def booked_as(failure: BaseException | None) -> Outcome:
+def booked_as(failure: BaseException | None) -> CallOutcome:
     """Return what the journal calls the end of a call."""
     if end_of(failure) is CallEnd.AMBIGUOUS:
-        return Outcome.UNKNOWN
+        return CallOutcome.UNKNOWN
     return outcome_of(failure)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.image import Image
 
 
-class Outcome(StrEnum):
+class CallOutcome(StrEnum):
     """The end of a call that reached a provider; its value is a label of metrics."""
 
     OK = "ok"
@@ -43,7 +43,7 @@ class ReferenceLoader(Protocol):
         With *by_address* the provider can fetch what is lent: those that are
         better fetched than sent have a `url`, good for a call that takes up to
         *within_seconds*. It is called by each model in turn, once it has a
-        place to paint.
+        slot.
         """
         ...
 
@@ -56,7 +56,7 @@ class PaintObserver(Protocol):
     ) -> None:
         """Note one call that reached *provider* for the alias *model*.
 
-        *outcome* is an `Outcome`, *price* what the call may have cost.
+        *outcome* is an `CallOutcome`, *price* what the call may have cost.
         """
         ...
 

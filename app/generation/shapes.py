@@ -28,7 +28,7 @@ COMMON_RATIOS = (
 )
 
 
-class Plan(NamedTuple):
+class ShapePlan(NamedTuple):
     """The shape to ask for: a *ratio*, *size* and *resolution*; None leaves it out.
 
     *is_exact*: the model paints the ratio that the request names.
@@ -40,25 +40,25 @@ class Plan(NamedTuple):
     is_exact: bool = True
 
 
-def plan_shape(request: PaintRequest, endpoint: Endpoint) -> Plan:
+def plan_shape(request: PaintRequest, endpoint: Endpoint) -> ShapePlan:
     """Return the shape to ask *endpoint* for."""
     if request.aspect_ratio is None and request.width is None:
-        return Plan()
+        return ShapePlan()
     shape = endpoint.shape
     if shape == "omit":
-        return Plan(is_exact=False)
+        return ShapePlan(is_exact=False)
     if shape == "as_asked":
         shape = "aspect_ratio" if request.aspect_ratio else "width_height"
     if shape != "aspect_ratio":
         size = _size(request, endpoint)
-        return Plan(size=size, is_exact=_is_of_ratio(size, request.aspect_ratio))
+        return ShapePlan(size=size, is_exact=_is_of_ratio(size, request.aspect_ratio))
     known = endpoint.ratios
     if endpoint.custom and not (request.aspect_ratio and request.aspect_ratio in known):
         size = _size(request, endpoint)
-        return Plan(size=size, is_exact=_is_of_ratio(size, request.aspect_ratio))
+        return ShapePlan(size=size, is_exact=_is_of_ratio(size, request.aspect_ratio))
     asked = (request.aspect_ratio,) if request.aspect_ratio else COMMON_RATIOS
     ratio = nearest_ratio(request, known or asked)
-    return Plan(
+    return ShapePlan(
         ratio=ratio,
         resolution=_resolution(request, ratio, endpoint),
         is_exact=ratio == request.aspect_ratio,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from app.errors import ServiceError
-    from app.generation.painting import Outcome
+    from app.generation.painting import CallOutcome
 
 
 class JournalEntry(Protocol):
@@ -23,7 +23,7 @@ class JournalEntry(Protocol):
         """An opaque text, for `PaintingPermit.resume`."""
         ...
 
-    async def settle(self, outcome: Outcome, amount: float) -> None:
+    async def settle(self, outcome: CallOutcome, amount: float) -> None:
         """Note how the call ended and what it costs; once more is a no-op.
 
         A call that is never settled counts as paid.
@@ -87,7 +87,7 @@ class PaidAlready(Permit, PaintingPermit, Protocol):
 class _FreeCall:
     reference = ""
 
-    async def settle(self, outcome: Outcome, amount: float) -> None:
+    async def settle(self, outcome: CallOutcome, amount: float) -> None:
         """Note nothing."""
 
 

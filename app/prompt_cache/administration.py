@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.flight.flights import Flights
     from app.prompt_cache.flight.result import FlightResult
     from app.prompt_cache.painting.painter import Painter
-    from app.prompt_cache.statistics import Place, Statistics
+    from app.prompt_cache.statistics import Cursor, Statistics
     from app.storage.ports.prompt_index import PromptIndex, SeenRecord
     from app.storage.storage_key import Project
 
@@ -64,22 +64,22 @@ class PromptEntries:
     statistics: Statistics
 
     async def page(
-        self, project: Project, *, by_hits: bool, after: Place | None, limit: int
-    ) -> tuple[list[SeenEntry], Place | None]:
+        self, project: Project, *, by_hits: bool, after: Cursor | None, limit: int
+    ) -> tuple[list[SeenEntry], Cursor | None]:
         """Return entries, the latest or the most hit first, and where to go on."""
-        places = await self.statistics.page(
+        cursors = await self.statistics.page(
             str(project), by_hits=by_hits, after=after, limit=limit
         )
-        records = await self.index.peek([place.prompt_hash for place in places])
+        records = await self.index.peek([cursor.prompt_hash for cursor in cursors])
         seen = [
-            _seen(place.prompt_hash, record)
-            for place, record in zip(places, records, strict=True)
+            _seen(cursor.prompt_hash, record)
+            for cursor, record in zip(cursors, records, strict=True)
         ]
         known = [entry for entry in seen if entry is not None]
-        for place, entry in zip(places, seen, strict=True):
+        for cursor, entry in zip(cursors, seen, strict=True):
             if entry is None:
-                await self._take_off_the_list(project, place.prompt_hash)
-        return known, places[-1] if len(places) == limit else None
+                await self._take_off_the_list(project, cursor.prompt_hash)
+        return known, cursors[-1] if len(cursors) == limit else None
 
     async def _take_off_the_list(self, project: Project, prompt_hash: str) -> None:
         """Take a prompt off the list that the ledger does not have either."""

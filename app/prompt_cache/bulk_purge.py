@@ -205,10 +205,10 @@ class BulkPurge:
         """Remove what the list of Redis has besides; return whether that was all."""
         seen: set[str] = set()
         while not call.is_over:
-            places = await self.statistics.page(
+            cursors = await self.statistics.page(
                 str(project), by_hits=False, after=None, limit=LOOKED_AT_ONCE
             )
-            hashes = [place.prompt_hash for place in places]
+            hashes = [cursor.prompt_hash for cursor in cursors]
             if not hashes or call.purged.failed:
                 return not hashes
             if seen.issuperset(hashes):

@@ -55,7 +55,7 @@ RESTORING_TIMEOUT_SECONDS = 2.0
 LEDGER_TIMEOUT_SECONDS = 0.8
 
 
-class Outcome(StrEnum):
+class LookupOutcome(StrEnum):
     """The end of a look-up; its value is a label of metrics."""
 
     HIT = "hit"
@@ -74,7 +74,7 @@ class Answer(NamedTuple):
     """
 
     entry: PromptEntry
-    outcome: Outcome
+    outcome: LookupOutcome
     hits: int | None = None
     generation_id: str | None = None
     data: bytes | None = None
@@ -153,7 +153,7 @@ class PromptCache:
             except PaymentRefused as refused:
                 # The leader's payer refused; ours may not.
                 if refused.payer in permit.payers:
-                    self.metrics.lookup(Outcome.MISS)
+                    self.metrics.lookup(LookupOutcome.MISS)
                     raise
                 continue
             except CacheUnavailable:
@@ -161,14 +161,14 @@ class PromptCache:
                 return await self._find_in_ledger(key)
             except ServiceError:
                 # Nothing was found, whatever became of the painting.
-                self.metrics.lookup(Outcome.MISS)
+                self.metrics.lookup(LookupOutcome.MISS)
                 raise
             has_waited = landed.was_painting if landed else flight.leader_id is not None
             if landed is not None and landed.is_painted and landed.claim():
-                self.metrics.lookup(Outcome.MISS)
+                self.metrics.lookup(LookupOutcome.MISS)
                 return Answer(
                     landed.entry,
-                    Outcome.MISS,
+                    LookupOutcome.MISS,
                     generation_id=landed.generation_id,
                     data=landed.data,
                     usage=landed.usage,
@@ -199,18 +199,18 @@ class PromptCache:
         except CacheUnavailable:
             found = await self._find_in_ledger(key)
         if found is None:
-            self.metrics.lookup(Outcome.MISS)
+            self.metrics.lookup(LookupOutcome.MISS)
         return found
 
-    def at_hand(self, answer: Answer) -> bytes | None:
+    def cached_bytes(self, answer: Answer) -> bytes | None:
         """Return the bytes of an answer if this replica holds them."""
-        return answer.data or self.pictures.at_hand(answer.entry)
+        return answer.data or self.pictures.cached_bytes(answer.entry)
 
     async def read(self, answer: Answer) -> bytes | None:
         """Return the bytes of an answer that are cached or few, else None."""
-        at_hand = self.at_hand(answer)
-        if at_hand is not None:
-            return at_hand
+        cached = self.cached_bytes(answer)
+        if cached is not None:
+            return cached
         async with self._noticing_loss(answer):
             return await self.pictures.read(answer.entry)
 
@@ -219,7 +219,7 @@ class PromptCache:
 
         Raises `PictureGone` like `open`, for answers without the bytes.
         """
-        if self.at_hand(answer) is None:
+        if self.cached_bytes(answer) is None:
             async with self._noticing_loss(answer):
                 await self.pictures.require(answer.entry)
 
@@ -270,17 +270,17 @@ class PromptCache:
         doubts = self.index.doubts
         if doubts and not await self._believes(entry, counted.record, doubts):
             return None
-        outcome = Outcome.HIT
+        outcome = LookupOutcome.HIT
         if has_waited:
-            outcome = Outcome.COALESCED
+            outcome = LookupOutcome.COALESCED
         elif landed is not None and landed.claim():
-            outcome = Outcome.RESTORED
+            outcome = LookupOutcome.RESTORED
         self.metrics.lookup(outcome)
         if counted.hits is None:
             self.metrics.uncounted_hit()
         else:
             self.statistics.hit(entry, counted.hits, now_ms)
-            if outcome is Outcome.COALESCED:
+            if outcome is LookupOutcome.COALESCED:
                 self.statistics.coalesced(entry)
         data = None
         if landed is not None and landed.entry.image_id == entry.image_id:
@@ -322,9 +322,9 @@ class PromptCache:
             raise CacheUnavailable(
                 "The cache is unavailable, so nothing can be painted."
             )
-        self.metrics.lookup(Outcome.HIT)
+        self.metrics.lookup(LookupOutcome.HIT)
         self.metrics.uncounted_hit()
-        return Answer(manifest.entry, Outcome.HIT)
+        return Answer(manifest.entry, LookupOutcome.HIT)
 
     async def _restore(self, key: PromptKey, permit: Permit) -> bool:
         """Write the entry of a prompt that only the ledger knows.

@@ -63,15 +63,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a prompt stands in its project's list: by its access (ms) or hits."""
+class Cursor:
+    """A position in a project's list of prompts: by access (ms) or by hits."""
 
     score: int
     prompt_hash: str
 
 
 class StatisticsStore(Protocol):
-    """Where the sums of all replicas meet."""
+    """The port to the sums of all replicas."""
 
     async def apply(self, project: str, number: int, batch: Batch) -> None:
         """Add *batch* unless *number* was added before; `CacheUnavailable`."""
@@ -231,15 +231,15 @@ class Statistics:
         ]
 
     async def page(
-        self, project: str, *, by_hits: bool, after: Place | None, limit: int
-    ) -> list[Place]:
+        self, project: str, *, by_hits: bool, after: Cursor | None, limit: int
+    ) -> list[Cursor]:
         """Return prompts, the latest or the most hit first, after *after*."""
         last = (after.score, after.prompt_hash) if after else (0, "")
         await self.apply_if_possible(project)
         found = await self._store.page(
             project, by_hits=by_hits, after=last, limit=limit
         )
-        return [Place(score, prompt_hash) for score, prompt_hash in found]
+        return [Cursor(score, prompt_hash) for score, prompt_hash in found]
 
     @asynccontextmanager
     async def applied(self) -> AsyncIterator[None]:

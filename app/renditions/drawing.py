@@ -23,7 +23,7 @@ from app.renditions.rendition import AVIF, JPEG, PNG, WEBP, height_at
 
 if TYPE_CHECKING:
     from app.generation.provenance import Mark
-    from app.renditions.rendition import Plan
+    from app.renditions.rendition import RenditionPlan
 
 # By measurement, on pictures as models paint them: the slowest settings that
 # make a picture of a megapixel well within the time that we promise.
@@ -58,7 +58,9 @@ class Drawn(NamedTuple):
     c2pa: bool
 
 
-def draw(original: bytes, media_type: str, plan: Plan, mark: Mark | None) -> Drawn:
+def draw(
+    original: bytes, media_type: str, plan: RenditionPlan, mark: Mark | None
+) -> Drawn:
     """Return what *plan* says of *original*, upright and marked.
 
     An animation gives its first frame. Raises `Undecodable`.
@@ -98,7 +100,9 @@ def _ratio(source: PIL.Image.Image) -> float:
     return longer / shorter
 
 
-def _encoded(picture: PIL.Image.Image, plan: Plan, packet: bytes | None) -> bytes:
+def _encoded(
+    picture: PIL.Image.Image, plan: RenditionPlan, packet: bytes | None
+) -> bytes:
     encoder, parameters = _ENCODERS[plan.media_type]
     said: dict[str, Any] = dict(parameters)
     if plan.q is not None:

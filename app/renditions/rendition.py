@@ -56,7 +56,7 @@ class Original(NamedTuple):
         return StorageKey.of_generated(self.project, self.image_id, self.media_type)
 
 
-class Plan(NamedTuple):
+class RenditionPlan(NamedTuple):
     """The rendition to make of a picture; *width* is at most the picture's own."""
 
     width: int
@@ -80,7 +80,7 @@ class Rendition(NamedTuple):
     media_type: str | None = None
     q: int | None = None
 
-    def plan(self, original: Original) -> Plan | None:
+    def plan(self, original: Original) -> RenditionPlan | None:
         """Return what has to be made of *original*; None for the picture itself.
 
         Raises `InvalidParameter` for a quality of a format that has none.
@@ -96,7 +96,7 @@ class Rendition(NamedTuple):
             raise InvalidParameter("q", "q is for jpeg, webp and avif: name a format.")
         if not can_be(media_type, width, original.width, original.height):
             raise InvalidParameter("format", "The picture is too large for the format.")
-        return Plan(width, media_type, self.q)
+        return RenditionPlan(width, media_type, self.q)
 
 
 def can_be(media_type: str, width: int | None, own_width: int, own_height: int) -> bool:

@@ -8,7 +8,12 @@ from app.renditions.shelf import OriginalGone
 from app.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from app.renditions.rendition import Original, Plan, Rendition, StoredRendition
+    from app.renditions.rendition import (
+        Original,
+        Rendition,
+        RenditionPlan,
+        StoredRendition,
+    )
     from app.renditions.shelf import Shelf
     from app.renditions.workshop import Workshop
 
@@ -31,9 +36,9 @@ class Renditions:
         self._shelf = shelf
         self._workshop = workshop
         self._known: dict[tuple[str, Rendition], Known] = {}
-        self._searches: SingleFlight[tuple[str, Plan], StoredRendition | None] = (
-            SingleFlight()
-        )
+        self._searches: SingleFlight[
+            tuple[str, RenditionPlan], StoredRendition | None
+        ] = SingleFlight()
 
     def known(self, image_id: str, rendition: Rendition) -> Known | None:
         """Return what `open` found before, for each hit: it awaits nothing."""
@@ -65,7 +70,7 @@ class Renditions:
         self._known.pop((image_id, rendition), None)
 
     async def _found(
-        self, original: Original, plan: Plan, wait_seconds: float
+        self, original: Original, plan: RenditionPlan, wait_seconds: float
     ) -> StoredRendition:
         found = await self._searches.share(
             (original.image_id, plan), lambda: self._shelf.find(original, plan)

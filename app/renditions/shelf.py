@@ -12,7 +12,7 @@ from app.renditions.rendition import StoredRendition
 
 if TYPE_CHECKING:
     from app.renditions.drawing import Drawn
-    from app.renditions.rendition import Original, Plan
+    from app.renditions.rendition import Original, RenditionPlan
     from app.storage.ports.object_store import ObjectStore
 
 # Up to here one is read whole when it is looked for.
@@ -41,7 +41,9 @@ class Shelf:
         self._store = store
         self._memory = memory
 
-    async def find(self, original: Original, plan: Plan) -> StoredRendition | None:
+    async def find(
+        self, original: Original, plan: RenditionPlan
+    ) -> StoredRendition | None:
         """Return what is stored; None where there is nothing, or damaged bytes."""
         sought = _stored(original, plan)
         async with self._store.open(str(sought.storage_key)) as body:
@@ -63,7 +65,7 @@ class Shelf:
             return found
 
     async def keep(
-        self, original: Original, plan: Plan, drawn: Drawn
+        self, original: Original, plan: RenditionPlan, drawn: Drawn
     ) -> StoredRendition:
         """Store what was drawn, unless its picture is gone; then `OriginalGone`.
 
@@ -98,7 +100,7 @@ class Shelf:
         return made
 
 
-def _stored(original: Original, plan: Plan) -> StoredRendition:
+def _stored(original: Original, plan: RenditionPlan) -> StoredRendition:
     return StoredRendition(
         original.project,
         original.image_id,

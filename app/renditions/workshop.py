@@ -19,7 +19,7 @@ from app.renditions.thread import in_thread
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from app.renditions.rendition import Original, Plan, StoredRendition
+    from app.renditions.rendition import Original, RenditionPlan, StoredRendition
     from app.renditions.shelf import Shelf
     from app.telemetry import Metrics
 
@@ -54,7 +54,7 @@ class Workshop:
         return max(0, len(self._ongoing) - 1)
 
     async def make(
-        self, original: Original, plan: Plan, *, wait_seconds: float
+        self, original: Original, plan: RenditionPlan, *, wait_seconds: float
     ) -> StoredRendition:
         """Return the rendition when it is made; callers of the same one share it.
 
@@ -100,7 +100,9 @@ class Workshop:
         if not done.cancelled():
             done.exception()
 
-    async def _make(self, name: str, original: Original, plan: Plan) -> StoredRendition:
+    async def _make(
+        self, name: str, original: Original, plan: RenditionPlan
+    ) -> StoredRendition:
         lease = self.lease_of(name)
         while True:
             async with self._turn:
@@ -114,7 +116,7 @@ class Workshop:
             await lease.news()
 
     async def _draw(
-        self, lease: RenditionLease, original: Original, plan: Plan
+        self, lease: RenditionLease, original: Original, plan: RenditionPlan
     ) -> StoredRendition:
         began = time.monotonic()
         data = await self.read_original(original)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import date
 
-    from app.generation.painting import Outcome
+    from app.generation.painting import CallOutcome
     from app.generation.spending import JournalEntry
     from app.spending.accounts import Accounts
     from app.spending.projects import ProjectRules
@@ -191,7 +191,7 @@ class Call:
         }
         return cls(journal, Reservation(account, item, units), fields)
 
-    async def settle(self, outcome: Outcome, amount: float) -> None:
+    async def settle(self, outcome: CallOutcome, amount: float) -> None:
         """Write down how the call ended, or that it cost nothing."""
         fields = {**self.fields, "outcome": str(outcome)} if amount else None
         await self.journal.accounts.settle(self.reservation, fields)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.errors import BudgetExhausted, ScopeClosed, ScopeGone, ServiceError
-from app.generation.painting import Outcome
+from app.generation.painting import CallOutcome
 from app.spending.scope import ONE_PICTURE
 from app.storage.ports.accounts import Reservation
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from app.spending.visitor_limit import VisitorLimit
 
 # What a call without a price came to where the provider did not run.
-_NOT_RUN = frozenset({Outcome.REJECTED, Outcome.RATE_LIMITED, Outcome.FAILED})
+_NOT_RUN = frozenset(
+    {CallOutcome.REJECTED, CallOutcome.RATE_LIMITED, CallOutcome.FAILED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ class _ScopeEntry:
     def reference(self) -> str:
         return self.entry.reference
 
-    async def settle(self, outcome: Outcome, amount: float) -> None:
+    async def settle(self, outcome: CallOutcome, amount: float) -> None:
         """Settle the entry; a free end is noted."""
         is_free = not amount and (self.price > 0 or outcome in _NOT_RUN)
         if is_free and not self._is_settled:

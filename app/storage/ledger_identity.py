@@ -130,7 +130,7 @@ class LedgerIdentity:
         raise self._wrong
 
     async def _found(self) -> tuple[str | None, PlaceMissing | None]:
-        """Return the id in the store, or None and why there is no place for it."""
+        """Return the id in the store, or None and why there is none."""
         try:
             stored = await self._store.get(LEDGER_KEY)
         except StorageUnavailable:

@@ -223,7 +223,7 @@ class Metrics:
         )
         self._queue_length = Gauge(
             "paintonce_provider_queue_length",
-            "Paintings that wait for a place.",
+            "Paintings that wait for a slot.",
             ("model",),
             registry=self._registry,
         )

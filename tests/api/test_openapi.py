@@ -20,7 +20,7 @@ from app.http.picture_headers import EMBEDDING
 from app.http.problems import INTERNAL, TABLE, problem_response
 from app.image import EXTENSIONS
 from app.prompt_cache.administration import SeenEntry
-from app.prompt_cache.cache import Answer, Outcome
+from app.prompt_cache.cache import Answer, LookupOutcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
 from app.prompt_cache.generations.record import GenerationRecord
@@ -300,9 +300,9 @@ async def test_json_answers_have_the_fields_that_are_described(
         assert answer.keys() == set(schema["required"])
 
 
-@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("outcome", LookupOutcome)
 def test_a_picture_has_the_headers_that_are_described(
-    described: Json, outcome: Outcome
+    described: Json, outcome: LookupOutcome
 ) -> None:
     """Whatever became of a request, its headers are in the document."""
     answer = Answer(painted(), outcome, hits=3, generation_id=IMAGE_ID)

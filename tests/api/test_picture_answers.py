@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.api.picture_answers import live_headers, live_lines
 from app.http.picture_headers import Part
-from app.prompt_cache.cache import Answer, Outcome
+from app.prompt_cache.cache import Answer, LookupOutcome
 from tests.prompt_cache.strategies import ENTRIES
 
 if TYPE_CHECKING:
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 @given(
     entry=ENTRIES,
-    outcome=st.sampled_from(Outcome),
+    outcome=st.sampled_from(LookupOutcome),
     hits=st.none() | st.integers(1, 2**53),
     generation_id=st.none() | st.uuids().map(str),
 )
 def test_both_renderings_say_the_same(
-    entry: PromptEntry, outcome: Outcome, hits: int | None, generation_id: str | None
+    entry: PromptEntry,
+    outcome: LookupOutcome,
+    hits: int | None,
+    generation_id: str | None,
 ) -> None:
     """A head that is bytes already has every field of one that aiohttp renders."""
     answer = Answer(entry, outcome, hits=hits, generation_id=generation_id)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from app.errors import CallEnd, ProviderFailed
-from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.circuit_breaker import ProviderBreaker
 
 
 class ManualClock:
@@ -27,25 +27,25 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
+def breaker(clock: ManualClock) -> ProviderBreaker:
     """Return a closed breaker with the service's own limits."""
-    return CircuitBreaker(clock=clock)
+    return ProviderBreaker(clock=clock)
 
 
-def fail(breaker: CircuitBreaker, times: int) -> None:
+def fail(breaker: ProviderBreaker, times: int) -> None:
     """Let calls pass one after the other, each of which fails."""
     for _ in range(times):
         breaker.report(breaker.admit(), healthy=False)
 
 
-def test_four_failures_in_a_row_are_borne(breaker: CircuitBreaker) -> None:
+def test_four_failures_in_a_row_are_borne(breaker: ProviderBreaker) -> None:
     """A provider that stumbles is still asked."""
     fail(breaker, 4)
 
     breaker.admit()
 
 
-def test_the_fifth_failure_opens_it(breaker: CircuitBreaker) -> None:
+def test_the_fifth_failure_opens_it(breaker: ProviderBreaker) -> None:
     """A provider that is down is not asked; the caller learns when to come back."""
     fail(breaker, 5)
 
@@ -56,7 +56,7 @@ def test_the_fifth_failure_opens_it(breaker: CircuitBreaker) -> None:
     assert caught.value.end is CallEnd.CERTAIN
 
 
-def test_a_success_starts_the_count_again(breaker: CircuitBreaker) -> None:
+def test_a_success_starts_the_count_again(breaker: ProviderBreaker) -> None:
     """Failures count only in a row."""
     fail(breaker, 4)
     breaker.report(breaker.admit(), healthy=True)
@@ -65,7 +65,7 @@ def test_a_success_starts_the_count_again(breaker: CircuitBreaker) -> None:
     breaker.admit()
 
 
-def test_calls_that_tell_nothing_leave_the_count(breaker: CircuitBreaker) -> None:
+def test_calls_that_tell_nothing_leave_the_count(breaker: ProviderBreaker) -> None:
     """Cancelled calls neither hide an outage nor cause one."""
     fail(breaker, 4)
     breaker.report(breaker.admit(), healthy=None)
@@ -77,7 +77,7 @@ def test_calls_that_tell_nothing_leave_the_count(breaker: CircuitBreaker) -> Non
 
 
 def test_one_trial_call_passes_after_the_rest(
-    breaker: CircuitBreaker, clock: ManualClock
+    breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
     """After five seconds one call finds out for all whether the provider is back."""
     fail(breaker, 5)
@@ -94,7 +94,7 @@ def test_one_trial_call_passes_after_the_rest(
 
 
 def test_a_trial_that_succeeds_closes_it(
-    breaker: CircuitBreaker, clock: ManualClock
+    breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
     """A provider that is back is asked as before, with five failures to spare."""
     fail(breaker, 5)
@@ -107,7 +107,7 @@ def test_a_trial_that_succeeds_closes_it(
 
 
 def test_a_trial_that_fails_opens_it_again(
-    breaker: CircuitBreaker, clock: ManualClock
+    breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
     """A provider that is still down gets another rest of ten seconds."""
     fail(breaker, 5)
@@ -122,7 +122,7 @@ def test_a_trial_that_fails_opens_it_again(
 
 
 def test_a_cancelled_trial_lets_the_next_one_pass(
-    breaker: CircuitBreaker, clock: ManualClock
+    breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
     """A trial that nobody waits for any more does not keep the breaker open."""
     fail(breaker, 5)
@@ -134,7 +134,7 @@ def test_a_cancelled_trial_lets_the_next_one_pass(
 
 @pytest.mark.parametrize("healthy", [True, False])
 def test_late_calls_do_not_speak_for_the_trial(
-    breaker: CircuitBreaker, clock: ManualClock, *, healthy: bool
+    breaker: ProviderBreaker, clock: ManualClock, *, healthy: bool
 ) -> None:
     """A call from before the outage changes nothing when it ends at last."""
     late = breaker.admit()
@@ -150,7 +150,7 @@ def test_late_calls_do_not_speak_for_the_trial(
 
 
 def test_a_trial_that_has_not_failed_after_5_s_closes_it(
-    breaker: CircuitBreaker, clock: ManualClock
+    breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
     """A call that takes minutes does not keep everyone else out."""
     fail(breaker, 5)
@@ -171,7 +171,7 @@ def test_a_trial_that_has_not_failed_after_5_s_closes_it(
 
 
 def test_a_trial_that_was_accepted_as_a_job_closes_it(
-    breaker: CircuitBreaker, clock: ManualClock
+    breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
     """A provider that takes a job on works; a late one from before says nothing."""
     late = breaker.admit()

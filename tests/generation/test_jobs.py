@@ -16,7 +16,7 @@ from app.errors import (
     ResultDelayed,
 )
 from app.generation.capabilities import Capabilities
-from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.circuit_breaker import ProviderBreaker
 from app.generation.commission import Commission
 from app.generation.finishing import Finishing
 from app.generation.jobs import Maker
@@ -110,7 +110,7 @@ class Counts:
 def models_of(
     *pairs: tuple[ModelConfig, Vendor],
     counts: Counts | None = None,
-    breaker: CircuitBreaker | None = None,
+    breaker: ProviderBreaker | None = None,
 ) -> Models:
     """Return the catalogue of these models."""
     return Models(
@@ -240,7 +240,7 @@ async def test_a_job_of_a_model_that_is_gone_is_not_waited_for() -> None:
 
 async def test_an_open_breaker_stops_nobody_from_asking_after_a_job() -> None:
     """It is paid for, and to ask after it costs nothing."""
-    vendor, breaker = Vendor(), CircuitBreaker(failures=1)
+    vendor, breaker = Vendor(), ProviderBreaker(failures=1)
     vendor.open.set()
     breaker.report(breaker.admit(), healthy=False)
     models = models_of((DEFAULT, vendor), breaker=breaker)

@@ -28,12 +28,12 @@ from app.errors import (
 from app.generation.assemble import build_models
 from app.generation.call_times import CallTimes
 from app.generation.capabilities import Capabilities
-from app.generation.circuit_breaker import CircuitBreaker
+from app.generation.circuit_breaker import ProviderBreaker
 from app.generation.commission import Commission
 from app.generation.config.models_file import load_models
 from app.generation.finishing import Finishing
 from app.generation.model_config import ModelConfig
-from app.generation.models import Model, Models, Outcome, Painting, Progress
+from app.generation.models import CallOutcome, Model, Models, Painting, Progress
 from app.generation.painting_queue import PaintingQueue
 from app.generation.provider import Origin, PaintRequest, ProviderPicture
 from app.generation.providers.placeholder.known_models import PAINTER
@@ -147,7 +147,7 @@ def catalogue(observer: RecordingObserver) -> Callable[..., Models]:
 
     def make(
         *pairs: tuple[ModelConfig, ScriptedProvider],
-        breaker: CircuitBreaker | None = None,
+        breaker: ProviderBreaker | None = None,
         timeout: float = 30.0,
     ) -> Models:
         return Models(
@@ -626,7 +626,7 @@ class Purse:
         """Return the purse itself."""
         return self
 
-    async def settle(self, outcome: Outcome, amount: float) -> None:
+    async def settle(self, outcome: CallOutcome, amount: float) -> None:
         """Note how a call ended."""
         self.settled.append((str(outcome), amount))
 
@@ -847,7 +847,7 @@ async def test_a_trial_that_lasts_lets_the_others_pass(
     """A picture takes minutes: who has not failed after 5 s is not asked alone."""
     now = 0.0
     provider = ScriptedProvider(ProviderFailed("500"))
-    breaker = CircuitBreaker(failures=1, clock=lambda: now)
+    breaker = ProviderBreaker(failures=1, clock=lambda: now)
     models = catalogue((config(), provider), breaker=breaker)
     await asyncio.gather(paint(models), return_exceptions=True)
     provider.answer = picture()
@@ -871,7 +871,7 @@ async def test_a_job_that_was_accepted_ends_the_trial(
     """A vendor that takes a job on is back, however long the job takes."""
     now = 0.0
     provider = ScriptedProvider(ProviderFailed("500"))
-    breaker = CircuitBreaker(failures=1, clock=lambda: now)
+    breaker = ProviderBreaker(failures=1, clock=lambda: now)
     models = catalogue((config(), provider), breaker=breaker)
     await asyncio.gather(paint(models), return_exceptions=True)
     provider.answer, provider.job_id = picture(), "job-1"
@@ -892,7 +892,7 @@ async def test_refusals_and_limits_do_not_hide_an_outage(
     """Between failures they leave the count as it is, and on trial the rest goes on."""
     now = 0.0
     provider = ScriptedProvider()
-    breaker = CircuitBreaker(clock=lambda: now)
+    breaker = ProviderBreaker(clock=lambda: now)
     models = catalogue((config(), provider), breaker=breaker)
     failed, refused = ProviderFailed("502"), PromptRejected("no")
     limited = ProviderRateLimited("slow")
@@ -912,7 +912,7 @@ async def test_an_open_breaker_calls_nobody_and_frees_the_queue(
 ) -> None:
     """A model at rest fails at once, with a hint, and no call is counted."""
     provider = ScriptedProvider(ProviderFailed("502"))
-    breaker = CircuitBreaker(failures=1)
+    breaker = ProviderBreaker(failures=1)
     models = catalogue((config(concurrency=1), provider), breaker=breaker)
     provider.open.clear()
     tasks = [paint(models) for _ in range(3)]
@@ -936,7 +936,7 @@ async def test_queues_and_rests_can_be_watched(
     provider = ScriptedProvider(ProviderFailed("502"))
     provider.open.clear()
     models = catalogue(
-        (config(concurrency=1), provider), breaker=CircuitBreaker(failures=1)
+        (config(concurrency=1), provider), breaker=ProviderBreaker(failures=1)
     )
     waiting, is_resting = observer.watched["default"]
     tasks = [paint(models) for _ in range(3)]
@@ -955,7 +955,7 @@ async def test_nobody_queues_for_a_model_at_rest(
     """While its last calls still hang, a model at rest fails at once, too."""
     provider = ScriptedProvider()
     provider.open.clear()
-    breaker = CircuitBreaker(failures=1)
+    breaker = ProviderBreaker(failures=1)
     models = catalogue((config(concurrency=1), provider), breaker=breaker)
     hanging = paint(models)
     await provider.asked.acquire()
@@ -975,7 +975,7 @@ async def test_a_cancelled_trial_is_followed_by_another(
 ) -> None:
     """A caller that leaves during the trial does not keep the model shut."""
     now = 0.0
-    breaker = CircuitBreaker(failures=1, clock=lambda: now)
+    breaker = ProviderBreaker(failures=1, clock=lambda: now)
     provider = ScriptedProvider(ProviderFailed("502"))
     models = catalogue((config(), provider), breaker=breaker)
     with pytest.raises(ProviderFailed):

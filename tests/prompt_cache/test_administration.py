@@ -16,7 +16,7 @@ from app.errors import (
     StillGenerating,
     StorageUnavailable,
 )
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.storage_key import Project
 from tests.fakes import (
@@ -136,7 +136,7 @@ async def test_entries_of_another_project_are_not_there(replica: Replica) -> Non
     with pytest.raises(NotFound):
         await replica.purge(ZOO, LIGHTHOUSE.hash)
 
-    assert (await ask(replica)).outcome == Outcome.HIT
+    assert (await ask(replica)).outcome == LookupOutcome.HIT
 
 
 async def test_lists_go_page_by_page(replica: Replica) -> None:
@@ -162,14 +162,14 @@ async def test_a_purge_leaves_nothing_behind(world: World, replica: Replica) -> 
 
     assert world.store.objects == {}
     assert await world.index.peek([LIGHTHOUSE.hash]) == [None]
-    assert replica.parts.pictures.at_hand(first.entry) is None
+    assert replica.parts.pictures.cached_bytes(first.entry) is None
     assert world.index.holder_now(LIGHTHOUSE.hash) is None
     assert await listed(replica) == []
     assert (await replica.statistics.read("acme/shop"))["bytes_stored"] == 0
     with pytest.raises(NotFound):
         await replica.entries.get(SHOP, LIGHTHOUSE.hash)
     again = await ask(replica)
-    assert again.outcome == Outcome.MISS
+    assert again.outcome == LookupOutcome.MISS
     assert (await ask(replica)).hits == 1
     assert await listed(replica) == ["a lighthouse in a storm"]
 
@@ -216,7 +216,7 @@ async def test_a_purge_of_a_failure_lets_it_be_tried_again(
 
     await replica.purge(SHOP, LIGHTHOUSE.hash)
 
-    assert (await ask(replica)).outcome == Outcome.MISS
+    assert (await ask(replica)).outcome == LookupOutcome.MISS
 
 
 async def test_a_purge_of_nothing_says_so(world: World, replica: Replica) -> None:
@@ -238,7 +238,7 @@ async def test_a_purge_during_a_painting_ends_at_its_bound(world: World) -> None
         await replica.purge(SHOP, LIGHTHOUSE.hash)
 
     gate.open()
-    assert (await asked).outcome == Outcome.MISS
+    assert (await asked).outcome == LookupOutcome.MISS
 
 
 async def test_a_purge_waits_for_a_painting_that_ends_soon(
@@ -293,7 +293,7 @@ async def test_a_purge_without_its_dependencies_removes_nothing(
 
     world.store.is_away = False
     assert set(world.store.objects) == before
-    assert (await ask(replica)).outcome == Outcome.HIT
+    assert (await ask(replica)).outcome == LookupOutcome.HIT
 
 
 async def test_a_refresh_replaces_the_picture_and_keeps_the_hits(
@@ -310,7 +310,7 @@ async def test_a_refresh_replaces_the_picture_and_keeps_the_hits(
     assert world.images == [str(seen.entry.storage_key)]
     assert len(world.manifests) == 1
     answer = await ask(replica)
-    assert (answer.outcome, answer.hits) == (Outcome.HIT, 2)
+    assert (answer.outcome, answer.hits) == (LookupOutcome.HIT, 2)
     assert await replica.cache.read(answer) == a_picture(2)
     statistics = await replica.statistics.read("acme/shop")
     assert (statistics["misses"], statistics["entries"]) == (2, 1)

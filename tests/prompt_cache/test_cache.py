@@ -22,7 +22,7 @@ from app.errors import (
     StillGenerating,
     StorageUnavailable,
 )
-from app.prompt_cache.cache import Answer, Outcome
+from app.prompt_cache.cache import Answer, LookupOutcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.painting.pictures import PictureGone
 from tests.fakes import (
@@ -66,7 +66,7 @@ async def bytes_of(replica: Replica, answer: Answer) -> bytes:
     return data
 
 
-def outcomes(answers: Sequence[Answer]) -> list[Outcome]:
+def outcomes(answers: Sequence[Answer]) -> list[LookupOutcome]:
     """Return how the look-ups ended, in order of their names."""
     return sorted(answer.outcome for answer in answers)
 
@@ -123,7 +123,7 @@ async def test_everything_is_in_the_ledger_before_anyone_is_told(
     assert not asked.done()
     entry.open()
 
-    assert (await asked).outcome == Outcome.MISS
+    assert (await asked).outcome == LookupOutcome.MISS
 
 
 async def test_a_hundred_callers_are_one_painting(
@@ -139,7 +139,7 @@ async def test_a_hundred_callers_are_one_painting(
     answers = await asyncio.gather(*asked)
 
     assert world.provider.count == 1
-    assert outcomes(answers) == [Outcome.COALESCED] * 99 + [Outcome.MISS]
+    assert outcomes(answers) == [LookupOutcome.COALESCED] * 99 + [LookupOutcome.MISS]
     hits = sorted(answer.hits for answer in answers if answer.hits is not None)
     assert hits == list(range(1, 100))
     assert {await bytes_of(replica, answer) for answer in answers} == {a_picture(1)}
@@ -163,7 +163,7 @@ async def test_callers_of_two_replicas_are_one_painting(
     answers = await asyncio.gather(*asked)
 
     assert world.provider.count == 1
-    assert outcomes(answers) == [Outcome.COALESCED] * 19 + [Outcome.MISS]
+    assert outcomes(answers) == [LookupOutcome.COALESCED] * 19 + [LookupOutcome.MISS]
     assert len({answer.entry.image_id for answer in answers}) == 1
 
 
@@ -181,7 +181,7 @@ async def test_followers_find_the_picture_without_the_news(
 
     answers = await asyncio.gather(*asked)
 
-    assert outcomes(answers) == [Outcome.COALESCED, Outcome.MISS]
+    assert outcomes(answers) == [LookupOutcome.COALESCED, LookupOutcome.MISS]
     assert world.provider.count == 1
 
 
@@ -196,7 +196,7 @@ async def test_prompts_and_projects_do_not_meet(world: World, replica: Replica) 
 
     answers = [await ask(replica, key) for key in keys]
 
-    assert {answer.outcome for answer in answers} == {Outcome.MISS}
+    assert {answer.outcome for answer in answers} == {LookupOutcome.MISS}
     assert len({answer.entry.image_id for answer in answers}) == 4
     assert world.provider.count == 4
 
@@ -215,7 +215,7 @@ async def test_a_client_that_goes_away_costs_nothing(
 
     answer = await ask(replica)
 
-    assert (answer.outcome, answer.hits) == (Outcome.HIT, 1)
+    assert (answer.outcome, answer.hits) == (LookupOutcome.HIT, 1)
     assert world.provider.count == 1
 
 
@@ -233,7 +233,7 @@ async def test_the_first_waiter_that_is_still_there_has_the_miss(
 
     answers = [await second, await third]
 
-    assert outcomes(answers) == [Outcome.COALESCED, Outcome.MISS]
+    assert outcomes(answers) == [LookupOutcome.COALESCED, LookupOutcome.MISS]
 
 
 async def test_whoever_waits_too_long_is_told_which_generation_to_ask_for(
@@ -269,7 +269,7 @@ async def test_whoever_does_not_wait_at_all_starts_a_painting(
     await replica.cache.flights.drain()
 
     assert still.value.generation_id is not None
-    assert (await ask(replica)).outcome == Outcome.HIT
+    assert (await ask(replica)).outcome == LookupOutcome.HIT
     assert world.provider.count == 1
 
 
@@ -291,8 +291,8 @@ async def test_late_pictures_are_refused(
 
     answers = await asyncio.gather(*late)
 
-    assert winner.outcome == Outcome.MISS
-    assert outcomes(answers) == [Outcome.COALESCED] * 3
+    assert winner.outcome == LookupOutcome.MISS
+    assert outcomes(answers) == [LookupOutcome.COALESCED] * 3
     assert {answer.entry.image_id for answer in answers} == {winner.entry.image_id}
     assert world.images == [str(winner.entry.storage_key)]
     assert world.index.holder_now(LIGHTHOUSE.hash) is None
@@ -316,7 +316,7 @@ async def test_a_late_leader_waits_for_its_turn(
     refused.open()
     painting.open()
 
-    assert (await winner).outcome == Outcome.MISS
+    assert (await winner).outcome == LookupOutcome.MISS
     assert (await late).entry.image_id == (await winner).entry.image_id
     assert len(world.images) == 1
 
@@ -331,8 +331,8 @@ async def test_a_leader_that_lost_its_lease_to_nobody_takes_it_again(
     world.index.expire_lease(LIGHTHOUSE.hash)
     gate.open()
 
-    assert (await asked).outcome == Outcome.MISS
-    assert (await ask(replica)).outcome == Outcome.HIT
+    assert (await asked).outcome == LookupOutcome.MISS
+    assert (await ask(replica)).outcome == LookupOutcome.HIT
     assert world.provider.count == 1
 
 
@@ -344,7 +344,7 @@ async def test_a_lost_reply_to_the_manifest_is_a_win(
 
     answer = await ask(replica)
 
-    assert answer.outcome == Outcome.MISS
+    assert answer.outcome == LookupOutcome.MISS
     assert world.images == [str(answer.entry.storage_key)]
     assert (await ask(replica)).entry.image_id == answer.entry.image_id
     assert world.provider.count == 1
@@ -356,7 +356,7 @@ async def test_a_lost_reply_to_the_entry_is_made_good(
     """A commit whose reply was lost is served all the same."""
     world.index.lose_reply("commit")
 
-    assert (await ask(replica)).outcome == Outcome.MISS
+    assert (await ask(replica)).outcome == LookupOutcome.MISS
     assert (await ask(replica)).hits == 1
 
 
@@ -374,8 +374,8 @@ async def test_redis_away_at_the_commit_loses_no_picture(
     answers = await asyncio.gather(*asked)
     elsewhere = await ask(another)
 
-    assert outcomes(answers) == [Outcome.HIT, Outcome.MISS]
-    assert (elsewhere.outcome, elsewhere.hits) == (Outcome.HIT, None)
+    assert outcomes(answers) == [LookupOutcome.HIT, LookupOutcome.MISS]
+    assert (elsewhere.outcome, elsewhere.hits) == (LookupOutcome.HIT, None)
     assert len({answer.entry.image_id for answer in [*answers, elsewhere]}) == 1
     world.index.is_away = False
     world.index.lose_everything()
@@ -393,7 +393,7 @@ async def test_a_painted_prompt_is_served_uncounted_while_redis_is_away(
     answer = await ask(replica)
     found = await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT)
 
-    assert (answer.outcome, answer.hits) == (Outcome.HIT, None)
+    assert (answer.outcome, answer.hits) == (LookupOutcome.HIT, None)
     assert await bytes_of(replica, answer) == await bytes_of(replica, painted)
     assert found is not None
     assert replica.uncounted == 2
@@ -436,7 +436,7 @@ async def test_redis_that_goes_away_before_the_lease_is_asked_for(
     with pytest.raises(CacheUnavailable):
         await ask(replica, FOX)
 
-    assert (answer.outcome, answer.hits) == (Outcome.HIT, None)
+    assert (answer.outcome, answer.hits) == (LookupOutcome.HIT, None)
     assert world.provider.count == 1
 
 
@@ -452,7 +452,7 @@ async def test_a_full_redis_serves_what_is_painted(
     with pytest.raises(CacheUnavailable):
         await ask(replica, FOX)
 
-    assert [known.outcome, unknown.outcome] == [Outcome.HIT, Outcome.HIT]
+    assert [known.outcome, unknown.outcome] == [LookupOutcome.HIT, LookupOutcome.HIT]
     assert [known.hits, unknown.hits] == [None, None]
     assert replica.uncounted == 2
     assert world.provider.count == 1
@@ -469,7 +469,7 @@ async def test_an_emptied_redis_costs_no_second_payment(
 
     assert {answer.entry.image_id for answer in answers} == {painted.entry.image_id}
     assert sorted(answer.hits or 0 for answer in answers) == list(range(1, 11))
-    assert Outcome.MISS not in outcomes(answers)
+    assert LookupOutcome.MISS not in outcomes(answers)
     assert replica.looked_up("restored") + another.looked_up("restored") >= 1
     assert world.provider.count == 1
 
@@ -500,7 +500,7 @@ async def test_a_store_that_is_away_before_the_payment_is_an_outage(
     assert remembered.remaining <= timedelta(seconds=1)
     world.store.is_away = False
     world.index.expire_failure(LIGHTHOUSE.hash)
-    assert (await ask(replica)).outcome == Outcome.MISS
+    assert (await ask(replica)).outcome == LookupOutcome.MISS
 
 
 @pytest.mark.parametrize("method", ["put", "create"])
@@ -512,7 +512,7 @@ async def test_a_store_that_is_away_after_the_payment_is_asked_again(
 
     answer = await ask(replica)
 
-    assert answer.outcome == Outcome.MISS
+    assert answer.outcome == LookupOutcome.MISS
     assert world.images == [str(answer.entry.storage_key)]
     assert world.provider.count == 1
 
@@ -531,7 +531,7 @@ async def test_a_picture_that_is_gone_is_painted_once_more(
             await reader.cache.read(answer)
     again = await asyncio.gather(*asking(replica, times=3), *asking(another, times=3))
 
-    assert outcomes(again).count(Outcome.MISS) == 1
+    assert outcomes(again).count(LookupOutcome.MISS) == 1
     (image_id,) = {answer.entry.image_id for answer in again}
     assert image_id != lost.entry.image_id
     assert world.provider.count == 2
@@ -558,7 +558,7 @@ async def test_a_reader_that_lags_drops_no_newer_entry(
         await another.cache.read(lagging)
     answer = await ask(another)
 
-    assert answer.outcome == Outcome.HIT
+    assert answer.outcome == LookupOutcome.HIT
     assert answer.entry.image_id != old.entry.image_id
     assert world.provider.count == 2
 
@@ -576,7 +576,7 @@ async def test_a_manifest_that_cannot_be_read_is_replaced(
     world.index.lose_everything()
     restored = await ask(replica)
 
-    assert answer.outcome == Outcome.MISS
+    assert answer.outcome == LookupOutcome.MISS
     assert restored.entry.image_id == answer.entry.image_id
     assert world.provider.count == 2
 
@@ -670,7 +670,7 @@ async def test_a_refresh_keeps_to_a_hold(world: World, replica: Replica) -> None
                 SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
             )
 
-    assert (await ask(replica)).outcome == Outcome.HIT
+    assert (await ask(replica)).outcome == LookupOutcome.HIT
     assert world.provider.count == 2
 
 
@@ -740,7 +740,7 @@ async def test_a_full_queue_is_not_remembered(world: World) -> None:
     gate.open()
     await asked
 
-    assert (await ask(replica, FOX)).outcome == Outcome.MISS
+    assert (await ask(replica, FOX)).outcome == LookupOutcome.MISS
     assert world.index.holder_now(FOX.hash) is None
 
 
@@ -759,7 +759,7 @@ async def test_a_picture_outranks_a_remembered_failure(
 
     restored = await ask(replica)
 
-    assert known.outcome == Outcome.HIT
+    assert known.outcome == LookupOutcome.HIT
     assert restored.entry.image_id == painted.entry.image_id
     assert await world.index.remembered(LIGHTHOUSE.hash) is None
     assert world.provider.count == 2
@@ -794,7 +794,10 @@ async def test_a_record_that_cannot_be_read_is_restored(
     world.index.entries[LIGHTHOUSE.hash] = b""
     found = await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT)
 
-    assert (restored.outcome, hit.outcome) == (Outcome.RESTORED, Outcome.HIT)
+    assert (restored.outcome, hit.outcome) == (
+        LookupOutcome.RESTORED,
+        LookupOutcome.HIT,
+    )
     assert restored.entry.image_id == painted.entry.image_id
     assert found is not None
     assert found.entry == hit.entry
@@ -886,7 +889,7 @@ async def test_a_leader_that_restores_does_not_take_its_lease_back_unawares(
     assert world.index.entries == {}
     assert world.images == []
     painting.open()
-    assert (await reading).outcome == Outcome.MISS
+    assert (await reading).outcome == LookupOutcome.MISS
 
 
 async def test_an_entry_of_what_was_purged_meanwhile_is_refused(
@@ -959,4 +962,4 @@ async def test_an_overtaken_writer_is_no_leader(world: World, replica: Replica) 
 
     assert still.value.generation_id is None
     await lease.release()
-    assert (await ask(replica)).outcome == Outcome.MISS
+    assert (await ask(replica)).outcome == LookupOutcome.MISS

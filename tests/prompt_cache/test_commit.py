@@ -14,7 +14,7 @@ from app.errors import (
     StillGenerating,
     Unavailable,
 )
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.entry import PromptEntry
 from tests.fakes import (
     LIGHTHOUSE,
@@ -84,7 +84,7 @@ async def test_a_manifest_that_got_through_unheard_keeps_its_picture(
 
     answer = await ask(another)
 
-    assert answer.outcome == Outcome.RESTORED
+    assert answer.outcome == LookupOutcome.RESTORED
     assert answer.entry.image_id != old.entry.image_id
     assert await another.cache.read(answer) == a_picture(2)
     assert world.images == named(world)
@@ -159,7 +159,7 @@ async def test_waiters_of_a_paid_picture_are_not_invited_to_pay(world: World) ->
     answer = await ask(replica)
 
     assert {type(error) for error in (*told, *late)} == {StillGenerating}
-    assert answer.outcome == Outcome.HIT
+    assert answer.outcome == LookupOutcome.HIT
     assert world.provider.count == 1
 
 

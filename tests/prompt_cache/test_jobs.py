@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import CallEnd, NotFound, ProviderFailed, ShuttingDown
 from app.generation.provider import Origin, ProviderPicture
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.generations import generations
 from app.storage.storage_key import Project
 from tests.fakes import (
@@ -138,7 +138,7 @@ async def test_the_next_leader_goes_on_with_the_job(
 
     answer = await asking(second)
 
-    assert answer.outcome == Outcome.MISS
+    assert answer.outcome == LookupOutcome.MISS
     assert answer.data == a_picture(1)
     assert workshop.submitted == ["job-1"]
     assert workshop.asked_after == ["job-1", "job-1"]
@@ -226,7 +226,7 @@ async def test_a_note_of_an_older_release_is_as_if_there_were_none(
 
     answer = await asking(replicas[0])
 
-    assert answer.outcome == Outcome.MISS
+    assert answer.outcome == LookupOutcome.MISS
     assert workshop.submitted == ["job-1"]
 
 

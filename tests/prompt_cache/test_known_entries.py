@@ -34,7 +34,7 @@ def test_a_damaged_record_is_nothing(entry: PromptEntry) -> None:
 
 
 @given(entry=ENTRIES)
-def test_entries_at_hand_are_bounded(entry: PromptEntry) -> None:
+def test_cached_entries_are_bounded(entry: PromptEntry) -> None:
     """Beyond the bound the oldest make room, all at once."""
     known, record = KnownEntries(), entry.to_record()
     known._by_hash = {str(n): (b"", entry) for n in range(known_entries.KEPT)}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import NotFound, StorageUnavailable
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def test_what_was_purged_stays_so(
     comes_back(world, snapshot)
     again = await ask(another)
 
-    assert again.outcome == Outcome.MISS
+    assert again.outcome == LookupOutcome.MISS
     assert again.entry.image_id != old.entry.image_id
 
 
@@ -75,7 +75,7 @@ async def test_a_manifest_is_looked_at_once(world: World, replica: Replica) -> N
     comes_back(world, world.index.entries)
     before = world.store.calls["get"]
     for _ in range(3):
-        assert (await ask(replica)).outcome == Outcome.HIT
+        assert (await ask(replica)).outcome == LookupOutcome.HIT
     once = world.store.calls["get"]
     comes_back(world, world.index.entries)
     await ask(replica)

@@ -62,7 +62,7 @@ async def test_a_small_picture_is_read_once(
     first = await pictures.read(entry)
     second = await pictures.read(entry)
 
-    assert first == second == a_picture(1) == pictures.at_hand(entry)
+    assert first == second == a_picture(1) == pictures.cached_bytes(entry)
     assert world.store.calls["get"] - before == 1
 
 
@@ -71,7 +71,7 @@ async def test_a_streamed_picture_is_kept_when_it_was_whole(
 ) -> None:
     """A picture that was sent in chunks is at hand for the next reader."""
     assert await streamed(pictures, entry) == a_picture(1)
-    assert pictures.at_hand(entry) == a_picture(1)
+    assert pictures.cached_bytes(entry) == a_picture(1)
 
 
 async def test_a_picture_that_nobody_read_to_its_end_is_not_kept(
@@ -81,7 +81,7 @@ async def test_a_picture_that_nobody_read_to_its_end_is_not_kept(
     async with pictures.open(entry) as chunks:
         await anext(chunks)
 
-    assert pictures.at_hand(entry) is None
+    assert pictures.cached_bytes(entry) is None
 
 
 async def test_only_one_of_many_slow_readers_collects_a_picture(
@@ -91,11 +91,11 @@ async def test_only_one_of_many_slow_readers_collects_a_picture(
     async with pictures.open(entry) as slow:
         await anext(slow)
         assert await streamed(pictures, entry) == a_picture(1)
-        assert pictures.at_hand(entry) is None
+        assert pictures.cached_bytes(entry) is None
         await slow.aclose()  # type: ignore[attr-defined]
 
     assert await streamed(pictures, entry) == a_picture(1)
-    assert pictures.at_hand(entry) == a_picture(1)
+    assert pictures.cached_bytes(entry) == a_picture(1)
 
 
 async def test_a_large_picture_is_left_to_be_streamed(
@@ -112,7 +112,7 @@ async def test_a_range_is_part_of_the_picture(
     part = await streamed(pictures, entry, ByteRange(5, 20))
 
     assert part == a_picture(1)[5:21]
-    assert pictures.at_hand(entry) is None
+    assert pictures.cached_bytes(entry) is None
 
 
 async def test_a_picture_that_is_gone(
@@ -149,7 +149,7 @@ async def test_a_picture_of_another_size_is_damaged(
     with pytest.raises(StorageUnavailable):
         async with pictures.open(entry):
             pytest.fail("it was opened")
-    assert pictures.at_hand(entry) is None
+    assert pictures.cached_bytes(entry) is None
 
 
 async def test_a_range_of_a_picture_that_is_too_short_is_damaged(
@@ -177,7 +177,7 @@ async def test_a_picture_with_other_bytes_is_damaged(
         await pictures.read(entry)
     with pytest.raises(StorageUnavailable):
         await streamed(pictures, entry)
-    assert pictures.at_hand(entry) is None
+    assert pictures.cached_bytes(entry) is None
     assert "picture is damaged" in caplog.messages
 
 
@@ -255,7 +255,7 @@ async def test_whoever_answers_without_the_bytes_knows_that_they_are_there(
     """A picture that a GET would not find is gone for HEAD and 304, too."""
     pictures = reading(world, HotTier(hot_tier_bytes))
     await pictures.require(entry)
-    assert (pictures.at_hand(entry) is not None) is (hot_tier_bytes > 0)
+    assert (pictures.cached_bytes(entry) is not None) is (hot_tier_bytes > 0)
     pictures.forget(entry)
     del world.store.objects[str(entry.storage_key)]
 

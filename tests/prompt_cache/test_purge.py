@@ -14,7 +14,7 @@ from app.errors import (
     StorageUnavailable,
     Unavailable,
 )
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.storage.storage_key import Project
 from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT, a_prompt_cache, leases_of
 
@@ -185,7 +185,7 @@ async def test_a_picture_that_was_painted_after_an_interrupted_purge(
     before.open()
     with pytest.raises(StorageUnavailable):
         await purging
-    assert (await ask(replica)).outcome == Outcome.MISS
+    assert (await ask(replica)).outcome == LookupOutcome.MISS
     assert len(world.images) == 2
 
     await is_finished(world, replica)
@@ -208,6 +208,6 @@ async def test_whoever_asks_after_a_purge_has_answered_joins_no_older_flight(
     again = await late
     committed.open()
 
-    assert again.outcome == Outcome.MISS
+    assert again.outcome == LookupOutcome.MISS
     assert again.entry.image_id != (await first).entry.image_id
     assert world.provider.count == 2

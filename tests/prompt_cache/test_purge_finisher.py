@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import NotFound, ServiceError, StorageUnavailable
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.purge_note import PurgeNote
 from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
 
@@ -104,7 +104,7 @@ async def test_what_was_painted_since_stays(
 
     await another.parts.purge_finisher.look()
 
-    assert painted.outcome == Outcome.MISS
+    assert painted.outcome == LookupOutcome.MISS
     assert (await ask(replica)).entry.image_id == painted.entry.image_id
     assert world.images == [str(painted.entry.storage_key)]
     assert NOTE not in world.store.objects

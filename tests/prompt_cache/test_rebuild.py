@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import CacheUnavailable
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.rebuild import Tally
@@ -51,7 +51,7 @@ async def test_every_entry_is_restored(
     answer = await replica.cache.get_or_generate(
         KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
     )
-    assert (answer.outcome, answer.hits) == (Outcome.HIT, 1)
+    assert (answer.outcome, answer.hits) == (LookupOutcome.HIT, 1)
     assert (await replica.statistics.read("acme/shop"))["entries"] == 4
     assert world.provider.count == 4
     assert all(world.index.holder_now(key.hash) is None for key in KEYS)
@@ -69,7 +69,7 @@ async def test_an_entry_that_cannot_be_read_is_restored(
     answer = await replica.cache.get_or_generate(
         KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
     )
-    assert answer.outcome == Outcome.HIT
+    assert answer.outcome == LookupOutcome.HIT
 
 
 async def test_a_second_rebuild_passes_over_what_is_there(

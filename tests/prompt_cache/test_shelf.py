@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import CallEnd, ProviderFailed, StillGenerating, StorageUnavailable
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from tests.fakes import (
     LIGHTHOUSE,
@@ -65,7 +65,7 @@ async def test_a_picture_waits_for_its_store_and_is_paid_for_once(
     await replica.parts.drain()
 
     answers = [await ask(replica), await ask(another)]
-    assert [answer.outcome for answer in answers] == [Outcome.HIT] * 2
+    assert [answer.outcome for answer in answers] == [LookupOutcome.HIT] * 2
     assert world.provider.count == 1
     assert await world.index.remembered(LIGHTHOUSE.hash) is None
     assert replica.parts.painter.shelf._held_bytes == 0
@@ -115,7 +115,7 @@ async def test_a_full_shelf_loses_the_picture_and_holds_the_prompt(
         assert failure.retry_after >= timedelta(seconds=120)
     assert world.provider.count == 1
     fox = PromptKey(SHOP, Parameters("a red fox"))
-    assert (await ask(replica, fox)).outcome == Outcome.MISS
+    assert (await ask(replica, fox)).outcome == LookupOutcome.MISS
 
 
 async def test_a_picture_that_is_refused_to_the_end_holds_the_prompt(

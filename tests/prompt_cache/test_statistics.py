@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import CacheUnavailable
 from app.prompt_cache import statistics as module
-from app.prompt_cache.statistics import Batch, Place, Statistics
+from app.prompt_cache.statistics import Batch, Cursor, Statistics
 from tests.fakes import LIGHTHOUSE, SOON_SECONDS, UNLIMITED_PERMIT, InMemoryStatistics
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ async def test_replies_that_overtake_each_other_do_not_turn_time_back(
 
     (place,) = await statistics.page(SHOP, by_hits=True, after=None, limit=9)
 
-    assert place == Place(5, entry.prompt_hash)
+    assert place == Cursor(5, entry.prompt_hash)
     assert (await statistics.read(SHOP))["last_accessed_at"] > NOON
 
 

@@ -8,7 +8,14 @@ import pytest
 from app.generation.provenance import BY_A_MODEL, Mark
 from app.image import EXTENSIONS
 from app.renditions.drawing import Undecodable, draw
-from app.renditions.rendition import AVIF, JPEG, MEDIA_TYPE_OF_FORMAT, PNG, WEBP, Plan
+from app.renditions.rendition import (
+    AVIF,
+    JPEG,
+    MEDIA_TYPE_OF_FORMAT,
+    PNG,
+    WEBP,
+    RenditionPlan,
+)
 from tests.generation.provenance.samples import SIGNED
 from tests.renditions.pictures import (
     SIZE,
@@ -29,7 +36,7 @@ def drawn(
     data: bytes, media_type: str = PNG, *, to: str, width: int = 40
 ) -> PIL.Image.Image:
     """Return the rendition of *data*, decoded."""
-    return decoded(draw(data, media_type, Plan(width, to, None), MARK).data)
+    return decoded(draw(data, media_type, RenditionPlan(width, to, None), MARK).data)
 
 
 def looks_like(
@@ -45,7 +52,7 @@ def looks_like(
 @pytest.mark.parametrize("to", TYPES)
 def test_the_shape_is_kept_and_the_type_is_the_one_asked_for(to: str) -> None:
     """A rendition has the width and type asked for, and the picture's shape."""
-    data = draw(encoded(halves(), "PNG"), PNG, Plan(40, to, None), MARK).data
+    data = draw(encoded(halves(), "PNG"), PNG, RenditionPlan(40, to, None), MARK).data
     picture = decoded(data)
     assert picture.size == (40, 30)
     assert PIL.Image.MIME[picture.format or ""] == to
@@ -149,7 +156,7 @@ def test_a_broken_profile_costs_no_picture(to: str) -> None:
 def test_each_rendition_is_marked(own: str, to: str) -> None:
     """The mark of provenance is written whatever the picture itself can carry."""
     data = encoded(halves(), own)
-    made = draw(data, PIL.Image.MIME[own], Plan(40, to, None), MARK)
+    made = draw(data, PIL.Image.MIME[own], RenditionPlan(40, to, None), MARK)
     assert BY_A_MODEL.encode() in made.data
     assert b"openai gpt-image-2" in made.data
     assert not made.c2pa
@@ -160,10 +167,10 @@ def test_what_a_picture_says_of_its_origin_stays() -> None:
     once = draw(
         encoded(halves(), "PNG", comment=b"a secret prompt"),
         PNG,
-        Plan(60, JPEG, None),
+        RenditionPlan(60, JPEG, None),
         Mark("http://example.com/another", "somebody"),
     ).data
-    twice = draw(once, JPEG, Plan(40, WEBP, None), MARK).data
+    twice = draw(once, JPEG, RenditionPlan(40, WEBP, None), MARK).data
     assert b"http://example.com/another" in twice
     assert BY_A_MODEL.encode() not in twice
     assert b"secret" not in twice
@@ -173,7 +180,7 @@ def test_what_a_picture_says_of_its_origin_stays() -> None:
 def test_a_lost_manifest_is_noticed(name: str) -> None:
     """A rendition of a picture with a C2PA manifest says that it had one."""
     data = (SIGNED / f"embedded.{name}").read_bytes()
-    made = draw(data, f"image/{name}", Plan(16, PNG, None), MARK)
+    made = draw(data, f"image/{name}", RenditionPlan(16, PNG, None), MARK)
     assert made.c2pa
     assert BY_A_MODEL.encode() in made.data
 
@@ -187,7 +194,7 @@ def test_what_can_not_be_decoded_is_said(own: str) -> None:
         draw(
             broken[: len(broken) * 2 // 3],
             PIL.Image.MIME[own],
-            Plan(40, PNG, None),
+            RenditionPlan(40, PNG, None),
             MARK,
         )
 
@@ -196,7 +203,7 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     """A JPEG that would be decoded for hours is not decoded at all."""
     data = encoded(halves(), "JPEG")
     with pytest.raises(Undecodable, match="too long"):
-        draw(data + b"\xff\xda" * 100, JPEG, Plan(40, PNG, None), MARK)
+        draw(data + b"\xff\xda" * 100, JPEG, RenditionPlan(40, PNG, None), MARK)
 
 
 def test_quality_decides_about_the_size() -> None:
@@ -204,7 +211,8 @@ def test_quality_decides_about_the_size() -> None:
     noise = encoded(PIL.Image.effect_noise((120, 120), 60).convert("RGB"), "PNG")
     for to in (JPEG, WEBP, AVIF):
         sizes = [
-            len(draw(noise, PNG, Plan(100, to, q), None).data) for q in (0, 50, 100)
+            len(draw(noise, PNG, RenditionPlan(100, to, q), None).data)
+            for q in (0, 50, 100)
         ]
         assert sizes == sorted(sizes), EXTENSIONS[to]
         assert len(set(sizes)) == 3, EXTENSIONS[to]

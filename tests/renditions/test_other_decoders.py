@@ -12,7 +12,7 @@ import pytest
 from app.generation.provenance import BY_A_MODEL, Mark
 from app.image import EXTENSIONS
 from app.renditions.drawing import draw
-from app.renditions.rendition import AVIF, JPEG, PNG, WEBP, Plan
+from app.renditions.rendition import AVIF, JPEG, PNG, WEBP, RenditionPlan
 from tests.renditions.pictures import encoded, half_transparent, halves
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_each_width_and_quality_is_decoded_by_another_program(
     for number, original in enumerate(originals):
         for width in WIDTHS:
             for q in QUALITIES if media_type != PNG else (None,):
-                plan = Plan(width, media_type, q)
+                plan = RenditionPlan(width, media_type, q)
                 file = tmp_path / f"{number}-{plan.filename}"
                 file.write_bytes(draw(original, PNG, plan, MARK).data)
                 command = [
@@ -68,7 +68,7 @@ def test_exiftool_finds_the_mark_in_each(tmp_path: Path) -> None:
     for media_type in DECODERS:
         for width in WIDTHS:
             name = f"{width}.{EXTENSIONS[media_type]}"
-            plan = Plan(width, media_type, None)
+            plan = RenditionPlan(width, media_type, None)
             made = draw(original, PNG, plan, MARK).data
             (tmp_path / name).write_bytes(made)
     said = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import CacheUnavailable
 from app.storage.redis import scripts
-from app.storage.redis.client.circuit_breaker import CircuitBreaker
+from app.storage.redis.client.circuit_breaker import RedisBreaker
 from app.storage.redis.client.connection import open_redis
 from tests.faults.lossy_wire import lossy_wire
 from tests.servers import redis_server
@@ -32,14 +32,14 @@ class NeverBack:
 
 
 @pytest.fixture
-async def breaker() -> AsyncIterator[CircuitBreaker]:
+async def breaker() -> AsyncIterator[RedisBreaker]:
     """Give a breaker of a Redis that does not come back."""
-    made = CircuitBreaker(NeverBack())  # type: ignore[arg-type]
+    made = RedisBreaker(NeverBack())  # type: ignore[arg-type]
     yield made
     await made.aclose()
 
 
-async def test_one_lost_reply_opens_nothing(breaker: CircuitBreaker) -> None:
+async def test_one_lost_reply_opens_nothing(breaker: RedisBreaker) -> None:
     """A reply in between makes the next loss the first one again."""
     for _ in range(3):
         breaker.lost("", "key", asked_at=breaker.losses, was_silent=True)
@@ -51,7 +51,7 @@ async def test_one_lost_reply_opens_nothing(breaker: CircuitBreaker) -> None:
 
 @pytest.mark.parametrize("was_silent", [True, False])
 async def test_the_second_loss_in_a_row_opens_its_part(
-    breaker: CircuitBreaker, *, was_silent: bool
+    breaker: RedisBreaker, *, was_silent: bool
 ) -> None:
     """From then on nobody waits for that part; the others go on."""
     for _ in range(2):
@@ -63,7 +63,7 @@ async def test_the_second_loss_in_a_row_opens_its_part(
 
 
 async def test_a_cut_connection_is_one_loss_for_all_who_shared_it(
-    breaker: CircuitBreaker,
+    breaker: RedisBreaker,
 ) -> None:
     """Twenty commands in one pipeline are lost together; a later one is the second."""
     asked_at = breaker.losses
@@ -75,7 +75,7 @@ async def test_a_cut_connection_is_one_loss_for_all_who_shared_it(
     assert breaker.is_open
 
 
-async def test_two_silences_are_two_losses(breaker: CircuitBreaker) -> None:
+async def test_two_silences_are_two_losses(breaker: RedisBreaker) -> None:
     """Each silence has cost somebody a time-out: a third caller pays for none."""
     for _ in range(2):
         breaker.lost("", "key", asked_at=0, was_silent=True)

@@ -14,7 +14,7 @@ from aiohttp import HttpVersion11, hdrs
 from app.api.openai.answers import NO_STORE, document_of, is_own_header
 from app.api.picture_answers import live_headers
 from app.http.picture_headers import KEPT_BY_KEYS, lines
-from app.prompt_cache.cache import Outcome
+from app.prompt_cache.cache import LookupOutcome
 from app.server.frame import MORE_HEADERS
 from app.server.raw_answers import RawAnswer
 
@@ -41,7 +41,7 @@ class AddressAnswers:
     ) -> RawAnswer | None:
         """Return the answer to *request*; None where it takes aiohttp's own way."""
         answer = picture.answer
-        if answer.outcome is not Outcome.HIT or answer.hits is None:
+        if answer.outcome is not LookupOutcome.HIT or answer.hits is None:
             return None
         if services.lifecycle.draining or not _may_be_raw(request):
             return None

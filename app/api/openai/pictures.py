@@ -16,7 +16,7 @@ from app.api.rendition_answers import (
     stored_rendition,
 )
 from app.errors import InvalidParameter, StillGenerating
-from app.prompt_cache.cache import ROUNDS, Outcome
+from app.prompt_cache.cache import ROUNDS, LookupOutcome
 from app.prompt_cache.painting.pictures import PictureGone
 from app.renditions import OriginalGone
 
@@ -50,7 +50,7 @@ class Picture(NamedTuple):
     @property
     def is_hit(self) -> bool:
         """Return whether it was painted for an earlier request."""
-        return self.answer.outcome is not Outcome.MISS
+        return self.answer.outcome is not LookupOutcome.MISS
 
     @property
     def base64_size(self) -> int:

@@ -66,7 +66,7 @@ def embed(data: bytes, contents: Contents, packet: bytes) -> bytes:
 
 
 def has_index(data: bytes, before: int | None = None) -> bool:
-    """Return whether offsets to further pictures are counted from a place here."""
+    """Return whether offsets to further pictures are counted from an offset here."""
     return any(data.find(index, 0, before) >= 0 for index in _INDICES)
 
 

@@ -16,7 +16,7 @@ from app.errors import (
 )
 from app.generation.transport.call_ends import end_of_refusal, end_of_status
 from app.generation.transport.retry_hints import retry_hint
-from app.generation.transport.verdicts import Verdict, verdict_of
+from app.generation.transport.verdicts import VendorVerdict, verdict_of
 
 if TYPE_CHECKING:
     from app.generation.transport.vendor_api import Reply
@@ -26,9 +26,11 @@ WITHOUT_A_HINT = timedelta(seconds=10)
 # The gateway gave up on a painting that may go on (524 is Cloudflare's 504).
 _TIMED_OUT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT, 524}
 _ACCOUNT = {
-    Verdict.ACCOUNT_EMPTY: "The account at the image provider is used up.",
-    Verdict.ACCOUNT_BLOCKED: "The image provider has blocked this service's account.",
-    Verdict.ACCOUNT_UNVERIFIED: (
+    VendorVerdict.ACCOUNT_EMPTY: "The account at the image provider is used up.",
+    VendorVerdict.ACCOUNT_BLOCKED: (
+        "The image provider has blocked this service's account."
+    ),
+    VendorVerdict.ACCOUNT_UNVERIFIED: (
         "The image provider wants this service's account to be verified first."
     ),
 }
@@ -56,10 +58,10 @@ def failure_of(
     status, end = reply.status, end_of_status(reply.status)
     hint = retry_hint(reply.headers, reply.document)
     verdict = verdict_of(reply.document, reply.headers)
-    if verdict is Verdict.REFUSED:
+    if verdict is VendorVerdict.REFUSED:
         return refusal(end_of_refusal(end))
     if is_quota or status == HTTPStatus.PAYMENT_REQUIRED:
-        verdict = Verdict.ACCOUNT_EMPTY
+        verdict = VendorVerdict.ACCOUNT_EMPTY
     if verdict is not None:
         return account_failure(verdict, end)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -78,7 +80,7 @@ def failure_of(
     )
 
 
-def account_failure(verdict: Verdict, end: CallEnd) -> ProviderFailed:
+def account_failure(verdict: VendorVerdict, end: CallEnd) -> ProviderFailed:
     """Return the failure of our account with the vendor, which fails every request."""
     return ProviderFailed(_ACCOUNT[verdict], end=end)
 

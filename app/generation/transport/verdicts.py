@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class Verdict(StrEnum):
+class VendorVerdict(StrEnum):
     """The vendor's judgement of the prompt, or of our account with it."""
 
     REFUSED = "refused"
@@ -26,33 +26,33 @@ class Verdict(StrEnum):
     ACCOUNT_EMPTY = "account_empty"
 
 
-def _codes(verdict: Verdict, text: str) -> dict[str, Verdict]:
+def _codes(verdict: VendorVerdict, text: str) -> dict[str, VendorVerdict]:
     return dict.fromkeys(text.split(), verdict)
 
 
-_BY_CODE: Mapping[str, Verdict] = {
+_BY_CODE: Mapping[str, VendorVerdict] = {
     # OpenAI and Azure; `contentFilter` is Azure's older spelling.
     **_codes(
-        Verdict.REFUSED,
+        VendorVerdict.REFUSED,
         "moderation_blocked content_policy_violation content_filter contentfilter "
         "responsibleaipolicyviolation moderation_flagged content_filtered",
     ),
     # Google: https://ai.google.dev/api/generate-content#FinishReason. Every other
     # reason leaves a picture out without saying that the prompt is at fault.
     **_codes(
-        Verdict.REFUSED,
+        VendorVerdict.REFUSED,
         "blocklist escalation image_prohibited_content image_recitation image_safety "
         "language model_armor prohibited_content recitation safety spii",
     ),
     # fal: models without a code of their own refuse with the last one.
-    **_codes(Verdict.REFUSED, "no_media_generated"),
+    **_codes(VendorVerdict.REFUSED, "no_media_generated"),
     **_codes(
-        Verdict.ACCOUNT_BLOCKED,
+        VendorVerdict.ACCOUNT_BLOCKED,
         "account_deactivated access_terminated pup_limited_disabled",
     ),
     # Waiting does not fill an account, so these 429s are no rate limits.
     **_codes(
-        Verdict.ACCOUNT_EMPTY,
+        VendorVerdict.ACCOUNT_EMPTY,
         "insufficient_quota billing_hard_limit_reached billing_not_active "
         "project_spend_limit_exceeded",
     ),
@@ -73,10 +73,10 @@ _REFUSED = (
     r"|\b(IMAGE_SAFETY|(IMAGE_)?PROHIBITED_CONTENT)\b"
 )
 _BY_WORDS = (
-    (re.compile(_UNVERIFIED, re.IGNORECASE), Verdict.ACCOUNT_UNVERIFIED),
-    (re.compile(_EMPTY, re.IGNORECASE), Verdict.ACCOUNT_EMPTY),
-    (re.compile(_BLOCKED, re.IGNORECASE), Verdict.ACCOUNT_BLOCKED),
-    (re.compile(_REFUSED, re.IGNORECASE), Verdict.REFUSED),
+    (re.compile(_UNVERIFIED, re.IGNORECASE), VendorVerdict.ACCOUNT_UNVERIFIED),
+    (re.compile(_EMPTY, re.IGNORECASE), VendorVerdict.ACCOUNT_EMPTY),
+    (re.compile(_BLOCKED, re.IGNORECASE), VendorVerdict.ACCOUNT_BLOCKED),
+    (re.compile(_REFUSED, re.IGNORECASE), VendorVerdict.REFUSED),
 )
 
 # Where the dialects say it; prompts and inputs, which answers repeat, lie elsewhere.
@@ -89,7 +89,7 @@ _MAX_ENTRIES = 20
 
 def verdict_of(
     document: object, headers: Mapping[str, str] | None = None
-) -> Verdict | None:
+) -> VendorVerdict | None:
     """Return what an answer without a picture says; None is another failure."""
     codes, texts = _said(document)
     if headers is not None:
@@ -101,12 +101,12 @@ def verdict_of(
     return next(filter(None, map(verdict_of_text, texts)), None)
 
 
-def verdict_of_code(code: object) -> Verdict | None:
+def verdict_of_code(code: object) -> VendorVerdict | None:
     """Return what a type, a code or a reason says."""
     return _BY_CODE.get(code.lower()) if isinstance(code, str) else None
 
 
-def verdict_of_text(text: str) -> Verdict | None:
+def verdict_of_text(text: str) -> VendorVerdict | None:
     """Return what a sentence says."""
     for words, verdict in _BY_WORDS:
         if words.search(text):

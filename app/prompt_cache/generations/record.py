@@ -60,7 +60,7 @@ class GenerationRecord:
     @property
     def shown_position(self) -> int | None:
         """The number of turns until it is painted, from 1; None unless queued."""
-        # Before it has asked for its place, it is the next as far as it knows.
+        # Before it has asked for its position, it is the next as far as it knows.
         return (self.queue_position or 1) if self.state == "queued" else None
 
     @property

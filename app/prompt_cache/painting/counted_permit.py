@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.generation.painting import Outcome
+    from app.generation.painting import CallOutcome
     from app.generation.spending import JournalEntry, PaintingPermit
     from app.prompt_cache.statistics import Statistics
     from app.storage.storage_key import Project
@@ -49,7 +49,7 @@ class _CountedEntry:
         """The name of the reservation."""
         return self.entry.reference
 
-    async def settle(self, outcome: Outcome, amount: float) -> None:
+    async def settle(self, outcome: CallOutcome, amount: float) -> None:
         """Note how the call ended; one that cost nothing is taken back."""
         await self.entry.settle(outcome, amount)
         if not amount:

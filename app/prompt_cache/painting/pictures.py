@@ -98,7 +98,7 @@ class Pictures:
         """Remove a picture's bytes from memory."""
         self._hot_tier.forget(entry.memory_key)
 
-    def at_hand(self, entry: KeptPicture) -> bytes | None:
+    def cached_bytes(self, entry: KeptPicture) -> bytes | None:
         """Return a picture's bytes if this replica holds them."""
         return self._hot_tier.get(entry.memory_key)
 
@@ -107,7 +107,7 @@ class Pictures:
 
         Raises `PictureGone` and `StorageUnavailable`.
         """
-        data = self.at_hand(entry)
+        data = self.cached_bytes(entry)
         if data is not None or entry.size > SMALL_BYTES:
             return data
         return await self._readings.share(
@@ -132,7 +132,7 @@ class Pictures:
 
         A small one is read meanwhile, and is cached afterwards.
         """
-        if self.at_hand(entry) is not None:
+        if self.cached_bytes(entry) is not None:
             return
         if entry.size <= SMALL_BYTES and self._hot_tier.accepts(entry.size):
             await self.read(entry)

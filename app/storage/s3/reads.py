@@ -42,7 +42,7 @@ _NO_LENGTH = "MissingContentLength"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoreAnswer:
     """A GET that succeeded, before its body.
 
     *read* gives the next bytes of it, at most as many as it is asked for.
@@ -61,7 +61,7 @@ class Answer:
 class Reads(Protocol):
     """A way to GET an object."""
 
-    async def get(self, key: str, byte_range: ByteRange | None) -> Answer:
+    async def get(self, key: str, byte_range: ByteRange | None) -> StoreAnswer:
         """Ask for *key*; raises `Refused` with S3's code, or what the network does."""
         ...
 
@@ -75,7 +75,7 @@ class SignedReads:
         self._http = http
         self._urls: TTLCache[str, URL] = TTLCache(_URLS_KEPT, _URL_KEPT_SECONDS)
 
-    async def get(self, key: str, byte_range: ByteRange | None) -> Answer:
+    async def get(self, key: str, byte_range: ByteRange | None) -> StoreAnswer:
         """Ask for *key*; the signature does not cover the range."""
         # A redirect is an answer: it would be another host's, unsigned.
         response = await self._http.get(
@@ -121,7 +121,7 @@ class PlainReads:
         self._client = client
         self._bucket = bucket
 
-    async def get(self, key: str, byte_range: ByteRange | None) -> Answer:
+    async def get(self, key: str, byte_range: ByteRange | None) -> StoreAnswer:
         """Ask for *key*."""
         try:
             answer = await self._client.get_object(
@@ -133,7 +133,7 @@ class PlainReads:
         if "ContentLength" not in answer:
             body.close()
             raise Refused(_NO_LENGTH)
-        return Answer(
+        return StoreAnswer(
             answer["ContentLength"],
             answer.get("ContentType", _UNKNOWN_TYPE),
             answer["Metadata"],
@@ -143,13 +143,13 @@ class PlainReads:
         )
 
 
-def _answer(response: aiohttp.ClientResponse, size: int) -> Answer:
+def _answer(response: aiohttp.ClientResponse, size: int) -> StoreAnswer:
     metadata = {
         name[len(_METADATA) :].lower(): value
         for name, value in response.headers.items()
         if name.lower().startswith(_METADATA)
     }
-    return Answer(
+    return StoreAnswer(
         size,
         response.headers.get("Content-Type", _UNKNOWN_TYPE),
         metadata,

@@ -46,7 +46,7 @@ export async function showSettings() {
   showFigures(at("project-figures"), figures);
 }
 
-/** Show what is kept in the fields that nobody has typed into since. */
+/** Show what is kept in the fields that were not typed into since. */
 function fill() {
   if (!typed.has(key)) key.value = settings.key;
   if (!typed.has(project)) project.value = settings.project;

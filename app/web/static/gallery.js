@@ -115,7 +115,7 @@ async function askToPurge(made, entry) {
   if (dialog.returnValue !== "purge") return;
   await change(made, async () => {
     await ask(`${ENTRIES}/${entry.prompt_hash}`, { method: "DELETE" }).catch((error) => {
-      // Somebody else was quicker: it is as gone as it was to be.
+      // Another request removed it first: it is gone as intended.
       if (error.code !== "not_found") throw error;
     });
     const next = made.nextElementSibling ?? made.previousElementSibling;

@@ -15,7 +15,7 @@ let current = null;
 export async function showLines(wanted, { sign = false } = {}) {
   const line = { wanted, address: unsigned(wanted), sources: unsignedSources(wanted) };
   current = line;
-  at("img-note").textContent = settings.key ? "Unsigned: it works for whoever sends a key." : "";
+  at("img-note").textContent = settings.key ? "Unsigned: it works for callers that send a key." : "";
   write(line);
   if (sign) await addSignature(line);
 }

@@ -7,7 +7,7 @@ const GENERATE = "/api/v1/live/generate";
 const MAX_ATTEMPTS = 8;
 const LONGEST_PAUSE_SECONDS = 10;
 
-/** A problem document (RFC 9457), or what takes its place where nobody answered. */
+/** A problem document (RFC 9457), or what stands in for it where there was no answer. */
 export class Problem extends Error {
   constructor({ title, detail = "", status = null, code = "", request_id: requestId = "" }, retryAfter = null) {
     super(title);

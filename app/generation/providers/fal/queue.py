@@ -30,7 +30,7 @@ from app.generation.transport.failures import account_failure, failure_of, refus
 from app.generation.transport.polling import fetch_document, follow
 from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import Reply, VendorApi
-from app.generation.transport.verdicts import Verdict, verdict_of
+from app.generation.transport.verdicts import VendorVerdict, verdict_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -206,7 +206,7 @@ def _error_of(reply: Reply) -> GenerationError:
     match verdict_of(reply.document, reply.headers):
         case None:
             pass
-        case Verdict.REFUSED:
+        case VendorVerdict.REFUSED:
             return refusal()
         case verdict:
             return account_failure(verdict, end_of_status(reply.status))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from app.errors import BadImage, CallEnd
 from app.generation.transport.documents import pick
 from app.generation.transport.failures import account_failure, failure_of, refusal
-from app.generation.transport.verdicts import Verdict, verdict_of_code
+from app.generation.transport.verdicts import VendorVerdict, verdict_of_code
 
 if TYPE_CHECKING:
     from app.errors import GenerationError
@@ -29,7 +29,7 @@ def encoded_picture(document: object) -> str:
     if pictures:
         return pictures[-1]
     verdict = verdict_of_code(_either(candidate, "finishReason", "finish_reason"))
-    if verdict is Verdict.REFUSED:
+    if verdict is VendorVerdict.REFUSED:
         raise refusal(CallEnd.BILLED)
     if verdict is not None:
         raise account_failure(verdict, CallEnd.BILLED)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app.errors import BadImage, CallEnd
 from app.generation.transport.documents import pick
 from app.generation.transport.failures import account_failure, refusal
-from app.generation.transport.verdicts import Verdict, is_withheld, verdict_of
+from app.generation.transport.verdicts import VendorVerdict, is_withheld, verdict_of
 
 if TYPE_CHECKING:
     from app.errors import GenerationError
@@ -28,7 +28,7 @@ def without_picture(document: object) -> GenerationError | None:
     match verdict_of(document):
         case None:
             return BadImage("The image provider answered without a picture.")
-        case Verdict.REFUSED:
+        case VendorVerdict.REFUSED:
             return refusal(CallEnd.BILLED)
         case verdict:
             return account_failure(verdict, CallEnd.BILLED)

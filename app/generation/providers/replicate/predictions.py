@@ -21,7 +21,7 @@ from app.generation.transport.failures import account_failure, failure_of, refus
 from app.generation.transport.polling import follow
 from app.generation.transport.result_urls import ResultUrls
 from app.generation.transport.vendor_api import Reply, VendorApi
-from app.generation.transport.verdicts import Verdict, verdict_of_text
+from app.generation.transport.verdicts import VendorVerdict, verdict_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +162,7 @@ class ReplicatePredictions:
 
 def _failure(error: object) -> GenerationError:
     verdict = verdict_of_text(error) if isinstance(error, str) else None
-    if verdict is Verdict.REFUSED:
+    if verdict is VendorVerdict.REFUSED:
         return refusal(CallEnd.BILLED)
     if verdict is not None:
         return account_failure(verdict, CallEnd.BILLED)

@@ -21,7 +21,7 @@ PROBE_EVERY_SECONDS = 0.1
 PROBE_TIMEOUT_SECONDS = 1.0
 
 
-class CircuitBreaker:
+class RedisBreaker:
     """The parts of Redis that are known to be unavailable.
 
     A server is one part, and so is each primary of a Cluster: the slots of the

@@ -21,7 +21,7 @@ from app.errors import CacheUnavailable
 from app.storage.redis.client.address import parse_address
 from app.storage.redis.client.circuit_breaker import (
     PROBE_TIMEOUT_SECONDS,
-    CircuitBreaker,
+    RedisBreaker,
 )
 from app.storage.redis.client.clients import (
     FAILURES,
@@ -77,7 +77,7 @@ class RedisConnection:
         self,
         client: Client,
         *,
-        breaker: CircuitBreaker | None,
+        breaker: RedisBreaker | None,
         at_once: int | None,
         timeout_seconds: float,
         waits_seconds: float = MAX_WAITING_SECONDS,
@@ -89,8 +89,8 @@ class RedisConnection:
         self._cluster = client if isinstance(client, ClusterClient) else None
         self._pipeline = pipeline
         self._breaker = breaker
-        self._needs_no_place = at_once is None
-        self._places = asyncio.Semaphore(at_once or 1)
+        self._needs_no_slot = at_once is None
+        self._slots = asyncio.Semaphore(at_once or 1)
         self._waits_seconds = waits_seconds
         self._timeout_seconds = timeout_seconds
         self._repeats_silence = repeats_silence
@@ -165,18 +165,18 @@ class RedisConnection:
     def _ask(self, command: Sequence[Any], key: str) -> Awaitable[Any]:
         if self._pipeline is not None and self._pipeline.is_full:
             raise CacheUnavailable("The cache is overloaded.")
-        if self._pipeline is not None and self._needs_no_place:
+        if self._pipeline is not None and self._needs_no_slot:
             return self._pipeline.execute(command)
         return self._in_turn(command, key)
 
     async def _in_turn(self, command: Sequence[Any], key: str) -> Any:
-        await self._take_place(key)
+        await self._take_slot(key)
         try:
             if self._pipeline is not None:
                 return await self._pipeline.execute(command)
             return await self._over_the_pool(command)
         finally:
-            self._places.release()
+            self._slots.release()
 
     @property
     def is_connected(self) -> bool:
@@ -208,23 +208,23 @@ class RedisConnection:
             raise asyncio.CancelledError
         return reply
 
-    async def _take_place(self, key: str) -> None:
+    async def _take_slot(self, key: str) -> None:
         """Take a slot; raises `CacheUnavailable` if none is free in time."""
-        if self._places.locked():
+        if self._slots.locked():
             try:
                 async with asyncio.timeout(self._waits_seconds):
-                    await self._places.acquire()
+                    await self._slots.acquire()
             except TimeoutError:
                 raise CacheUnavailable("The cache is overloaded.") from None
         else:
             # It does not wait, and needs no timer.
-            await self._places.acquire()
+            await self._slots.acquire()
         try:
             if self._breaker is not None:
                 # Redis may have failed while this command waited for its slot.
                 self._breaker.check(self.part(key))
         except CacheUnavailable:
-            self._places.release()
+            self._slots.release()
             raise
 
     async def _forget_connections(self) -> None:
@@ -257,7 +257,7 @@ class RedisConnections:
     blobs: RedisConnection
     leases: RedisConnection
     subscriber: Client
-    breaker: CircuitBreaker
+    breaker: RedisBreaker
     runs: ServerRuns
 
     async def ping(self) -> None:
@@ -326,15 +326,15 @@ async def open_redis(
 
         runs = ServerRuns()
         probe = await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=4)
-        breaker = CircuitBreaker(probe, changed)
-        of_pictures = CircuitBreaker(probe, changed)
+        breaker = RedisBreaker(probe, changed)
+        of_pictures = RedisBreaker(probe, changed)
         stack.push_async_callback(breaker.aclose)
         stack.push_async_callback(of_pictures.aclose)
 
         async def sharing(
             name: str,
             *,
-            breaker: CircuitBreaker,
+            breaker: RedisBreaker,
             timeout_seconds: float,
             at_once: int | None = None,
             waits_seconds: float = MAX_WAITING_SECONDS,

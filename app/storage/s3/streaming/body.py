@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from app.storage.ports.object_store import ByteRange
-    from app.storage.s3.reads import Answer, Reads
+    from app.storage.s3.reads import Reads, StoreAnswer
     from app.storage.s3.timeouts import CallLimit
 
 # Until the first bytes of an object: a HIT answers 503 in under two seconds.
@@ -36,7 +36,7 @@ class RangeBeyondEnd(ValueError):
 class S3Body:
     """The body of a GET whose first bytes have arrived when it has been started."""
 
-    def __init__(self, answer: Answer, give_back: Callable[[], None]) -> None:
+    def __init__(self, answer: StoreAnswer, give_back: Callable[[], None]) -> None:
         self._answer = answer
         self._give_back = give_back
         self._coming = answer.size
