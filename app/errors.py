@@ -56,12 +56,20 @@ class ServiceError(Exception):
     """The root. *detail* is a sentence for the caller.
 
     It never has a prompt, a key, bytes of a picture or an internal address;
-    those belong to the chained exception, which no caller sees.
+    those belong to the chained exception, which no caller sees. *reason* is the
+    sentence for an operator where that one may name more, such as the bucket.
     """
 
-    def __init__(self, detail: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        reason: str | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.reason = reason or detail
         self.retry_after = retry_after
 
 

@@ -128,7 +128,7 @@ async def _fault(ask: Callable[[], Awaitable[None]], seconds: float) -> str | No
     except PlaceMissing as error:
         return f"{error.detail} If its name is right: {_MADE_BY}"
     except ServiceError as error:
-        return " ".join([error.detail, *_reason(error).split()])
+        return " ".join([error.reason, *_reason(error).split()])
     return None
 
 

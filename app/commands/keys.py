@@ -106,7 +106,7 @@ async def _opened() -> AsyncIterator[Keys]:
         async with open_keys(configuration) as kept:
             yield kept
     except ServiceError as error:
-        raise Failed(error.detail) from error
+        raise Failed(error.reason) from error
 
 
 def _json(document: object) -> str:

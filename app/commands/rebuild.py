@@ -72,7 +72,7 @@ async def _services(*, adopts: bool = False) -> AsyncIterator[Services]:
                 raise Failed("There is no ledger yet: the first replica makes one.")
             yield opened.services
     except ServiceError as error:
-        raise Failed(f"{error.detail} Run it again: it goes on here.") from error
+        raise Failed(f"{error.reason} Run it again: it goes on here.") from error
 
 
 async def _projects(

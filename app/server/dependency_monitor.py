@@ -120,7 +120,7 @@ class DependencyMonitor:
             async with asyncio.timeout(self._timeout_seconds):
                 await one.ping()
         except WrongLedger as wrong:
-            one.reason = wrong.detail
+            one.reason = wrong.reason
             return False
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is no answer
             logger.debug(

@@ -86,7 +86,7 @@ async def prove(
         reason = f"The store took longer than {within_seconds:g} s for the proof."
         return Proof(Verdict.UNPROVED, reason)
     except StorageUnavailable as outage:
-        return Proof(Verdict.UNPROVED, outage.detail)
+        return Proof(Verdict.UNPROVED, outage.reason)
     finally:
         # All creates have ended, or were given up: none is begun after this.
         with suppress(StorageUnavailable, TimeoutError):

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What callers get; the bucket and the command are for operators alone.
+WRONG_LEDGER = "The object store is not the one that was used before."
+_MISSING = "The object store is not there."
+
 LEDGER_VERSION = 1
 _JSON = "application/json"
 # A frozen Redis must not read as an outage of the store.
@@ -119,14 +123,14 @@ class LedgerIdentity:
             self.id, self._wrong = expected, None
             return
         what = "holds another ledger than before" if found else "holds no ledger"
-        detail = (
+        reason = (
             f"{self._name} {what if is_there else 'is missing'}. Nothing is painted "
             "or made until the ledger that was seen before is back, or "
             "`python -m app rebuild --adopt` takes this one on."
         )
         if self._wrong is None:
-            logger.error("wrong ledger", extra={"reason": detail})
-        self._wrong = WrongLedger(detail)
+            logger.error("wrong ledger", extra={"reason": reason})
+        self._wrong = WrongLedger(WRONG_LEDGER, reason=reason)
         raise self._wrong
 
     async def _found(self) -> tuple[str | None, PlaceMissing | None]:
@@ -138,7 +142,7 @@ class LedgerIdentity:
             try:
                 await self._store.ping()
             except PlaceMissing:
-                return None, PlaceMissing(f"{self._name} is missing.")
+                return None, PlaceMissing(_MISSING, reason=f"{self._name} is missing.")
             raise
         return (None if stored is None else _id_in(stored.data)), None
 

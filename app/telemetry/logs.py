@@ -203,7 +203,7 @@ def trace_of(error: BaseException) -> list[str]:
 def _sentence_of(error: BaseException) -> str:
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     if isinstance(error, ServiceError):
-        return f"{name}: {error.detail}"
+        return f"{name}: {error.reason}"
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
     return name

@@ -20,13 +20,16 @@ async def require_bucket(client: Any, bucket: str) -> None:
         theirs, ours = _region_of(error), client.meta.region_name
         if theirs and theirs != ours:
             raise StorageUnavailable(
-                f"The bucket {bucket} is in the region {theirs}, not in {ours}: "
-                "set AWS_REGION."
+                "The object store is set up wrongly.",
+                reason=f"The bucket {bucket} is in the region {theirs}, not in "
+                f"{ours}: set AWS_REGION.",
             ) from error
         # A HEAD has no body, so its code is the status.
         if code_of(error) != "404":
             raise
-        raise PlaceMissing(f"The bucket {bucket} is missing.") from error
+        raise PlaceMissing(
+            "The object store is not there.", reason=f"The bucket {bucket} is missing."
+        ) from error
 
 
 async def make_bucket(client: Any, bucket: str) -> None:
