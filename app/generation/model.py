@@ -260,6 +260,8 @@ class Model:
         progress.spent += price
         if failure is not None:
             progress.note_failure(failure, self.hold)
+            if end_of(failure) is CallEnd.AMBIGUOUS:
+                self._observer.ambiguous_end(self.alias)
         self._observer.provider_call(
             self._provider.vendor, self.alias, outcome_of(failure), seconds, price
         )

@@ -60,6 +60,10 @@ class PaintObserver(Protocol):
         """
         ...
 
+    def ambiguous_end(self, model: str) -> None:
+        """Note a call of *model* that may have been billed without a picture."""
+        ...
+
     def job_resumed(self, model: str) -> None:
         """Note a job of *model* that a former leader left, and that is gone on with."""
         ...

@@ -96,6 +96,10 @@ class Metrics:
         self._generation_seconds.labels(model).observe(seconds)
         self._spend.labels(model).inc(price)
 
+    def ambiguous_end(self, model: str) -> None:
+        """Count a call that may have been billed without a picture."""
+        self._ambiguous_ends.labels(model).inc()
+
     def job_resumed(self, model: str) -> None:
         """Count a job that was gone on with after its leader had died."""
         self._jobs_resumed.labels(model).inc()
@@ -215,6 +219,12 @@ class Metrics:
             ("model",),
             registry=self._registry,
         )
+        self._ambiguous_ends = Counter(
+            "paintonce_ambiguous_ends_total",
+            "Calls that may have been billed without a picture.",
+            ("model",),
+            registry=self._registry,
+        )
         self._jobs_resumed = Counter(
             "paintonce_jobs_resumed_total",
             "Jobs of a provider that went on under another leader.",
@@ -234,7 +244,10 @@ class Metrics:
             registry=self._registry,
         )
         for model, provider in models.items():
-            for series in (self._jobs_resumed, self._queue_length, self._model_resting):
+            for series in (
+                *(self._ambiguous_ends, self._jobs_resumed),
+                *(self._queue_length, self._model_resting),
+            ):
                 series.labels(model)
             self._generation_seconds.labels(model)
             self._spend.labels(model)

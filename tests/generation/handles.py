@@ -79,6 +79,9 @@ class Unheard:
     ) -> None:
         """Count nothing."""
 
+    def ambiguous_end(self, model: str) -> None:
+        """Count nothing."""
+
     def job_resumed(self, model: str) -> None:
         """Count nothing."""
 

@@ -69,6 +69,7 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.ambiguous: list[str] = []
         self.seconds: list[float] = []
         self.watched: dict[str, tuple[Callable[[], int], Callable[[], bool]]] = {}
 
@@ -78,6 +79,10 @@ class RecordingObserver:
         """Remember one call."""
         self.calls.append(Call(provider, model, str(outcome), price))
         self.seconds.append(seconds)
+
+    def ambiguous_end(self, model: str) -> None:
+        """Remember the model."""
+        self.ambiguous.append(model)
 
     def job_resumed(self, model: str) -> None:
         """Remember nothing: jobs have tests of their own."""
@@ -686,9 +691,12 @@ async def test_a_billed_failure_is_known_where_the_budget_ends_the_chain(
     ],
 )
 async def test_the_journal_has_what_a_call_may_have_cost(
-    catalogue: Callable[..., Models], answer: Exception, entry: tuple[str, float]
+    catalogue: Callable[..., Models],
+    observer: RecordingObserver,
+    answer: Exception,
+    entry: tuple[str, float],
 ) -> None:
-    """An ambiguous end is booked at the price, as unknown; a sure one as it was."""
+    """An ambiguous end is booked as unknown, and counted; a sure one as it was."""
     models = catalogue((config(), ScriptedProvider(answer)))
     purse = Purse(1.0)
 
@@ -698,6 +706,7 @@ async def test_the_journal_has_what_a_call_may_have_cost(
         )
 
     assert purse.settled == [entry]
+    assert observer.ambiguous == (["default"] if entry[0] == "unknown" else [])
 
 
 async def test_all_calls_on_the_way_are_charged(
