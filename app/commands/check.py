@@ -126,7 +126,7 @@ async def _fault(ask: Callable[[], Awaitable[None]], seconds: float) -> str | No
     except TimeoutError:
         return "does not answer"
     except PlaceMissing as error:
-        return f"{error.detail} If its name is right: {_MADE_BY}"
+        return f"{error.reason} If its name is right: {_MADE_BY}"
     except ServiceError as error:
         return " ".join([error.reason, *_reason(error).split()])
     return None
