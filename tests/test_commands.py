@@ -203,6 +203,36 @@ async def test_check_asks_providers_for_what_costs_nothing(
     assert provider.calls == []
 
 
+async def test_check_prints_what_each_model_can_do(
+    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """One line a model: its provider, references, masks, shapes, seeds, options."""
+    models = tmp_path / "models.toml"
+    models.write_text(
+        '[models.big]\nprovider = "openai"\nmodel = "gpt-image-1"\n'
+        'api_key_env = "SOME_KEY"\n'
+        '[models.own]\nprovider = "a1111"\nbase_url = "http://127.0.0.1:9"\n'
+    )
+    environment = environment_of(
+        redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
+    ) | {"PROVIDERS_FILE": str(models), "SOME_KEY": "a-key"}
+    async with open_s3_object_store(bucket=bucket) as store:
+        await store.make()
+
+    checked = await asyncio.to_thread(
+        run, "check", folder=tmp_path, environment=environment
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    lines = [line for line in checked.stdout.splitlines() if line.startswith("model ")]
+    big, own = (line.partition("configuration ok; ") for line in lines)
+    assert re.fullmatch(r"model +big: openai, ", big[0])
+    assert big[2].startswith("16 references, a mask, 3 sizes, no seeds, quality, ")
+    assert re.fullmatch(r"model +own: a1111, ", own[0])
+    assert own[2].startswith("one reference, a mask, sizes from 64x64 to ")
+    assert ", seeds, negative_prompt (" in own[2]
+
+
 async def test_rebuild_restores_a_flushed_redis(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:

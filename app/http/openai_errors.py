@@ -28,7 +28,7 @@ MAX_RETRY_AFTER = timedelta(seconds=120)
 _INVALID = "invalid_request_error"
 _SERVER = "server_error"
 
-_CODES = {
+_CODES: Mapping[type[errors.ServiceError], tuple[str, str]] = {
     errors.PromptRejected: ("image_generation_user_error", "moderation_blocked"),
     errors.NotAuthenticated: (_INVALID, "invalid_api_key"),
     errors.Forbidden: (_INVALID, "permission_denied"),

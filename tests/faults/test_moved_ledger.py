@@ -87,7 +87,7 @@ async def test_a_ledger_moves_to_another_store(
                 )
                 assert ended.returncode == 0, ended.stderr
             assert f"{len(PROMPTS)} restored" in ended.stdout
-            (new,) = await place.start(**store.environment())
+            (new,) = await place.start(AWS_ENDPOINT_URL_S3=store.endpoint)
             for prompt, before in painted.items():
                 after = await place.get(prompt, new)
                 assert after.cache == "HIT"
