@@ -87,6 +87,7 @@ def test_a_hostile_gif_is_given_up_in_time() -> None:
     """Blocks of one byte each are more than any encoder makes."""
     data = encoded("image/gif")[:-1] + b"\x21\xfe" + b"\x01x" * 4_000_000
 
-    began = time.perf_counter()
+    # The time of this thread: others may have the core meanwhile.
+    began = time.thread_time()
     assert not is_whole(data, "image/gif")
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
