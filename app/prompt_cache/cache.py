@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from app.generation.spending import Permit
     from app.generation.usage import Usage
     from app.prompt_cache.entry.entry import PromptEntry
-    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flights
     from app.prompt_cache.flight.leases import Leases
@@ -53,6 +53,8 @@ BELIEVED = 200_000
 RESTORING_TIMEOUT_SECONDS = 2.0
 # A Redis that hangs has cost a second by then, and two are all there is.
 LEDGER_TIMEOUT_SECONDS = 0.8
+# Rules that could not be read have cost a time-out of the store by then.
+UNREADABLE_TIMEOUT_SECONDS = 1.6
 
 
 class LookupOutcome(StrEnum):
@@ -101,6 +103,7 @@ class PromptCache:
         default_factory=lambda: LRUCache(BELIEVED)
     )
     _restorations: SingleFlight[str, bool] = field(default_factory=SingleFlight)
+    _manifests: SingleFlight[str, Manifest | None] = field(default_factory=SingleFlight)
 
     async def get_or_generate(
         self,
@@ -135,12 +138,11 @@ class PromptCache:
                 # Those who wait for one flight are one look-up.
                 permit.count_look_up()
                 has_counted = True
+            asked = time.monotonic()
             refusal = await permit.refusal() or await self.painter.refusal()
             if refusal is not None:
-                found = await self._find(key, permit)
-                if found is not None:
-                    return found
-                raise refusal
+                spent_seconds = time.monotonic() - asked
+                return await self._find_unless(refusal, spent_seconds, key, permit)
             if readable is not None:
                 key = await readable()
             # Is someone painting it? Did we paint it and forget? Paint it.
@@ -189,6 +191,30 @@ class PromptCache:
             return found
         permit.count_look_up()
         return await self._find(key, permit)
+
+    async def _find_unless(
+        self,
+        refusal: ServiceError,
+        spent_seconds: float,
+        key: PromptKey,
+        permit: Permit,
+    ) -> Answer:
+        """Return what only the ledger knows, else raise *refusal*.
+
+        Where the refusal is that the store does not answer, only what is left
+        of two seconds is waited for its manifest.
+        """
+        is_outage = isinstance(refusal, StorageUnavailable)
+        left_seconds = max(0.1, UNREADABLE_TIMEOUT_SECONDS - spent_seconds)
+        try:
+            async with asyncio.timeout(left_seconds if is_outage else None):
+                found = await self._find(key, permit)
+        except TimeoutError:
+            self.metrics.lookup(Outcome.MISS)
+            found = None
+        if found is None:
+            raise refusal
+        return found
 
     async def _find(self, key: PromptKey, permit: Permit) -> Answer | None:
         """Return what only the ledger knows, restored, or None."""
@@ -313,7 +339,10 @@ class PromptCache:
         """Serve what is painted while Redis is unavailable; nothing new is paid for."""
         try:
             async with asyncio.timeout(LEDGER_TIMEOUT_SECONDS):
-                manifest = await self.ledger.read(key.project, key.hash)
+                # A herd is two reads: each one's began after it was asked for.
+                manifest = await self._manifests.share_next(
+                    key.hash, partial(self.ledger.read, key.project, key.hash)
+                )
         except (StorageUnavailable, TimeoutError) as error:
             raise CacheUnavailable(
                 "The cache and the store are unavailable."

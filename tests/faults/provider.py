@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 STARTS_WITHIN_SECONDS = 60.0
-HELD_WITHIN_SECONDS = 15.0
+HELD_WITHIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ async def test_row_02_a_herd_over_four_replicas_is_painted_once(
         await place.check(prompt, calls=1)
 
 
+@pytest.mark.long
 async def test_row_02_followers_learn_of_a_commit_at_once(
     tmp_path: Path, s3_server: S3Server, record_property: Callable[[str, object], None]
 ) -> None:
@@ -126,9 +127,9 @@ async def test_row_11_a_storm_of_clients_that_leave_mixes_nothing_up(
     assert await place.redis_connections() <= connections + 2 * 64
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
-    "readers",
-    [250, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(300)])],
+    "readers", [250, pytest.param(1000, marks=[pytest.mark.timeout(300)])]
 )
 async def test_row_18_readers_that_stall_are_cut_and_hold_nobody_up(
     tmp_path: Path, s3_server: S3Server, readers: int

@@ -129,7 +129,7 @@ async def test_row_10_more_requests_than_connections_are_answered_in_time(
     )
     await place.seen_redis.client_unpause()
 
-    assert {one.status for one in got[:100]} == {200}
+    assert [one.json() for one in got[:100] if one.status != 200] == []
     assert {one.status for one in got[100:]} == {503}
     assert max(one.seconds for one in got) < ANSWERED_WITHIN_SECONDS
     await _all_is_well_again(place)

@@ -399,6 +399,20 @@ async def test_a_painted_prompt_is_served_uncounted_while_redis_is_away(
     assert replica.uncounted == 2
 
 
+async def test_a_herd_reads_the_manifest_together_while_redis_is_away(
+    world: World, replica: Replica
+) -> None:
+    """The store is asked twice at most, and each read began after it was asked for."""
+    await ask(replica)
+    world.index.is_away = True
+    reads = world.store.calls["get"]
+
+    answers = await asyncio.gather(*asking(replica, times=20))
+
+    assert {answer.outcome for answer in answers} == {Outcome.HIT}
+    assert 1 <= world.store.calls["get"] - reads <= 2
+
+
 async def test_nothing_is_paid_in_the_dark(world: World, replica: Replica) -> None:
     """Without Redis an unpainted prompt is an outage, and no provider is asked."""
     world.index.is_away = True
