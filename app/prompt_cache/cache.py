@@ -210,7 +210,7 @@ class PromptCache:
             async with asyncio.timeout(left_seconds if is_outage else None):
                 found = await self._find(key, permit)
         except TimeoutError:
-            self.metrics.lookup(Outcome.MISS)
+            self.metrics.lookup(LookupOutcome.MISS)
             found = None
         if found is None:
             raise refusal

@@ -414,7 +414,7 @@ async def test_a_herd_reads_the_manifest_together_while_redis_is_away(
         gate.open()
     answers = await asyncio.gather(*asked)
 
-    assert {answer.outcome for answer in answers} == {Outcome.HIT}
+    assert {answer.outcome for answer in answers} == {LookupOutcome.HIT}
     assert world.store.calls["get"] - reads == 2
 
 
