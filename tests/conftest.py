@@ -46,12 +46,19 @@ TAKE_LONG = (
     "tests/web/test_picture.py",
 )
 
+# Files among them that only compare a page with the code.
+ARE_QUICK = (
+    "tests/documents/test_limits_page.py",
+    "tests/documents/test_models_page.py",
+)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test of a file that takes long."""
     for item in items:
-        if item.path.relative_to(ROOT).as_posix().startswith(TAKE_LONG):
+        file = item.path.relative_to(ROOT).as_posix()
+        if file.startswith(TAKE_LONG) and file not in ARE_QUICK:
             item.add_marker(pytest.mark.long)
 
 

@@ -102,6 +102,7 @@ def test_help_tells_the_commands(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 async def test_check_tells_what_is_away(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
