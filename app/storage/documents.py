@@ -45,7 +45,11 @@ class StoredDocuments:
     async def change(
         self, name: str, change: Callable[[Fields | None], Fields]
     ) -> Fields:
-        """Replace a document by what *change* makes of it, by its tag."""
+        """Replace a document by what *change* makes of it, by its tag.
+
+        A write that got through has succeeded, also where its reply was lost:
+        the document is read again before the answer.
+        """
         key = _key(name)
         for _ in range(_ATTEMPTS):
             stored = await self._store.get(key)
@@ -54,15 +58,28 @@ class StoredDocuments:
             if after == before:
                 return after
             data = orjson.dumps(after)
-            if stored is None:
-                written = await self._store.create(key, data, media_type=_JSON)
-            else:
-                written = await self._store.replace(
-                    key, data, etag=stored.etag, media_type=_JSON
-                )
-            if written is not None:
+            if await self._is_written(key, data, stored):
                 return after
         raise StorageUnavailable("The document does not settle.")
+
+    async def _is_written(
+        self, key: str, data: bytes, stored: StoredObject | None
+    ) -> bool:
+        """Write *data* in place of *stored*; False where another write came first."""
+        try:
+            if stored is None:
+                etag = await self._store.create(key, data, media_type=_JSON)
+            else:
+                etag = await self._store.replace(
+                    key, data, etag=stored.etag, media_type=_JSON
+                )
+        except StorageUnavailable:
+            # 1. The write gets through. 2. Its reply is lost.
+            kept = await self._store.get(key)
+            if kept is None or kept.data != data:
+                raise
+            return True
+        return etag is not None
 
     async def remove(self, name: str) -> None:
         """Remove a document; removing what is not there is a no-op."""

@@ -71,6 +71,24 @@ async def test_changes_at_once_all_count(store: ObjectStore) -> None:
     assert await documents.read("projects/a/b") == {"n": 3}
 
 
+@pytest.mark.parametrize("method", ["create", "replace"])
+async def test_a_change_whose_reply_is_lost_has_succeeded(method: str) -> None:
+    """It is read again before the answer; one that had no effect is an outage."""
+    store = InMemoryObjectStore()
+    documents = StoredDocuments(store)
+    if method == "replace":
+        await documents.write("projects/a/b", {"n": 1})
+
+    store.lose_reply(method)
+    assert await documents.change("projects/a/b", lambda _: {"n": 2}) == {"n": 2}
+    assert await documents.read("projects/a/b") == {"n": 2}
+
+    store.fail_next("replace")
+    with pytest.raises(StorageUnavailable):
+        await documents.change("projects/a/b", lambda _: {"n": 3})
+    assert await documents.read("projects/a/b") == {"n": 2}
+
+
 async def test_what_is_no_document_is_an_outage(store: ObjectStore) -> None:
     """Nobody takes a damaged document for one that is not there."""
     await store.put("_system/keys/a.json", b"{", media_type="application/json")
