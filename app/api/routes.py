@@ -1,5 +1,7 @@
 """Every route, on one screen: method, path, who may, handler.
 
+What changes something goes on when its client disconnects (`is_change`).
+
 GET never brings HEAD along: a handler that streams must know that a HEAD has
 no body, so each HEAD is said. The order matters where one template matches
 what another does.
@@ -28,6 +30,7 @@ from app.api import (
     transient_images,
 )
 from app.api.admission import Needs, admitted
+from app.api.changes import change
 from app.api.openai import edits as openai_edits
 from app.api.openai import generations as openai_generations
 from app.api.openai import models as openai_models
@@ -54,6 +57,7 @@ class Route(NamedTuple):
     needs: Needs
     handler: Handler
     expect_handler: _ExpectHandler | None = None
+    is_change: bool = False
 
     @property
     def template(self) -> str:
@@ -70,13 +74,13 @@ ROUTES = (
     Route("GET", urls.HISTORY, READ, entries.get_history),
     Route("GET", urls.ENTRIES, READ, entries.list_entries),
     Route("GET", urls.ENTRY, READ, entries.get_entry),
-    Route("DELETE", urls.ENTRY, PROJECT, entries.purge),
-    Route("POST", urls.REFRESH, PROJECT, entries.refresh),
-    Route("POST", urls.PURGE, PROJECT, entries.purge_many),
+    Route("DELETE", urls.ENTRY, PROJECT, entries.purge, is_change=True),
+    Route("POST", urls.REFRESH, PROJECT, entries.refresh, is_change=True),
+    Route("POST", urls.PURGE, PROJECT, entries.purge_many, is_change=True),
     Route("GET", urls.SCOPES, READ, scopes.list_scopes),
     Route("GET", urls.SCOPE, READ, scopes.get),
-    Route("PUT", urls.SCOPE, PROJECT, scopes.put),
-    Route("DELETE", urls.SCOPE, PROJECT, scopes.delete),
+    Route("PUT", urls.SCOPE, PROJECT, scopes.put, is_change=True),
+    Route("DELETE", urls.SCOPE, PROJECT, scopes.delete, is_change=True),
     Route("GET", urls.SCOPE_LIVE, SCOPE, live.generate),
     Route("HEAD", urls.SCOPE_LIVE, SCOPE, live.look),
     Route("GET", urls.GENERATION, READ, generations.get_generation),
@@ -89,22 +93,23 @@ ROUTES = (
     Route("GET", urls.NO_PERMALINK, COUNTED, images.permalink),
     Route("HEAD", urls.NO_PERMALINK, NOTHING, images.permalink),
     Route("POST", urls.TRANSIENT_IMAGES, PROJECT, transient_images.upload,
-          transient_images.go_ahead_later),
+          transient_images.go_ahead_later, is_change=True),
     Route("GET", urls.TRANSIENT_IMAGES, READ, transient_images.list_images),
-    Route("POST", urls.TRANSIENT_DELETE, PROJECT, transient_images.forget_many),
+    Route("POST", urls.TRANSIENT_DELETE, PROJECT, transient_images.forget_many,
+          is_change=True),
     Route("GET", urls.TRANSIENT, COUNTED, transient_images.fetch),
     Route("HEAD", urls.TRANSIENT, COUNTED, transient_images.fetch),
-    Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget),
+    Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget, is_change=True),
     Route("POST", urls.OPENAI_GENERATIONS, OPENAI, openai_generations.generate),
     Route("POST", urls.OPENAI_EDITS, OPENAI, openai_edits.edit,
           openai_edits.go_ahead_later),
     Route("GET", urls.OPENAI_MODELS, OPENAI_READ, openai_models.list_models),
     Route("GET", urls.OPENAI_MODEL, OPENAI_READ, openai_models.get_model),
-    Route("POST", urls.KEYS, KEYS, keys.create),
+    Route("POST", urls.KEYS, KEYS, keys.create, is_change=True),
     Route("GET", urls.KEYS, KEYS, keys.list_keys),
-    Route("DELETE", urls.KEY, KEYS, keys.revoke),
+    Route("DELETE", urls.KEY, KEYS, keys.revoke, is_change=True),
     Route("GET", urls.PROJECT, READ, project.get_project),
-    Route("PUT", urls.PROJECT, PROJECT, project.change_project),
+    Route("PUT", urls.PROJECT, PROJECT, project.change_project, is_change=True),
     Route("GET", urls.SPEND, PROJECT, project.get_spend),
     Route("POST", urls.SIGN, PROJECT, sign.sign),
     Route("GET", urls.HEALTH, HEALTH, health.healthz),
@@ -143,5 +148,7 @@ def _definition(route: Route) -> web.RouteDef:
     if route.expect_handler is not None:
         options["expect_handler"] = route.expect_handler
     handler = admitted(route.needs, route.handler)
+    if route.is_change:
+        handler = change(handler)
     path = _ONLY.get(route.path, route.path)
     return web.RouteDef(route.method, path, handler, options)

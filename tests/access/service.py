@@ -65,7 +65,7 @@ class Paintonce:
     replica: Replica
     access: Access
     spending: Spending
-    drain: Callable[[], None]
+    lifecycle: Lifecycle
     accounts: InMemoryAccounts
     rates: InMemoryRates
     transient: TransientStore
@@ -74,6 +74,10 @@ class Paintonce:
     def world(self) -> World:
         """What it keeps things in."""
         return self.replica.world
+
+    def drain(self) -> None:
+        """Begin to go."""
+        self.lifecycle.drain()
 
     async def ask(
         self, method: str, path: str, headers: Any = None, **options: Any
@@ -152,7 +156,7 @@ async def running(
                 Replica(world, services.prompts, metrics),
                 services.access,
                 services.spending,
-                lifecycle.drain,
+                lifecycle,
                 accounts,
                 rates,
                 ports.transient,
