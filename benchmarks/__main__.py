@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from benchmarks import hit_rate, overload, plot, report
+from benchmarks import fairness, hit_rate, overload, plot, report
 from benchmarks.figures import OURS
 from benchmarks.load import CONNECTIONS
 from benchmarks.machine import ROOT, Cores, description, kept_on
@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(overload.HEAD)
         uvloop.run(overload.measure(tiny=chosen.tiny))
         return 0
+    if chosen.fairness:
+        print(fairness.HEAD)
+        found = uvloop.run(fairness.measure(tiny=chosen.tiny))
+        return 1 if any(one.worst > fairness.GOAL for one in found) else 0
     cores = Cores.of_this_machine()
     with kept_on(cores.others):
         lines, kind = uvloop.run(_measure(chosen, cores))
@@ -136,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--write-docs", action="store_true", help="put the table into docs/")
     add("--hit-rate", action="store_true", help="only simulate the hot tier")
     add("--overload", action="store_true", help="only overload a model, for 15 min")
+    add("--fairness", action="store_true", help="only a customer beside strangers")
     add("--tiny", action="store_true", help="small enough for a test; means nothing")
     return parser
 

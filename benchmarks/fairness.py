@@ -1,98 +1,162 @@
-"""Strangers beside a customer: how long its HITs and MISSes take without and with.
+"""Fairness: a customer's HITs and MISSes beside 600 connections of strangers.
 
-Run it against a service of one's own on this machine:
-
-    python -m app dev --port 8090 --data /tmp/fair
-    python -m benchmarks.fairness http://127.0.0.1:8090
-
-600 connections ask a closed scope for unpainted prompts, each twice a second,
-for ten seconds, while one customer asks for a painted prompt and for new ones.
-It prints the medians of the customer, alone and in the flood, and their ratio.
+A replica that asks for keys is asked by one customer, without strangers and
+then beside each kind of them: visitors of a closed scope, visitors of a scope
+whose limit is used up, and clients with keys that were never made. Each of the
+600 connections asks for something new twice a second, from an address of its
+own, in a process of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
+import json
+import os
 import sys
 import time
-from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import aiohttp
 
-STRANGERS, PAUSE_SECONDS, SECONDS = 600, 0.5, 10.0
-LIVE, SCOPE = "/api/v1/live/generate", "/api/v1/live/scopes/flooded"
-_numbers = itertools.count(time.time_ns())
+from tests.replica import environment_of, replica
+from tests.servers import object_store_server, redis_server
+
+if TYPE_CHECKING:
+    from tests.replica import Replica
+
+SECONDS, TINY_SECONDS = 10.0, 1.0
+GOAL = 2.0
+LIVE, SCOPES = "/api/v1/live/generate", "/api/v1/live/scopes"
+ADMIN_KEY = "the-benchmarks-own-admin-key-3141592653"
+CUSTOMER = {"X-API-Key": ADMIN_KEY, "X-Project": "acme/shop"}
+PAUSE_SECONDS, BEGINS_WITHIN_SECONDS = 0.05, 2.0
+_MODELS = '[models.default]\nprovider = "placeholder"\n'
+_numbers = itertools.count()
 
 
-async def customer(
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """One kind of strangers: what they ask for, and how they ask."""
+
+    name: str
+    path: str
+    kind: str
+
+
+FLOODS = (
+    Flood("a closed scope", "/live/acme/shop/closed", "visitor"),
+    Flood("a scope that is used up", "/live/acme/shop/used-up", "visitor"),
+    Flood("unknown keys", LIVE, "wrong-key"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The medians of a customer, in seconds, without and with strangers."""
+
+    flood: Flood
+    hit: tuple[float, float]
+    miss: tuple[float, float]
+    answers: dict[str, int]
+    load: float
+
+    @property
+    def worst(self) -> float:
+        """How many times as long the slower of both took."""
+        return max(beside / alone for alone, beside in (self.hit, self.miss))
+
+
+async def measure(*, tiny: bool = False) -> list[Found]:
+    """Return what each kind of strangers does to a customer."""
+    found = []
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        (folder / "models.toml").write_text(_MODELS)
+        store = stack.enter_context(object_store_server(folder / "store"))
+        redis = stack.enter_context(redis_server(folder / "redis"))
+        environment = environment_of(
+            redis_url=redis.url,
+            bucket="paintonce-fairness",
+            object_store=store.environment(),
+            PROVIDERS_FILE=str(folder / "models.toml"),
+            AUTH="required",
+            ADMIN_API_KEY=ADMIN_KEY,
+            TRUSTED_PROXIES="127.0.0.0/8",
+        )
+        running = await stack.enter_async_context(replica(environment, folder=folder))
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(running.url, headers=CUSTOMER)
+        )
+        for name, body in (("closed", {"allow_new": False}), ("used-up", {"limit": 0})):
+            async with session.put(f"{SCOPES}/{name}", json=body) as made:
+                made.raise_for_status()
+        seconds = TINY_SECONDS if tiny else SECONDS
+        await _customer(session, TINY_SECONDS)
+        for flood in FLOODS:
+            found.append(await _measured(running, session, flood, seconds))
+            print(row(found[-1]), flush=True)
+    return found
+
+
+async def _measured(
+    running: Replica, session: aiohttp.ClientSession, flood: Flood, seconds: float
+) -> Found:
+    alone = await _customer(session, seconds)
+    strangers = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.strangers", str(running.port)),
+        *(str(seconds + BEGINS_WITHIN_SECONDS), flood.path, flood.kind),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    await asyncio.sleep(BEGINS_WITHIN_SECONDS)
+    beside = await _customer(session, seconds)
+    said, _ = await strangers.communicate()
+    hit, miss = zip(alone, beside, strict=True)
+    return Found(flood, hit, miss, json.loads(said), os.getloadavg()[0])
+
+
+async def _customer(
     session: aiohttp.ClientSession, seconds: float
-) -> tuple[list[float], list[float]]:
-    """Return how long HITs and MISSes of one customer took, in turn."""
+) -> tuple[float, float]:
+    """Return the medians of one customer's HITs and MISSes, asked for in turn."""
     times: tuple[list[float], list[float]] = [], []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        for kind, prompt in enumerate(("a lighthouse", f"new {next(_numbers)}")):
+        for kind, prompt in zip(
+            times, ("a lighthouse", f"new {next(_numbers)}"), strict=True
+        ):
             began = time.monotonic()
             async with session.get(LIVE, params={"prompt": prompt}) as answer:
                 await answer.read()
                 answer.raise_for_status()
-            times[kind].append(time.monotonic() - began)
-            await asyncio.sleep(0.05)
-    return times
+            kind.append(time.monotonic() - began)
+            await asyncio.sleep(PAUSE_SECONDS)
+    hits, misses = times
+    return median(hits), median(misses)
 
 
-async def stranger(
-    session: aiohttp.ClientSession, answers: Counter[int], until: float
-) -> None:
-    """Ask the closed scope for ever new prompts, twice a second."""
-    while time.monotonic() < until:
-        query = {"prompt": f"stranger {next(_numbers)}"}
-        async with session.get("/live/default/main/flooded", params=query) as answer:
-            await answer.read()
-            answers[answer.status] += 1
-        await asyncio.sleep(PAUSE_SECONDS)
+HEAD = (
+    "| strangers at | HIT alone | beside | times | MISS alone | beside | times | "
+    "strangers' answers | load of the machine |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
 
 
-async def flood(url: str) -> None:
-    """Let the strangers ask, and print what they were answered."""
-    answers: Counter[int] = Counter()
-    until = time.monotonic() + SECONDS + 2
-    limit = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(url, connector=limit) as crowd:
-        await asyncio.gather(
-            *(stranger(crowd, answers, until) for _ in range(STRANGERS))
-        )
-    print(f"strangers' answers: {dict(answers)}")
-
-
-async def measure(url: str) -> None:
-    """Print the customer's times without and with the flood."""
-    async with aiohttp.ClientSession(url) as session:
-        async with session.put(SCOPE, json={"allow_new": False}) as made:
-            made.raise_for_status()
-        await customer(session, 1.0)
-        alone = await customer(session, SECONDS)
-        # A process of its own: the customer's clock is not the strangers'.
-        strangers = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.fairness", "--flood", url)
-        )
-        await asyncio.sleep(1.5)
-        beside = await customer(session, SECONDS)
-        await strangers.wait()
-    for name, without, with_them in zip(("HIT", "MISS"), alone, beside, strict=True):
-        before, after = median(without) * 1000, median(with_them) * 1000
-        ratio = after / before
-        print(
-            f"{name}: {before:.1f} ms alone, {after:.1f} ms beside, {ratio:.2f} times"
-        )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
-    parser.add_argument("--flood", action="store_true", help="be the strangers alone")
-    chosen = parser.parse_args()
-    asyncio.run((flood if chosen.flood else measure)(chosen.url))
+def row(found: Found) -> str:
+    """Return one line of the table for people."""
+    cells = [found.flood.name]
+    for alone, beside in (found.hit, found.miss):
+        cells += [
+            f"{alone * 1000:.1f} ms",
+            f"{beside * 1000:.1f} ms",
+            f"{beside / alone:.2f}",
+        ]
+    answers = sorted(found.answers.items())
+    cells.append(", ".join(f"{count} of {status}" for status, count in answers))
+    cells.append(f"{found.load:.1f}")
+    return f"| {' | '.join(cells)} |"

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,6 +32,14 @@ AT_ONCE_OF_ADDRESS = 4
 WAITS_SECONDS = 2.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """One look-up of *address* that waits for its *turn*."""
+
+    address: str
+    turn: asyncio.Future[None]
+
+
 class LookUpLimit:
     """Unknown names in any one second: of one address first, then of the replica.
 
@@ -50,10 +59,13 @@ class LookUpLimit:
         self._what = what
         self._clock = clock
         self._per_address = per_address
+        self._per_replica = per_replica
         self._replica: deque[float] = deque(maxlen=per_replica)
         self._addresses: LRUCache[str, deque[float]] = LRUCache(MAX_ADDRESSES)
         self._ongoing: Counter[str] = Counter()
-        self._ended = asyncio.Condition()
+        self._all_ongoing = 0
+        # Those that wait for their turn, in the order in which they came.
+        self._line: dict[_Waiting, None] = {}
 
     def of(self, address: str) -> LookUp:
         """Return the look-up of one name for *address*, as a context."""
@@ -69,37 +81,75 @@ class LookUpLimit:
         try:
             yield partial(self._count, address)
         finally:
-            self._ongoing[address] -= 1
-            if not self._ongoing[address]:
-                del self._ongoing[address]
-            async with self._ended:
-                self._ended.notify_all()
+            self._end(address)
+            self._serve_the_line()
 
     async def _take_turn(self, address: str) -> None:
+        self._require_few_unknown(address)
+        if self._is_its_turn(address):
+            self._begin(address)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(address, turn)
+        self._line[waiting] = None
         try:
-            async with asyncio.timeout(WAITS_SECONDS), self._ended:
-                await self._ended.wait_for(partial(self._is_its_turn, address))
+            async with asyncio.timeout(WAITS_SECONDS):
+                await turn
         except TimeoutError:
             raise StorageUnavailable(
                 f"The line for look-ups of {self._what} is full."
             ) from None
-        self._ongoing[address] += 1
+        except asyncio.CancelledError:
+            # 1. Its turn comes. 2. The caller goes in the same step of the loop.
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._end(address)
+                self._serve_the_line()
+            raise
+        finally:
+            self._line.pop(waiting, None)
 
-    def _is_its_turn(self, address: str) -> bool:
-        own, ongoing = self._unknown_of(address), self._ongoing[address]
-        all_ongoing = self._ongoing.total()
-        recent, all_recent = self._recent(own), self._recent(self._replica)
-        if recent >= self._per_address or all_recent >= (self._replica.maxlen or 0):
+    def _serve_the_line(self) -> None:
+        """Begin what fits, and refuse those whose look-ups are too many by now."""
+        for waiting in list(self._line):
+            if self._all_ongoing >= AT_ONCE:
+                return
+            if waiting.turn.done():
+                continue
+            try:
+                self._require_few_unknown(waiting.address)
+            except RateLimited as refused:
+                waiting.turn.set_exception(refused)
+                continue
+            if self._is_its_turn(waiting.address):
+                self._begin(waiting.address)
+                waiting.turn.set_result(None)
+
+    def _require_few_unknown(self, address: str) -> None:
+        own = self._recent(self._unknown_of(address))
+        if own >= self._per_address or self._recent(self._replica) >= self._per_replica:
             raise RateLimited(
                 f"Too many unknown {self._what} are looked up.",
                 retry_after=timedelta(seconds=1),
             )
+
+    def _is_its_turn(self, address: str) -> bool:
         # Those on their way may be unknown as well.
+        left = self._per_address - self._recent(self._unknown_of(address))
         return (
-            ongoing < min(AT_ONCE_OF_ADDRESS, self._per_address - recent)
-            and all_ongoing < AT_ONCE
-            and all_ongoing + all_recent < (self._replica.maxlen or 0)
+            self._ongoing[address] < min(AT_ONCE_OF_ADDRESS, left)
+            and self._all_ongoing < AT_ONCE
+            and self._all_ongoing + self._recent(self._replica) < self._per_replica
         )
+
+    def _begin(self, address: str) -> None:
+        self._ongoing[address] += 1
+        self._all_ongoing += 1
+
+    def _end(self, address: str) -> None:
+        self._all_ongoing -= 1
+        self._ongoing[address] -= 1
+        if not self._ongoing[address]:
+            del self._ongoing[address]
 
     def _unknown_of(self, address: str) -> deque[float]:
         own = self._addresses.get(address)

@@ -33,6 +33,7 @@ from app.http.problems import (
 )
 from app.server.bodies import BodyCut, cut
 from app.server.lifecycle import LIFECYCLE, Lifecycle
+from app.server.raw_answers import READY_STATUSES, RawAnswer, may_be_raw
 from app.telemetry import REQUEST_ID, Metrics
 from app.telemetry.metrics import UNMATCHED
 from app.telemetry.tracing import Tracing
@@ -72,6 +73,9 @@ _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 _LIVE_ERRORS: Mapping[str, str] = MappingProxyType({"Vary": LIVE_VARY})
 _NONE: Mapping[str, str] = MappingProxyType({})
+_OF_EVERY_READY_ANSWER = frozenset(
+    {hdrs.SERVER, hdrs.DATE, _X_REQUEST_ID, hdrs.CONTENT_LENGTH}
+)
 
 # Unique without asking the kernel for entropy at every request.
 _process = secrets.token_hex(8)
@@ -166,7 +170,7 @@ def route_of(request: web.Request) -> str:
     return UNMATCHED if resource is None else resource.canonical
 
 
-def _problem(request: web.Request, error: Exception) -> web.Response:
+def _problem(request: web.Request, error: Exception) -> web.StreamResponse:
     """Return the problem that *error* is; raise where no client could read it."""
     transport = request.transport
     if transport is None or transport.is_closing():
@@ -190,10 +194,32 @@ def _problem(request: web.Request, error: Exception) -> web.Response:
         or asks_for_a_picture(request.raw_path.partition("?")[2])
     ):
         response = picture_of(response, row)
+    elif response.status in READY_STATUSES and may_be_raw(request):
+        return _ready(request, response)
     if isinstance(error, web.RequestPayloadError):
         # What follows on this connection can't be told from the body.
         response.force_close()
     return response
+
+
+def _ready(request: web.Request, response: web.Response) -> web.StreamResponse:
+    """Return *response*, a refusal, so that it is sent in one write.
+
+    Strangers may ask for more refusals than customers ask for pictures.
+    """
+    if request.app[LIFECYCLE].draining or not isinstance(response.body, bytes):
+        return response
+    fields = {
+        name: value
+        for name, value in response.headers.items()
+        if name not in _OF_EVERY_READY_ANSWER
+    }
+    fields[hdrs.CONTENT_LENGTH] = str(len(response.body))
+    fields.update(request.get(MORE_HEADERS, _NONE))
+    head = lines(fields)
+    if route_of(request) in urls.READ_ACROSS_ORIGINS:
+        head += request.app[CORS].part(request.headers).lines
+    return RawAnswer(response.status, head, response.body)
 
 
 def _log_failure(

@@ -12,6 +12,7 @@ import sys
 import time
 from email.utils import formatdate
 from functools import lru_cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -30,10 +31,12 @@ PAUSES_AFTER_WRITELINES = (
     or sys.version_info >= (3, 13, 2)
 )
 
+# Those of HITs, and of what strangers are refused with.
 _BEGINNINGS = {
-    200: f"HTTP/1.1 200 OK\r\nServer: {SERVER}\r\n".encode(),
-    304: f"HTTP/1.1 304 Not Modified\r\nServer: {SERVER}\r\n".encode(),
+    status: f"HTTP/1.1 {status} {status.phrase}\r\nServer: {SERVER}\r\n".encode()
+    for status in map(HTTPStatus, (200, 304, 401, 403, 404, 429))
 }
+READY_STATUSES = frozenset(_BEGINNINGS)
 
 
 def may_be_raw(request: web.BaseRequest) -> bool:

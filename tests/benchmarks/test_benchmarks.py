@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -106,6 +107,23 @@ def test_a_larger_hot_tier_answers_more(exponent: float) -> None:
 
     assert 0 < rates[0] < rates[1] < rates[2]
     assert rates[2] > 0.9
+
+
+@pytest.mark.long
+def test_a_customer_beside_strangers_is_measured() -> None:
+    """Each kind of strangers has a row with the customer's times and their answers."""
+    command = [sys.executable, "-m", "benchmarks", "--fairness", "--tiny"]
+
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    head, _, *rows = ended.stdout.strip().splitlines()
+    assert (ended.returncode in {0, 1}, len(rows)) == (True, 3), ended.stderr
+    for row in rows:
+        assert row.count("|") == head.count("|")
+        # Strangers were answered, and refused.
+        assert re.search(r"of (401|403|429)", row)
 
 
 def test_overload_is_measured() -> None:
