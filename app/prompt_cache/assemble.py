@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 # Calls to the store at once of visitors who look unpainted prompts up: they share
 # no line with paintings, pictures and keys.
-VISITORS_AT_ONCE = 16
+VISITORS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
