@@ -37,6 +37,7 @@ from app.spending.assemble import open_spending
 from app.storage.documents import StoredDocuments
 from app.storage.redis.proof import prove_at_the_start
 from app.telemetry import Metrics
+from app.telemetry.degradations import Degradations
 from app.telemetry.tracing import Tracing, open_tracing, traced
 from app.telemetry.watchdog import watch_the_loop
 from app.terms import access_rules, terms_of
@@ -156,11 +157,10 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Build the features in order of need, and close them in reverse."""
     documents = StoredDocuments(ports.store.on_a_line(DOCUMENTS_AT_ONCE))
+    on_degraded = Degradations(metrics).note
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(
-            open_access(
-                documents, ports.rates, terms.access, on_degraded=metrics.degraded
-            )
+            open_access(documents, ports.rates, terms.access, on_degraded=on_degraded)
         )
         spending = await stack.enter_async_context(
             open_spending(
@@ -169,7 +169,7 @@ async def open_services(
                 ports.rates,
                 terms.spending,
                 require_active=access.require_active,
-                on_degraded=metrics.degraded,
+                on_degraded=on_degraded,
             )
         )
         transient = await stack.enter_async_context(

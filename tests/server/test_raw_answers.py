@@ -10,6 +10,13 @@ from email.utils import parsedate_to_datetime
 import pytest
 from aiohttp import web
 
+from app.errors import (
+    Forbidden,
+    NotAuthenticated,
+    NotFound,
+    RateLimited,
+    ServiceError,
+)
 from app.http.picture_headers import lines
 from app.server import raw_answers
 from app.server.raw_answers import RawAnswer, may_be_raw
@@ -64,6 +71,27 @@ async def test_a_ready_answer_says_what_an_ordinary_one_says() -> None:
     assert closed.headers.pop("connection") == "close"
     assert open_.headers == closed.headers
     assert open_.headers["x-request-id"] == "storm-1"
+
+
+@pytest.mark.parametrize("error", [NotAuthenticated, Forbidden, NotFound, RateLimited])
+async def test_a_refusal_in_one_write_says_what_an_ordinary_one_says(
+    error: type[ServiceError],
+) -> None:
+    """One that leaves the connection open has the fields of one that closes it."""
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        raise error("Not today.")
+
+    own = "X-Request-Id: storm-1"
+    async with framed(web.get("/refuse", refuse)) as frame, wire(frame.port) as client:
+        open_ = await client.ask(get("/refuse", own))
+        closed = await client.ask(get("/refuse", own, "Connection: close"))
+
+    for answer in (open_, closed):
+        del answer.headers["date"]
+    assert closed.headers.pop("connection") == "close"
+    assert open_ == closed
+    assert open_.problem["detail"] == "Not today."
 
 
 @pytest.mark.parametrize(
