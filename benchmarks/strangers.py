@@ -15,6 +15,7 @@ import random
 import secrets
 import sys
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import uvloop
@@ -94,12 +95,8 @@ async def flood(port: int, seconds: float, path: str, kind: str) -> Counter[str]
     for number in range(CONNECTIONS):
         address = f"203.0.{number // 250}.{1 + number % 250}"
 
-        def ask(address: str = address) -> bytes:
-            return KINDS[kind](path, address)
-
-        await loop.create_connection(
-            lambda ask=ask: Stranger(ask, answers), "127.0.0.1", port
-        )
+        make = partial(Stranger, partial(KINDS[kind], path, address), answers)
+        await loop.create_connection(make, "127.0.0.1", port)
     await asyncio.sleep(seconds)
     return answers.copy()
 

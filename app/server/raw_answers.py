@@ -32,7 +32,7 @@ PAUSES_AFTER_WRITELINES = (
 )
 
 # Those of HITs, and of what strangers are refused with.
-_BEGINNINGS = {
+_BEGINNINGS: dict[int, bytes] = {
     status: f"HTTP/1.1 {status} {status.phrase}\r\nServer: {SERVER}\r\n".encode()
     for status in map(HTTPStatus, (200, 304, 401, 403, 404, 429))
 }
