@@ -1,4 +1,4 @@
-"""How fast, measured: `python -m benchmarks` starts what it needs and prints ratios.
+"""Speed, measured: `python -m benchmarks` starts what it needs and prints ratios.
 
 Absolute figures move from machine to machine; ratios measured in one run, in
 alternating rounds, mostly do not. The server under measurement has a core of

@@ -73,7 +73,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def description() -> dict[str, str]:
-    """Say what this was measured on, without naming the machine."""
+    """Return the machine it was measured on, without naming the machine."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

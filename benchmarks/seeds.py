@@ -49,7 +49,7 @@ class Seed:
 
     @property
     def entry(self) -> PromptEntry:
-        """What the prompt became."""
+        """The entry of the prompt."""
         key = PromptKey(self.project, Parameters(self.prompt))
         return PromptEntry(
             prompt_hash=key.hash,

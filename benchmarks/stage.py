@@ -68,7 +68,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Stage:
-    """What rows work with.
+    """The fixtures of rows.
 
     *sources* begins with the checkout that is measured; others are compared
     with it. *tiny* asks for everything as small as still makes sense.

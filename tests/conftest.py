@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Say which servers this run uses."""
+    """Return which servers this run uses."""
     store = os.environ.get("TEST_S3_ENDPOINT") or minio_command() or "moto"
     return [f"object store: {store}", f"redis: {redis_command()}"]
 

@@ -30,7 +30,7 @@ class _Kept:
 
 @dataclass
 class InMemoryTransientStore:
-    """What all replicas of a test share; *reads* names every id that was read."""
+    """The shared state of a test's replicas; *reads* names every id that was read."""
 
     reads: list[str] = field(default_factory=list)
     _kept: dict[str, _Kept] = field(default_factory=dict)

@@ -84,7 +84,7 @@ class UnlimitedPermit:
     async def painting(
         self, generation_id: str, *, follows: str | None = None
     ) -> AsyncIterator[PaintingPermit]:
-        """Let the painting begin."""
+        """Permit the painting to begin."""
         yield UNLIMITED
 
 
@@ -98,7 +98,7 @@ class _PaidAlready(UnlimitedPermit):
     async def painting(
         self, generation_id: str, *, follows: str | None = None
     ) -> AsyncIterator[Any]:
-        """Let the job be ended."""
+        """Permit the job to end."""
         yield self
 
     async def begin(self, model: str, price: float) -> JournalEntry:
@@ -106,7 +106,7 @@ class _PaidAlready(UnlimitedPermit):
         raise AssertionError("Nothing is begun.")
 
     def resume(self, model: str, price: float, reference: str) -> JournalEntry:
-        """Let the job go on."""
+        """Permit the job to continue."""
         return UNLIMITED.resume(model, price, reference)
 
 
@@ -126,7 +126,7 @@ class Gate:
             await self._reached.wait()
 
     def open(self) -> None:
-        """Let the caller go on."""
+        """Release the caller."""
         self._opened.set()
 
     async def passed(self) -> None:
@@ -156,11 +156,11 @@ class Gated:
         return self._gate("after", method)
 
     def fail_next(self, method: str, times: int = 1) -> None:
-        """Let the next calls of *method* fail without an effect."""
+        """Make the next calls of *method* fail without an effect."""
         self._failures[method] += times
 
     def lose_reply(self, method: str, times: int = 1) -> None:
-        """Let the next calls of *method* take effect, and fail all the same."""
+        """Make the next calls of *method* take effect, and fail all the same."""
         self._lost_replies[method] += times
 
     def _gate(self, when: str, method: str) -> Gate:
@@ -210,7 +210,7 @@ class InMemoryBody:
 
     @property
     def size(self) -> int:
-        """How many bytes `chunks` yields."""
+        """Return how many bytes `chunks` yields."""
         return len(self.data)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -300,7 +300,7 @@ class InMemoryObjectStore(Gated):
         yield InMemoryBody(data, found.media_type, MappingProxyType(found.metadata))
 
     async def exists(self, key: str) -> bool:
-        """Say whether *key* is there."""
+        """Return whether *key* is there."""
         async with self._about("exists", key):
             return key in self.objects
 
@@ -405,11 +405,11 @@ class InMemoryPromptIndex(Gated):
         self.jobs: dict[str, bytes] = {}
 
     def expire_lease(self, prompt_hash: str) -> None:
-        """Let the lease of a prompt run out, as if its holder had stalled."""
+        """Expire the lease of a prompt, as if its holder had stalled."""
         del self._leases[prompt_hash]
 
     def expire_failure(self, prompt_hash: str) -> None:
-        """Let what is remembered of a prompt's failure run out."""
+        """Expire the remembered failure of a prompt."""
         del self._failures_of[prompt_hash]
 
     def lose_everything(self) -> None:
@@ -569,7 +569,7 @@ class InMemoryPromptIndex(Gated):
         return is_ours
 
     async def release(self, prompt_hash: str, token: str) -> None:
-        """Tell the followers and release the lease if it is still ours."""
+        """Notify the followers and release the lease if it is still ours."""
         async with self._call("release"):
             if self.holder_now(prompt_hash) == token:
                 self._end(prompt_hash)
@@ -601,7 +601,7 @@ class InMemoryPromptIndex(Gated):
             return self._left.get(prompt_hash)
 
     async def finish(self, prompt_hash: str, token: str) -> None:
-        """Let go of `left`, if the lease is still ours."""
+        """Remove `left`, if the lease is still ours."""
         async with self._call("finish"):
             if self.holder_now(prompt_hash) == token:
                 self._left.pop(prompt_hash, None)
@@ -781,7 +781,7 @@ class InMemoryGenerations(Gated):
             self.watched.pop(member, None)
 
     def let_all_be_due(self) -> None:
-        """Let the time of everything that is watched be over."""
+        """Make everything that is watched due."""
         self.watched = dict.fromkeys(self.watched, 0.0)
 
 
@@ -811,7 +811,7 @@ class ScriptedProvider(Gated):
 
     @property
     def count(self) -> int:
-        """How many calls there were in all."""
+        """Return how many calls there were in all."""
         return self.calls["paint"]
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
@@ -834,7 +834,7 @@ class ScriptedProvider(Gated):
 
 @dataclass
 class World:
-    """What the replicas of a test share."""
+    """The state that the replicas of a test share."""
 
     store: InMemoryObjectStore
     completions: InMemoryCompletionEvents
@@ -892,7 +892,7 @@ class Replica:
 
     @property
     def entries(self) -> PromptEntries:
-        """What owners see."""
+        """The view of owners."""
         return self.parts.entries
 
     @property
@@ -933,7 +933,7 @@ class Replica:
 
     @property
     def uncounted(self) -> float:
-        """How many hits were not counted."""
+        """Return how many hits were not counted."""
         return self.counted("paintonce_uncounted_hits_total")
 
     def counted(self, name: str, **labels: str) -> float:

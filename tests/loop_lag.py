@@ -1,4 +1,4 @@
-"""How long the event loop is kept from everything else."""
+"""The time for which the event loop is kept from everything else."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class WatchedRedis:
         return f"redis+sentinel://{_joined(self.sentinel_ports)}/{SERVICE}/0"
 
     def demote_first(self) -> None:
-        """Let the first primary follow the second, as a sentinel does in some time."""
+        """Make the first primary follow the second, as a sentinel does in some time."""
         _ask(self.primary, "REPLICAOF", "127.0.0.1", self.replica.port)
 
 
@@ -109,7 +109,7 @@ def _share_slots(cluster: RedisCluster) -> None:
 
 
 def _sees_all(server: RedisServer, count: int) -> bool:
-    """Say whether a node knows all others and finds the Cluster whole."""
+    """Return whether a node knows all others and finds the Cluster whole."""
     info = _ask(server, "CLUSTER INFO")
     return bool(
         info["cluster_state"] == "ok"
@@ -173,7 +173,7 @@ def _sentinel(directory: Path, primary_port: int) -> Iterator[int]:
 
 
 def _answers(port: int) -> bool:
-    """Say whether somebody answers there."""
+    """Return whether a server answers there."""
     try:
         with Redis(port=port, protocol=2) as client:
             return bool(client.ping())
@@ -182,7 +182,7 @@ def _answers(port: int) -> bool:
 
 
 def _is_informed(port: int) -> bool:
-    """Say whether a sentinel knows the replica and both other sentinels."""
+    """Return whether a sentinel knows the replica and both other sentinels."""
     with Redis(port=port, protocol=2) as client:
         state: dict[str, Any] = client.sentinel_master(SERVICE)
     return (state["num-slaves"], state["num-other-sentinels"]) == (1, 2)

@@ -52,7 +52,7 @@ class Replica:
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume it."""
         self.signal(signal.SIGCONT)
 
     async def kill(self) -> None:

@@ -154,7 +154,7 @@ def test_every_live_header_is_documented() -> None:
 
 
 def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
-    """Whoever pastes the page into a shell gets pictures, and the one 404 it shows."""
+    """The page pasted into a shell yields pictures, and the one 404 it shows."""
     blocks = re.findall(r"```sh\n(.*?)```", API, re.DOTALL)
     # Every curl tells its status, each on a line of its own, beside what it prints.
     tell = 'curl() { command curl -w "%{stderr}%{http_code}\\n" "$@"; }\n'
@@ -224,7 +224,7 @@ def logged() -> dict[str, str]:
 
 
 def test_every_event_that_wants_attention_is_documented() -> None:
-    """Whoever is woken by a record finds what it means."""
+    """An operator who is woken by a log record finds its meaning in the page."""
     documented = {
         quoted(event)[0]: level
         for event, level, _ in rows(section(OPERATIONS, "## Logs"))

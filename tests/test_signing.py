@@ -30,7 +30,7 @@ queries = st.dictionaries(texts.filter(lambda name: name != "sig"), texts, min_s
 
 @pytest.mark.parametrize(("parameters", "expected"), VECTORS)
 def test_the_published_vectors_hold(parameters: dict[str, str], expected: str) -> None:
-    """Whoever signs elsewhere can compare with the two published signatures."""
+    """The two published signatures are the ones that the code makes."""
     text = canonical("GET", LIVE_PATH, {**parameters, **COMMON})
 
     assert signature(SECRET, text) == expected

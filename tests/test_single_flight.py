@@ -1,4 +1,4 @@
-"""Who asks for the same thing at the same time is served by one call."""
+"""Callers that ask for the same thing at the same time share one call."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people would use instead of the service."""
+"""The alternatives to the service."""

@@ -49,7 +49,7 @@ async def express(
 
 
 async def _installed() -> bool:
-    """Say whether the peer can run; installs what its lock file names, once."""
+    """Return whether the peer can run; installs what its lock file names, once."""
     if (FOLDER / "node_modules" / "express").is_dir():
         return shutil.which("node") is not None
     if shutil.which("node") is None or shutil.which("npm") is None:

@@ -72,7 +72,7 @@ class Paintonce:
 
     @property
     def world(self) -> World:
-        """What it keeps things in."""
+        """The storage of the service."""
         return self.replica.world
 
     def drain(self) -> None:

@@ -160,7 +160,7 @@ async def test_keys(attack: Attack) -> None:
 
 
 async def test_roles(attack: Attack) -> None:
-    """Whoever may little asks for much: keys, budgets, purges, other names."""
+    """A caller with few rights is refused keys, budgets, purges and other projects."""
     service = attack.service
     read = {"X-API-Key": (await service.key(role="read"))["key"]}
     project = {"X-API-Key": (await service.key())["key"]}

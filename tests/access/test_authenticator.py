@@ -1,4 +1,4 @@
-"""Who asks, and for which project."""
+"""Authentication of callers and their projects."""
 
 from __future__ import annotations
 

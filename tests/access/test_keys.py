@@ -110,7 +110,7 @@ async def test_a_revoked_key_is_refused_at_once_here(service: Paintonce) -> None
 
 
 async def test_a_revocation_reaches_another_replica() -> None:
-    """Whoever uses the key all the time is refused there within five seconds."""
+    """A revoked key in constant use is refused within five seconds."""
     world = a_world()
     async with running(world) as one, running(world) as other:
         made = await one.key()

@@ -78,7 +78,7 @@ async def test_a_hit_tells_where_the_key_stands(service: Paintonce) -> None:
 
 
 async def test_a_refused_request_counts_no_hit(service: Paintonce) -> None:
-    """Whoever is over the limit reads nothing and counts for nothing."""
+    """A caller who is over the limit reads nothing and counts for nothing."""
     mine = await key(service)
     for _ in range(LIMIT):
         await service.get(LIVE, mine, prompt="a fox")

@@ -1,4 +1,4 @@
-"""Who may do what: every route of the table, asked in every role."""
+"""Rights of roles: every route of the table, asked in every role."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def keys_of(service: Paintonce) -> dict[str, dict[str, str]]:
 
 
 def test_every_route_has_a_row() -> None:
-    """Whoever adds a route says here who may ask it."""
+    """Every route is listed here with the roles that may call it."""
     routed = {(route.method, route.path): route.needs for route in ROUTES}
 
     assert {row: needs.value for row, needs in routed.items()} == EXPECTED

@@ -86,7 +86,7 @@ async def test_what_is_no_form_is_refused(
 
 
 async def test_a_reader_may_not_purge(service: Paintonce) -> None:
-    """Whoever may only read is told so before any work."""
+    """A caller who may only read is refused before any work."""
     key = (await service.key(role="read"))["key"]
 
     refused = await service.ask("POST", PURGE, {"X-API-Key": key}, json={"all": True})

@@ -117,7 +117,7 @@ async def test_every_state_is_told_and_then_the_stream_ends(
 async def test_a_queued_generation_tells_its_place_from_one(
     service: Paintonce, world: World
 ) -> None:
-    """Whoever waits for a place learns how many turns are left, the next one is 1."""
+    """A waiting caller learns its position in the queue; the next one has 1."""
     # As many as the model paints at once.
     gates = [world.provider.before("paint") for _ in range(8)]
     for number, gate in enumerate(gates):

@@ -182,7 +182,7 @@ def test_every_live_parameter_is_described(described: Json) -> None:
 def test_live_parameters_have_the_bounds_of_the_code(
     described: Json, form: str
 ) -> None:
-    """Whoever validates by the document refuses what the service refuses."""
+    """The document's schemas refuse what the service refuses."""
     known = live_parameters(described)
     if form == "body":
         known = schema_of(described, "Painting")["properties"]

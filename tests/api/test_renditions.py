@@ -197,7 +197,7 @@ async def test_fields_of_a_post_are_those_of_a_query(service: Paintonce) -> None
 async def test_bad_input_names_its_parameter(
     service: Paintonce, query: str, parameter: str
 ) -> None:
-    """What can't be a rendition is 400, live, by permalink and by id."""
+    """Input that can't be a rendition is 400, live, by permalink and by id."""
     own = await live(service)
     by_id = f"/api/v1/images/{own.headers['X-Image-Id']}"
     for path in (f"{LIVE}?prompt=a+red+fox", f"{own.headers['Content-Location']}?x=1"):

@@ -319,7 +319,7 @@ async def test_the_list_is_the_projects_own(paintonce: Paintonce) -> None:
 
 
 async def test_the_quota_is_a_507(redis_url: str) -> None:
-    """What does not fit is refused, what lives stays, what goes makes room."""
+    """An upload beyond the quota is refused, live ones stay, expired ones make room."""
     async with running(redis_url, quota_bytes=250) as service:
         first, _ = [await service.upload(picture()) for _ in range(2)]
         status, problem, _ = await post(service, {**SHOP, **PNG}, picture())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_the_program_measures_and_writes_what_it_found(tmp_path: Path) -> None:
-    """Whoever runs it gets a table, JSON with every round, and a plot."""
+    """A run prints a table, and writes JSON with every round and a plot."""
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "1,9"]
     options = ["--rounds", "2", "--seconds", "0.5", "--results", str(tmp_path)]
 
@@ -127,7 +127,7 @@ def test_a_customer_beside_strangers_is_measured() -> None:
 
 
 def test_overload_is_measured() -> None:
-    """Whoever asks for four times what fits sees what was paid, kept and refused."""
+    """A load of four times the capacity reports what was paid, kept and refused."""
     command = [sys.executable, "-m", "benchmarks", "--overload", "--tiny"]
 
     ended = subprocess.run(

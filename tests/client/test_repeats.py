@@ -61,7 +61,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_what_is_safe_is_asked_again(fault: Step) -> None:
-    """Whoever waits out a short outage never notices it: the picture is whole."""
+    """A caller who waits out a short outage never notices it: the picture is whole."""
     async with (
         scripted(fault, fault, picture) as service,
         Paintonce(service.url) as client,
@@ -320,7 +320,7 @@ async def test_an_upload_that_is_given_up_is_deleted() -> None:
 
 
 async def test_a_deletion_outlives_a_second_cancellation() -> None:
-    """Who cancels once more while it deletes waits for the deletion."""
+    """A caller who cancels once more while it deletes waits for the deletion."""
     deletes, may_answer = asyncio.Event(), asyncio.Event()
     inside = asyncio.Event()
 

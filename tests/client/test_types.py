@@ -18,7 +18,7 @@ SCHEMAS = json.loads((ROOT / "app" / "web" / "openapi.json").read_text())["compo
 
 @pytest.mark.parametrize("kind", [Entry, Provenance, Statistics])
 def test_a_document_has_the_fields_that_the_api_promises(kind: Any) -> None:
-    """Whoever reads a field by its type finds it in every answer."""
+    """A caller who reads a field by its type finds it in every answer."""
     assert kind.__required_keys__ == set(SCHEMAS[kind.__name__]["required"])
 
 

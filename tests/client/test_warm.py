@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended, and what it said."""
+    """The end of a run, and its output."""
 
     status: int
     out: str

@@ -81,7 +81,7 @@ async def test_what_nobody_has_counted_is_unknown(accounts: AccountStore) -> Non
 
 
 async def test_the_limit_counts_what_is_reserved(accounts: AccountStore) -> None:
-    """What does not fit is refused, and fits again once something was given back."""
+    """An amount beyond the limit is refused, and fits again after a give-back."""
     await accounts.count(ACCOUNT, {})
     assert [await reserve(accounts, item) for item in "ab"] == [Reserved()] * 2
     assert await reserve(accounts, "c") == Exhausted(Balance(0, 8))

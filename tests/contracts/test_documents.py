@@ -60,7 +60,7 @@ async def test_documents_are_written_read_and_removed(store: ObjectStore) -> Non
 
 
 async def test_changes_at_once_all_count(store: ObjectStore) -> None:
-    """Whoever comes second changes what the first one has made."""
+    """The second writer changes what the first one has made."""
     documents = StoredDocuments(store)
 
     def one_more(fields: Fields | None) -> Fields:

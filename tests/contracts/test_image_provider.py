@@ -123,7 +123,7 @@ async def test_a_job_that_was_left_is_not_submitted_again(case: Case) -> None:
 
 
 async def test_what_has_ended_can_be_cancelled(case: Case) -> None:
-    """Whoever cancels can't know, so it is no error."""
+    """Cancelling a job that has ended is no error."""
     keeper = RecordingKeeper()
     await case.willing.paint(LIGHTHOUSE, a_job(keeper))
 

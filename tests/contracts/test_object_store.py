@@ -293,7 +293,7 @@ async def test_exactly_one_of_many_replacements_wins(store: ObjectStore) -> None
 
 
 async def test_a_stale_tag_replaces_nothing(store: ObjectStore) -> None:
-    """Who read the manifest before someone else replaced it has lost."""
+    """A writer that read the manifest before it was replaced loses."""
     etag = await store.create(MANIFEST, b"the old one", media_type=JSON)
     assert etag is not None
     assert await store.replace(MANIFEST, b"the new one", etag=etag, media_type=JSON)

@@ -134,7 +134,7 @@ async def leads_at_last(index: PromptIndex, token: str) -> None:
 
 
 async def heard(completion: Completion, within_seconds: float) -> bool:
-    """Say whether there was news before the time was up."""
+    """Return whether there was news before the time was up."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     await completion.wait(within_seconds)
@@ -385,7 +385,7 @@ async def test_forgetting_removes_entry_hits_and_failure(index: PromptIndex) -> 
 async def test_a_purge_keeps_what_it_has_left_until_it_is_finished(
     index: PromptIndex,
 ) -> None:
-    """Whoever repeats an interrupted purge finds what was still to be removed."""
+    """A caller who repeats an interrupted purge finds what was still to be removed."""
     await painted(index)
     await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
     assert await index.left(LIGHTHOUSE) is None
@@ -484,7 +484,7 @@ async def test_only_the_holder_withdraws_an_entry(place: Place) -> None:
 
 
 async def test_a_renewal_takes_no_lease_that_has_run_out(place: Place) -> None:
-    """Whoever must not get a lease back unawares renews it, and learns of the loss."""
+    """A renewal of a lost lease does not take it again, and returns the loss."""
     index = place.index
     await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
     assert await index.renew(LIGHTHOUSE, "purge", TWENTY_SECONDS)
@@ -548,7 +548,7 @@ async def test_whoever_expects_a_prompt_hears_of_its_end(
 
 
 async def test_news_from_before_the_wait_is_not_lost(place: Place) -> None:
-    """Whoever expects a prompt before it asks for the lease misses nothing."""
+    """A caller who expects a prompt before it asks for the lease misses nothing."""
     await listening(place)
     with (
         place.completions.expect(LIGHTHOUSE) as completion,

@@ -357,7 +357,7 @@ async def behind_wire(
 async def test_a_create_whose_reply_is_lost_is_found_by_its_bytes(
     wire: TcpProxy, behind_wire: S3ObjectStore
 ) -> None:
-    """Who is told nothing, or that the key is taken, finds its own bytes there."""
+    """A writer without a reply, or with a conflict, finds its own bytes there."""
     wire.swallow_replies(1, then_cut=True)
     try:
         told = await behind_wire.create(MANIFEST, b'{"generation": 1}', media_type=JSON)

@@ -72,7 +72,7 @@ async def used(store: TransientStore, project: str = SHOP) -> int:
 
 
 async def is_gone(store: TransientStore, image: StoredImage) -> bool:
-    """Say whether nobody can read *image* any more."""
+    """Return whether *image* can no longer be read."""
     return await store.describe(image.image_id) is None
 
 

@@ -1,4 +1,4 @@
-"""What nginx lets through, refuses and hides."""
+"""Requests that nginx passes, refuses and hides."""
 
 from __future__ import annotations
 

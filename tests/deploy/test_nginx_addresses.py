@@ -93,7 +93,7 @@ class Street:
 
 
 def _black_hole(host: str, port: int) -> list[socket.socket]:
-    """Let connections to an address hang, as if no machine had it.
+    """Make connections to an address hang, as if no machine had it.
 
     Linux drops what a full queue can't take.
     """

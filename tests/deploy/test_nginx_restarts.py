@@ -1,4 +1,4 @@
-"""What nginx repeats, and what it never does, while replicas come and go."""
+"""Requests that nginx repeats, and never repeats, while replicas come and go."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Asking:
                 await asyncio.sleep(0.02)
 
     def end(self) -> None:
-        """Let each client finish what it asks."""
+        """Wait until each client has finished its request."""
         self._is_over = True
 
 

@@ -113,7 +113,7 @@ def listening(command: list[str], folder: Path, port: int) -> tuple[str, ChildPr
 
 
 def answers(address: str) -> bool:
-    """Say whether somebody listens there."""
+    """Return whether a server listens there."""
     try:
         return ask(f"{address}/healthz").status == 200
     except OSError:

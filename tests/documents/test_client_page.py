@@ -17,7 +17,7 @@ PAGE = "reference/client.md"
 
 
 def test_the_example_paints_three_pictures(tmp_path: Path) -> None:
-    """Whoever copies it sees a MISS, and the others as they are ready."""
+    """A reader who copies it sees a MISS, and the others as they are ready."""
     (example,) = blocks(PAGE, "python")
 
     with served(tmp_path) as address, Shell(tmp_path) as shell:

@@ -104,7 +104,7 @@ def rows() -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("bound", FIGURES)
 def test_a_figure_is_the_codes(bound: str) -> None:
-    """Whoever changes a bound changes the page."""
+    """A developer who changes a bound changes the page."""
     assert rows()[bound][0] == f"{FIGURES[bound]:,.0f}"
 
 

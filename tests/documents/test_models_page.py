@@ -13,7 +13,7 @@ def test_the_page_is_what_the_tables_say() -> None:
 
 
 def test_every_row_names_its_source_and_its_date() -> None:
-    """What nobody can look up is no knowledge."""
+    """Every row of the table names its source."""
     for table in TABLES.values():
         for endpoint in table.values():
             assert re.search(r", 20\d\d-\d\d-\d\d$", endpoint.source)

@@ -73,7 +73,7 @@ def site(folder: Path) -> Iterator[str]:
 
 class _Silent(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-        """Say nothing."""
+        """Print nothing."""
 
 
 def fetched(chromium: Browser, address: str, density: int) -> list[str]:

@@ -65,7 +65,7 @@ async def test_from_nothing_to_a_signed_image(
 def test_a_program_of_the_page_signs_both_vectors(
     tmp_path: Path, language: str, name: str, command: list[str]
 ) -> None:
-    """Whoever copies it gets addresses that this service accepts."""
+    """A reader who copies it gets addresses that this service accepts."""
     needed = [command[0], *(["openssl"] if language == "bash" else [])]
     for tool in needed:
         if shutil.which(tool) is None:

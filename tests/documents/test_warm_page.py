@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_the_second_run_of_the_page_costs_nothing(tmp_path: Path) -> None:
-    """Whoever pastes the page paints three pictures, and then finds three."""
+    """A reader who pastes the page paints three pictures, and then finds three."""
     first, again = blocks("how-to/warm.md")
     (shown,) = blocks("how-to/warm.md", "json")
 

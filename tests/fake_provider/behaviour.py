@@ -1,4 +1,4 @@
-"""What a test can tell the fake provider to do with a call."""
+"""The behaviour that a test sets for the fake provider with a call."""
 
 from __future__ import annotations
 

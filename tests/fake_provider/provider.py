@@ -80,7 +80,7 @@ class FakeProvider:
         )
 
     def release(self, prompt: str | None = None) -> None:
-        """Let what stands at the barrier go on, or only what asked for *prompt*."""
+        """Release the calls at the barrier, or only what asked for *prompt*."""
         for held in self._barrier.copy():
             if prompt in (None, held[0]):
                 self._barrier.remove(held)

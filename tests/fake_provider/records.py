@@ -1,4 +1,4 @@
-"""What the fake provider remembers: calls as they came in, and jobs under way."""
+"""Records of the fake provider: calls as they came in, and jobs under way."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Job:
 
     @property
     def fraction(self) -> float:
-        """How much of it is done, as its vendor would tell."""
+        """Return how much of it is done, as its vendor would tell."""
         return min(1.0, self.polls / (self.behaviour.polls + 1))
 
     def as_json(self) -> dict[str, Any]:

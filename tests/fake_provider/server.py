@@ -70,7 +70,7 @@ async def serve(
 
 
 def _calls(provider: FakeProvider) -> Handler:
-    """Tell what has been asked so far."""
+    """Return the requests so far."""
 
     async def handler(_request: web.Request) -> web.Response:
         prompts = {call.prompt: provider.count(call.prompt) for call in provider.calls}
@@ -90,7 +90,7 @@ def _painting(provider: FakeProvider, dialect: Dialect) -> Handler:
 
 
 def _jobs(provider: FakeProvider) -> Handler:
-    """Tell of all jobs, in the order in which they were taken on."""
+    """Return all jobs, in the order in which they were taken on."""
 
     async def handler(_request: web.Request) -> web.Response:
         return web.json_response([job.as_json() for job in provider.jobs.values()])

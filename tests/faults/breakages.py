@@ -83,7 +83,7 @@ class Breakages:
         await self._break(faults, stops_at)
 
     async def _first(self, *happens: Callable[[], Awaitable[None]]) -> None:
-        """Let these happen once each, however little a busy machine gets done."""
+        """Make these happen once each, however little a busy machine gets done."""
         for happen in happens:
             await asyncio.sleep(self.random.uniform(0.3, 1.2))
             await happen()

@@ -1,4 +1,4 @@
-"""What clients get, and how they misbehave."""
+"""Clients, well-behaved and not."""
 
 from __future__ import annotations
 

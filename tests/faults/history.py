@@ -1,4 +1,4 @@
-"""What happened in a chaos run: requests, faults and calls of the provider.
+"""History of a chaos run: requests, faults and calls of the provider.
 
 All times are seconds of one wall clock. `promises` judges it.
 """
@@ -20,7 +20,7 @@ OK, NOT_FOUND = 200, 404
 
 
 class Op(StrEnum):
-    """What clients do."""
+    """The behaviour of clients."""
 
     GET = "get"
     HEAD = "head"

@@ -109,11 +109,11 @@ class Place:
         return [line["Key"] for line in listed.get("Contents", ())]
 
     async def lose(self, key: str) -> None:
-        """Let the object store lose an object."""
+        """Make the object store lose an object."""
         await self.seen_store.delete_object(Bucket=self.bucket, Key=key)
 
     async def damage(self, key: str) -> None:
-        """Let the object store return other bytes than it was given, as many.
+        """Make the object store return other bytes than it was given, as many.
 
         What it was told of them it says as before.
         """
@@ -132,11 +132,11 @@ class Place:
         return sum(float(value) for name, _, value in values if name == line)
 
     async def has_counted(self, at: Replica, line: str) -> bool:
-        """Say whether a metric has risen."""
+        """Return whether a metric has risen."""
         return await self.metric(at, line) > 0
 
     async def has_entries(self, count: int) -> bool:
-        """Say whether Redis has so many entries."""
+        """Return whether Redis has so many entries."""
         return len(await self.entries()) == count
 
     async def redis_connections(self) -> int:

@@ -32,11 +32,11 @@ class Provider:
         await self._order("_behaviour", {"mode": mode, **more})
 
     async def hold(self, **more: Any) -> None:
-        """Let every call stand at the barrier until `release`."""
+        """Hold every call at the barrier until `release`."""
         await self.behave("hold", **more)
 
     async def release(self, prompt: str | None = None) -> None:
-        """Let go what stands at the barrier, and hold nothing more.
+        """Release the calls at the barrier, and hold no more.
 
         Only what asked for *prompt* where one is given.
         """

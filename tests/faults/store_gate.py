@@ -61,12 +61,12 @@ class StoreGate:
     def on(
         self, method: str, part: str, fault: Fault, *, times: int | None = None
     ) -> None:
-        """Let requests whose path has *part* meet *fault*, for ever or so often."""
+        """Make requests whose path has *part* meet *fault*, for ever or so often."""
         self._open.clear()
         self._rules.append(_Rule(method, part, fault, times))
 
     def heal(self) -> None:
-        """Let everything through, also what is held."""
+        """Pass everything, also what is held."""
         self._rules.clear()
         self._open.set()
 

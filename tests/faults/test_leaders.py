@@ -1,4 +1,4 @@
-"""Whoever leads a painting is left alone, dies, sleeps or stalls."""
+"""Leaders of a painting that work, die, sleep or stall."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def wired(
 async def test_row_05_a_lost_acquire_is_no_lock(
     wired: tuple[Place, LossyWire], wire_is: str
 ) -> None:
-    """Whoever got the lease without hearing of it asks once more, and leads."""
+    """A replica whose reply about its lease was lost asks once more, and leads."""
     place, wire = wired
     at, other = place.replicas
     wire.lose_reply_to(scripts.ACQUIRE, silent=wire_is == "silent")

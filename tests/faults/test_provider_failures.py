@@ -99,7 +99,7 @@ async def test_row_22_a_provider_that_fails_again_and_again_is_given_a_rest(
 
 @pytest.mark.parametrize("mode", ["moderation", "server_error"])
 async def test_row_22_a_purge_forgets_a_failure(place: Place, mode: str) -> None:
-    """Whoever knows that the failure is over need not wait for it."""
+    """A caller who knows that the failure is over need not wait for it."""
     prompt = "a difficult customer"
     await place.provider.behave(mode, times=1)
     at, other = place.replicas

@@ -75,7 +75,7 @@ async def _ended(place: Place, generation: str) -> dict[str, Any]:
 async def test_a_purge_waits_for_a_reader_that_restores(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """Who has the manifest in hand writes its entry before the purge, or never."""
+    """A reader of the manifest writes its entry before the purge, or never."""
     place, gate = gated
     reader, owner = place.replicas
     prompt_hash = await place.hash_of(PROMPT, reader)

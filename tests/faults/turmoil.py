@@ -62,7 +62,7 @@ class Turmoil:
     _welcomed: list[Replica] = field(default_factory=list)
 
     def welcome(self, replica: Replica) -> None:
-        """Let clients ask *replica*, too."""
+        """Send clients to *replica*, too."""
         self._welcomed.append(replica)
         self.alive[len(self._welcomed)] = replica
 

@@ -1,4 +1,4 @@
-"""What tests of adapters have in common: the fake provider, and patience with none."""
+"""Fixtures for tests of adapters: the fake provider and a session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model can't do is refused before anybody pays, or another model does it."""
+"""A request beyond a model's capabilities is refused unpaid, or falls back."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def breaker(clock: ManualClock) -> ProviderBreaker:
 
 
 def fail(breaker: ProviderBreaker, times: int) -> None:
-    """Let calls pass one after the other, each of which fails."""
+    """Admit calls one after the other, each of which fails."""
     for _ in range(times):
         breaker.report(breaker.admit(), healthy=False)
 

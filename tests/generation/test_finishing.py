@@ -87,7 +87,7 @@ async def test_a_signed_picture_of_the_right_size_is_left_alone() -> None:
     ids=["page", "cut", "large"],
 )
 async def test_what_is_no_picture_is_never_stored(data: bytes) -> None:
-    """What can't be read or is beyond the limit is the provider's fault."""
+    """Input that can't be read or is beyond the limit is the provider's fault."""
     with pytest.raises(BadImage):
         await finishing().finish(ProviderPicture(data, OPENAI), AS_IT_COMES)
 

@@ -150,7 +150,7 @@ async def killed(models: Models, vendor: Vendor, keeper: RecordingKeeper) -> Non
 
 
 async def test_a_job_is_kept_before_it_is_asked_after() -> None:
-    """Whoever leads next finds the alias and the vendor's id; progress only grows."""
+    """The next leader finds the alias and the vendor's id; progress only grows."""
     vendor, keeper, progress = Vendor(), RecordingKeeper(), Progress()
     painting = asyncio.create_task(
         paint(models_of((DEFAULT, vendor)), keeper, progress=progress)
@@ -193,7 +193,7 @@ async def test_a_job_that_is_not_kept_ends_with_its_leader() -> None:
 
 
 async def test_a_job_is_cancelled_at_the_deadline() -> None:
-    """Whoever waits hears at once; that the vendor can't be told is only logged."""
+    """A waiter gets the failure at once; a failed cancellation is only logged."""
     vendor = Vendor(cancel_failure=ProviderFailed("away"))
     models = models_of((replace(DEFAULT, deadline_seconds=0.05), vendor))
 
@@ -417,7 +417,7 @@ async def test_where_nothing_may_begin_no_other_model_is_asked() -> None:
 
 
 async def test_references_are_read_once_there_is_a_place() -> None:
-    """Who waits holds no pictures in memory, and who resumes a job reads none."""
+    """A waiter holds no pictures in memory, and a resumed job reads none."""
     vendor, seen = Vendor(), []
 
     async def references(

@@ -199,7 +199,7 @@ def paint(
 
 
 async def settle() -> None:
-    """Let every task that can go on do so."""
+    """Run every task that is ready."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -275,7 +275,7 @@ async def test_a_full_queue_is_told_at_once(
 async def test_a_place_in_the_queue_can_be_told(
     catalogue: Callable[..., Models],
 ) -> None:
-    """Who waits can be told how many turns it is until they are painted."""
+    """A waiting request has its position in the queue."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(concurrency=1), provider))
@@ -312,7 +312,7 @@ async def test_paintings_are_served_in_order(catalogue: Callable[..., Models]) -
 async def test_a_cancelled_painting_leaves_its_place(
     catalogue: Callable[..., Models], victims: tuple[int, ...]
 ) -> None:
-    """Whoever is cancelled, painting or waiting, keeps no place from the others."""
+    """A cancelled request, painting or waiting, gives its slot back."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(concurrency=1, queue=3), provider))
@@ -621,7 +621,7 @@ class Purse:
         self.reference = ""
 
     async def begin(self, model: str, price: float) -> JournalEntry:
-        """Let a call go out that the purse can pay."""
+        """Permit a call that the purse can pay."""
         if price > self.left:
             raise BudgetExhausted("The purse is empty.")
         self.left -= price
@@ -639,7 +639,7 @@ class Purse:
 async def test_a_cheaper_fallback_is_asked_where_the_budget_refuses(
     catalogue: Callable[..., Models],
 ) -> None:
-    """What does not fit is passed over, and so is what costs no less."""
+    """A fall-back beyond the budget is skipped, and so is one that costs no less."""
     dear, as_dear, cheap = ScriptedProvider(), ScriptedProvider(), ScriptedProvider()
     models = catalogue(
         (config(price=0.5, fallbacks=("as_dear", "cheap")), dear),

@@ -1,4 +1,4 @@
-"""What a models file may say, and how its problems are told."""
+"""The models file: what it may contain, and how its problems are reported."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def test_each_vendor_has_its_own_key_and_address(
 
 
 def test_a1111s_key_is_a_user_and_a_password(file: Path) -> None:
-    """What can't be sent as Basic is refused, without being shown."""
+    """Input that can't be sent as Basic is refused, without being shown."""
     text = '[models.m]\nprovider = "a1111"\napi_key_env = "WEBUI"'
 
     (problem,) = problems_of(file, text, {"WEBUI": KEY})

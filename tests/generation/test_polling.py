@@ -33,7 +33,7 @@ class Clock:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Let *seconds* pass."""
+        """Advance the clock by *seconds*."""
         self.pauses.append(seconds)
         self.now += seconds
 

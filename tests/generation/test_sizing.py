@@ -87,7 +87,7 @@ def test_the_right_size_is_left_untouched(image_format: str) -> None:
 
 
 def test_the_middle_is_kept() -> None:
-    """What does not fit the ratio is cropped evenly on both sides."""
+    """A picture of another ratio is cropped evenly on both sides."""
     sized = fit(encoded(flag(), "PNG"), 200, 100)
 
     assert [colour_at(sized, x, 50) for x in (10, 100, 190)] == [RED, GREEN, BLUE]

@@ -1,4 +1,4 @@
-"""What goes wrong between us and each vendor, and what it may have cost."""
+"""Failures between us and each vendor, and what they may have cost."""
 
 from __future__ import annotations
 

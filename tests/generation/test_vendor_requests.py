@@ -1,4 +1,4 @@
-"""What goes out to each vendor: its documented request, in as few words as possible."""
+"""Requests to each vendor: as documented, with as few fields as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a caller would rather wait, in each form that RFC 7240 has for it."""
+"""The preferred wait of a caller, in each form of RFC 7240."""
 
 from __future__ import annotations
 

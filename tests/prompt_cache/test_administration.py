@@ -177,7 +177,7 @@ async def test_a_purge_leaves_nothing_behind(world: World, replica: Replica) -> 
 async def test_a_purge_on_one_replica_and_a_painting_on_another_are_listed_in_order(
     replica: Replica, another: Replica
 ) -> None:
-    """Whoever writes last about a prompt has the last word in the list, too."""
+    """The last writer about a prompt decides its row in the list, too."""
     await ask(replica)
     await another.purge(SHOP, LIGHTHOUSE.hash)
     emptied = await listed(replica)
@@ -344,7 +344,7 @@ async def test_the_old_picture_is_served_until_the_new_one_is_committed(
 async def test_refreshes_that_overlap_are_one_payment(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Whoever asks for a refresh while one runs, anywhere, gets its picture."""
+    """A caller who asks for a refresh while one runs, anywhere, gets its picture."""
     await ask(replica)
     gate = world.provider.before("paint")
     refreshing = [asyncio.create_task(refresh(replica)) for _ in range(3)]

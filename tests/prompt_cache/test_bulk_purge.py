@@ -45,7 +45,7 @@ def bounded(replica: Replica, **bounds: float) -> BulkPurge:
 
 
 def aged(world: World, key: PromptKey, seconds: float) -> None:
-    """Let a prompt have been painted long ago, as Redis has it."""
+    """Make a prompt painted long ago, as Redis has it."""
     entry = PromptEntry.from_record(key.hash, world.index.entries[key.hash])
     assert entry is not None
     old = entry._replace(created_ms=round((time.time() - seconds) * 1000))

@@ -72,7 +72,7 @@ def outcomes(answers: Sequence[Answer]) -> list[LookupOutcome]:
 
 
 def shut_down_the_hot_tier(*replicas: Replica) -> None:
-    """Let every picture be read from the store."""
+    """Make every picture be read from the store."""
     for replica in replicas:
         replica.parts.hot_tier._pictures.clear()
 
@@ -970,7 +970,7 @@ async def test_a_picture_that_keeps_going_away_ends_in_an_error(
 
 
 async def test_an_overtaken_writer_is_no_leader(world: World, replica: Replica) -> None:
-    """Who follows a purge has no generation to ask for."""
+    """A caller who follows a purge has no generation to ask for."""
     lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-purge")
     await lease.hold()
 

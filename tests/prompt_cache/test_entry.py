@@ -50,7 +50,7 @@ def test_a_record_says_everything_but_the_generation(entry: PromptEntry) -> None
 
 @given(ENTRIES)
 def test_a_record_is_read_by_its_key(entry: PromptEntry) -> None:
-    """Whoever asks knows prompt and project: the rest of the record is the same."""
+    """A request has prompt and project; the record restores the rest unchanged."""
     record = entry.to_record()
 
     read = PromptEntry.of_key(entry.key, record)
@@ -60,7 +60,7 @@ def test_a_record_is_read_by_its_key(entry: PromptEntry) -> None:
 
 @given(ENTRIES)
 def test_a_record_of_nothing_but_a_key_is_none(entry: PromptEntry) -> None:
-    """What can't be read is none by either way."""
+    """A record that can't be read is no entry, in either spelling."""
     record = entry.to_record()
 
     assert PromptEntry.of_key(entry.key, b"") is None
@@ -171,7 +171,7 @@ def test_every_media_type_has_a_number() -> None:
 
 @given(ENTRIES)
 def test_a_manifest_is_for_people(entry: PromptEntry) -> None:
-    """Whoever opens a manifest finds the names of the contract."""
+    """A manifest has the field names of the contract."""
     manifest = orjson.loads(entry.to_manifest())
 
     assert manifest["storage_key"] == str(entry.storage_key)

@@ -102,7 +102,7 @@ async def test_all_who_join_share_one_flight(world: World, flights: StrFlights) 
 async def test_a_flight_that_has_landed_is_not_joined(
     world: World, flights: StrFlights
 ) -> None:
-    """Whoever asks when the result is there starts anew, and finds it painted.
+    """A caller who asks when the result is there starts anew, and finds it painted.
 
     The interleaving of `Flights._land`: the key is forgotten in the step
     of the loop that sets the result, before any waiter of A has woken.
@@ -265,7 +265,7 @@ async def test_a_leader_that_died_is_followed_by_the_next(
 
 
 async def test_a_wait_is_bounded(world: World, flights: StrFlights) -> None:
-    """Whoever waits too long is told the generation, and the flight goes on."""
+    """A caller who waits too long gets the generation's id, and the flight goes on."""
     work = PaintTheLighthouse(world)
 
     with pytest.raises(StillGenerating) as still:

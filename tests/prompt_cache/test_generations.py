@@ -99,7 +99,7 @@ async def test_a_generation_that_failed_says_why(
 async def test_a_generation_that_was_given_up_has_failed(
     world: World, replica: Replica
 ) -> None:
-    """Whoever asks for a generation that was cut off does not wait for ever."""
+    """A caller who asks for a generation that was cut off does not wait for ever."""
     gate = world.provider.before("paint")
     asked = asking(replica)
     await gate.reached()
@@ -201,7 +201,7 @@ async def test_another_project_sees_no_generation(
 
 
 async def test_a_generation_that_never_ran_is_soon_forgotten(world: World) -> None:
-    """Who is turned away may come in thousands: each leaves a record for a minute."""
+    """A refused request keeps its record for a minute only."""
     replica = a_prompt_cache(world, concurrency=1, queue=0)
     gate = world.provider.before("paint")
     running = asking(replica)
@@ -264,7 +264,7 @@ async def test_whoever_asks_while_somebody_else_writes_is_promised_a_generation(
 async def test_a_promised_generation_that_another_one_painted_is_done_as_well(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Whoever was promised an id is told of the picture, whoever painted it."""
+    """A promised generation ends with the picture, also one of another replica."""
     lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-acme/shop/a purge")
     await lease.hold()
     generation_id = await promised(replica)

@@ -104,7 +104,7 @@ def asking(replica: Replica) -> asyncio.Task[Answer]:
 
 
 async def left_behind(replica: Replica, workshop: Workshop) -> None:
-    """Let a leader end while its job runs."""
+    """Make a leader end while its job runs."""
     gate = workshop.before("poll")
     asked = asking(replica)
     await gate.reached()
@@ -116,7 +116,7 @@ async def left_behind(replica: Replica, workshop: Workshop) -> None:
 async def test_a_job_is_known_before_it_is_asked_after(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Whoever leads next finds it from the first poll on; the commit removes it."""
+    """The next leader finds it from the first poll on; the commit removes it."""
     gate = workshop.before("poll")
     asked = asking(replicas[0])
     await gate.reached()

@@ -25,7 +25,7 @@ def test_a_record_that_changed_is_read_again(
 
 @given(entry=ENTRIES)
 def test_a_damaged_record_is_nothing(entry: PromptEntry) -> None:
-    """What can't be read is told so each time, and hides nothing that can."""
+    """A record that can't be read is reported each time, and hides no other."""
     known, record = KnownEntries(), entry.to_record()
 
     assert known.read(entry.key, record[:40]) is None

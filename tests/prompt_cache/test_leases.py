@@ -144,6 +144,6 @@ async def test_releasing_without_redis_is_no_error(world: World) -> None:
 
 
 async def test_holding_says_whose_it_is(world: World) -> None:
-    """Whoever can't have the lease learns who has it."""
+    """A caller who can't have the lease learns who has it."""
     assert await a_lease(world).hold() == Leading()
     assert await a_lease(world, THEIRS).hold() == Following(OURS)

@@ -58,7 +58,7 @@ async def read(ledger: Ledger) -> Manifest:
 
 
 async def test_the_first_manifest_wins(ledger: Ledger) -> None:
-    """Whoever comes second adopts the picture of the first."""
+    """The second writer adopts the picture of the first."""
     assert await ledger.commit(an_entry(THEIRS), None) == an_entry(THEIRS)
 
     assert await ledger.commit(an_entry(OURS), None) == an_entry(THEIRS)
@@ -151,7 +151,7 @@ async def test_a_ledger_that_does_not_settle_is_an_outage(
     """A store whose answers contradict each other is not asked for ever."""
 
     async def taken(key: str, data: bytes, *, media_type: str) -> None:
-        """Say that the key is taken, although it is not there."""
+        """Answer that the key is taken, although it is not there."""
 
     world.store.create = taken  # type: ignore[method-assign]
 

@@ -1,4 +1,4 @@
-"""What a dead leader has left: its job is finished unasked, its generation ends."""
+"""After a leader died its job is finished unasked, and its generation ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def replicas(world: World) -> AsyncIterator[tuple[Replica, Replica]]:
 
 
 async def died(replica: Replica, world: World, workshop: Workshop) -> str:
-    """Let a leader die while its job runs, and return its generation's id.
+    """Make a leader die while its job runs, and return its generation's id.
 
     Nothing of it reaches Redis any more, as after a kill.
     """

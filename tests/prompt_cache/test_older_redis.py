@@ -23,7 +23,7 @@ async def ask(replica: Replica) -> Answer:
 
 
 def comes_back(world: World, entries: dict[str, bytes]) -> None:
-    """Let Redis come back with *entries*, under another run id."""
+    """Bring Redis back with *entries*, under another run id."""
     world.index.entries = dict(entries)
     world.index.doubts += 1
 

@@ -70,7 +70,7 @@ async def test_the_manifest_goes_first_and_the_picture_last(
 async def test_a_purge_of_anothers_prompt_asks_for_no_lease(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Whoever guesses a hash can't hold up its owner, painted or not."""
+    """A stranger who guesses a hash can't hold up its owner, painted or not."""
     gate = world.provider.before("paint")
     painting = asyncio.create_task(ask(replica))
     await gate.reached()
@@ -89,7 +89,7 @@ async def test_a_purge_of_anothers_prompt_asks_for_no_lease(
 async def test_a_purge_waits_for_a_restoration_of_its_own_project(
     world: World,
 ) -> None:
-    """What somebody is about to restore is not "not there"."""
+    """An entry that is being restored is not reported as missing."""
     replica = a_prompt_cache(world, purge_waits_seconds=0.02)
     async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
         with pytest.raises(StillGenerating):

@@ -1,4 +1,4 @@
-"""How long a failure speaks for its prompt, and what it says."""
+"""The time for which a failure speaks for its prompt, and what it says."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_failure_is_remembered_by_its_class(
 def test_a_remembered_failure_is_the_same_error(
     error: GenerationError | StorageUnavailable, _seconds: int
 ) -> None:
-    """Whoever asks later gets the same class and sentence, and when to come back."""
+    """A later request gets the same class and sentence, and when to come back."""
     memory = Memory.of(SHOP, error)
     told = from_note(memory.note, memory.lasts)
 

@@ -34,12 +34,12 @@ async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE, **more: Any) -> Ans
 
 
 def full(world: World, method: str = "put") -> None:
-    """Let the store refuse pictures until it is healed."""
+    """Make the store refuse pictures until it is healed."""
     world.store.fail_next(method, 10**6)
 
 
 def healed(world: World) -> None:
-    """Let the store take pictures again."""
+    """Make the store take pictures again."""
     world.store._failures.clear()
 
 

@@ -1,4 +1,4 @@
-"""What each project's cache did: summed here, applied in batches, each once."""
+"""Statistics of projects: summed here, applied in batches, each once."""
 
 from __future__ import annotations
 

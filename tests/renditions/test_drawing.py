@@ -42,7 +42,7 @@ def drawn(
 def looks_like(
     picture: PIL.Image.Image, at: tuple[float, float], colour: tuple[int, ...]
 ) -> bool:
-    """Say whether *picture* has nearly that colour at a point, given in shares."""
+    """Return whether *picture* has nearly that colour at a point, given in shares."""
     point = int(at[0] * picture.width), int(at[1] * picture.height)
     seen = picture.convert("RGBA").getpixel(point)
     assert isinstance(seen, tuple)
@@ -143,7 +143,7 @@ def test_a_profile_of_its_colours_goes_along(to: str) -> None:
 
 @pytest.mark.parametrize("to", TYPES)
 def test_a_broken_profile_costs_no_picture(to: str) -> None:
-    """What can't be read as a profile is no reason to show nothing."""
+    """A damaged colour profile does not keep a picture from being drawn."""
     broken = b"\0" * 16 + b"CMYK" + b"\0" * 200
     data = encoded(halves().convert("CMYK"), "JPEG", icc_profile=broken)
     made = drawn(data, JPEG, to=to)

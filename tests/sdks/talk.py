@@ -157,7 +157,7 @@ async def fal(origin: str) -> dict[str, Any]:
 
 
 async def main(origin: str) -> None:
-    """Let each of them talk."""
+    """Run each client."""
     said = {
         talk.__name__: await talk(origin) for talk in (gemini, openai, replicate, fal)
     }

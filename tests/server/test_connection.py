@@ -219,7 +219,7 @@ async def test_a_head_that_does_not_end_is_refused() -> None:
     "target", ["/Zürich", "/a?prompt=雪", "/a?prompt=a red fox"], ids=ascii
 )
 async def test_a_target_that_is_not_encoded_is_explained(target: str) -> None:
-    """Who types a prompt into curl reads what has to be done to it."""
+    """A prompt with raw spaces gets an error that says how to encode it."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         answer = await line.ask(get(target))
 

@@ -256,7 +256,7 @@ async def test_what_is_left_at_the_end_is_given_up(mode: str) -> None:
 
 
 async def test_a_grace_of_nothing_ends_at_once() -> None:
-    """Whoever gives no time gets an orderly end without any."""
+    """A grace of zero still ends the process in order."""
     async with child(grace_seconds=0) as replica:
         await replica.logged("listening")
         began = now()
@@ -288,7 +288,7 @@ async def test_a_second_sigterm_changes_nothing() -> None:
 
 
 async def test_a_second_sigint_ends_it_now() -> None:
-    """Whoever presses Ctrl-C twice does not wait for the grace."""
+    """A second Ctrl-C ends the process without the grace."""
     async with child(grace_seconds=60) as replica:
         await replica.logged("listening")
         async with wire(replica.port) as held:

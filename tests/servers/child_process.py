@@ -85,7 +85,7 @@ class ChildProcess:
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on after `freeze`."""
+        """Resume it after `freeze`."""
         self._send(signal.SIGCONT)
 
     def kill(self) -> None:

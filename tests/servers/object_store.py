@@ -42,11 +42,11 @@ class S3Server:
         }
 
     def freeze(self) -> None:
-        """Let it accept connections and answer nothing."""
+        """Make it accept connections and answer nothing."""
         self._own_process().freeze()
 
     def thaw(self) -> None:
-        """Let it answer again."""
+        """Make it answer again."""
         self._own_process().thaw()
 
     def kill(self) -> None:

@@ -55,11 +55,11 @@ class RedisServer:
         self.process.kill()
 
     def freeze(self) -> None:
-        """Let it accept connections and answer nothing."""
+        """Make it accept connections and answer nothing."""
         self.process.freeze()
 
     def thaw(self) -> None:
-        """Let it answer again."""
+        """Make it answer again."""
         self.process.thaw()
 
 

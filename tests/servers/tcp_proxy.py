@@ -35,7 +35,7 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Return how many connections are open."""
         return len(self._connections)
 
     async def refuse(self) -> None:
@@ -58,7 +58,7 @@ class TcpProxy:
         self._delay_seconds = seconds
 
     def narrow(self, bytes_a_second: int) -> None:
-        """Let all replies together have no more than so many bytes a second."""
+        """Limit all replies together to no more than so many bytes a second."""
         self._seconds_a_byte = 1 / bytes_a_second
 
     def freeze(self) -> None:

@@ -116,7 +116,7 @@ class Replica:
     open: list[Reservation] = field(default_factory=list)
 
     def meets(self, steps: int, happens: Callable[[], Awaitable[None]] = _kill) -> None:
-        """Let something happen after so many steps: else the process dies."""
+        """Make a fault happen after so many steps: else the process dies."""
         self.store.steps = self.documents.steps = Steps(steps, happens)
 
 
@@ -273,7 +273,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from([0, 1]), where=st.sampled_from(["put", "delete"]))
     def the_store_fails_once(self, who: int, where: str) -> None:
-        """Let a reservation, or a give-back, meet an outage; it is settled again."""
+        """Fail a reservation or a give-back with an outage; it is settled again."""
         replica = self.replicas[who]
         self.number += 1
         one = Reservation(ACCOUNT, f"g{self.number}", PRICE, LIMIT)
@@ -304,7 +304,7 @@ class Machine(RuleBasedStateMachine):
         assert sum(self.written().values()) <= LIMIT
 
     def teardown(self) -> None:
-        """Let what died be noticed: then account and ledger say the same."""
+        """Notice what died: then account and ledger say the same."""
         for replica in self.replicas:
             self.run(replica.accounts.settle_again())
         written = self.written()
@@ -316,7 +316,7 @@ class Machine(RuleBasedStateMachine):
         self.loop.close()
 
     def expire(self) -> None:
-        """Let every reservation run out that no process renews."""
+        """Expire every reservation that no process renews."""
         assert isinstance(self.redis, InMemoryAccounts)
         for kept in self.redis._accounts.values():
             for item, (amount, _) in list(kept.reserved.items()):
@@ -361,7 +361,7 @@ def test_account_and_ledger_agree_in_any_order_with_redis(redis_url: str) -> Non
             await self.connections.leases.execute("FLUSHALL")
 
         def expire(self) -> None:
-            """Let every reservation be overdue."""
+            """Make every reservation overdue."""
             execute = self.connections.leases.execute
             for key in self.run(execute("KEYS", "*:due")):
                 for item in self.run(execute("ZRANGE", key, 0, -1)):

@@ -159,7 +159,7 @@ async def test_many_who_wait_for_one_picture_use_one_place(
 
 
 async def test_a_full_scope_does_not_stop_a_key(service: Paintonce) -> None:
-    """Whoever waits with a key while a visitor is refused paints with its own."""
+    """A caller who waits with a key while a visitor is refused paints with its own."""
     await scope(service, limit=0)
     gate = service.accounts.before("reserve")
     visiting = asyncio.create_task(visit(service, "a fox"))

@@ -1,4 +1,4 @@
-"""What is spent: reserved before a call, written down, settled, counted again."""
+"""Spend: reserved before a call, journaled, settled, counted again."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_the_budget_of_a_day_is_exact(service: Paintonce) -> None:
 
 
 async def test_a_budget_is_not_overdrawn_by_a_fraction(service: Paintonce) -> None:
-    """What does not fit in full is not paid; zero is no budget."""
+    """An amount that does not fit in full is not paid; zero is no budget."""
     await budget(service, 1.5 * PRICE)
     assert (await paint(service, "fox 1")).status == 200
     assert (await paint(service, "fox 2")).code == "budget_exhausted"

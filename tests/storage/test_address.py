@@ -149,7 +149,7 @@ def test_a_problem_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_address_shows_no_password() -> None:
-    """Whoever logs one tells nothing."""
+    """A logged address shows no password."""
     address = parse_address(SENTINEL_WITH_PASSWORDS)
 
     assert PASSWORD not in repr(address)

@@ -247,7 +247,7 @@ async def test_a_caller_that_goes_leaves_the_read_to_the_others(shelf: Shelf) ->
 
 
 async def test_what_was_changed_here_is_read_anew(shelf: Shelf) -> None:
-    """Whoever changed it need not wait for its own change."""
+    """A replica that changed a document reads its own change at once."""
     await shelf.known.get("keys/a")
     await shelf.documents.write("keys/a", {"n": 2})
 

@@ -81,7 +81,7 @@ async def test_concurrent_commands_share_a_connection_and_a_read(
 async def test_a_storm_of_cancellations_never_mixes_answers(
     server: RedisServer, redis: Redis
 ) -> None:
-    """Whoever is still waiting gets the value of the key that it asked for."""
+    """A caller who is still waiting gets the value of the key that it asked for."""
     dice = random.Random(7)
     await redis.mset({f"gull:{number}": f"nest {number}" for number in range(50)})
     async with opened(server.port) as trips:
@@ -171,7 +171,7 @@ async def test_a_connection_that_is_cut_fails_all_its_callers(
 
 
 async def trips_are_sent() -> None:
-    """Let the loop reach the write that was planned for its next iteration."""
+    """Run the loop up to the write that was planned for its next iteration."""
     for _ in range(3):
         await asyncio.sleep(0)
 

@@ -151,7 +151,7 @@ async def taken(store: RedisTransientStore, project: str = SHOP) -> int:
 
 
 async def is_gone(store: RedisTransientStore, image: StoredImage) -> bool:
-    """Say whether nobody can read *image* any more."""
+    """Return whether *image* can no longer be read."""
     return await store.describe(image.image_id) is None
 
 
@@ -262,7 +262,7 @@ async def test_an_upload_that_is_cancelled_is_undone(
 async def test_an_upload_that_stalls_over_its_deadline_is_refused(
     redis: RedisConnections, step: int
 ) -> None:
-    """Whoever was frozen and comes back late neither leaks nor succeeds."""
+    """A process that was frozen and resumes late neither leaks nor succeeds."""
     survivor = store_on(redis)
 
     async def stall_until_swept() -> None:

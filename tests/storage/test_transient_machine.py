@@ -76,7 +76,7 @@ class StoreMachine(RuleBasedStateMachine):
         }
 
     def has_room(self, at: int, project: str, size: int) -> bool:
-        """Say whether the model has room for one more."""
+        """Return whether the model has room for one more."""
         own, everyones = self.alive(at, project), self.alive(at)
         return (
             sum(image.size for image in own.values()) + size <= QUOTA.in_project
@@ -139,7 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(image_id=consumes(images))
     def wait_for_the_end_of(self, image_id: str) -> None:
-        """Let the time of a picture pass, if it is short."""
+        """Pass the lifetime of a picture, if it is short."""
         if image_id in self.model:
             expires_ms = self.model[image_id][1].expires_ms or FOR_EVER
             if expires_ms < self.now() + 1000:

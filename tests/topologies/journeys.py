@@ -1,4 +1,4 @@
-"""What works over any Redis, told once for all of them."""
+"""Journeys that work over any Redis."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def prompts_are_shared(place: Place, prompts: list[str]) -> None:
 
 
 async def _sums_are(place: Place, at: Replica, prompts: list[str]) -> bool:
-    """Say whether statistics and both lists tell what happened, on any replica."""
+    """Return whether statistics and both lists tell what happened, on any replica."""
     sums = json.loads(
         (await place.clients.call("GET", f"{at.url}/api/v1/live/stats")).body
     )
@@ -95,7 +95,7 @@ async def transient_images_are_shared(place: Place) -> None:
 
 
 async def herds_are_painted_once(place: Place, prompts: list[str]) -> None:
-    """Let both replicas be asked for the same prompts while they are painted."""
+    """Ask both replicas for the same prompts while they are painted."""
     await place.provider.hold()
     herds = [
         asyncio.create_task(place.clients.herd(prompt, *place.replicas, count=6))

@@ -112,6 +112,6 @@ def _prompts_on(cluster: RedisCluster, server: RedisServer) -> Iterator[str]:
 
 
 async def _all_count(place: Place, prompts: list[str]) -> bool:
-    """Say whether both replicas count the hits of painted prompts."""
+    """Return whether both replicas count the hits of painted prompts."""
     got = [await place.get(prompt, at) for prompt in prompts for at in place.replicas]
     return all(hit.hits for hit in got)

@@ -176,12 +176,12 @@ async def test_a_primary_that_comes_back_is_not_believed(
 
 
 async def _is_counted(place: Place, prompt: str, at: Replica, got: list[Got]) -> bool:
-    """Say whether a hit was counted, after noting it."""
+    """Return whether a hit was counted, after noting it."""
     got.append(await place.get(prompt, at))
     return got[-1].hits is not None
 
 
 async def _is_painted(place: Place, prompt: str) -> bool:
-    """Say whether one replica after the other has the picture, and counts."""
+    """Return whether one replica after the other has the picture, and counts."""
     got = [await place.get(prompt, at) for at in place.replicas]
     return got[1].status == 200 and got[1].hits is not None

@@ -217,7 +217,7 @@ async def test_what_is_better_sent_along_is_not_lent(limits: dict[str, Any]) -> 
 
 
 async def test_paintings_share_a_bound_of_bytes() -> None:
-    """Whoever would hold too much reads nothing before another one is done."""
+    """A painting beyond the byte budget reads nothing until another one is done."""
     data = painted(9)
     here = studio(references_bytes=len(data))
     ids = (await here.keep(data), await here.keep(painted(8)))

@@ -77,7 +77,7 @@ class ScriptedService:
         } | news
 
     def go_on(self) -> None:
-        """Let a stream that is held go on."""
+        """Release a held stream."""
         self.loop.call_soon_threadsafe(self._held.set)
 
     def asked_for(self, path: str) -> list[Asked]:

@@ -1,4 +1,4 @@
-"""What a person does on the page, step by step."""
+"""The steps of a person on the page, step by step."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_an_admin_key_is_asked_for_its_project(locked: Browser) -> None:
 
 
 def test_a_key_is_not_shown(locked: Browser) -> None:
-    """Whoever looks over the shoulder sees dots."""
+    """A typed key is shown as dots."""
     field = locked.get("textbox", "API key")
 
     assert field.value_of_css_property("-webkit-text-security") == "disc"

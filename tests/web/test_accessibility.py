@@ -131,7 +131,7 @@ def test_arrows_move_between_tabs(page: Browser) -> None:
 
 
 def test_what_has_the_focus_is_seen(page: Browser) -> None:
-    """Whoever uses the keyboard finds an outline around what is next."""
+    """The element with keyboard focus has an outline."""
     page.get("textbox", "Prompt").click()
     page.press(Keys.TAB)
 

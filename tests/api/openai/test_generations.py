@@ -262,7 +262,7 @@ async def test_what_is_wrong_is_named(
 async def test_a_body_that_is_no_object_is_named(
     service: Paintonce, body: bytes
 ) -> None:
-    """What can't be read at all is the body's fault."""
+    """Input that can't be read at all is the body's fault."""
     headers = {"Content-Type": "application/json"}
     answer = await service.ask("POST", PATH, headers, data=body)
 

@@ -45,7 +45,7 @@ def _read(call: Call) -> None:
 
 
 async def _options(request: web.Request) -> web.Response:
-    """Tell the web UI's settings: what costs nothing."""
+    """Answer with the web UI's settings, which costs nothing."""
     return json_answer({"sd_model_checkpoint": "fake.safetensors"})
 
 

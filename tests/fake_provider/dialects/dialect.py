@@ -1,4 +1,4 @@
-"""What the fake provider has to know of a vendor's dialect."""
+"""The fake provider's knowledge of a vendor's dialect."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _astray(name: str, where: str) -> Callable[[web.Request, Job], web.Response]
 
 
 async def _status(request: web.Request) -> web.StreamResponse:
-    """Tell how a request stands: 202 until it is done."""
+    """Return the state of a request: 202 until it is done."""
     job, spoiled = await poll(request)
     if spoiled is not None:
         return spoiled

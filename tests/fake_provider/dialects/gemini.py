@@ -110,7 +110,7 @@ def _read(call: Call) -> None:
 
 
 async def _model(request: web.Request) -> web.Response:
-    """Tell about a model: what costs nothing."""
+    """Answer about a model, which costs nothing."""
     name = f"models/{request.match_info['model']}"
     return json_answer({"name": name, "displayName": "Fake", "version": "001"})
 

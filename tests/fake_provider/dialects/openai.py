@@ -78,7 +78,7 @@ def _read(call: Call) -> None:
 
 
 async def _model(request: web.Request) -> web.Response:
-    """Tell about a model: what costs nothing."""
+    """Answer about a model, which costs nothing."""
     model = {"id": request.match_info["model"], "object": "model"}
     return json_answer(model | {"created": 1, "owned_by": "fake"})
 

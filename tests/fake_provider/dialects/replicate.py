@@ -56,7 +56,7 @@ def _created(request: web.Request, job: Job) -> web.Response:
 
 
 async def _poll(request: web.Request) -> web.StreamResponse:
-    """Tell how a prediction stands."""
+    """Return the state of a prediction."""
     job, spoiled = await poll(request)
     if spoiled is not None:
         return spoiled
@@ -91,7 +91,7 @@ async def _cancel(request: web.Request) -> web.Response:
 
 
 async def _account(request: web.Request) -> web.Response:
-    """Tell whose token it is: what costs nothing."""
+    """Answer with the owner of a token, which costs nothing."""
     if not request.headers.get("Authorization"):
         return json_answer({"title": "Unauthenticated", "detail": "Who?"}, 401)
     return json_answer({"type": "user", "username": "fake", "name": "Fake"})

@@ -85,5 +85,5 @@ def test_a_garbled_picture(
     rest=st.binary(max_size=300),
 )
 def test_noise_behind_a_magic_number(magic: bytes, rest: bytes) -> None:
-    """What is no picture at all is nothing to fall over either."""
+    """Bytes that are no picture raise no unexpected error."""
     check(magic + rest)

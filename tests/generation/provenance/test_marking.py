@@ -1,4 +1,4 @@
-"""What a picture says of its origin, and what is written into it."""
+"""The provenance mark: what is read from a picture and written into it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def by_exiftool(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
 def test_exiftool_reads_the_mark(
     name: str, by_exiftool: dict[str, dict[str, Any]]
 ) -> None:
-    """Whoever looks for it learns that a model painted, and which, and no more."""
+    """The mark names the model that painted, and nothing else."""
     said = by_exiftool[f"marked-{name}"]
 
     assert said["DigitalSourceType"] == TRAINED
@@ -121,7 +121,7 @@ def test_pixels_and_other_notes_are_never_touched(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_digest_is_that_of_the_marked_bytes(name: str) -> None:
-    """What is stored is what is vouched for."""
+    """The stored bytes are the ones that were checked."""
     stored, _ = marked(sample(name))
 
     assert stored == Image.inspect(stored.data)
@@ -130,7 +130,7 @@ def test_the_digest_is_that_of_the_marked_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_marked_picture_is_not_marked_again(name: str) -> None:
-    """What says everything already stays as it is, byte by byte."""
+    """A picture that is marked already stays the same, byte by byte."""
     once, _ = marked(sample(name))
 
     twice, provenance = marked(once)
@@ -141,7 +141,7 @@ def test_a_marked_picture_is_not_marked_again(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_without_a_mark_the_bytes_stay(name: str) -> None:
-    """Whoever turns marking off stores what the provider sent."""
+    """With marking off the provider's bytes are stored."""
     came = sample(name)
 
     assert marked(came, None) == (came, Provenance())
@@ -204,7 +204,7 @@ def test_lost_credentials_are_said_without_a_mark(extension: str) -> None:
 def test_a_resized_picture_keeps_its_xmp(
     make: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    """What the provider said goes on to be said, beside the mark."""
+    """The provider's own statements stay, beside the mark."""
     painted = Image.inspect(make(PACKET))
 
     stored, provenance = attest(fit(painted, 20, 20), MARK, painted=painted)

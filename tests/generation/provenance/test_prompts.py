@@ -1,4 +1,4 @@
-"""What is served holds no prompt, and every pixel that the provider painted."""
+"""A served picture holds no prompt, and every pixel that the provider painted."""
 
 from __future__ import annotations
 

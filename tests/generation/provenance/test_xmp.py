@@ -1,4 +1,4 @@
-"""What is read from an XMP packet, and how little of it is changed."""
+"""Reading XMP packets, and changing as little of them as possible."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_spelling_of_a_property_is_read(description: str) -> None:
     ],
 )
 def test_other_properties_are_not_taken_for_it(description: str) -> None:
-    """What is said of something else is not said of the picture."""
+    """A statement about another resource is not read as one about the picture."""
     what = xmp.read(packet(description))
 
     assert what is not None
@@ -166,7 +166,7 @@ def test_no_packet_brings_another_error(noise: bytes, place: int, length: int) -
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=80))
 def test_any_name_of_a_model_is_written(system: str) -> None:
-    """What an operator calls a model never breaks the packet."""
+    """No name of a model breaks the packet."""
     what = xmp.read(xmp.made(MARK.source_type, system))
 
     assert what is not None
