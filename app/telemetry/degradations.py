@@ -1,4 +1,4 @@
-"""What goes on with less than it needs: counted each time, logged now and then."""
+"""Degradations: work that goes on with less than it needs, counted and logged."""
 
 from __future__ import annotations
 
