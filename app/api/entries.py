@@ -23,6 +23,7 @@ from app.errors import (
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
 from app.http.query import whole_number
+from app.http.unknown_names import unknown
 from app.prompt_cache.bulk_purge import MAX_PROMPTS
 from app.prompt_cache.entry.prompt_key import is_prompt_hash
 from app.prompt_cache.statistics import Cursor
@@ -110,11 +111,8 @@ async def purge_many(request: web.Request) -> web.Response:
     project = project_of(request)
     document = await read_json_object(request)
     bulk = request.app[SERVICES].prompts.bulk_purge
-    unknown = document.keys() - _FORMS_OF_PURGE
-    if unknown:
-        name = min(unknown)
-        shown = name if name.isascii() and name.isidentifier() else "body"
-        raise InvalidParameter(shown[:64], "There is no such parameter here.")
+    for name in sorted(document.keys() - _FORMS_OF_PURGE):
+        raise unknown(name, _FORMS_OF_PURGE)
     match list(document.items()):
         case [("prompt_hashes", hashes)]:
             purged = await bulk.these(project, _prompt_hashes(hashes))

@@ -11,6 +11,7 @@ from app.api.services import SERVICES
 from app.errors import Forbidden, InvalidParameter, NotFound
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.http.unknown_names import unknown
 from app.storage.storage_key import Project
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", bound="StrEnum")
 
+_FIELDS = frozenset({"project", "role", "kind"})
+
 
 async def create(request: web.Request) -> web.Response:
     """Make a key and answer with it, this once."""
     query_of(request, ())
     caller = request[CALLER]
     given = await read_json_object(request)
-    for name in given.keys() - {"project", "role", "kind"}:
-        raise InvalidParameter(_shown(name), "There is no such parameter here.")
+    for name in given.keys() - _FIELDS:
+        raise unknown(name, _FIELDS)
     kind = _one_of(Kind, given, "kind", Kind.API)
     role = _one_of(Role, given, "role", Role.PROJECT)
     project = given.get("project")
@@ -99,7 +102,3 @@ def _one_of(kinds: type[_E], given: dict[str, Any], name: str, default: _E) -> _
     except ValueError:
         known = ", ".join(kinds)
         raise InvalidParameter(name, f"{name} must be one of {known}.") from None
-
-
-def _shown(name: str) -> str:
-    return name if name.isascii() and name.isidentifier() else "body"

@@ -14,6 +14,7 @@ from app.api.rendition_parameters import RENDITION_PARAMETERS
 from app.errors import InvalidParameter
 from app.http.error_pictures import AS_JSON, AS_PICTURE, ON_ERROR
 from app.http.query import bounded, whole_number
+from app.http.unknown_names import unknown
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
 from app.storage.storage_key import is_image_id
 
@@ -81,8 +82,7 @@ def from_json(
     """
     for name, value in given.items():
         if name not in JSON_PARAMETERS:
-            shown = name if name.isascii() and name.isidentifier() else "body"
-            raise InvalidParameter(shown[:64], "There is no such parameter here.")
+            raise unknown(name, JSON_PARAMETERS)
         if value is None or value == "":
             raise InvalidParameter(name, f"{name} is empty.")
 

@@ -21,6 +21,7 @@ from app.errors import (
 )
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.http.unknown_names import unknown
 from app.spending import money
 from app.spending.journal import end_of, today
 
@@ -129,8 +130,7 @@ def _read(name: str, value: Any) -> Any:
                 and math.isfinite(value)
             )
         case _:
-            shown = name if name.isascii() and name.isidentifier() else "body"
-            raise InvalidParameter(shown[:64], "There is no such parameter here.")
+            raise unknown(name)
     if value is not None and not is_right:
         raise InvalidParameter(name, f"{name} is malformed, or out of bounds.")
     return value

@@ -17,6 +17,7 @@ from app.errors import (
 )
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.http.unknown_names import unknown
 from app.spending.scope import MAX_LIMIT, MAX_MODELS, is_scope_name
 
 if TYPE_CHECKING:
@@ -105,8 +106,7 @@ def _read(services: Services, name: str, value: Any) -> Any:
                 )
             )
         case _:
-            shown = name if name.isascii() and name.isidentifier() else "body"
-            raise InvalidParameter(shown[:64], "There is no such parameter here.")
+            raise unknown(name)
     if not is_right:
         raise InvalidParameter(name, f"{name} is malformed, or out of bounds.")
     return value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from app.errors import InvalidParameter
+from app.http.unknown_names import shown, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,8 +20,6 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 # More than any route has; each costs a microsecond.
 MAX_PARAMETERS = 64
-
-_SHOWN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def parse_query(text: str) -> dict[str, str]:
@@ -36,14 +35,14 @@ def parse_query(text: str) -> dict[str, str]:
             continue
         raw_name, _, raw_value = segment.partition("=")
         name = decode(raw_name, parameter="query", plus_is_space=True)
-        shown = _shown(name)
+        named = shown(name, otherwise="query")
         if len(parameters) >= MAX_PARAMETERS:
-            raise InvalidParameter(shown, "There are too many parameters.")
+            raise InvalidParameter(named, "There are too many parameters.")
         if name in parameters:
-            raise InvalidParameter(shown, f"{shown} is given more than once.")
+            raise InvalidParameter(named, f"{named} is given more than once.")
         if not raw_value:
-            raise InvalidParameter(shown, f"{shown} is empty.")
-        parameters[name] = decode(raw_value, parameter=shown, plus_is_space=True)
+            raise InvalidParameter(named, f"{named} is empty.")
+        parameters[name] = decode(raw_value, parameter=named, plus_is_space=True)
     return parameters
 
 
@@ -53,7 +52,7 @@ def require_known(
     """Return *parameters*; raises `InvalidParameter` for one not in *allowed*."""
     for name in parameters:
         if name not in allowed:
-            raise InvalidParameter(_shown(name), "There is no such parameter here.")
+            raise unknown(name, allowed, part="query")
     return parameters
 
 
@@ -103,8 +102,3 @@ def bounded(value: int, name: str, *, minimum: int, maximum: int) -> int:
     if not minimum <= value <= maximum:
         raise InvalidParameter(name, f"{name} must be from {minimum} to {maximum}.")
     return value
-
-
-def _shown(name: str) -> str:
-    """Return *name* where it is harmless to repeat in an answer."""
-    return name if _SHOWN_NAME.fullmatch(name) else "query"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from app.api.openai.edit_form import MAX_EDIT_BYTES
+from app.api.openai.edits import OVERHEAD_BYTES
+from app.api.openai.generations import OUTCOME_WITHIN_SECONDS
 from app.http.problems import INTERNAL, TABLE
+from app.prompt_cache.generations.events import COMMENT_EVERY_SECONDS
 from tests.deploy.shipped_files import (
     MIB,
     compose,
@@ -20,6 +24,16 @@ def _nginx(directive: str) -> str:
     """Return the arguments of the only *directive* of the server, or of its first."""
     found = re.search(rf"^\s*{directive} (.+);$", nginx_text(), re.MULTILINE)
     assert found, f"deploy/nginx.conf has no {directive}"
+    return found[1]
+
+
+def _of_location(location: str, directive: str) -> str:
+    """Return the arguments of *directive* in *location*."""
+    form = rf"location {re.escape(location)} {{(.*?)}}"
+    block = re.search(form, nginx_text(), re.DOTALL)
+    assert block, f"deploy/nginx.conf has no {location}"
+    found = re.search(rf"^\s*{directive} (.+);$", block[1], re.MULTILINE)
+    assert found, f"{location} has no {directive}"
     return found[1]
 
 
@@ -62,10 +76,22 @@ def test_nginx_is_more_patient_than_the_service() -> None:
     """The service's own time-outs come first, so that its own answers are seen."""
     patience = seconds(_nginx("proxy_read_timeout"))
 
-    assert patience > default("generation_timeout_seconds")
     assert patience > default("wait_timeout_seconds")
+    of_front = seconds(_of_location("/v1/", "proxy_read_timeout"))
+    assert of_front > default("generation_timeout_seconds") + OUTCOME_WITHIN_SECONDS
+    of_events = "~ ^/api/v1/generations/[^/]+/events$"
+    assert (
+        seconds(_of_location(of_events, "proxy_read_timeout")) > COMMENT_EVERY_SECONDS
+    )
     handed_on = seconds(_nginx("proxy_next_upstream_timeout"))
     assert handed_on < default("wait_timeout_seconds")
+
+
+def test_nginx_lets_the_largest_edit_through() -> None:
+    """The service's own limits are met first, in OpenAI's words."""
+    limit = int(_of_location("/v1/", "client_max_body_size").removesuffix("m")) * MIB
+
+    assert limit > MAX_EDIT_BYTES + OVERHEAD_BYTES
 
 
 def test_nginx_caches_nothing() -> None:

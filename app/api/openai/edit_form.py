@@ -14,6 +14,7 @@ from multipart import (
 
 from app.errors import InvalidParameter
 from app.http.http_errors import PayloadTooLarge
+from app.http.unknown_names import shown
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -69,7 +70,9 @@ async def read_form(request: web.Request, max_image_bytes: int) -> EditForm:
                         sizes[part.is_picture] += len(event)
                         _check_sizes(part, sizes, max_image_bytes)
     except ParserLimitReached as error:
-        raise InvalidParameter("body", "The form has too many parts.") from error
+        raise InvalidParameter(
+            "body", "The form has too many parts, or a part has too long a head."
+        ) from error
     except MultipartError as error:
         raise InvalidParameter("body", "The body is no well-formed form.") from error
     return _form_of(parts)
@@ -108,7 +111,8 @@ def _form_of(parts: list[_Part]) -> EditForm:
             mask = bytes(part.data)
             continue
         if part.name in texts:
-            raise InvalidParameter(part.name, f"{part.name} is given more than once.")
+            name = shown(part.name, otherwise="body")
+            raise InvalidParameter(name, f"{name} is given more than once.")
         texts[part.name] = _text(part)
     return EditForm(texts, images, mask)
 
@@ -117,4 +121,5 @@ def _text(part: _Part) -> str:
     try:
         return part.data.decode()
     except UnicodeDecodeError:
-        raise InvalidParameter(part.name, f"{part.name} is not UTF-8.") from None
+        name = shown(part.name, otherwise="body")
+        raise InvalidParameter(name, f"{name} is not UTF-8.") from None

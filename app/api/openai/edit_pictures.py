@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.prompt_key import Parameters
     from app.storage.storage_key import Project
 
-IMAGE, MASK = "image", "mask"
+IMAGE, IMAGES, MASK = "image", "images", "mask"
 _WITH_ALPHA = frozenset({"RGBA", "LA"})
 
 # A picture that was sent, or the id of one that is here.
@@ -66,38 +66,43 @@ class EditPictures(NamedTuple):
 
 
 async def read_pictures(
-    services: Services, project: Project, images: list[Sent], mask: Sent | None
+    services: Services,
+    project: Project,
+    images: list[Sent],
+    mask: Sent | None,
+    name: str,
 ) -> EditPictures:
-    """Return the pictures of an edit; raises `InvalidParameter`."""
+    """Return the pictures of an edit, which *name* gave; raises `InvalidParameter`."""
     if not 1 <= len(images) <= MAX_REFERENCES:
-        raise InvalidParameter(
-            IMAGE, f"An edit goes by 1 to {MAX_REFERENCES} pictures."
-        )
+        raise InvalidParameter(name, f"An edit goes by 1 to {MAX_REFERENCES} pictures.")
     pictures = [*images] if mask is None else [*images, mask]
     own: list[str | None] = []
     sent: list[Image] = []
     for number, picture in enumerate(pictures):
-        name = IMAGE if number < len(images) else MASK
+        is_mask = number == len(images)
         if isinstance(picture, str):
             own.append(picture)
         else:
             own.append(None)
-            sent.append(await _inspected(picture, name))
-    try:
-        known = await _digests(services, project, [one for one in own if one])
-    except ReferencesGone:
-        raise InvalidParameter(IMAGE, "The project has no such picture.") from None
+            sent.append(await _inspected(picture, MASK if is_mask else name))
+    ids = [one for one in own[: len(images)] if one]
+    known = await _digests(services, project, ids, name)
+    ids = [one for one in own[len(images) :] if one]
+    known += await _digests(services, project, ids, MASK)
     of_own, of_sent = iter(known), iter(sent)
     digests = [next(of_sent).digest if one is None else next(of_own) for one in own]
     return EditPictures(own, sent, tuple(digests), mask is not None)
 
 
 async def _digests(
-    services: Services, project: Project, ids: list[str]
+    services: Services, project: Project, ids: list[str], name: str
 ) -> tuple[str, ...]:
     if not ids:
         return ()
-    return await services.transient_images.references.digests(project, ids)
+    try:
+        return await services.transient_images.references.digests(project, ids)
+    except ReferencesGone:
+        raise InvalidParameter(name, "The project has no such picture.") from None
 
 
 async def _inspected(data: bytes, name: str) -> Image:
@@ -123,11 +128,10 @@ def read_images(
     """Return the pictures of the field `images` in JSON; decodes data URLs."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_REFERENCES:
         raise InvalidParameter(
-            "images", f"images must be a list of 1 to {MAX_REFERENCES} pictures."
+            IMAGES, f"images must be a list of 1 to {MAX_REFERENCES} pictures."
         )
     read = [
-        read_image(one, "images", own_origins, project, max_image_bytes)
-        for one in value
+        read_image(one, IMAGES, own_origins, project, max_image_bytes) for one in value
     ]
     if sum(len(one) for one in read if isinstance(one, bytes)) > MAX_EDIT_BYTES:
         raise PayloadTooLarge(f"Pictures may have {MAX_EDIT_BYTES} bytes in all.")

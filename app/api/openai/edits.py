@@ -9,6 +9,8 @@ from app.api.admission import CALLER
 from app.api.openai.edit_form import MAX_EDIT_BYTES, read_form
 from app.api.openai.edit_pictures import (
     IMAGE,
+    IMAGES,
+    MASK,
     EditPictures,
     Sent,
     read_image,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["edit", "go_ahead_later"]
 
 # The names of fields and the boundaries around pictures.
-_OVERHEAD_BYTES = 2 * 1024 * 1024
+OVERHEAD_BYTES = 2 * 1024 * 1024
 _JSON, _FORM = "application/json", "multipart/form-data"
 
 # Larger bodies get as much more time.
@@ -47,9 +49,10 @@ _PARSED_AT_ONCE_BYTES = 256 * 1024
 
 
 class _Body(NamedTuple):
-    """The parts of a request: the fields, the pictures, and the mask."""
+    """The parts of a request: the fields, the pictures of the field *name*, and the mask."""
 
     fields: Fields
+    name: str
     images: list[Sent]
     mask: Sent | None
 
@@ -74,9 +77,10 @@ async def _read(request: web.Request, length: int) -> tuple[Asked, EditPictures]
             asked.parameters.model, len(body.images), has_mask=body.mask is not None
         )
     except InvalidParameter as error:
-        name = IMAGE if error.parameter == "references" else error.parameter
+        name = body.name if error.parameter == "references" else error.parameter
         raise InvalidParameter(name, error.detail) from error
-    return asked, await read_pictures(services, project, body.images, body.mask)
+    pictures = await read_pictures(services, project, body.images, body.mask, body.name)
+    return asked, pictures
 
 
 def _checked_length(request: web.Request) -> int:
@@ -89,7 +93,7 @@ def _checked_length(request: web.Request) -> int:
         raise LengthRequired("The body needs a Content-Length.")
     most = MAX_EDIT_BYTES
     if request.content_type == _FORM:
-        most += _OVERHEAD_BYTES
+        most += OVERHEAD_BYTES
     if request.content_length > most:
         raise PayloadTooLarge(f"The body must have at most {most} bytes.")
     return request.content_length
@@ -104,7 +108,7 @@ async def _body(request: web.Request, length: int) -> _Body:
             if request.content_type == _FORM:
                 form = await read_form(request, max_image_bytes)
                 return _Body(
-                    Fields(form.texts, is_form=True), [*form.images], form.mask
+                    Fields(form.texts, is_form=True), IMAGE, [*form.images], form.mask
                 )
             body = await request.content.read()
     except TimeoutError:
@@ -117,7 +121,7 @@ async def _body(request: web.Request, length: int) -> _Body:
 
 def _from_json(request: web.Request, body: bytes, max_image_bytes: int) -> _Body:
     document = parse_object(body)
-    images, mask = document.pop("images", None), document.pop("mask", None)
+    images, mask = document.pop(IMAGES, None), document.pop(MASK, None)
     project = request[CALLER].project
     own_origins = frozenset(
         {
@@ -126,11 +130,12 @@ def _from_json(request: web.Request, body: bytes, max_image_bytes: int) -> _Body
         }
     )
     if images is None:
-        raise InvalidParameter("images", "images is missing.")
+        raise InvalidParameter(IMAGES, "images is missing.")
     return _Body(
         Fields(document),
+        IMAGES,
         read_images(images, own_origins, project, max_image_bytes),
         None
         if mask is None
-        else read_image(mask, "mask", own_origins, project, max_image_bytes),
+        else read_image(mask, MASK, own_origins, project, max_image_bytes),
     )

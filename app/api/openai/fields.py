@@ -16,6 +16,7 @@ from app.api.prompt_text import LONGEST_PROMPT_IN_BODY
 from app.api.rendition_parameters import AskedRendition
 from app.errors import InvalidParameter, ModelNotFound
 from app.http.query import bounded, whole_number
+from app.http.unknown_names import unknown
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _FORMATS = ("png", "jpeg", "webp")
 _COMPRESSED = ("jpeg", "webp")
 _NOT_COMPRESSED = 100
-_SHOWN_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 
 
 class Output(NamedTuple):
@@ -97,8 +97,7 @@ class Fields:
         """Raise for a field that is not *known*."""
         for name in self._given:
             if name not in known:
-                shown = name if _SHOWN_NAME.fullmatch(name) else "body"
-                raise InvalidParameter(shown, "There is no such field here.")
+                raise unknown(name, known, kind="field")
 
     def get(self, name: str) -> Any:
         """Return the field *name* as it was sent, None where it was not."""
@@ -142,7 +141,11 @@ def read_fields(fields: Fields, models: KnownModels) -> Asked:
     if parameters.variant + count - 1 > MAX_VARIANT:
         raise InvalidParameter("n", f"There are variants up to {MAX_VARIANT} only.")
     fields.integer("partial_images", 0, MAX_PARTIAL_IMAGES)
-    return Asked(parameters, count, _output(fields), fields.boolean("stream"))
+    output, is_stream = _output(fields), fields.boolean("stream")
+    if is_stream:
+        # Events have no field for an address.
+        output = output._replace(as_url=False)
+    return Asked(parameters, count, output, is_stream)
 
 
 def _check_model(name: Any, models: KnownModels) -> None:

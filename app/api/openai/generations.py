@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.api.services import Services
 
 # How a painting ends is a better answer than that its time was up.
-_OUTCOME_WITHIN_SECONDS = 2.0
+OUTCOME_WITHIN_SECONDS = 2.0
 
 GENERATED = "image_generation.completed"
 EDITED = "image_edit.completed"
@@ -104,9 +104,9 @@ def _wait_seconds(request: web.Request) -> float:
     services = request.app[SERVICES]
     longest = services.prompts.painter.generation_timeout.total_seconds()
     if _PREFER not in request.headers:
-        return longest + _OUTCOME_WITHIN_SECONDS
+        return longest + OUTCOME_WITHIN_SECONDS
     lines = request.headers.getall(_PREFER)
     preferred = preference_of(lines, max_seconds=longest, takes_async=False)
     if preferred is not None and preferred.seconds < longest:
         return preferred.seconds
-    return longest + _OUTCOME_WITHIN_SECONDS
+    return longest + OUTCOME_WITHIN_SECONDS

@@ -33,7 +33,7 @@ async def stream_pictures(
     paintings: Sequence[asyncio.Task[Picture]],
     kind: str,
 ) -> web.StreamResponse:
-    """Answer with an event of *kind* for each of *paintings* as it ends.
+    """Answer with an event of *kind* for each of *paintings*, in their order.
 
     A failure before the first comment is raised, and later is an event. The
     paintings end with the stream; what they painted stays.

@@ -277,7 +277,7 @@ async def test_another_projects_picture_is_unknown(service: Service) -> None:
 
     edited = await service.edited_json(images=[{"image_url": answer.json["url"]}])
 
-    assert (edited.status, edited.json["error"]["param"]) == (400, "image")
+    assert (edited.status, edited.json["error"]["param"]) == (400, "images")
 
 
 def a_form(*parts: bytes, boundary: bytes = b"storm") -> bytes:

@@ -559,3 +559,46 @@ async def test_an_output_format_is_a_rendition_of_the_paid_picture(
     assert streamed[0][1]["b64_json"] == answer.json["data"][0]["b64_json"]
     assert streamed[0][1]["output_format"] == media_type
     assert service.world.provider.count == 1
+
+
+async def test_a_stream_keeps_the_order_of_variants_and_has_bytes(
+    service: Paintonce,
+) -> None:
+    """The first variant comes first though it is painted last; no addresses."""
+    second = await generated(service, variant=1)
+    gate = service.world.provider.before("paint")
+    asked = asyncio.create_task(
+        generated(
+            service, n=2, stream=True, response_format="url", output_format="webp"
+        )
+    )
+    await gate.reached()
+    gate.open()
+    events = events_of((await asked).body)
+    whole = await generated(service, n=2, output_format="webp")
+
+    assert second.status == 200
+    sent = [data["b64_json"] for _, data in events]
+    assert sent == [datum["b64_json"] for datum in whole.json["data"]]
+    assert [data["output_format"] for _, data in events] == ["webp", "webp"]
+    assert all("url" not in data for _, data in events)
+
+
+@pytest.mark.parametrize("path", [PATH, LIVE])
+@pytest.mark.parametrize(
+    ("name", "param", "named"),
+    [("stylee", "stylee", "`stylee`"), ("<b>", "body", "of that name")],
+)
+async def test_an_unknown_field_is_named_beside_the_known(
+    service: Paintonce, path: str, name: str, param: str, named: str
+) -> None:
+    """A typing error is seen at once; what is not harmless is not repeated."""
+    answer = await service.ask("POST", path, json={**FOX, name: "x"})
+
+    error = answer.json.get("error", answer.json)
+    message = error.get("message", error.get("detail"))
+    assert answer.status == 400
+    assert error.get("param", error.get("parameter")) == param
+    assert f" {named} here. Known are " in message
+    assert "style, " in message
+    assert "<b>" not in message
