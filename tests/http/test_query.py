@@ -109,7 +109,7 @@ def test_nobody_needs_a_hundred_parameters() -> None:
         ("promt=fox", "promt"),
         ("Prompt=fox", "Prompt"),
         ("prompt=fox&size=1", "size"),
-        ("prompt[]=fox", "query"),
+        ("prompt[]=fox", "prompt[]"),
         ("=fox", "query"),
         ("%=fox", "query"),
         ("%ff=fox", "query"),
@@ -164,7 +164,7 @@ def test_no_query_is_anything_but_read_or_refused(query: str) -> None:
 
     assert set(parameters) <= NAMES
     assert all(parameters.values())
-    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", named)
+    assert re.fullmatch(r"[A-Za-z0-9_.\[\]-]{1,64}", named)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ _PARSED_AT_ONCE_BYTES = 256 * 1024
 
 
 class _Body(NamedTuple):
-    """The parts of a request: the fields, the pictures of the field *name*, and the mask."""
+    """The parts of a request: fields, the pictures of the field *name*, the mask."""
 
     fields: Fields
     name: str
