@@ -15,7 +15,7 @@ from PIL import ImageOps
 from PIL.Image import Resampling
 from PIL.PngImagePlugin import PngInfo
 
-from app.errors import ServiceError
+from app.errors import ProviderFailed
 from app.generation.provenance import packet_of_copy
 from app.image import opened
 from app.renditions import colours
@@ -47,7 +47,7 @@ _MAX_SCANS = 64
 _DECODED_TIMES = 2
 
 
-class Undecodable(ServiceError):
+class Undecodable(ProviderFailed):
     """The stored picture is no picture that can be drawn anew."""
 
 
