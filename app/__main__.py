@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import gc
 import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.commands.check import check
 from app.commands.dev import dev
@@ -20,9 +20,6 @@ from app.commands.sign import add_arguments as add_sign_arguments
 from app.commands.sign import sign
 from app.commands.warm import warm
 from app.settings import InvalidSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 EXIT_CONFIGURATION = 2
 

@@ -10,6 +10,14 @@ import asyncio
 import io
 import json
 import logging
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,22 +26,12 @@ from hashlib import sha256
 from http import HTTPStatus
 from itertools import islice
 from re import fullmatch
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, Unpack
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 import aiohttp
 
 from app.signing import LIVE_PATH, sign_url
-
-if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Collection,
-        Coroutine,
-        Iterable,
-        Mapping,
-    )
-    from types import TracebackType
 
 logger = logging.getLogger(__name__)
 

@@ -44,12 +44,9 @@ answer, never an exception.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-    from datetime import timedelta
 
 
 class ServiceError(Exception):

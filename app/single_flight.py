@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
 
 _K = TypeVar("_K", bound="Hashable")
 _T = TypeVar("_T")

@@ -6,8 +6,9 @@ alive, and stays in the balancer, because all replicas share that Redis.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from aiohttp import web
 
@@ -19,9 +20,6 @@ from app.server.dependency_monitor import (
 )
 from app.server.frame import METRICS
 from app.server.lifecycle import LIFECYCLE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _NO_STORE: Mapping[str, str] = MappingProxyType({"Cache-Control": "no-store"})
 

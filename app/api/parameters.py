@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from app.api.prompt_text import (
     LONGEST_PROMPT,
@@ -17,9 +18,6 @@ from app.http.query import bounded, whole_number
 from app.http.unknown_names import unknown
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
 from app.storage.storage_key import is_image_id
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 MIN_SIDE, MAX_SIDE, MAX_REQUEST_PIXELS = 64, 4096, 16_000_000
 MAX_SEED = 2**32 - 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from app.errors import InvalidParameter
 from app.http.accept import accepted_types
 from app.http.query import bounded, whole_number
 from app.renditions import LOSSY, MEDIA_TYPE_OF_FORMAT, Rendition, can_be
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
 
 RENDITION_PARAMETERS = frozenset(("w", "format", "q"))
 AUTO = "auto"

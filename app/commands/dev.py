@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from app import urls
 from app.commands.embedded_redis import CannotEmbed, claimed, embedded_redis
@@ -12,9 +12,6 @@ from app.commands.serve import bound, serve_on
 from app.configuration import Configuration, load_configuration
 from app.environment import environment
 from app.telemetry import configure_logging
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # No balancer has to notice that a developer's Ctrl-C ends the service.
 DEV_DEFAULTS = {

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from subprocess import DEVNULL, PIPE
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+from typing import NamedTuple
 
 OLDEST_REDIS = (7, 0)  # the first whose scripts can be flagged
 

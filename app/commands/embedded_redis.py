@@ -15,12 +15,13 @@ import asyncio
 import fcntl
 import os
 import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -28,9 +29,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.commands.embedded_program import CannotEmbed, program_for
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
 
 __all__ = ["CannotEmbed", "EmbeddedRedis", "claimed", "embedded_redis"]
 

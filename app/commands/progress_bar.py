@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Never
+from typing import Never
 
 from tqdm import tqdm
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 REDRAW_SECONDS = 1.0
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import socket
+from collections.abc import Sequence
 
 from app.application import create_app
 from app.commands.failed import Failed
@@ -11,10 +12,6 @@ from app.configuration import Configuration, load_configuration
 from app.server.serving import CannotListen, EndedNow, bind
 from app.server.serving import serve as serve_app
 from app.telemetry import configure_logging
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Sequence
 
 INTERRUPTED = 130
 

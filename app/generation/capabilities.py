@@ -9,13 +9,11 @@ paid for and cached.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from app.errors import InvalidParameter
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 References = Literal["none", "one", "many"]
 Shape = Literal[

@@ -9,13 +9,10 @@ minutes, and those who ask must not wait for it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from app.errors import ProviderFailed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _FAILURES = 5
 _REST_SECONDS = 10.0

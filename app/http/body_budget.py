@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from app.errors import QueueFull
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BODIES_BYTES = 128 * 1024 * 1024
 

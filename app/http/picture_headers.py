@@ -8,14 +8,12 @@ A description is a mapping of fields. aiohttp renders it for ordinary answers,
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from app.http.conditional import format_date
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
 
 A_YEAR = "public, max-age=31536000"
 

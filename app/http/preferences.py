@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import NamedTuple
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _WAIT = re.compile(r"(?:respond-async|wait[ \t]*=[ \t]*([0-9]+))", re.IGNORECASE)

@@ -7,14 +7,11 @@ first of two values: two different requests would be one prompt.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
 from urllib.parse import unquote_to_bytes
 
 from app.errors import InvalidParameter
 from app.http.unknown_names import shown, unknown
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)

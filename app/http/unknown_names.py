@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from app.errors import InvalidParameter
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_.\[\]-]{1,64}")
 

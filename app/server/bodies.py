@@ -7,13 +7,10 @@ holds a slice of memory and no more.
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 logger = logging.getLogger(__name__)
 

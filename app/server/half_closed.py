@@ -8,12 +8,10 @@ sent at once, and the answer goes on from there.
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 BEGINNING = b"HTTP/1."
 

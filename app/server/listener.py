@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from aiohttp import web
 
@@ -15,9 +16,6 @@ from app.server.bodies import AT_ONCE_BYTES
 from app.server.connection import WRITE_DEADLINE_SECONDS, Connection
 from app.server.frame import METRICS, framed, traced
 from app.server.routing import by_plain_path
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
 
 # Above the idle time-outs of common balancers (60 s), so that they and not we
 # close idle connections. It is also the time that a request's head may take.

@@ -8,20 +8,17 @@ lines of its own.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from app.http.problems import SERVER
 from app.telemetry import REQUEST_ID
-
-if TYPE_CHECKING:
-    import asyncio
 
 # The event loops of CPython 3.12 before 3.12.9 and 3.13 before 3.13.2 let a
 # buffer grow without end after `writelines` (CVE-2024-12254).

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
 from app.errors import RateLimited
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PER_SECOND_OF_REPLICA = 200
 PER_SECOND_OF_ADDRESS = 20

@@ -15,17 +15,15 @@ import json
 import logging
 import queue
 import secrets
+import threading
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import Literal, TextIO
 
 from app.errors import ServiceError
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)

@@ -6,7 +6,8 @@ increase and not the birth of a series. One registry per application.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,9 +20,6 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from app.telemetry.counters import Durations, Tally
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
 
 UNMATCHED = "unmatched"
 OTHER = "other"

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
 
 _HEAD = re.compile(r"data:([^,]{0,1024}),", re.IGNORECASE)
 _PARAMETERS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff,]*")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
 from app.http.conditional import is_not_modified
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # They have none, and next to a tag it is not looked at (RFC 9110, 13.1.3).
 _NO_DATE = datetime.fromtimestamp(0, UTC)

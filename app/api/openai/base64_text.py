@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
 
 # A multiple of three: every slice but the last is without padding.
 _SLICE_BYTES = 96 * 1024

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 _NAMED = re.compile(r"([1-9])[kK]")
 _SIZED = re.compile(r"([1-9][0-9]{2,4})[x*]([1-9][0-9]{2,4})")

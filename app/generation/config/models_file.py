@@ -6,7 +6,9 @@ import json
 import re
 import tomllib
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,10 +16,6 @@ from app.generation.capabilities import OPTIONS
 from app.generation.config.model_table import ModelTable
 from app.generation.config.vendors import VENDORS
 from app.generation.model_config import ModelConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 # An alias is a query value, a header value and a label of metrics.
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")

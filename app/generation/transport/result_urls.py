@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
 
 import aiohttp
 from yarl import URL
@@ -29,9 +29,6 @@ from app.generation.transport.polling import (
 )
 from app.generation.transport.retry_hints import retry_hint
 from app.image import Image, sniff
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
 
 # What is left of a URL when white space, controls and non-ASCII are refused;
 # signed addresses of object stores have about 2000 characters.

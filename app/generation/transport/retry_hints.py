@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
 
 from app.generation.transport.documents import pick
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LONGEST_HINT = timedelta(seconds=120)
 

@@ -8,13 +8,10 @@ policy as well, so its words come before those of a refusal.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from app.generation.transport.documents import parse_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 
 class VendorVerdict(StrEnum):

@@ -6,12 +6,9 @@ entry in Redis alone decides whether a picture is the answer to a prompt.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from cachetools import LRUCache
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # A picture above this share of the tier would push too many others out.
 LARGEST_SHARE = 8

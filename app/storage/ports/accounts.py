@@ -7,12 +7,10 @@ be repeated. Raises `CacheUnavailable`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import timedelta
+from datetime import timedelta
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,8 @@ everything that belongs to a prompt. Every method raises `StorageUnavailable`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
 
 Fields = dict[str, Any]
 

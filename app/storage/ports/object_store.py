@@ -7,15 +7,13 @@ credentials or lost its bucket; only a missing *key* is "not there".
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime
+from typing import Protocol
 
 from app.errors import StorageUnavailable
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from contextlib import AbstractAsyncContextManager
-    from datetime import datetime
 
 
 class PlaceMissing(StorageUnavailable):

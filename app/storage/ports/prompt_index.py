@@ -6,13 +6,11 @@ Records and failures are opaque bytes here. Every method raises
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-    from datetime import timedelta
+from datetime import timedelta
+from typing import NamedTuple, Protocol
 
 
 class CountedRecord(NamedTuple):

@@ -7,13 +7,11 @@ in milliseconds since 1970, so that replicas' clocks decide nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+from typing import Protocol
 
 
 class QuotaReached(Enum):

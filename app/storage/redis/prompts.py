@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from app.errors import CacheUnavailable
 from app.storage.ports.prompt_index import (
@@ -20,10 +21,6 @@ from app.storage.ports.prompt_index import (
 from app.storage.redis import keys, scripts
 from app.storage.redis.client.connection import CacheFull, RedisConnection, Script
 from app.storage.redis.client.server_runs import ServerRuns
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 # An entry begins with the time of its last access: see `scripts`.
 ACCESS_BYTES = 8

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.handlers import add_expect_header
 from botocore.utils import get_environ_proxies
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 DEFAULT_REGION = "us-east-1"
 

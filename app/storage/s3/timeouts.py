@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from app.errors import StorageUnavailable
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 # Calls to a frozen store hold their slots for as long as a read may take; a call
 # that waits behind them fails sooner.

@@ -7,13 +7,10 @@ size; nothing is random.
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageColor, ImageDraw
-
-if TYPE_CHECKING:
-    import random
 
 Colour = tuple[int, int, int]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
@@ -35,9 +36,6 @@ from app.storage.redis.client.pipeline import CommandPipeline
 from app.storage.redis.client.rights import RightMissing, right_missing
 from app.storage.redis.client.script import Script
 from app.storage.redis.client.server_runs import ServerRuns, run_id_in
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
 __all__ = [
     "CacheFull",
