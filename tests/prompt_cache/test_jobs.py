@@ -248,7 +248,7 @@ async def test_nothing_is_begun_while_nobody_can_say_what_was(
     """No payment in the dark: a job may be there that can't be seen."""
     world.index.fail_next("job")
 
-    with pytest.raises(Exception, match="away"):
+    with pytest.raises(Exception, match="unavailable"):
         await asking(replicas[0])
     await asking(replicas[0])
 

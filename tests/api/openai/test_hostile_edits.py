@@ -39,7 +39,7 @@ MAX_GROWTH_BYTES = 4 * 64 * MIB
 MAX_LEFT_BYTES = 32 * MIB
 PATIENCE_SECONDS = 0.05
 # JSON of 64 MiB is read in a thread, whose longest steps hold the interpreter.
-PATIENCE_WITH_JSON_SECONDS = 0.4
+PATIENCE_WITH_JSON_SECONDS = 1.0
 
 
 def form(*parts: bytes) -> bytes:
