@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.timeout(400)
 def test_the_program_measures_and_writes_what_it_found(tmp_path: Path) -> None:
     """A run prints a table, and writes JSON with every round and a plot."""
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "1,9"]
@@ -110,6 +111,7 @@ def test_a_larger_hot_tier_answers_more(exponent: float) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 def test_a_customer_beside_strangers_is_measured() -> None:
     """Each kind of strangers has a row with the customer's times and their answers."""
     command = [sys.executable, "-m", "benchmarks", "--fairness", "--tiny"]
