@@ -68,16 +68,22 @@ class Replica:
             return await self.process.wait()
 
     async def until_ready(self) -> None:
-        """Return when both dependencies have answered it."""
-        async with (
-            asyncio.timeout(STARTS_WITHIN_SECONDS),
-            aiohttp.ClientSession() as session,
-        ):
-            while True:
-                async with session.get(f"{self.url}/readyz") as answer:
-                    if answer.status == 200:
-                        return
-                await asyncio.sleep(0.05)
+        """Return when both dependencies have answered it; else say what it says."""
+        said = "nothing"
+        try:
+            async with (
+                asyncio.timeout(STARTS_WITHIN_SECONDS),
+                aiohttp.ClientSession() as session,
+            ):
+                while True:
+                    async with session.get(f"{self.url}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                        said = await answer.text()
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            last = self.records[-10:]
+            raise RuntimeError(f"replica is not ready: {said} {last}") from None
 
     async def read(self) -> None:
         """Collect what it logs until it ends."""
