@@ -70,7 +70,7 @@ def pytest_report_header() -> list[str]:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one Redis per worker; whoever stops or freezes one runs its own."""
+    """Run one Redis per worker; a test that stops or freezes one runs its own."""
     with run_redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -81,6 +81,17 @@ def redis_url(redis_server: RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a Redis for replicas that outlive a test, and give its address.
+
+    They would write the identity of their ledger into the Redis that all tests
+    share, and replicas over another bucket would refuse to paint.
+    """
+    with run_redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

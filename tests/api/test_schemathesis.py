@@ -14,7 +14,7 @@ from tests.replica import environment_of, replica
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
 
 ADMIN_KEY = "a-lighthouse-in-a-storm-0123456789"
 EXAMPLES = 25
@@ -34,11 +34,11 @@ expected-statuses = ["2xx", "3xx", "4xx", "502", "503", "504"]
 @pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_generated_requests_are_answered_as_the_document_says(
-    redis_server: RedisServer, s3_server: S3Server, tmp_path: Path
+    redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> None:
     """No generated request meets an error of the service, or an undescribed answer."""
     environment = environment_of(
-        redis_url=redis_server.url,
+        redis_url=redis_url,
         bucket=f"schema-{uuid4().hex}",
         object_store=s3_server.environment(),
         AUTH="required",

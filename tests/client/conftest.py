@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.replica import Replica
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
 
 MODELS = """
 [models.default]
@@ -41,7 +41,7 @@ delay_seconds = 30.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(
-    redis_server: RedisServer,
+    module_redis_url: str,
     s3_server: S3Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Replica]:
@@ -49,7 +49,7 @@ async def service(
     folder = tmp_path_factory.mktemp("replica")
     (folder / "models.toml").write_text(MODELS)
     environment = environment_of(
-        redis_url=redis_server.url,
+        redis_url=module_redis_url,
         bucket=f"client-{uuid4().hex}",
         object_store=s3_server.environment(),
         PROVIDERS_FILE=str(folder / "models.toml"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.replica import Replica
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
 
 GRACE_SECONDS = 8
 # A quarter of the grace, and what a process takes to end.
@@ -55,14 +55,14 @@ class Asking:
 
 @pytest.mark.long
 async def test_a_rolling_restart_is_not_noticed(
-    redis_server: RedisServer, s3_server: S3Server, bucket: str, tmp_path: Path
+    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     """No HIT is lost or takes a second, and no idle connection holds a replica up."""
     loop = asyncio.get_running_loop()
     ports = free_port(), free_port()
     environments = [
         environment_of(
-            redis_url=redis_server.url,
+            redis_url=redis_url,
             bucket=bucket,
             object_store=s3_server.environment(),
             PORT=str(port),

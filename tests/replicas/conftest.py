@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-import redis
 
 from tests.replica import environment_of, replica
 from tests.server.frame import wire
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.replica import Replica
     from tests.server.frame import Wire
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
 
 MODELS = """
 [models.default]
@@ -68,18 +67,15 @@ failure = "failed"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(
-    redis_server: RedisServer,
+    module_redis_url: str,
     s3_server: S3Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Replica]:
     """Run a replica without keys that has a model for every way to end."""
-    # Others left entries of the same prompts, whose pictures lie elsewhere.
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
     folder = tmp_path_factory.mktemp("replica")
     (folder / "models.toml").write_text(MODELS)
     environment = environment_of(
-        redis_url=redis_server.url,
+        redis_url=module_redis_url,
         bucket=f"live-{uuid4().hex}",
         object_store=s3_server.environment(),
         PROVIDERS_FILE=str(folder / "models.toml"),

@@ -10,7 +10,6 @@ from uuid import uuid4
 import aiohttp
 import pytest
 import pytest_asyncio
-import redis
 
 from tests.fake_provider import FakeProvider, pictures, serve
 from tests.replica import environment_of, replica
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.replica import Replica
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
 
 LIVE = "/api/v1/live/generate"
 KNOWN_AS = "https://lend.example.com"
@@ -60,18 +59,16 @@ class Place:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(
-    redis_server: RedisServer,
+    module_redis_url: str,
     s3_server: S3Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Place]:
     """Run both for all tests here."""
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
     folder, provider = tmp_path_factory.mktemp("lent"), FakeProvider()
     async with serve(provider) as origin, aiohttp.ClientSession() as session:
         (folder / "models.toml").write_text(MODELS.format(origin=origin))
         environment = environment_of(
-            redis_url=redis_server.url,
+            redis_url=module_redis_url,
             bucket=f"lent-{uuid4().hex}",
             object_store=s3_server.environment(),
             PROVIDERS_FILE=str(folder / "models.toml"),

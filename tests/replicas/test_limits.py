@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
 
 # They take half a minute: three processes, and paintings that take their time.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -81,7 +81,7 @@ class Three:
 
 @pytest.fixture
 async def three(
-    redis_server: RedisServer, s3_server: S3Server, redis_url: str, tmp_path: Path
+    s3_server: S3Server, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[Three]:
     """Run three replicas that ask for keys."""
     (tmp_path / "models.toml").write_text(MODELS)

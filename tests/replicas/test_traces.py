@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
 
 PROMPT = "a lighthouse that nobody may name"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -51,13 +51,13 @@ async def collector(spans: list[Span]) -> AsyncIterator[str]:
 
 
 async def test_a_painting_is_one_trace_from_the_request_to_the_store(
-    redis_server: RedisServer, s3_server: S3Server, tmp_path: Path
+    redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> None:
     """The caller's trace has the request, the lease, the model and the commit."""
     spans: list[Span] = []
     async with collector(spans) as address:
         environment = environment_of(
-            redis_url=redis_server.url,
+            redis_url=redis_url,
             bucket=f"traces-{uuid4().hex}",
             object_store=s3_server.environment(),
             TRACING="on",

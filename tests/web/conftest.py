@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.replica import ROOT, environment_of
-from tests.servers import ChildProcess
+from tests.servers import ChildProcess, redis_server
 from tests.web.browser import open_browser
 from tests.web.scripted_service import ScriptedService, running
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.servers import RedisServer, S3Server
+    from tests.servers import S3Server
     from tests.web.browser import Browser
 
 ADMIN_KEY = "the admin key of a lighthouse keeper"
@@ -101,22 +101,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def keyed_service(
-    tmp_path_factory: pytest.TempPathFactory,
-    redis_server: RedisServer,
-    s3_server: S3Server,
+    tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server
 ) -> Iterator[str]:
-    """Run a replica that asks for keys; give its address."""
-    environment = environment_of(
-        redis_url=redis_server.url,
-        bucket=f"page-{uuid4().hex}",
-        object_store=s3_server.environment(),
-        AUTH="required",
-        ADMIN_API_KEY=ADMIN_KEY,
-        SIGNING_MASTER_KEY=SIGNING_MASTER_KEY,
-    )
+    """Run a replica that asks for keys, over a Redis of its own; give its address."""
     folder = tmp_path_factory.mktemp("keyed")
-    with served(folder, "serve", **environment) as address:
-        yield address
+    with redis_server(folder / "redis") as redis:
+        environment = environment_of(
+            redis_url=redis.url,
+            bucket=f"page-{uuid4().hex}",
+            object_store=s3_server.environment(),
+            AUTH="required",
+            ADMIN_API_KEY=ADMIN_KEY,
+            SIGNING_MASTER_KEY=SIGNING_MASTER_KEY,
+        )
+        with served(folder, "serve", **environment) as address:
+            yield address
 
 
 @pytest.fixture
