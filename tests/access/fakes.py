@@ -1,4 +1,4 @@
-"""Accounts and rates in memory, held to the suites of `tests/contracts`."""
+"""Accounts and rates in memory; they pass the suites of `tests/contracts`."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class _Kept:
 
 
 class InMemoryAccounts(Gated):
-    """`AccountStore` in dictionaries; `lose_everything` is FLUSHALL."""
+    """`AccountStore` in dictionaries; `lose_everything` acts like FLUSHALL."""
 
     def __init__(self) -> None:
         super().__init__()
         self._accounts: dict[str, _Kept] = {}
 
     def lose_everything(self) -> None:
-        """Forget all there is."""
+        """Forget all accounts and items."""
         self._accounts.clear()
 
     async def reserve(
@@ -65,7 +65,7 @@ class InMemoryAccounts(Gated):
         settle_within: timedelta,
         replaces: str | None = None,
     ) -> Reserved | Exhausted | Unknown:
-        """Reserve the amount if all is within the limit then."""
+        """Reserve the amount if the account stays within its limit."""
         item, amount, limit = reservation.item, reservation.amount, reservation.limit
         async with self._call("reserve"):
             kept = self._accounts.get(reservation.account.name)
@@ -91,7 +91,7 @@ class InMemoryAccounts(Gated):
     async def renew(
         self, account: Account, item: str, *, settle_within: timedelta
     ) -> bool:
-        """Hold what is reserved for longer; False where it is not reserved."""
+        """Extend the reservation; return False if there is none."""
         async with self._call("renew"):
             kept = self._accounts.get(account.name)
             if kept is None or item not in kept.reserved:
@@ -103,7 +103,7 @@ class InMemoryAccounts(Gated):
     async def reopen(
         self, account: Account, item: str, *, settle_within: timedelta
     ) -> None:
-        """Hold an item that is about to be given back like a reserved one."""
+        """Turn a counted item back into a reserved one."""
         async with self._call("reopen"):
             kept = self._accounts.get(account.name)
             if kept is not None and kept.has(item):
@@ -112,7 +112,7 @@ class InMemoryAccounts(Gated):
                 kept.reserved[item] = amount, due
 
     async def settle(self, account: Account, item: str, amount: int) -> None:
-        """Note what *item* came to."""
+        """Record the amount that *item* cost in the end."""
         async with self._call("settle"):
             kept = self._accounts.setdefault(account.name, _Kept())
             if amount == 0 or kept.is_known or kept.has(item):
@@ -120,7 +120,7 @@ class InMemoryAccounts(Gated):
                 kept.settled[item] = amount
 
     async def keep(self, account: Account, item: str) -> None:
-        """Note that a reserved item was used."""
+        """Count a reserved item as used."""
         async with self._call("keep"):
             kept = self._accounts.get(account.name)
             if kept is not None and item in kept.reserved:
@@ -136,7 +136,7 @@ class InMemoryAccounts(Gated):
             kept.is_known = True
 
     async def balance(self, account: Account) -> Balance | None:
-        """Return the balance, or None where nothing is known of the account."""
+        """Return the balance, or None if the account is unknown."""
         async with self._call("balance"):
             kept = self._accounts.get(account.name)
         return kept.balance if kept else None

@@ -1,4 +1,4 @@
-"""A whole Paintonce over ports in memory, asked through real sockets."""
+"""A whole Paintonce over ports in memory, called through real sockets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RULES: dict[str, Any] = {"admin_key": ADMIN_KEY, "master_key": MASTER_KEY}
 
 @dataclass
 class Answer:
-    """What was answered, read to its end."""
+    """A response with its whole body."""
 
     status: int
     headers: Any
@@ -76,13 +76,13 @@ class Paintonce:
         return self.replica.world
 
     def drain(self) -> None:
-        """Begin to go."""
+        """Begin to drain the replica."""
         self.lifecycle.drain()
 
     async def ask(
         self, method: str, path: str, headers: Any = None, **options: Any
     ) -> Answer:
-        """Ask, and read the whole answer."""
+        """Send a request and read the whole response."""
         async with self.client.request(
             method,
             # As it is written: a client would tidy it up.
@@ -97,7 +97,7 @@ class Paintonce:
             return Answer(answer.status, answer.headers, body, document)
 
     async def get(self, path: str, headers: Any = None, **query: Any) -> Answer:
-        """GET with *query*, encoded as aiohttp does."""
+        """Send a GET with *query*, encoded as aiohttp does."""
         return await self.ask("GET", path, headers, params=query)
 
     async def key(

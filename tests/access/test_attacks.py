@@ -1,4 +1,4 @@
-"""What is tried against money, pictures and keys; nothing of it gets through."""
+"""Attacks on money, pictures and keys; the service refuses all of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOMB = b"\x1f\x8b" + b"0" * 99
 
 
 class Attack:
-    """Attempts on one service: each must be refused, and cost nothing."""
+    """Attempts on one service, each of which must be refused and cost nothing."""
 
     def __init__(self, service: Paintonce) -> None:
         self.service = service
@@ -38,7 +38,7 @@ class Attack:
     async def refused(
         self, kind: str, method: str, path: str, headers: Any = None, **options: Any
     ) -> Answer:
-        """Try once; fail the test where it gets through."""
+        """Send one request; fail the test if it is not refused."""
         answer = await self.service.ask(method, path, headers, **options)
         self.attempts[kind] += 1
         assert answer.status in REFUSALS, (kind, method, path, answer)
@@ -48,7 +48,7 @@ class Attack:
 
 @pytest.fixture
 async def attack(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Attack]:
-    """Attack one replica that asks for keys, and say how often."""
+    """Attack one replica that asks for keys, and print the number of attempts."""
     async with running() as service:
         made = Attack(service)
         yield made
@@ -60,7 +60,7 @@ async def attack(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Attack]:
 
 
 def encoded(parameters: dict[str, str]) -> str:
-    """Return path and query."""
+    """Return path and query of a live request with *parameters*."""
     query = "&".join(
         f"{quote(name, safe='')}={quote(value, safe='')}"
         for name, value in parameters.items()
@@ -69,7 +69,7 @@ def encoded(parameters: dict[str, str]) -> str:
 
 
 def mutations(text: str, rng: random.Random) -> Iterator[str]:
-    """Yield *text* with each of its characters changed, and cut, and longer."""
+    """Yield *text* with one character changed each time, then cut and extended."""
     for at in range(len(text)):
         other = rng.choice([c for c in ALPHABET if c != text[at]])
         yield f"{text[:at]}{other}{text[at + 1 :]}"
@@ -78,7 +78,7 @@ def mutations(text: str, rng: random.Random) -> Iterator[str]:
 
 
 async def test_signatures(attack: Attack) -> None:
-    """Every character of a signature, every field, other keys, and time."""
+    """A URL is refused if its signature, a field, its key or its time is wrong."""
     rng = random.Random(11)
     service = attack.service
     key, other = [await service.key(kind="signing") for _ in range(2)]
@@ -126,7 +126,7 @@ async def test_signatures(attack: Attack) -> None:
 
 
 async def test_keys(attack: Attack) -> None:
-    """Guesses, forgeries, other projects' keys, and keys where none belongs."""
+    """The service refuses guessed, forged, foreign and misplaced keys."""
     rng = random.Random(12)
     service = attack.service
     key, zoo = await service.key(), await service.key("acme/zoo")
@@ -205,7 +205,7 @@ async def test_roles(attack: Attack) -> None:
 
 
 async def test_paths(attack: Attack) -> None:
-    """Tricks with paths and headers find no other way in, and nothing to cache."""
+    """Odd paths and headers reach no other route, and the errors are not cacheable."""
     for prefix in ("/api/v1/live/stats", "/api/v1/keys", "/api/v1/project", LIVE):
         for tail in (
             *("/", "/x.css", ";.css", "%2f..%2fx.js", "/..%2fstats", "%00", "%0d%0a"),
@@ -242,7 +242,7 @@ async def test_paths(attack: Attack) -> None:
 
 
 async def test_bodies(attack: Attack) -> None:
-    """Bombs, deep and double JSON, other types, and lengths that lie."""
+    """The service refuses compressed, deep, repeated and mistyped bodies."""
     sent = {**ADMIN, "Content-Type": "application/json"}
     deep, many = "[" * 50_000 + "]" * 50_000, ",".join(["1"] * 200_000)
     bodies = [
@@ -275,7 +275,7 @@ async def test_bodies(attack: Attack) -> None:
 
 
 async def strangers(attack: Attack, prompts: int) -> None:
-    """Ask for ever new pictures through a scope, a hundred at once."""
+    """Request *prompts* different pictures through a scope, a hundred at a time."""
     service = attack.service
     made = await service.ask(
         "PUT", "/api/v1/live/scopes/banner", ADMIN, json={"limit": 1_000_000}
@@ -301,19 +301,19 @@ async def strangers(attack: Attack, prompts: int) -> None:
 
 
 async def test_one_address_asks_for_ever_new_pictures(attack: Attack) -> None:
-    """Ten are painted, whatever its forged headers say of other addresses."""
+    """One address gets ten paintings, even if it forges other addresses."""
     await strangers(attack, 500)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_ten_thousand_prompts_from_one_address(attack: Attack) -> None:
-    """The same, ten thousand times."""
+    """One address gets ten paintings of ten thousand prompts."""
     await strangers(attack, 10_000)
 
 
-async def test_slow_clients_hold_nobody_up(attack: Attack) -> None:
-    """Two hundred connections that never finish a request: the others are served."""
+async def test_slow_clients_delay_no_others(attack: Attack) -> None:
+    """Two hundred unfinished requests do not delay another caller's request."""
 
     async def stall(head: bytes) -> Any:
         _, writer = await asyncio.open_connection("127.0.0.1", attack.service.port)

@@ -21,19 +21,19 @@ SHOP = Project("acme", "shop")
 
 
 def asked(*headers: tuple[str, str]) -> Presented:
-    """Return what a request with these headers shows."""
+    """Return what the authenticator sees of a request with *headers*."""
     return Presented(CIMultiDictProxy(CIMultiDict(headers)), "192.0.2.1")
 
 
 @pytest.fixture
 def required() -> Authenticator:
-    """Give what `AUTH=required` is."""
+    """Give an authenticator as `AUTH=required` makes it."""
     return Authenticator(ApiKeys(KEY))
 
 
 @pytest.fixture
 def off() -> Authenticator:
-    """Give what `AUTH=off` is."""
+    """Give an authenticator as `AUTH=off` makes it."""
     return Authenticator(None)
 
 
@@ -50,7 +50,7 @@ def off() -> Authenticator:
 async def test_the_admin_key_names_its_project(
     required: Authenticator, header: tuple[str, str]
 ) -> None:
-    """A known key, in either header, asks for the project that X-Project names."""
+    """The admin key in either header acts for the project of X-Project."""
     caller = await required.identify(asked(header, ("X-Project", "acme/shop")))
 
     assert (caller.project, caller.role) == (SHOP, "admin")
@@ -73,16 +73,16 @@ async def test_the_admin_key_names_its_project(
         [("Authorization", f"Token Bearer {KEY}")],
     ],
 )
-async def test_without_a_known_key_nobody_is_let_in(
+async def test_a_request_without_a_known_key_is_refused(
     required: Authenticator, headers: list[tuple[str, str]]
 ) -> None:
-    """No key, an unknown one and another scheme are all refused, before all else."""
+    """A missing, unknown or misplaced key is refused before the project is read."""
     with pytest.raises(NotAuthenticated):
         await required.identify(asked(*headers, ("X-Project", "not a project")))
 
 
 async def test_the_api_key_header_outranks_the_other(required: Authenticator) -> None:
-    """Where both are there, `X-API-Key` alone counts."""
+    """If both headers are sent, only `X-API-Key` counts."""
     good, bad = ("X-API-Key", KEY), ("X-API-Key", "wrong")
     project = ("X-Project", "acme/shop")
 
@@ -111,7 +111,7 @@ PROJECTS = [
 async def test_a_malformed_project_is_named_by_its_header(
     required: Authenticator, off: Authenticator, project: str
 ) -> None:
-    """A project is two names of lower-case letters, digits, hyphens, underscores."""
+    """A malformed project is refused and the header or parameter is named."""
     for authenticator in (required, off):
         with pytest.raises(InvalidParameter) as refused:
             await authenticator.identify(
@@ -127,16 +127,16 @@ async def test_a_malformed_project_is_named_by_its_header(
     "project", ["a/b", "0/9", "acme/shop", "a_b-c/d-e_f", f"{'a' * 63}/{'9' * 63}"]
 )
 async def test_a_well_formed_project(required: Authenticator, project: str) -> None:
-    """Each part has 1 to 63 characters and starts with a letter or a digit."""
+    """A project's parts have 1 to 63 characters and start with a letter or digit."""
     caller = await required.identify(asked(("X-API-Key", KEY), ("X-Project", project)))
 
     assert str(caller.project) == project
 
 
-async def test_an_admin_key_without_a_project_is_told_what_it_lacks(
+async def test_an_admin_key_needs_the_project_header(
     required: Authenticator,
 ) -> None:
-    """The query's `project` is no substitute where keys are required."""
+    """An admin key without X-Project is refused, even with `project` in the query."""
     with pytest.raises(InvalidParameter) as refused:
         await required.identify(asked(("X-API-Key", KEY)), named_in_query="acme/shop")
 
@@ -146,7 +146,7 @@ async def test_an_admin_key_without_a_project_is_told_what_it_lacks(
 async def test_two_projects_are_one_too_many(
     required: Authenticator, off: Authenticator
 ) -> None:
-    """A repeated header is refused, even where both say the same."""
+    """A repeated X-Project is refused, even if both values are equal."""
     twice = [("X-API-Key", KEY), ("X-Project", "acme/shop"), ("x-project", "acme/shop")]
 
     for authenticator in (required, off):
@@ -174,7 +174,7 @@ async def test_without_authentication_keys_are_not_looked_at(
 def test_where_keys_are_required_no_query_parameter_is_taken(
     required: Authenticator,
 ) -> None:
-    """`project` in a query is an unknown parameter there."""
+    """With AUTH=required the query has no `project` parameter."""
     assert not required.is_off
     assert required.query_parameters == frozenset()
 
@@ -182,7 +182,7 @@ def test_where_keys_are_required_no_query_parameter_is_taken(
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 @settings(deadline=None)
 def test_no_other_key_is_let_in(key: str) -> None:
-    """Whatever is presented as a key, it is the key or it is refused."""
+    """Every text but the admin key itself is refused as a key."""
     if key.strip() == KEY:
         return
     for header in (("X-API-Key", key), ("Authorization", f"Bearer {key}")):
@@ -194,7 +194,7 @@ def test_no_other_key_is_let_in(key: str) -> None:
 async def test_a_key_that_is_no_text_is_not_let_in(
     required: Authenticator, name: bytes
 ) -> None:
-    """Bytes that are not UTF-8 are an unknown key, not a crash."""
+    """A key that is not UTF-8 is an unknown key, and no crash."""
 
     async def enter(request: web.Request) -> web.Response:
         await required.identify(Presented(request.headers, ""))

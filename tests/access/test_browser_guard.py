@@ -1,4 +1,4 @@
-"""With AUTH=off: what another site's page can't have a browser do."""
+"""With AUTH=off the service refuses what other sites' pages send through a browser."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def service() -> AsyncIterator[Paintonce]:
 def check(
     method: str = "GET", target: str = "/", own: str = "10.0.0.7", **headers: str
 ) -> bool:
-    """Ask the guard about a request."""
+    """Return whether the guard takes the request for another site's."""
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
     guard = BrowserGuard(
         "https://images.example:8443", ["paintonce", "*.ngrok.example", "10.0.0.9"]
@@ -49,7 +49,7 @@ def check(
     ],
 )
 def test_a_local_host_is_let_in(host: str) -> None:
-    """This machine's names, its address, the public one, and those in the setting."""
+    """Local names, local addresses, the public name and ALLOWED_HOSTS are accepted."""
     assert check(Host=host) is False
 
 
@@ -63,15 +63,15 @@ def test_a_local_host_is_let_in(host: str) -> None:
     ],
 )
 def test_another_host_is_not(host: str) -> None:
-    """A name that was made to resolve to this machine is another name still."""
+    """Any other Host is refused, even if it resolves to this machine."""
     with pytest.raises(Forbidden):
         check(Host=host)
     with pytest.raises(Forbidden):
         check(Host="localhost", target=f"http://{host or 'evil.example'}/")
 
 
-def test_who_names_no_host_is_no_browser() -> None:
-    """HTTP/1.0 need not name one."""
+def test_a_request_without_a_host_is_accepted() -> None:
+    """A request without Host, as HTTP/1.0 allows, is accepted."""
     assert check() is False
 
 
@@ -95,7 +95,7 @@ OWN = [
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_another_site_is_known_by_what_browsers_send(headers: dict[str, str]) -> None:
-    """It may look at what is painted, and changes nothing."""
+    """Another site's requests may read but not change anything."""
     assert check("GET", Host="localhost", **headers) is True
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         with pytest.raises(Forbidden):
@@ -104,13 +104,13 @@ def test_another_site_is_known_by_what_browsers_send(headers: dict[str, str]) ->
 
 @pytest.mark.parametrize("headers", OWN, ids=str)
 def test_a_page_of_the_same_host_may_do_everything(headers: dict[str, str]) -> None:
-    """Its port is another one where a frontend is developed; the host is the same."""
+    """A page of the same host may use every method, whatever its port."""
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
         assert check(method, Host="localhost:8080", **headers) is False
 
 
 async def test_another_site_embeds_hits_and_paints_nothing(service: Paintonce) -> None:
-    """An `<img>` at 127.0.0.1 shows what is there; what is not costs nobody money."""
+    """Another site's `<img>` gets a HIT, and 403 for a prompt that is not painted."""
     query = f"{LIVE}?prompt=a+fox"
     unpainted = await service.ask("GET", query, CROSS)
     await service.ask("GET", query)
@@ -132,7 +132,7 @@ async def test_another_site_embeds_hits_and_paints_nothing(service: Paintonce) -
 
 
 async def test_a_rebound_name_reads_nothing(service: Paintonce) -> None:
-    """Every route but health refuses a name that is not this machine's."""
+    """With a foreign Host every route but health answers 403."""
     evil = {"Host": "evil.example"}
     for path in (
         *(f"{LIVE}?prompt=x", "/api/v1/live/stats", "/api/v1/keys", "/"),
@@ -147,7 +147,7 @@ async def test_a_rebound_name_reads_nothing(service: Paintonce) -> None:
 
 
 async def test_where_keys_are_asked_for_any_name_will_do() -> None:
-    """A key can't be had by a browser that was tricked: nothing is refused by name."""
+    """With AUTH=required any Host is accepted."""
     async with running() as service:
         answer = await service.ask("GET", "/", {"Host": "evil.example", **CROSS})
     assert answer.status == 200

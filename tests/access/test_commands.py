@@ -1,4 +1,4 @@
-"""`keys` and `sign` on the command line: the ledger without a running service."""
+"""The commands `keys` and `sign` work on the ledger without a running service."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MASTER_KEY = "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8"
 
 @pytest.fixture
 def run(s3_server: S3Server, tmp_path: Path) -> Run:
-    """Give what runs `python -m app` over a bucket of its own; Redis is unavailable."""
+    """Return a function that runs `python -m app` on its own bucket, without Redis."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
@@ -59,7 +59,7 @@ def run(s3_server: S3Server, tmp_path: Path) -> Run:
 
 
 def test_keys_are_made_listed_and_revoked(run: Run) -> None:
-    """A new key is alone on the last line, and in no list; JSON is for programs."""
+    """`keys` prints a new key alone on the last line, never in a list, and JSON too."""
     key = run("keys", "create", "acme/shop").stdout.splitlines()[-1]
     made = json.loads(
         run("keys", "create", "acme/zoo", "--role", "admin", "--json").stdout
@@ -81,7 +81,7 @@ def test_keys_are_made_listed_and_revoked(run: Run) -> None:
 
 
 def test_a_signed_url_is_alone_on_stdout(run: Run) -> None:
-    """Made with the newest signing key; options are parameters."""
+    """`sign` prints a URL that the newest signing key signs, with all options."""
     missing = run("sign", "acme/shop", "--prompt", "a fox", status=1)
     assert "keys create acme/shop --kind signing" in missing.stderr
     key = json.loads(

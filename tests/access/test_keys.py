@@ -1,4 +1,4 @@
-"""API keys: made, used, revoked, and what happens while the ledger is unavailable."""
+"""API keys: made, used, revoked, and used while the ledger is unavailable."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ async def service() -> AsyncIterator[Paintonce]:
 
 
 def of(key: str, **headers: str) -> dict[str, str]:
-    """Return the headers that show *key*."""
+    """Return the headers that send *key*."""
     return {"X-API-Key": key, **headers}
 
 
 async def test_a_new_key_is_shown_once_and_only_its_hash_is_kept(
     service: Paintonce,
 ) -> None:
-    """The ledger has the SHA-256 of a key; no list and no log ever has the key."""
+    """The ledger stores only the SHA-256 of a key, and lists never contain the key."""
     made = await service.key()
 
     assert re.fullmatch(r"pk_[a-z0-9]{12}_[A-Za-z0-9_-]{43}", made["key"])
@@ -58,7 +58,7 @@ async def test_a_new_key_is_shown_once_and_only_its_hash_is_kept(
 
 
 async def test_a_projects_key_names_its_project(service: Paintonce) -> None:
-    """It needs no X-Project, may name its own, and is refused for another."""
+    """A project's key acts for its project and is refused for any other."""
     key = (await service.key("acme/shop"))["key"]
 
     own = await service.get("/api/v1/live/stats", of(key))
@@ -77,7 +77,7 @@ async def test_a_projects_key_names_its_project(service: Paintonce) -> None:
 async def test_an_admin_key_of_the_ledger_serves_every_project(
     service: Paintonce,
 ) -> None:
-    """It must name one, where a project is what the route is about."""
+    """An admin key acts for any project, which X-Project must name."""
     key = (await service.key("acme/shop", role="admin"))["key"]
 
     unnamed = await service.get("/api/v1/live/stats", of(key))
@@ -92,7 +92,7 @@ async def test_an_admin_key_of_the_ledger_serves_every_project(
 
 
 async def test_a_revoked_key_is_refused_at_once_here(service: Paintonce) -> None:
-    """Revoking is idempotent; an id that nobody has is 404."""
+    """A revoked key is refused at once, and revoking it again succeeds."""
     made = await service.key()
     assert (await service.get("/api/v1/live/stats", of(made["key"]))).status == 200
 
@@ -110,7 +110,7 @@ async def test_a_revoked_key_is_refused_at_once_here(service: Paintonce) -> None
 
 
 async def test_a_revocation_reaches_another_replica() -> None:
-    """A revoked key in constant use is refused within five seconds."""
+    """Another replica refuses a revoked key within five seconds."""
     world = a_world()
     async with running(world) as one, running(world) as other:
         made = await one.key()
@@ -127,7 +127,7 @@ async def test_a_revocation_reaches_another_replica() -> None:
 
 
 async def test_what_is_no_key_reads_nothing(service: Paintonce) -> None:
-    """Without a key, and with what has not the form of one, no port is touched."""
+    """A missing or malformed key is refused without a call to any port."""
     for headers in ({}, of("pk_short"), of("x" * 59), of(UNKNOWN + "A"), of("ключ")):
         for path in (f"{LIVE}?prompt=a+fox", "/api/v1/live/stats"):
             answer = await service.ask("GET", path, headers)
@@ -141,7 +141,7 @@ async def test_what_is_no_key_reads_nothing(service: Paintonce) -> None:
 
 
 async def test_an_unknown_key_is_looked_up_once(service: Paintonce) -> None:
-    """A hundred requests with it are one read of the ledger, and nothing else."""
+    """A hundred requests with one unknown key read the ledger once."""
     answers = await asyncio.gather(
         *(service.get(f"{LIVE}?prompt=fox", of(UNKNOWN)) for _ in range(100))
     )
@@ -152,7 +152,7 @@ async def test_an_unknown_key_is_looked_up_once(service: Paintonce) -> None:
 
 
 async def test_a_known_id_with_another_secret_is_no_key(service: Paintonce) -> None:
-    """It is refused without a look-up where the key's record is at hand."""
+    """A known id with a wrong secret is refused without reading the ledger again."""
     made = await service.key()
     assert (await service.get("/api/v1/live/stats", of(made["key"]))).status == 200
     reads = service.world.store.calls["get"]
@@ -166,7 +166,7 @@ async def test_a_known_id_with_another_secret_is_no_key(service: Paintonce) -> N
 
 
 async def test_guesses_are_bounded(service: Paintonce) -> None:
-    """Of 200 unknown keys an address gets 25 a second looked up; the rest are 429."""
+    """One address gets 25 unknown keys a second looked up, and 429 for the rest."""
     keys = [f"pk_{number:012}_{'A' * 43}" for number in range(200)]
     began = time.monotonic()
 
@@ -183,7 +183,7 @@ async def test_guesses_are_bounded(service: Paintonce) -> None:
 
 
 async def test_look_ups_are_of_an_address_first_then_of_the_replica() -> None:
-    """25 unknown in any second for one address, 50 for all; then as many again."""
+    """Each second admits 25 unknown keys for an address and 50 for the replica."""
     now = 0.0
     limit = LookUpLimit("keys", clock=lambda: now)
 
@@ -207,7 +207,7 @@ async def test_look_ups_are_of_an_address_first_then_of_the_replica() -> None:
 
 
 async def test_a_burst_of_good_keys_is_never_refused() -> None:
-    """Sixty keys of customers at a replica that has just started are all let in."""
+    """A replica that has just started accepts sixty valid keys at once."""
     async with running() as maker:
         made = [(await maker.key())["key"] for _ in range(60)]
         async with running(maker.world) as started:
@@ -220,7 +220,7 @@ async def test_a_burst_of_good_keys_is_never_refused() -> None:
 
 
 async def test_known_keys_go_on_while_the_ledger_is_away(service: Paintonce) -> None:
-    """A HIT is served for a key in use; one that nobody knows here is 503."""
+    """Without the ledger a key in use gets a HIT, and a key not yet seen gets 503."""
     made, other = await service.key(), await service.key()
     painted = await service.get(LIVE, of(made["key"]), prompt="a fox")
     assert painted.headers["X-Cache-Status"] == "MISS"
@@ -237,7 +237,7 @@ async def test_known_keys_go_on_while_the_ledger_is_away(service: Paintonce) -> 
 
 
 async def test_losing_redis_changes_nothing_about_keys(service: Paintonce) -> None:
-    """After a flush every key works and no revoked one does: Redis holds none."""
+    """After Redis is emptied valid keys work and revoked keys do not."""
     made, revoked = await service.key(), await service.key()
     await service.ask("DELETE", f"/api/v1/keys/{revoked['id']}", of(ADMIN_KEY))
 
@@ -263,7 +263,7 @@ async def test_losing_redis_changes_nothing_about_keys(service: Paintonce) -> No
 async def test_a_bad_request_for_a_key_names_its_parameter(
     service: Paintonce, given: object, parameter: str
 ) -> None:
-    """Nothing is made then."""
+    """A bad request for a key is 400, names its parameter and makes nothing."""
     answer = await service.ask("POST", "/api/v1/keys", ADMIN, json=given)
 
     assert (answer.status, answer.json["parameter"]) == (400, parameter)
@@ -303,7 +303,7 @@ async def test_a_project_keeps_its_own_signing_keys_and_no_others(
 
 
 async def test_without_authentication_everyone_is_an_admin() -> None:
-    """With AUTH=off keys are made and listed without one, and none is looked at."""
+    """With AUTH=off anyone may make and list keys, and a wrong key is ignored."""
     async with running(requires_keys=False) as service:
         made = await service.ask("POST", "/api/v1/keys", json={"project": "acme/shop"})
         listed = await service.get("/api/v1/keys", project="acme/shop")
@@ -317,7 +317,7 @@ async def test_without_authentication_everyone_is_an_admin() -> None:
 async def test_a_project_has_a_hundred_live_keys_of_each_kind(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond them 507, exactly under concurrency; a revoked one makes room."""
+    """A key beyond the limit is refused with 507 until another one is revoked."""
     monkeypatch.setattr("app.access.keys.MAX_LIVE_KEYS", 5)
 
     async def make(kind: str = "api") -> Answer:
@@ -339,7 +339,7 @@ async def test_a_project_has_a_hundred_live_keys_of_each_kind(
 
 
 async def test_signing_reads_one_document(service: Paintonce) -> None:
-    """However many signing keys a project has, and has revoked."""
+    """Signing reads one key document, however many keys the project has."""
     for _ in range(6):
         made = await service.key(kind="signing")
     newest = made["id"]
@@ -356,7 +356,7 @@ async def test_signing_reads_one_document(service: Paintonce) -> None:
 
 
 async def test_a_revocation_that_met_an_outage_finishes(service: Paintonce) -> None:
-    """The key signs no more once it is begun, and a repetition revokes it."""
+    """After a failed revocation the key no longer signs, and a second try ends it."""
     made = await service.key(kind="signing")
     service.world.store.fail_next("replace")
     url = f"/api/v1/keys/{made['id']}"
@@ -372,7 +372,7 @@ async def test_a_revocation_that_met_an_outage_finishes(service: Paintonce) -> N
 
 
 async def test_a_key_of_another_master_key_is_named() -> None:
-    """A replica with another SIGNING_MASTER_KEY says which key it can't open."""
+    """A replica with another SIGNING_MASTER_KEY names the key that it can't open."""
     other_master_key = "bG9va2luZy1mb3ItYS1saWdodGhvdXNlLWtlZXBlciE"
     async with running() as before:
         made = await before.key(kind="signing")

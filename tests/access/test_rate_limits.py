@@ -1,4 +1,4 @@
-"""Rates: exact for each key, told in headers, and no reason to fail a HIT."""
+"""Rate limits: exact for each key, shown in headers, open while Redis is down."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def key(service: Paintonce, **given: str) -> dict[str, str]:
 
 
 async def test_the_limit_of_a_key_is_exact(service: Paintonce) -> None:
-    """Of twenty requests at once six get in; the others are told when to come."""
+    """Of twenty requests at once six get in; the others get 429 with Retry-After."""
     mine = await key(service)
 
     answers = await asyncio.gather(
@@ -58,8 +58,8 @@ async def test_the_limit_of_a_key_is_exact(service: Paintonce) -> None:
     assert 40 <= int(reset) == int(refused[0].headers["Retry-After"]) <= 60
 
 
-async def test_a_hit_tells_where_the_key_stands(service: Paintonce) -> None:
-    """Each request counts one, HIT or MISS, 304 and HEAD; another key has its own."""
+async def test_every_request_of_a_key_counts_one(service: Paintonce) -> None:
+    """Each request of a key counts one, whether MISS, HIT, 304 or HEAD."""
     mine, other = await key(service), await key(service)
     seen: list[Answer] = []
     for method, more in (
@@ -78,7 +78,7 @@ async def test_a_hit_tells_where_the_key_stands(service: Paintonce) -> None:
 
 
 async def test_a_refused_request_counts_no_hit(service: Paintonce) -> None:
-    """A caller who is over the limit reads nothing and counts for nothing."""
+    """A request over the limit reads no entry and counts no hit."""
     mine = await key(service)
     for _ in range(LIMIT):
         await service.get(LIVE, mine, prompt="a fox")
@@ -90,7 +90,7 @@ async def test_a_refused_request_counts_no_hit(service: Paintonce) -> None:
 
 
 async def test_a_project_has_its_own_rate(service: Paintonce) -> None:
-    """`PUT /api/v1/project` overrides the default; zero is no limit."""
+    """`PUT /api/v1/project` overrides the default rate, and zero means no limit."""
     mine = await key(service)
     changed = await service.ask(
         "PUT", "/api/v1/project", ADMIN, json={"rate_limit_per_minute": 2}
@@ -112,7 +112,7 @@ async def test_a_project_has_its_own_rate(service: Paintonce) -> None:
 
 
 async def test_signed_urls_count_for_the_key_that_signed(service: Paintonce) -> None:
-    """Every signed URL of one kid shares its rate; the answer says where it stands."""
+    """All signed URLs of one signing key share its rate."""
     made = await service.key(kind="signing")
 
     def signed(prompt: str) -> str:
@@ -134,7 +134,7 @@ async def test_signed_urls_count_for_the_key_that_signed(service: Paintonce) -> 
 
 
 async def test_the_admin_key_counts_for_each_project(service: Paintonce) -> None:
-    """It is shared by all who operate: one project does not use up another's."""
+    """The admin key has a separate rate for each project."""
     zoo = {**ADMIN, "X-Project": "acme/zoo"}
     for _ in range(LIMIT):
         assert (await service.get("/api/v1/live/stats", ADMIN)).status == 200
@@ -143,7 +143,7 @@ async def test_the_admin_key_counts_for_each_project(service: Paintonce) -> None
 
 
 async def test_without_a_key_nothing_counts(service: Paintonce) -> None:
-    """Health, documents and permalinks have no rate."""
+    """Requests without a key to health, documents and permalinks are not counted."""
     for path in ("/healthz", "/openapi.json", "/api/v1/images/a/b/generated/x.png"):
         answer = await service.get(path)
         assert "RateLimit" not in answer.headers
@@ -151,7 +151,7 @@ async def test_without_a_key_nothing_counts(service: Paintonce) -> None:
 
 
 async def test_while_redis_is_away_requests_go_on(service: Paintonce) -> None:
-    """Nobody can count then, and nobody is told a number."""
+    """Without Redis requests are served uncounted and without rate headers."""
     mine = await key(service)
     await service.get(LIVE, mine, prompt="a fox")
     service.rates.is_away = True
@@ -162,7 +162,7 @@ async def test_while_redis_is_away_requests_go_on(service: Paintonce) -> None:
 
 
 async def test_a_rate_holds_over_replicas() -> None:
-    """Three replicas count one key together."""
+    """Three replicas count the requests of one key together."""
     world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
     rules: Any = {"defaults": ProjectRules(rate_limit_per_minute=LIMIT)}
     async with (
@@ -183,7 +183,7 @@ async def test_a_rate_holds_over_replicas() -> None:
 
 
 async def test_what_a_role_may_not_do_counts(service: Paintonce) -> None:
-    """A key that only asks for what is forbidden is refused like any other."""
+    """A request that a role may not make counts against the key's rate."""
     mine = await key(service, role="read")
 
     answers = [
@@ -197,7 +197,7 @@ async def test_what_a_role_may_not_do_counts(service: Paintonce) -> None:
 async def test_a_permalink_with_a_key_counts_once_and_its_head_does_not(
     service: Paintonce,
 ) -> None:
-    """A key is counted where it is shown; one that is wrong refuses no permalink."""
+    """A GET of a permalink with a key counts, a HEAD does not; a bad key is ignored."""
     mine = await key(service)
     painted = await service.get(LIVE, mine, prompt="a fox")
     permalink = painted.headers["Content-Location"]
@@ -212,8 +212,8 @@ async def test_a_permalink_with_a_key_counts_once_and_its_head_does_not(
     assert (without.status, wrong.status) == (200, 200)
 
 
-async def test_what_goes_on_with_less_is_counted(service: Paintonce) -> None:
-    """Requests that Redis can't count are let in, and an operator sees it."""
+async def test_an_uncounted_request_moves_a_metric(service: Paintonce) -> None:
+    """A request that Redis can't count is served and increments a metric."""
     mine = await key(service)
     service.rates.is_away = True
 

@@ -1,4 +1,4 @@
-"""Rights of roles: every route of the table, asked in every role."""
+"""Rights of roles: every route, called in every role."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.fakes import SHOP
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-ROLES = ("nobody", "read", "project", "admin")
+ROLES = ("keyless", "read", "project", "admin")
 
 # Who is let in, in the order of ROLES. A route that is not here fails the test.
 LET_IN = {
-    Needs.HEALTH: "nobody read project admin",
-    Needs.NOTHING: "nobody read project admin",
-    Needs.COUNTED: "nobody read project admin",
-    Needs.SCOPE: "nobody read project admin",
+    Needs.HEALTH: "keyless read project admin",
+    Needs.NOTHING: "keyless read project admin",
+    Needs.COUNTED: "keyless read project admin",
+    Needs.SCOPE: "keyless read project admin",
     Needs.READ: "read project admin",
     Needs.LIVE: "read project admin",
     Needs.OPENAI_READ: "read project admin",
@@ -93,7 +93,7 @@ async def service() -> AsyncIterator[Paintonce]:
 
 async def keys_of(service: Paintonce) -> dict[str, dict[str, str]]:
     """Return the headers of each role."""
-    headers: dict[str, dict[str, str]] = {"nobody": {}}
+    headers: dict[str, dict[str, str]] = {"keyless": {}}
     for role in ("read", "project"):
         headers[role] = {"X-API-Key": (await service.key(role=role))["key"]}
     headers["admin"] = {"X-API-Key": ADMIN_KEY, "X-Project": str(SHOP)}
@@ -110,7 +110,7 @@ def test_every_route_has_a_row() -> None:
 async def test_every_role_gets_in_where_it_may_and_nowhere_else(
     service: Paintonce,
 ) -> None:
-    """401 without a key, 403 for a role that may not, before anything is done."""
+    """A call without a key is 401, one in a wrong role 403, and neither has effects."""
     headers = await keys_of(service)
     seen: dict[Any, str] = {}
     for route in ROUTES:
@@ -123,7 +123,7 @@ async def test_every_role_gets_in_where_it_may_and_nowhere_else(
             calls = service.world.index.calls.copy()
             answer = await service.ask(route.method, path, headers[role])
             if answer.status in {401, 403}:
-                assert answer.status == (401 if role == "nobody" else 403)
+                assert answer.status == (401 if role == "keyless" else 403)
                 assert service.world.index.calls == calls
             else:
                 let_in.append(role)
@@ -138,7 +138,7 @@ async def test_every_role_gets_in_where_it_may_and_nowhere_else(
 
 
 async def test_a_reader_looks_up_and_never_leads(service: Paintonce) -> None:
-    """GET of a painted prompt is a HIT, of an unpainted one 403; HEAD is 404."""
+    """A reader gets painted prompts; GET of another is 403 and HEAD is 404."""
     headers = await keys_of(service)
     read = headers["read"]
     await service.get(LIVE, headers["project"], prompt="a fox")
@@ -158,7 +158,7 @@ async def test_a_reader_looks_up_and_never_leads(service: Paintonce) -> None:
 async def test_a_reader_is_served_what_only_the_ledger_knows(
     service: Paintonce,
 ) -> None:
-    """After a loss of Redis a painted prompt is painted still."""
+    """A reader gets a painted prompt after Redis has lost its entry."""
     headers = await keys_of(service)
     await service.get(LIVE, headers["project"], prompt="a fox")
     service.world.index.lose_everything()

@@ -1,4 +1,4 @@
-"""Who may keep an answer, and whose scripts may read it."""
+"""Cache-Control and CORS headers, by route and by kind of authentication."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def signed(key: Any, exp: int) -> str:
 
 
 async def test_an_answer_to_a_key_stays_out_of_cdns(service: Paintonce) -> None:
-    """MISS, HIT, 304, 206, 416 and HEAD: no shared cache that listens keeps it."""
+    """Every answer to a key forbids storage in CDNs and varies by the key."""
     query = f"{LIVE}?prompt=a+fox"
     answers = [
         await service.ask(method, query, {**ADMIN, **more})
@@ -58,7 +58,7 @@ async def test_an_answer_to_a_key_stays_out_of_cdns(service: Paintonce) -> None:
 
 
 async def test_a_private_deployment_says_so_to_every_cache() -> None:
-    """`KEYED_CACHE_CONTROL=private` is for caches that listen to nothing else."""
+    """With KEYED_CACHE_CONTROL=private answers to keys are private for all caches."""
     async with running(keyed_caching=KEPT_BY_BROWSERS) as service:
         await service.get(LIVE, ADMIN, prompt="a fox")
         hit = await service.get(LIVE, ADMIN, prompt="a fox")
@@ -70,7 +70,7 @@ async def test_a_private_deployment_says_so_to_every_cache() -> None:
 async def test_a_signed_answer_lives_no_longer_than_its_url(
     service: Paintonce,
 ) -> None:
-    """The address is the right: whoever has it may keep the answer until it expires."""
+    """A signed answer may be cached publicly until its URL expires."""
     key = await service.key(kind="signing")
     exp = int(time.time()) + 600
 
@@ -84,8 +84,8 @@ async def test_a_signed_answer_lives_no_longer_than_its_url(
     assert long.headers["Cache-Control"] == A_YEAR
 
 
-async def test_errors_are_kept_by_nobody(service: Paintonce) -> None:
-    """Those of a key vary by it; those of a valid signature don't."""
+async def test_errors_are_not_cacheable(service: Paintonce) -> None:
+    """Errors are `no-store`, with a key, without one and with a signature."""
     key = await service.key(kind="signing")
     wrong = await service.get(LIVE, ADMIN, prompt="a", seed="x")
     unsigned = await service.get(LIVE, prompt="a")
@@ -97,7 +97,7 @@ async def test_errors_are_kept_by_nobody(service: Paintonce) -> None:
 
 
 async def test_pictures_are_no_pages(service: Paintonce) -> None:
-    """By live answer, permalink and id: no script runs, any page may embed."""
+    """Any page may embed a picture, and no script in a picture runs."""
     painted = await service.get(LIVE, ADMIN, prompt="a fox")
     hit = await service.get(LIVE, ADMIN, prompt="a fox")
     permalink = await service.get(painted.headers["Content-Location"])
@@ -113,7 +113,7 @@ async def test_pictures_are_no_pages(service: Paintonce) -> None:
 
 
 async def test_scripts_read_pictures_and_their_headers(service: Paintonce) -> None:
-    """From any origin unless the operator says otherwise, errors as well."""
+    """By default scripts of any origin may read pictures, errors and their headers."""
     await service.get(LIVE, ADMIN, prompt="a fox")
     hit = await service.get(LIVE, {**ADMIN, **PAGE}, prompt="a fox")
     error = await service.get(LIVE, PAGE, prompt="a fox")
@@ -129,7 +129,7 @@ async def test_scripts_read_pictures_and_their_headers(service: Paintonce) -> No
 
 
 async def test_a_browser_asks_whether_it_may_ask(service: Paintonce) -> None:
-    """A preflight is 204 without a key; anybody else's OPTIONS is no method."""
+    """A preflight is 204 without a key, and any other OPTIONS request is 405."""
     asks = {**PAGE, "Access-Control-Request-Method": "GET"}
     for path in (LIVE, "/live/acme/shop/banner", "/api/v1/images/a/b/generated/x.png"):
         answer = await service.ask("OPTIONS", path, asks)
@@ -144,7 +144,7 @@ async def test_a_browser_asks_whether_it_may_ask(service: Paintonce) -> None:
 
 
 async def test_origins_may_be_named() -> None:
-    """Only those are let read, and the answer says that it depends on who asks."""
+    """Only configured origins may read answers, and every answer varies by Origin."""
     async with running(cors=Cors(["https://shop.example"])) as service:
         await service.get(LIVE, ADMIN, prompt="a fox")
         hit = await service.get(LIVE, {**ADMIN, **PAGE}, prompt="a fox")
@@ -168,7 +168,7 @@ async def test_origins_may_be_named() -> None:
 
 
 async def test_no_origin_at_all() -> None:
-    """An empty list lets no page's script read, and nothing varies by it."""
+    """With an empty list no origin may read answers, and they do not vary by it."""
     async with running(cors=Cors([])) as service:
         answer = await service.get(LIVE, {**ADMIN, **PAGE}, prompt="a fox")
 

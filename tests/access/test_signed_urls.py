@@ -1,4 +1,4 @@
-"""Signed URLs: what lets an `<img>` in, and everything that does not."""
+"""Signed URLs: which ones are served, and which are refused."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def signed(key: Any, prompt: str = "a red fox", **parameters: Any) -> str:
 
 
 def with_query(parameters: dict[str, str]) -> str:
-    """Return path and query for parameters, however they were signed."""
+    """Return path and query for *parameters* as given, without signing them."""
     query = "&".join(
         f"{quote(name)}={quote(value, safe='')}" for name, value in parameters.items()
     )
@@ -52,7 +52,7 @@ def parts(target: str) -> dict[str, str]:
 async def test_an_img_paints_and_is_served_without_a_key(
     service: Paintonce, key: Any
 ) -> None:
-    """The first request is the MISS, every later one a HIT, for a HEAD as well."""
+    """A signed URL paints once without a key; later GETs and HEADs are HITs."""
     target = signed(key)
 
     painted = await service.ask("GET", target)
@@ -70,7 +70,7 @@ async def test_an_img_paints_and_is_served_without_a_key(
 async def test_order_and_encoding_make_no_difference(
     service: Paintonce, key: Any
 ) -> None:
-    """What is signed are the decoded values, however they arrive."""
+    """A signature is valid in any order and percent-encoding of its parameters."""
     asked = parts(signed(key, 'Zürich & 100% "snow" + 雪', seed=0))
     backwards = dict(reversed(asked.items()))
     shouting = "&".join(
@@ -85,7 +85,7 @@ async def test_order_and_encoding_make_no_difference(
 
 
 async def test_every_field_is_covered(service: Paintonce, key: Any) -> None:
-    """Whatever is changed, added or left out, the signature is not right any more."""
+    """A signature is invalid once a parameter is changed, added or left out."""
     other = await service.key("acme/zoo", kind="signing")
     second = await service.key(kind="signing")
     good = parts(signed(key, seed=7, aspect_ratio="16:9", model="default"))
@@ -124,7 +124,7 @@ async def test_every_field_is_covered(service: Paintonce, key: Any) -> None:
 async def test_another_method_and_path_are_covered(
     service: Paintonce, key: Any
 ) -> None:
-    """A signature for another path or method is none; POST wants a key."""
+    """A signature for another path or method is invalid, and POST needs a key."""
     good = parts(signed(key))
     for method, path in (("POST", LIVE), ("GET", "/api/v1/live/stats")):
         text = canonical(method, path, good)
@@ -140,7 +140,7 @@ async def test_another_method_and_path_are_covered(
 async def test_time_is_over_only_for_what_is_right(
     service: Paintonce, key: Any
 ) -> None:
-    """An expired URL says so; an expired and wrong one says nothing of its time."""
+    """An expired URL is `signature_expired` only if its signature is right."""
     late = int(time.time()) - 1
     expired = await service.ask("GET", signed(key, exp=late))
     both = await service.ask(
@@ -173,7 +173,7 @@ async def test_time_is_over_only_for_what_is_right(
 async def test_claims_are_read_before_they_are_believed(
     service: Paintonce, key: Any, change: dict[str, str | None], parameter: str
 ) -> None:
-    """What is missing or malformed is 400 and named, right signature or not."""
+    """A missing or malformed claim is 400 and named, whatever the signature."""
     given = {**parts(signed(key)), **change}
     asked = {name: value for name, value in given.items() if value is not None}
 
@@ -183,7 +183,7 @@ async def test_claims_are_read_before_they_are_believed(
 
 
 async def test_a_repeated_parameter_is_400(service: Paintonce, key: Any) -> None:
-    """Which of the two was signed nobody should have to guess."""
+    """A repeated parameter in a signed URL is 400 and named."""
     target = signed(key)
     for name in ("prompt", "project", "kid", "exp", "sig"):
         answer = await service.ask(
@@ -193,14 +193,14 @@ async def test_a_repeated_parameter_is_400(service: Paintonce, key: Any) -> None
 
 
 async def test_what_is_signed_is_still_checked(service: Paintonce, key: Any) -> None:
-    """A right signature over an unknown or malformed parameter is 400."""
-    for extra in ({"size": "1"}, {"seed": "x"}, {"model": "nobody"}):
+    """An unknown or malformed parameter is 400, even if it is signed."""
+    for extra in ({"size": "1"}, {"seed": "x"}, {"model": "unknown"}):
         answer = await service.ask("GET", signed(key, **extra))
         assert (answer.status, answer.code) == (400, "invalid_parameter")
 
 
 async def test_a_revoked_key_signs_nothing(service: Paintonce, key: Any) -> None:
-    """Another key of the project goes on: that is how keys are rotated."""
+    """URLs of a revoked signing key are refused; those of another key still work."""
     newer = await service.key(kind="signing")
     assert (await service.ask("GET", signed(key))).status == 200
 
@@ -211,7 +211,7 @@ async def test_a_revoked_key_signs_nothing(service: Paintonce, key: Any) -> None
 
 
 async def test_an_unknown_kid_is_refused(service: Paintonce, key: Any) -> None:
-    """An API key signs nothing, and what is no id of ours is not looked up."""
+    """A `kid` of an API key or in a foreign form is refused."""
     api = await service.key()
     secret = api["key"].split("_", 2)[2]
     reads = service.world.store.calls["get"]
@@ -222,7 +222,7 @@ async def test_an_unknown_kid_is_refused(service: Paintonce, key: Any) -> None:
 
 
 async def test_a_signature_outranks_a_key(service: Paintonce, key: Any) -> None:
-    """Beside a wrong signature the best key counts for nothing, and the reverse."""
+    """With a signature in the URL, the key in the headers is ignored."""
     wrong = with_query({**parts(signed(key)), "sig": "A" * 43})
 
     with_key = await service.ask("GET", wrong, ADMIN)
@@ -233,7 +233,7 @@ async def test_a_signature_outranks_a_key(service: Paintonce, key: Any) -> None:
 
 
 async def test_sig_in_a_prompt_is_no_signature(service: Paintonce) -> None:
-    """With a key it is a prompt like others; without one it is 401, like others."""
+    """A prompt that contains `sig=` is an ordinary prompt that needs a key."""
     for query in ("prompt=my+sig%3D1", "prompt=my%20sig=1", "prompt=x&sigh=1"):
         without = await service.ask("GET", f"{LIVE}?{query}")
         assert (without.status, without.code) == (401, "unauthenticated")
@@ -244,7 +244,7 @@ async def test_sig_in_a_prompt_is_no_signature(service: Paintonce) -> None:
 
 
 async def test_without_a_master_key_signed_urls_are_off(key: Any) -> None:
-    """The answer says what is missing; no key is made and nothing is signed."""
+    """Without SIGNING_MASTER_KEY signed URLs, signing and signing keys are refused."""
     async with running(master_key=None) as service:
         answer = await service.ask("GET", signed(key))
         given = {"project": "acme/shop", "kind": "signing"}
@@ -258,7 +258,7 @@ async def test_without_a_master_key_signed_urls_are_off(key: Any) -> None:
 
 
 async def test_the_secret_is_sealed_at_rest(service: Paintonce, key: Any) -> None:
-    """The ledger has nothing that signs; another master key can't open it."""
+    """The ledger stores signing secrets sealed; another master key can't open them."""
     kept = b"".join(one.data for one in service.world.store.objects.values())
     assert key["key"].encode() not in kept
 
@@ -269,7 +269,7 @@ async def test_the_secret_is_sealed_at_rest(service: Paintonce, key: Any) -> Non
 
 
 async def test_the_service_signs_for_a_key(service: Paintonce, key: Any) -> None:
-    """The newest signing key of the project signs, or the one that is named."""
+    """`/sign` uses the newest signing key of the project, or the named one."""
     newest = await service.key(kind="signing")
     given = {"prompt": "a red fox", "seed": 3, "expires_in": 60}
     before = int(time.time())
@@ -300,20 +300,20 @@ async def test_the_service_signs_for_a_key(service: Paintonce, key: Any) -> None
         ({"prompt": "x", "kid": 7}, 400, "kid"),
         ({"prompt": "x", "seed": "7"}, 400, "seed"),
         ({"prompt": "x", "references": []}, 400, "references"),
-        ({"prompt": "x", "model": "nobody"}, 400, "model"),
+        ({"prompt": "x", "model": "unknown"}, 400, "model"),
     ],
 )
 async def test_what_would_be_refused_is_not_signed(
     service: Paintonce, key: Any, given: object, status: int, detail: str
 ) -> None:
-    """A bad request for a signature names its parameter."""
+    """`/sign` refuses what live generation would refuse, and names the parameter."""
     answer = await service.ask("POST", "/api/v1/sign", ADMIN, json=given)
 
     assert (answer.status, answer.json["parameter"]) == (status, detail)
 
 
-async def test_a_project_without_a_signing_key_is_told(service: Paintonce) -> None:
-    """Also where another project has one, or its own was revoked."""
+async def test_a_project_without_a_signing_key_gets_409(service: Paintonce) -> None:
+    """`/sign` is 409 for a project without a signing key of its own."""
     await service.key("acme/zoo", kind="signing")
 
     answer = await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": "x"})
@@ -322,7 +322,7 @@ async def test_a_project_without_a_signing_key_is_told(service: Paintonce) -> No
 
 
 async def test_the_literal_path_is_signed(service: Paintonce, key: Any) -> None:
-    """Another spelling of the path is another path to a signature."""
+    """A signature is invalid for another spelling of the same path."""
     signed = await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": "a fox"})
     target = signed.json["url"].partition(str(service.port))[2]
     spelled = target.replace("generate", "%67enerate", 1)
@@ -336,7 +336,7 @@ async def test_the_literal_path_is_signed(service: Paintonce, key: Any) -> None:
 async def test_an_address_that_is_too_long_is_not_signed(
     service: Paintonce, key: Any
 ) -> None:
-    """What the service would answer with 414 is refused when it is signed."""
+    """`/sign` refuses a prompt whose URL would be too long to serve."""
     # Two code points, ten bytes percent-encoded, and one character after NFC.
     decomposed = "e\u0301\u0323" * 3900
     signed = await service.ask(

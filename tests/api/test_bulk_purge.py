@@ -1,4 +1,4 @@
-"""`POST /api/v1/live/purge` and the history: their forms, exactly."""
+"""`POST /api/v1/live/purge` and the history: their forms and bounds."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ async def purge(service: Paintonce, body: Any) -> Any:
 
 
 async def test_each_form_purges(service: Paintonce) -> None:
-    """By name, by age, and all."""
+    """A bulk purge removes entries by hash, by age, or all."""
     hashes = []
     for prompt in ("a red fox", "a barn owl", "a grey seal"):
         painted = await service.get(LIVE, ADMIN, prompt=prompt)
         hashes.append(painted.headers["X-Prompt-Hash"])
 
-    nobody = await purge(service, {"prompt_hashes": []})
+    empty = await purge(service, {"prompt_hashes": []})
     named = await purge(service, {"prompt_hashes": [hashes[0], "f" * 64]})
     old = await purge(service, {"older_than_seconds": 60})
     every = await purge(service, {"all": True})
@@ -50,7 +50,7 @@ async def test_each_form_purges(service: Paintonce) -> None:
         200,
         {"deleted": 1, "failed": 0, "more": False},
     )
-    assert nobody.json == old.json == any_age.json
+    assert empty.json == old.json == any_age.json
     assert old.json == {"deleted": 0, "failed": 0, "more": False}
     assert every.json == {"deleted": 2, "failed": 0, "more": False}
     assert every.headers["Cache-Control"] == "no-store"
@@ -78,7 +78,7 @@ async def test_each_form_purges(service: Paintonce) -> None:
 async def test_what_is_no_form_is_refused(
     service: Paintonce, body: Any, parameter: str
 ) -> None:
-    """Exactly one form, of the right type, in its bounds."""
+    """A purge body needs exactly one form, of the right type and in its bounds."""
     refused = await purge(service, body)
 
     assert (refused.status, refused.code) == (400, "invalid_parameter")
@@ -86,7 +86,7 @@ async def test_what_is_no_form_is_refused(
 
 
 async def test_a_reader_may_not_purge(service: Paintonce) -> None:
-    """A caller who may only read is refused before any work."""
+    """A key with the role read gets 403 for a bulk purge."""
     key = (await service.key(role="read"))["key"]
 
     refused = await service.ask("POST", PURGE, {"X-API-Key": key}, json={"all": True})
@@ -97,7 +97,7 @@ async def test_a_reader_may_not_purge(service: Paintonce) -> None:
 async def test_the_history_has_an_hour_for_each_that_was_asked_for(
     service: Paintonce,
 ) -> None:
-    """Oldest first, empty ones included, the running one last with what happened."""
+    """The history lists every requested hour, oldest first, empty ones included."""
     for _ in range(3):
         await service.get(LIVE, ADMIN, prompt="a red fox")
 
@@ -122,7 +122,7 @@ async def test_the_history_has_an_hour_for_each_that_was_asked_for(
 
 @pytest.mark.parametrize("hours", ["0", "841", "1.0", "-1", "many"])
 async def test_a_history_has_its_bounds(service: Paintonce, hours: str) -> None:
-    """1 to 840 hours, in ASCII digits."""
+    """`hours` must be 1 to 840 in ASCII digits."""
     refused = await service.get(HISTORY, ADMIN, hours=hours)
 
     assert (refused.status, refused.json["parameter"]) == (400, "hours")

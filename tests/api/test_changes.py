@@ -1,4 +1,4 @@
-"""Changes belong to the service: a client that disconnects stops none of them."""
+"""Changes finish in the service even if their client disconnects."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def begin(
 
 
 async def disconnect(service: Paintonce, writer: asyncio.StreamWriter) -> None:
-    """Cut the connection, and return when the service has noticed."""
+    """Cut the connection; return when the service has noticed it."""
     writer.transport.abort()
     await until(lambda: 'status="499"' in service.replica.metrics.render().decode())
 
@@ -61,7 +61,7 @@ async def keys(service: Paintonce) -> Any:
 async def test_a_scope_is_made_without_its_client(
     service: Paintonce,
 ) -> None:
-    """1. A PUT waits for the store. 2. Its client disconnects. 3. It is done."""
+    """A PUT of a scope finishes after its client disconnects."""
     gate = service.world.store.before("create")
     writer = await begin(service, "PUT", SCOPE, {"limit": 7})
     await gate.reached()
@@ -76,7 +76,7 @@ async def test_a_scope_is_made_without_its_client(
 
 
 async def test_a_scope_is_deleted_without_its_client(service: Paintonce) -> None:
-    """1. It is marked as deleted. 2. The client disconnects. 3. It is removed."""
+    """A scope that is marked as deleted is removed after its client disconnects."""
     assert (await service.ask("PUT", SCOPE, ADMIN, json={})).status == 201
     gate = service.world.store.after("replace")
     writer = await begin(service, "DELETE", SCOPE, {})
@@ -92,7 +92,7 @@ async def test_a_scope_is_deleted_without_its_client(service: Paintonce) -> None
 async def test_a_key_is_revoked_without_its_client(
     service: Paintonce,
 ) -> None:
-    """Also where the client disconnects while the service reads who it is."""
+    """A key is revoked even if the client leaves while it is authenticated."""
     made = await service.key()
     gate = service.world.store.before("get")
     writer = await begin(service, "DELETE", f"{KEYS}/{made['id']}", {})
@@ -110,7 +110,7 @@ async def test_a_key_is_revoked_without_its_client(
 async def test_a_drain_waits_for_a_change_without_a_client(
     service: Paintonce,
 ) -> None:
-    """The process ends when the change has."""
+    """A drain waits until a change whose client has left is done."""
     gate = service.world.store.before("create")
     writer = await begin(service, "PUT", "/api/v1/project", {"budget_per_day": 3})
     await gate.reached()

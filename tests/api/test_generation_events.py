@@ -1,4 +1,4 @@
-"""Generations as events: every state once, resumed anywhere, ended by a drain."""
+"""Generations as server-sent events: every state, resumption, and drain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Give an empty world in which records are written as soon as they change."""
+    """Give an empty world whose records are written as soon as they change."""
     monkeypatch.setattr(generations, "LOOK_EVERY_SECONDS", 0.001)
     return a_world()
 
@@ -38,11 +38,13 @@ async def service(world: World) -> AsyncIterator[Paintonce]:
 
 
 async def begun(service: Paintonce, prompt: str = "a lighthouse in a storm") -> str:
-    """Begin a painting; return where its generation is told about."""
-    told = await service.get(LIVE, {**ADMIN, "Prefer": "respond-async"}, prompt=prompt)
-    assert told.status == 202
-    assert told.headers["Preference-Applied"] == "respond-async"
-    return str(told.headers["Location"])
+    """Begin a painting; return the address of its generation."""
+    answer = await service.get(
+        LIVE, {**ADMIN, "Prefer": "respond-async"}, prompt=prompt
+    )
+    assert answer.status == 202
+    assert answer.headers["Preference-Applied"] == "respond-async"
+    return str(answer.headers["Location"])
 
 
 class Stream:
@@ -52,7 +54,7 @@ class Stream:
         self.answer = answer
 
     async def next(self) -> dict[str, str] | None:
-        """Return the fields of the next event, a comment as `""`; None at the end."""
+        """Return the next event's fields (a comment's key is `""`), None at the end."""
         async with asyncio.timeout(SOON_SECONDS):
             fields: dict[str, str] = {}
             async for line in self.answer.content:
@@ -95,10 +97,10 @@ async def until_running(stream: Stream) -> dict[str, Any]:
     return state
 
 
-async def test_every_state_is_told_and_then_the_stream_ends(
+async def test_every_state_is_sent_and_then_the_stream_ends(
     service: Paintonce, world: World
 ) -> None:
-    """Running, then done with its picture; the data is the generation's JSON."""
+    """The stream sends each state as the generation's JSON and ends when it is done."""
     gate = world.provider.before("paint")
     location = await begun(service)
     await gate.reached()
@@ -110,14 +112,14 @@ async def test_every_state_is_told_and_then_the_stream_ends(
 
     assert runs["queue_position"] is None
     assert (last["state"], last["progress"], end) == ("done", 1.0, None)
-    told = (await service.get(location, ADMIN)).json
-    assert {name: last[name] for name in told} == told
+    document = (await service.get(location, ADMIN)).json
+    assert {name: last[name] for name in document} == document
 
 
-async def test_a_queued_generation_tells_its_place_from_one(
+async def test_a_queued_generation_has_its_position_from_one(
     service: Paintonce, world: World
 ) -> None:
-    """A waiting caller learns its position in the queue; the next one has 1."""
+    """A queued generation's event has its position; the next in line has 1."""
     # As many as the model paints at once.
     gates = [world.provider.before("paint") for _ in range(8)]
     for number, gate in enumerate(gates):
@@ -135,7 +137,7 @@ async def test_a_queued_generation_tells_its_place_from_one(
 async def test_a_stream_is_resumed_after_the_last_event_that_was_seen(
     service: Paintonce, world: World
 ) -> None:
-    """Nothing is told twice, and whoever has seen the end is told to stop."""
+    """A resumed stream repeats no event, and is 204 after the last one."""
     gate = world.provider.before("paint")
     location = await begun(service)
     await gate.reached()
@@ -153,8 +155,8 @@ async def test_a_stream_is_resumed_after_the_last_event_that_was_seen(
     assert (again.status, again.body) == (204, b"")
 
 
-async def test_a_failure_is_told_as_a_problem(service: Paintonce, world: World) -> None:
-    """`error` is what a live request would have been answered."""
+async def test_a_failure_is_sent_as_a_problem(service: Paintonce, world: World) -> None:
+    """The `error` of a failed generation is the problem of a live request."""
     world.provider.script.append(PromptRejected("Not in this shop."))
     async with opened(service, await begun(service)) as stream:
         last = await stream.state()
@@ -175,7 +177,7 @@ async def test_a_failure_is_told_as_a_problem(service: Paintonce, world: World) 
 async def test_silence_is_filled_with_comments(
     service: Paintonce, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream on which nothing happens looks alive to whoever stands in between."""
+    """A stream without events sends comments, so that proxies keep it open."""
     monkeypatch.setattr(events, "COMMENT_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(events, "LOOK_EVERY_SECONDS", 0.01)
     gate = world.provider.before("paint")
@@ -192,7 +194,7 @@ async def test_silence_is_filled_with_comments(
 async def test_a_drain_ends_a_stream_with_the_last_state(
     service: Paintonce, world: World
 ) -> None:
-    """A replica that is about to end says how it stands, and holds nobody."""
+    """A draining replica sends the current state and ends the stream."""
     gate = world.provider.before("paint")
     location = await begun(service)
     await gate.reached()
@@ -211,7 +213,7 @@ async def test_a_drain_ends_a_stream_with_the_last_state(
 async def test_anothers_generation_is_not_there(
     service: Paintonce, world: World, path: str
 ) -> None:
-    """Foreign, unknown and malformed ids look alike."""
+    """Another project's generation and a malformed id are 404."""
     location = await begun(service)
     elsewhere = {**ADMIN, "X-Project": "acme/zoo"}
 
@@ -224,9 +226,9 @@ async def test_anothers_generation_is_not_there(
 async def test_a_wait_that_is_longer_than_the_bound_is_applied_in_part(
     service: Paintonce, world: World
 ) -> None:
-    """`Preference-Applied` says what was applied, not what was asked for."""
+    """A `wait` above the bound is cut, and `Preference-Applied` names the cut value."""
     gate = world.provider.before("paint")
-    told = await service.get(LIVE, {**ADMIN, "Prefer": "wait=1"}, prompt="a slow one")
+    answer = await service.get(LIVE, {**ADMIN, "Prefer": "wait=1"}, prompt="a slow one")
     gate.open()
 
-    assert (told.status, told.headers["Preference-Applied"]) == (202, "wait=1")
+    assert (answer.status, answer.headers["Preference-Applied"]) == (202, "wait=1")

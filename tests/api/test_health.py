@@ -31,14 +31,14 @@ QUICK_SECONDS = 0.01
 
 
 class Dependency:
-    """Something that answers, refuses or hangs, as the test says."""
+    """A dependency that answers, refuses or hangs, as the test sets it."""
 
     def __init__(self, behaviour: str = "answers") -> None:
         self.behaviour = behaviour
         self.pings = 0
 
     async def ping(self) -> None:
-        """Answer, or not."""
+        """Answer, refuse or hang."""
         self.pings += 1
         if self.behaviour == "hangs":
             await asyncio.Event().wait()
@@ -59,9 +59,9 @@ class Dependency:
 async def watched(
     redis: Dependency, store: Dependency, verdict: Verdict = Verdict.PROVED
 ) -> AsyncIterator[Frame]:
-    """Run an application that watches two dependencies, a hundred times a second.
+    """Run an application that pings two dependencies a hundred times a second.
 
-    *verdict* is that of its proof of the store.
+    *verdict* is the result of its proof of the store.
     """
     metrics, lifecycle = Metrics(), Lifecycle()
     dependencies = DependencyMonitor(
@@ -83,14 +83,14 @@ async def watched(
 
 
 async def asked(frame: Frame, path: str) -> tuple[Answer, Any]:
-    """Return the answer and its JSON."""
+    """Return the response and its JSON."""
     async with wire(frame.port) as line:
         answer = await line.ask(get(path))
     return answer, json.loads(answer.body)
 
 
 async def test_a_replica_is_ready_when_both_have_answered() -> None:
-    """Readiness says how each dependency is, and is never cached."""
+    """A replica is ready once both dependencies answer; the answer is `no-store`."""
     redis, store = Dependency(), Dependency()
     async with watched(redis, store) as frame:
         await store.was_asked_again()
@@ -109,7 +109,7 @@ async def test_a_replica_is_ready_when_both_have_answered() -> None:
 
 @pytest.mark.parametrize("behaviour", ["refuses", "hangs"])
 async def test_a_replica_that_never_met_its_store_is_starting(behaviour: str) -> None:
-    """Nobody is sent to a replica that has not had both dependencies once."""
+    """A replica is not ready before both dependencies have answered once."""
     redis, store = Dependency(), Dependency(behaviour)
     async with watched(redis, store) as frame:
         await store.was_asked_again()
@@ -130,7 +130,7 @@ async def test_a_replica_that_never_met_its_store_is_starting(behaviour: str) ->
 async def test_an_outage_degrades_and_does_not_take_the_replica_out(
     behaviour: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An outage of a cache is no outage of everything, unless one asks strictly."""
+    """During an outage a replica is ready but degraded; a strict check gets 503."""
     caplog.set_level(logging.INFO)
     redis, store = Dependency(), Dependency()
     async with watched(redis, store) as frame:
@@ -149,8 +149,8 @@ async def test_an_outage_degrades_and_does_not_take_the_replica_out(
         strict, document = await asked(frame, "/readyz?strict=1")
 
         assert (strict.status, document["status"]) == (200, "ok")
-    told = [r.message for r in caplog.records if "dependency" in r.message]
-    assert told == [
+    logged = [r.message for r in caplog.records if "dependency" in r.message]
+    assert logged == [
         "dependency answers",
         "dependency answers",
         "dependency is unavailable",
@@ -160,7 +160,7 @@ async def test_an_outage_degrades_and_does_not_take_the_replica_out(
 
 @pytest.mark.parametrize("verdict", [Verdict.UNPROVED, Verdict.FAILED])
 async def test_a_replica_without_a_proved_store_is_unfenced(verdict: Verdict) -> None:
-    """Nobody is sent to a replica that may paint nothing, and it says why."""
+    """A replica whose store failed the proof is not ready and names the verdict."""
     store = Dependency()
     async with watched(Dependency(), store, verdict) as frame:
         await store.was_asked_again()
@@ -172,7 +172,7 @@ async def test_a_replica_without_a_proved_store_is_unfenced(verdict: Verdict) ->
 
 
 async def test_a_replica_that_trusts_the_lease_is_ready() -> None:
-    """LEDGER_FENCE=lease does without the proof."""
+    """With LEDGER_FENCE=lease a replica is ready without the proof."""
     store = Dependency()
     async with watched(Dependency(), store, Verdict.LEASE) as frame:
         await store.was_asked_again()
@@ -183,7 +183,7 @@ async def test_a_replica_that_trusts_the_lease_is_ready() -> None:
 
 
 async def test_one_late_ping_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
-    """A stall of the replica itself does not read as an outage of Redis."""
+    """A stall of the replica's own loop does not count as an outage of Redis."""
     redis, store = Dependency(), Dependency()
     async with watched(redis, store) as frame:
         await redis.was_asked_again()
@@ -196,7 +196,7 @@ async def test_one_late_ping_is_no_outage(caplog: pytest.LogCaptureFixture) -> N
 
 
 async def test_a_draining_replica_says_so_at_once() -> None:
-    """From the signal on the balancer is told to look elsewhere."""
+    """A draining replica is alive and not ready."""
     async with watched(Dependency(), Dependency()) as frame:
         frame.lifecycle.drain()
         answer, document = await asked(frame, "/readyz")
@@ -207,7 +207,7 @@ async def test_a_draining_replica_says_so_at_once() -> None:
 
 
 async def test_liveness_touches_no_dependency() -> None:
-    """A replica whose dependencies hang is alive, and says it at once."""
+    """A replica whose dependencies hang is alive."""
     redis, store = Dependency("hangs"), Dependency("hangs")
     async with watched(redis, store) as frame:
         before = redis.pings + store.pings
@@ -219,7 +219,7 @@ async def test_liveness_touches_no_dependency() -> None:
 
 
 async def test_metrics_are_prometheus_text() -> None:
-    """A scraper reads what was counted, and nothing caches it."""
+    """`/metrics` is Prometheus text and `no-store`."""
     async with watched(Dependency(), Dependency()) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/metrics"))
 

@@ -47,14 +47,14 @@ UNDOCUMENTED = {("GET", NO_PERMALINK), ("HEAD", NO_PERMALINK)}
 
 @pytest.fixture
 async def described() -> Json:
-    """Return the document as a caller gets it."""
+    """Return the OpenAPI document as a caller gets it."""
     route = web.get("/openapi.json", page.openapi)
     async with framed(route) as frame, wire(frame.port) as connection:
         return cast("Json", (await connection.ask(get("/openapi.json"))).problem)
 
 
 def resolve(described: Json, node: Json) -> Json:
-    """Return what *node* stands for, where it is a reference."""
+    """Return the object that *node* refers to, or *node* itself."""
     target: Json = described
     if "$ref" not in node:
         return node
@@ -64,7 +64,7 @@ def resolve(described: Json, node: Json) -> Json:
 
 
 def operations(described: Json) -> Iterator[tuple[str, str, Json]]:
-    """Yield method, path and operation; parameters of the path are merged in."""
+    """Yield method, path and operation, with the path's parameters merged in."""
     for path, item in described["paths"].items():
         shared = item.get("parameters", [])
         for method in item.keys() - {"parameters"}:
@@ -87,7 +87,7 @@ def references(node: Any) -> Iterator[str]:
 
 
 def live_parameters(described: Json) -> dict[str, Json]:
-    """Return the schemas of the query of live generation by name."""
+    """Return the schemas of live generation's query parameters by name."""
     (operation,) = [
         operation
         for method, path, operation in operations(described)
@@ -103,7 +103,7 @@ def schema_of(described: Json, name: str) -> Json:
 
 
 def painted() -> PromptEntry:
-    """Return what a prompt became."""
+    """Return the record of a painted prompt."""
     return PromptEntry(
         prompt_hash="3" * 64,
         project=Project("acme", "shop"),
@@ -123,14 +123,14 @@ def painted() -> PromptEntry:
 
 
 def test_every_route_is_described_and_nothing_else(described: Json) -> None:
-    """What a caller finds in the document is what the service answers."""
+    """The document describes exactly the routes of the service."""
     routed = {(route.method, route.path) for route in ROUTES} - UNDOCUMENTED
 
     assert {(method, path) for method, path, _ in operations(described)} == routed
 
 
 def test_references_lead_somewhere_and_nothing_lies_idle(described: Json) -> None:
-    """Tools can resolve the document; every component is used."""
+    """Every reference of the document resolves, and every component is used."""
     used = set(references(described))
 
     for reference in used:
@@ -144,7 +144,7 @@ def test_references_lead_somewhere_and_nothing_lies_idle(described: Json) -> Non
 
 
 def test_operations_have_what_the_standard_wants(described: Json) -> None:
-    """Code generators find unique names, described answers and path parameters."""
+    """Every operation has a unique id, described responses and path parameters."""
     assert described["openapi"] == "3.1.0"
     names = [operation["operationId"] for _, _, operation in operations(described)]
     assert len(names) == len(set(names))
@@ -160,7 +160,7 @@ def test_operations_have_what_the_standard_wants(described: Json) -> None:
 
 
 def test_the_document_has_the_version_of_the_package(described: Json) -> None:
-    """A caller can tell which version the description belongs to."""
+    """The document's version and licence are those of the package."""
     project = tomllib.loads(PROJECT_FILE.read_text())["project"]
 
     assert described["info"]["version"] == project["version"]
@@ -168,7 +168,7 @@ def test_the_document_has_the_version_of_the_package(described: Json) -> None:
 
 
 def test_every_live_parameter_is_described(described: Json) -> None:
-    """A query that the document allows is one that the service knows."""
+    """The document lists exactly the parameters that live generation takes."""
     known = parameters.QUERY_PARAMETERS | SIGNATURE_PARAMETERS
     assert live_parameters(described).keys() == known
 
@@ -182,7 +182,7 @@ def test_every_live_parameter_is_described(described: Json) -> None:
 def test_live_parameters_have_the_bounds_of_the_code(
     described: Json, form: str
 ) -> None:
-    """The document's schemas refuse what the service refuses."""
+    """The bounds of live parameters are the same in document and code."""
     known = live_parameters(described)
     if form == "body":
         known = schema_of(described, "Painting")["properties"]
@@ -214,7 +214,7 @@ def test_live_parameters_have_the_bounds_of_the_code(
 
 
 def test_other_parameters_have_the_bounds_of_the_code(described: Json) -> None:
-    """Pages, times to live and batches are bounded as the document says."""
+    """The bounds of lists, ttls and batches are the same in document and code."""
     schemas = {
         parameter["name"]: parameter["schema"]
         for _, _, operation in operations(described)
@@ -232,7 +232,7 @@ def test_other_parameters_have_the_bounds_of_the_code(described: Json) -> None:
 
 
 def test_every_problem_code_is_described(described: Json) -> None:
-    """A client can be written against the codes of the document alone."""
+    """The document lists every problem code with its status and title."""
     rows = {row.code: row for row in (*TABLE.values(), INTERNAL)}
     assert set(schema_of(described, "Problem")["properties"]["code"]["enum"]) == (
         rows.keys()
@@ -252,7 +252,7 @@ def test_every_problem_code_is_described(described: Json) -> None:
 
 
 def test_problems_stand_at_their_own_status(described: Json) -> None:
-    """An operation lists a code only where its answers have that status."""
+    """A problem code is an example only of the status that it has."""
     for _, _, operation in operations(described):
         for status, response in operation["responses"].items():
             content = resolve(described, response).get("content", {})
@@ -263,7 +263,7 @@ def test_problems_stand_at_their_own_status(described: Json) -> None:
 
 
 def test_problems_have_the_fields_that_are_described(described: Json) -> None:
-    """A problem document of the service is one of the description."""
+    """A problem of the service has exactly the fields of the schema."""
     error = errors.InvalidParameter("width", "width goes with height.")
     schema = schema_of(described, "Problem")
 
@@ -277,7 +277,7 @@ def test_problems_have_the_fields_that_are_described(described: Json) -> None:
 async def test_json_answers_have_the_fields_that_are_described(
     described: Json,
 ) -> None:
-    """No field of an answer is missing in its schema, and none is invented."""
+    """JSON responses have exactly the fields of their schemas."""
     entry = SeenEntry(painted(), 3, NOON).as_json()
     generation = GenerationRecord(IMAGE_ID, "acme/shop", "3" * 64, NOON).as_json()
 
@@ -304,14 +304,14 @@ async def test_json_answers_have_the_fields_that_are_described(
 def test_a_picture_has_the_headers_that_are_described(
     described: Json, outcome: LookupOutcome
 ) -> None:
-    """Whatever became of a request, its headers are in the document."""
+    """A picture has the headers of the document, for every cache status."""
     answer = Answer(painted(), outcome, hits=3, generation_id=IMAGE_ID)
     response = described["components"]["responses"]["Picture"]
     headers = response["headers"].keys()
 
     sent = live_headers(answer)
 
-    # Those that say how a picture may be embedded are told in docs/reference/api.md.
+    # docs/reference/api.md describes the headers about embedding pictures.
     assert sent.keys() - EMBEDDING.fields.keys() - {"Content-Type"} <= headers
     # Some come with the request: its key, and the rate of that.
     of_the_request = {"CDN-Cache-Control", "RateLimit", "RateLimit-Policy"}
@@ -326,7 +326,7 @@ def test_a_picture_has_the_headers_that_are_described(
 
 
 async def test_the_document_says_which_routes_want_a_key(described: Json) -> None:
-    """Every operation that is not open answers 401 to whoever has no key."""
+    """Exactly the operations that need a key describe a 401."""
     assert described["security"] == [{"apiKey": []}, {"bearer": []}]
     schemes = described["components"]["securitySchemes"]
     assert schemes["apiKey"]["name"] == "X-API-Key"
@@ -341,6 +341,6 @@ async def test_the_document_says_which_routes_want_a_key(described: Json) -> Non
 
 
 async def status_of(service: Paintonce, method: str, path: str) -> int:
-    """Ask for *path* with ids in its places, and without a key."""
+    """Return the status of *path*, with ids filled in, without a key."""
     answer = await service.ask(method, re.sub(r"{\w+}", IMAGE_ID, path))
     return answer.status

@@ -1,4 +1,4 @@
-"""What the service refuses by form is refused by its document, too."""
+"""Values that the service refuses are invalid by its OpenAPI document too."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ UUID = "081e7a85-213f-4299-a3c0-267416281cf2"
 
 
 class AnyModel:
-    """A models file with every name that one may have, which accept everything."""
+    """A models file with every possible name, whose models accept every option."""
 
     def alias_of(self, name: str) -> str | None:
-        """Return *name* where a models file may have it."""
+        """Return *name* if a models file may use it."""
         return name if _FURTHER_NAME.fullmatch(name) else None
 
     def accepts(self, alias: str, option: str) -> bool:
@@ -45,13 +45,13 @@ def schema_of(method: str, path: str, name: str) -> dict[str, Any]:
 
 
 def body_of(path: str, media_type: str = "application/json") -> dict[str, Any]:
-    """Return the schema of what is posted to *path*."""
+    """Return the schema of the JSON body of *path*."""
     content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]
     return resolve(DOCUMENT, content[media_type]["schema"])
 
 
 def allows(schema: Mapping[str, Any], value: object) -> bool:
-    """Return whether *value* is what *schema* describes."""
+    """Return whether *schema* allows *value*."""
     whole = {**schema, "components": DOCUMENT["components"]}
     return bool(Draft202012Validator(whole).is_valid(value))
 
@@ -71,7 +71,7 @@ REFUSED: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), REFUSED, ids=repr)
 def test_what_a_query_may_not_say_is_not_allowed(name: str, value: Any) -> None:
-    """Each is 400 for the service, and invalid by the document."""
+    """Query values that the service refuses are invalid by the document."""
     given = {"prompt": "a fox", name: str(value)}
     if name == "width":
         given["height"] = "64"
@@ -107,7 +107,7 @@ def test_what_a_query_may_not_say_is_not_allowed(name: str, value: Any) -> None:
     ids=lambda body: repr(body)[:60],
 )
 def test_what_a_body_may_not_say_is_not_allowed(body: dict[str, Any]) -> None:
-    """Types, bounds, unknown names, and null, which is as wrong as empty."""
+    """JSON bodies that the service refuses are invalid by the document."""
     with pytest.raises(InvalidParameter):
         from_json(dict(body), AnyModel())
 
@@ -161,7 +161,7 @@ def test_what_a_body_may_not_say_is_not_allowed(body: dict[str, Any]) -> None:
 def test_what_else_is_refused_is_not_allowed(
     schema: dict[str, Any], values: list[Any]
 ) -> None:
-    """Ids, signatures, forms and the bodies of other routes have their form."""
+    """Bad ids, signatures and other bodies are invalid by the document."""
     assert [value for value in values if allows(schema, value)] == []
 
 
@@ -175,7 +175,7 @@ def test_what_else_is_refused_is_not_allowed(
     ],
 )
 def test_what_the_service_takes_is_allowed(body: dict[str, Any]) -> None:
-    """The document forbids nothing that may be said."""
+    """Bodies that the service accepts are valid by the document."""
     from_json(dict(body), AnyModel())
 
     assert allows(body_of("/api/v1/live/generate"), body)

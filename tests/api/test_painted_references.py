@@ -1,4 +1,4 @@
-"""References may be pictures that the project has painted itself, by their ids."""
+"""A request may name the project's own painted pictures as references."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAIN = Project("default", "main")
 
 
 def noting(paintonce: Paintonce) -> list[PaintRequest]:
-    """Return the list that what the provider is asked for goes to."""
+    """Return the list that collects the provider's requests."""
     requests: list[PaintRequest] = []
     provider = paintonce.world.provider
     paint = provider.paint
@@ -31,7 +31,7 @@ def noting(paintonce: Paintonce) -> list[PaintRequest]:
 
 
 async def painted(paintonce: Paintonce, prompt: str, *references: str) -> Answer:
-    """Paint *prompt* going by *references*."""
+    """Paint *prompt* with *references*."""
     named = {"references": list(references)} if references else {}
     return await paintonce.ask("POST", GENERATE, json={"prompt": prompt, **named})
 
@@ -45,7 +45,7 @@ async def lent(paintonce: Paintonce, data: bytes) -> str:
 
 
 async def test_a_chain_of_edits_is_cached_link_by_link() -> None:
-    """Paint, edit by id, edit the edit: asked again, nothing is painted."""
+    """Each step of a chain of edits is cached; a second run paints nothing."""
     async with running(requires_keys=False) as paintonce:
         requests = noting(paintonce)
         statuses = []
@@ -65,7 +65,7 @@ async def test_a_chain_of_edits_is_cached_link_by_link() -> None:
 
 
 async def test_painted_and_lent_pictures_are_mixed_in_order() -> None:
-    """The same bytes are the same prompt, whichever id they have."""
+    """A painted and a lent picture with the same bytes make the same prompt."""
     async with running(requires_keys=False) as paintonce:
         requests = noting(paintonce)
         fox = await painted(paintonce, "a fox")
@@ -86,7 +86,7 @@ async def test_painted_and_lent_pictures_are_mixed_in_order() -> None:
 
 
 async def test_a_purged_or_foreign_picture_is_no_reference() -> None:
-    """400 naming references: a picture is its own project's, as long as it is there."""
+    """A purged or foreign picture as a reference is 400."""
     async with running(requires_keys=False) as paintonce:
         fox = await painted(paintonce, "a fox")
         image = fox.headers["X-Image-Id"]

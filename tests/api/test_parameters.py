@@ -1,4 +1,4 @@
-"""The parameters of live generation: what is asked for, and what is refused."""
+"""The parameters of live generation: their defaults, bounds and refusals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def refused(given: dict[str, Any], *, is_json: bool) -> str:
 
 
 def named_in_refusal(read: Callable[[], object]) -> str | None:
-    """Return the parameter that a refusal names, None where all is well."""
+    """Return the parameter that a refusal names, None if all is accepted."""
     try:
         read()
     except InvalidParameter as refusal:
@@ -59,15 +59,15 @@ def named_in_refusal(read: Callable[[], object]) -> str | None:
 
 
 def test_a_prompt_alone_has_defaults() -> None:
-    """What is not said is the default model's, variant 0, without a seed."""
+    """A prompt alone uses the default model, variant 0 and no seed."""
     expected = Parameters("a red fox")
 
     assert from_query(FOX, MODELS) == from_json(FOX, MODELS) == expected
     assert (expected.model, expected.variant, expected.seed) == ("default", 0, None)
 
 
-def test_everything_that_can_be_said() -> None:
-    """Every parameter arrives, from a query as from JSON."""
+def test_every_parameter_is_read() -> None:
+    """Every parameter is read alike from a query and from JSON."""
     query = {
         **FOX,
         "model": "slow",
@@ -88,7 +88,7 @@ def test_everything_that_can_be_said() -> None:
 
 @pytest.mark.parametrize("ratio", sorted(ASPECT_RATIOS))
 def test_every_aspect_ratio_of_the_contract(ratio: str) -> None:
-    """Seventeen ratios are known."""
+    """All seventeen aspect ratios are accepted."""
     assert len(ASPECT_RATIOS) == 17
     assert from_query({**FOX, "aspect_ratio": ratio}, MODELS).aspect_ratio == ratio
 
@@ -113,7 +113,7 @@ def test_every_aspect_ratio_of_the_contract(ratio: str) -> None:
     ],
 )
 def test_a_prompt_is_normalised(text: str, prompt: str) -> None:
-    """CRLF, NFC and white space at the ends make no difference; all else does."""
+    """Line ends, outer white space and normal form do not change a prompt."""
     assert from_query({"prompt": text}, MODELS).prompt == prompt
     assert from_json({"prompt": text}, MODELS).prompt == prompt
 
@@ -129,7 +129,7 @@ def test_a_prompt_is_normalised(text: str, prompt: str) -> None:
 )
 @pytest.mark.parametrize("is_json", [True, False])
 def test_what_is_no_prompt(text: str, *, is_json: bool) -> None:
-    """Nothing, too much and control characters are refused."""
+    """An empty or too long prompt and control characters are refused."""
     assert refused({"prompt": text}, is_json=is_json) == "prompt"
 
 
@@ -162,7 +162,7 @@ REFUSED = [
 
 
 def numbers(given: dict[str, str]) -> dict[str, Any]:
-    """Return what a query says as JSON says it."""
+    """Return the parameters with their numbers as JSON has them."""
     return {
         name: int(value) if value.lstrip("-").isdigit() and value[0] != "0" else value
         for name, value in given.items()
@@ -171,7 +171,7 @@ def numbers(given: dict[str, str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("given", "parameter"), REFUSED)
 def test_what_is_refused_in_a_query(given: dict[str, str], parameter: str) -> None:
-    """Whatever is out of its bounds is named."""
+    """A parameter out of its bounds in a query is refused by name."""
     assert refused(given, is_json=False) == parameter
 
 
@@ -179,7 +179,7 @@ def test_what_is_refused_in_a_query(given: dict[str, str], parameter: str) -> No
 def test_what_is_refused_in_a_query_is_refused_in_json(
     given: dict[str, str], parameter: str
 ) -> None:
-    """The bounds are the same, however a picture is asked for."""
+    """A parameter out of its bounds is refused in JSON as in a query."""
     assert refused(numbers(given), is_json=True) == parameter
 
 
@@ -187,7 +187,7 @@ def test_what_is_refused_in_a_query_is_refused_in_json(
     ("width", "height"), [(64, 64), (4096, 64), (4000, 4000), (3906, 4096)]
 )
 def test_sizes_up_to_the_bounds(width: int, height: int) -> None:
-    """The largest and the smallest sizes can be had."""
+    """The smallest and the largest sizes are accepted."""
     given = {**FOX, "width": width, "height": height}
     parameters = from_json(given, MODELS)
 
@@ -199,7 +199,7 @@ def test_sizes_up_to_the_bounds(width: int, height: int) -> None:
     "value", ["64", "", None, 64.0, 64.5, True, False, [64], {}, 1e400, -1, 10**40]
 )
 def test_an_integer_in_json_is_an_integer(name: str, value: object) -> None:
-    """A text, 1.0, true, null or a list is no integer, and is not taken for one."""
+    """A text, 1.0, true, null or a list is refused where JSON needs an integer."""
     given: dict[str, Any] = {**FOX, "width": 64, "height": 64, name: value}
 
     assert refused(given, is_json=True) == name
@@ -208,7 +208,7 @@ def test_an_integer_in_json_is_an_integer(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", ["prompt", "model", "aspect_ratio"])
 @pytest.mark.parametrize("value", ["", None, 1, True, ["fox"], {}, "\ud800", "a\udfff"])
 def test_a_text_in_json_is_a_text(name: str, value: object) -> None:
-    """A number, null, a list or half a surrogate pair is no text."""
+    """A number, null, a list or a lone surrogate is refused where JSON needs a text."""
     assert refused({**FOX, name: value}, is_json=True) == name
 
 
@@ -221,12 +221,12 @@ def test_a_text_in_json_is_a_text(name: str, value: object) -> None:
     ],
 )
 def test_what_is_no_list_of_references(value: object) -> None:
-    """References are one to sixteen ids in their canonical form."""
+    """References must be one to sixteen ids in canonical form."""
     assert refused({**FOX, "references": value}, is_json=True) == "references"
 
 
 def test_what_references_show_counts_and_their_order() -> None:
-    """The same pictures under other ids are the same prompt, in another order not."""
+    """Content and order of the references decide the prompt, not their ids."""
     one = from_json({**FOX, "references": IDS[:2]}, MODELS)
     other = from_json({**FOX, "references": IDS[2:4]}, MODELS)
     shown = ("a", "b")
@@ -253,12 +253,12 @@ def test_what_references_show_counts_and_their_order() -> None:
     ],
 )
 def test_an_unknown_name_in_json(name: str, parameter: str) -> None:
-    """A name that is not known is named, where that is harmless."""
+    """An unknown field is named in the error if its name is harmless."""
     assert refused({**FOX, name: 1}, is_json=True) == parameter
 
 
 def test_without_a_default_the_model_must_be_named() -> None:
-    """Where the operator has no default model, a request says which."""
+    """Without a default model a request must name one."""
     with pytest.raises(InvalidParameter) as error:
         from_query(FOX, model_names("slow"))
 
@@ -267,7 +267,7 @@ def test_without_a_default_the_model_must_be_named() -> None:
 
 
 def test_seed_zero_is_a_seed() -> None:
-    """Seed 0 is another picture than none; variant 0 is the default."""
+    """Seed 0 differs from no seed; variant 0 is the default."""
     none, zero = from_query(FOX, MODELS), from_query({**FOX, "seed": "0"}, MODELS)
     default = from_query({**FOX, "variant": "0", "model": "default"}, MODELS)
 
@@ -278,7 +278,7 @@ def test_seed_zero_is_a_seed() -> None:
 @given(st.text())
 @settings(deadline=None)
 def test_a_prompt_in_either_normal_form_is_the_same(text: str) -> None:
-    """A client's own normalisation makes no difference to the picture."""
+    """A prompt gives the same key in each Unicode normal form."""
     try:
         prompt = from_query({"prompt": text}, MODELS).prompt
     except InvalidParameter:
@@ -293,7 +293,7 @@ def test_a_prompt_in_either_normal_form_is_the_same(text: str) -> None:
 @given(st.dictionaries(st.sampled_from(sorted(QUERY_PARAMETERS)), st.text()))
 @settings(deadline=None)
 def test_no_query_is_anything_but_read_or_refused(given: dict[str, str]) -> None:
-    """Whatever a query says, it is a picture or one clear error."""
+    """Any query is read, or refused with the name of a parameter."""
     named = named_in_refusal(lambda: from_query(given, MODELS))
 
     assert named is None or named in QUERY_PARAMETERS
@@ -308,7 +308,7 @@ def test_no_json_is_anything_but_read_or_refused(
     given: dict[str, Any],
     has_prompt: bool,  # noqa: FBT001 - hypothesis passes by position
 ) -> None:
-    """Whatever JSON says, it is a picture or one clear error."""
+    """Any JSON is read, or refused with a short ASCII name."""
     whole = {**given, **FOX} if has_prompt else given
     named = named_in_refusal(lambda: from_json(whole, MODELS))
 
@@ -317,7 +317,7 @@ def test_no_json_is_anything_but_read_or_refused(
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_option_is_chosen_where_the_model_accepts_it(name: str) -> None:
-    """What a model's `accept` lists is part of the prompt; anything else is 400."""
+    """An option in the model's `accept` is part of the prompt, any other is 400."""
     chosen = {**FOX, name: "high"}
 
     assert getattr(from_query(chosen, OPEN), name) == "high"
@@ -334,13 +334,13 @@ def test_an_option_is_chosen_where_the_model_accepts_it(name: str) -> None:
     ],
 )
 def test_an_option_that_chooses_nothing_is_absent(name: str, value: str) -> None:
-    """Clients that send every field share the picture of those that send none."""
+    """An option with its default value does not change the prompt."""
     assert from_json({**FOX, name: value}, MODELS) == from_json(FOX, MODELS)
     assert from_query({**FOX, name: value}, OPEN) == from_query(FOX, OPEN)
 
 
 def test_options_have_bounds() -> None:
-    """A text that is too long, has controls or is no text is refused by its name."""
+    """An option that is too long, not a text or has control characters is refused."""
 
     def named(**given: Any) -> str | None:
         return named_in_refusal(lambda: from_json({**FOX, **given}, OPEN))
@@ -354,7 +354,7 @@ def test_options_have_bounds() -> None:
 
 
 def test_a_body_takes_longer_prompts_than_a_url() -> None:
-    """32,000 code points in a body, 4,000 in a URL."""
+    """A prompt may have 32,000 code points in a body and 4,000 in a URL."""
     longest = {"prompt": "ü" * 32_000}
 
     assert from_json(longest, MODELS).prompt == longest["prompt"]
@@ -364,7 +364,7 @@ def test_a_body_takes_longer_prompts_than_a_url() -> None:
 
 
 def test_a_further_name_means_its_alias() -> None:
-    """A picture asked for by another name of its model is the same prompt."""
+    """A further name of a model gives the same prompt as its alias."""
     names = ModelNames({"fast": ModelConfig("fast", "openai", also=("dall-e-3",))})
 
     by_name = from_query({**FOX, "model": "dall-e-3"}, names)

@@ -1,4 +1,4 @@
-"""The head of a live answer, in its two renderings."""
+"""The head of a live answer, built by aiohttp and as prepared bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_both_renderings_say_the_same(
     hits: int | None,
     generation_id: str | None,
 ) -> None:
-    """A head that is bytes already has every field of one that aiohttp renders."""
+    """A prepared head has exactly the fields of the one that aiohttp builds."""
     answer = Answer(entry, outcome, hits=hits, generation_id=generation_id)
     caching = Part.of({"Cache-Control": "public, max-age=60"})
 

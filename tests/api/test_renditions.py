@@ -1,4 +1,4 @@
-"""Renditions over HTTP: one payment, each with headers of its own."""
+"""Renditions over HTTP: one payment, with headers of their own."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ async def service() -> AsyncIterator[Paintonce]:
 async def live(
     service: Paintonce, headers: dict[str, str] | None = None, **query: Any
 ) -> Answer:
-    """Ask for the picture of the prompt as the admin does."""
+    """Request the picture of the prompt as the admin."""
     asked = {"prompt": PROMPT, **{name: str(value) for name, value in query.items()}}
     return await service.get(LIVE, {**ADMIN, **(headers or {})}, **asked)
 
 
 def picture(answer: Answer) -> PIL.Image.Image:
-    """Return the picture in an answer."""
+    """Decode the picture of a response."""
     return PIL.Image.open(io.BytesIO(answer.body))
 
 
 async def test_every_width_and_format_is_one_payment(service: Paintonce) -> None:
-    """The first rendition paints; all others are hits that are counted once each."""
+    """The first rendition paints; each further one is a HIT that counts once."""
     first = await live(service, w=32, format="webp")
     assert (first.status, first.headers["X-Cache-Status"]) == (200, "MISS")
     assert first.headers["Cache-Status"] == "paintonce; fwd=miss; stored"
@@ -62,7 +62,7 @@ async def test_every_width_and_format_is_one_payment(service: Paintonce) -> None
 
 
 async def test_the_picture_itself_stays_itself(service: Paintonce) -> None:
-    """Its own width and type without a quality are its bytes, with its ETag."""
+    """A rendition of the picture's own width and type is the picture itself."""
     own = await live(service)
     for query in ({"w": 640}, {"format": "png"}, {"w": 640, "format": "png"}):
         same = await live(service, **query)
@@ -78,7 +78,7 @@ async def test_the_picture_itself_stays_itself(service: Paintonce) -> None:
 async def test_content_location_is_the_permalink_with_its_query(
     service: Paintonce,
 ) -> None:
-    """The permalink with its query gives the same bytes under the same ETag."""
+    """The permalink with the rendition's query gives the same bytes and ETag."""
     answer = await live(service, {"Accept": "image/webp"}, w=32, format="auto", q=50)
     location = answer.headers["Content-Location"]
     assert location.endswith(".png?w=32&format=webp&q=50")
@@ -108,7 +108,7 @@ async def test_content_location_is_the_permalink_with_its_query(
 async def test_auto_goes_by_accept(
     service: Paintonce, accept: str, media_type: str
 ) -> None:
-    """The first of avif and webp that is named with a weight decides, and varies."""
+    """`format=auto` picks avif or webp by Accept, and varies by it."""
     for query in ({"w": 16}, {}):
         answer = await live(service, {"Accept": accept}, format="auto", **query)
         assert answer.headers["Content-Type"] == media_type
@@ -118,7 +118,7 @@ async def test_auto_goes_by_accept(
 async def test_an_animation_becomes_png_where_nothing_better_is_accepted(
     service: Paintonce,
 ) -> None:
-    """Of a GIF there are renditions in PNG, and `auto` gives one."""
+    """`format=auto` turns a GIF into a PNG if Accept names nothing better."""
     service.world.provider.script[0] = animation()
     own = await live(service)
     assert own.headers["Content-Type"] == "image/gif"
@@ -129,7 +129,7 @@ async def test_an_animation_becomes_png_where_nothing_better_is_accepted(
 
 
 async def test_conditions_and_ranges_are_of_the_rendition(service: Paintonce) -> None:
-    """304, 206, 416 and HEAD say the same as the 200, with auto and without."""
+    """Conditions, ranges and HEAD apply to the rendition's bytes and ETag."""
     whole = await live(service, {"Accept": "image/webp"}, w=32, format="auto")
     whole = await live(service, {"Accept": "image/webp"}, w=32, format="auto")
     for headers, status in (
@@ -150,7 +150,7 @@ async def test_conditions_and_ranges_are_of_the_rendition(service: Paintonce) ->
 
 
 async def test_head_makes_one_and_pays_nothing(service: Paintonce) -> None:
-    """HEAD of an unpainted prompt is 404; of a painted one it knows the length."""
+    """HEAD of an unpainted prompt is 404, of a painted one it makes the rendition."""
     path = f"{LIVE}?prompt=a+red+fox&w=32&format=avif"
     assert (await service.ask("HEAD", path, ADMIN)).status == 404
     assert service.world.provider.count == 0
@@ -162,7 +162,7 @@ async def test_head_makes_one_and_pays_nothing(service: Paintonce) -> None:
 
 
 async def test_fields_of_a_post_are_those_of_a_query(service: Paintonce) -> None:
-    """POST answers the same rendition; an integer is an integer there."""
+    """POST takes the same rendition fields, with integers as integers."""
     fields = {"prompt": PROMPT, "w": 32, "format": "webp", "q": 50}
     posted = await service.ask("POST", LIVE, ADMIN, json=fields)
     got = await live(service, w=32, format="webp", q=50)
@@ -197,7 +197,7 @@ async def test_fields_of_a_post_are_those_of_a_query(service: Paintonce) -> None
 async def test_bad_input_names_its_parameter(
     service: Paintonce, query: str, parameter: str
 ) -> None:
-    """Input that can't be a rendition is 400, live, by permalink and by id."""
+    """Bad rendition input is 400, live, by permalink and by id."""
     own = await live(service)
     by_id = f"/api/v1/images/{own.headers['X-Image-Id']}"
     for path in (f"{LIVE}?prompt=a+red+fox", f"{own.headers['Content-Location']}?x=1"):
@@ -210,13 +210,13 @@ async def test_bad_input_names_its_parameter(
 async def test_bad_input_is_refused_before_anything_is_paid(
     service: Paintonce,
 ) -> None:
-    """A width that is none costs nothing, even for a prompt that nobody painted."""
+    """A bad width is refused before an unpainted prompt is painted."""
     assert (await live(service, w=17)).status == 400
     assert service.world.provider.count == 0
 
 
 async def test_images_by_id_have_renditions(service: Paintonce) -> None:
-    """The project's own picture by its id is the same rendition, kept privately."""
+    """The route by image id gives the same rendition, cached privately."""
     answer = await live(service, w=16, format="jpeg")
     path = f"/api/v1/images/{answer.headers['X-Image-Id']}?w=16&format=jpeg"
     by_id = await service.ask("GET", path, ADMIN)
@@ -235,7 +235,7 @@ async def test_images_by_id_have_renditions(service: Paintonce) -> None:
 
 
 async def test_a_read_key_and_a_scope_may_have_one_made(service: Paintonce) -> None:
-    """It takes no slot of a scope and no budget; an unpainted prompt stays 403."""
+    """A read key and a scope get renditions of painted prompts without cost."""
     read = {"X-API-Key": (await service.key(role="read"))["key"]}
     assert (await service.get(LIVE, read, prompt=PROMPT, w="16")).status == 403
     await live(service)
@@ -253,7 +253,7 @@ async def test_a_read_key_and_a_scope_may_have_one_made(service: Paintonce) -> N
 
 
 async def test_a_signature_covers_the_rendition(service: Paintonce) -> None:
-    """A signed width is served, and another one is 403."""
+    """A signed width is served, and any other one is 403."""
     await service.key(kind="signing")
     signed = await service.ask(
         "POST",
@@ -269,7 +269,7 @@ async def test_a_signature_covers_the_rendition(service: Paintonce) -> None:
 
 
 async def test_sign_gives_a_srcset(service: Paintonce) -> None:
-    """`widths` gives a signed address for each; the one without a width beside."""
+    """`/sign` with `widths` returns a signed address for each width."""
     await service.key(kind="signing")
     given: dict[str, Any] = {"prompt": PROMPT, "format": "webp"}
     given["widths"] = [16, 8, 32]
@@ -292,7 +292,7 @@ async def test_sign_gives_a_srcset(service: Paintonce) -> None:
 
 
 async def test_a_lost_c2pa_manifest_is_said(service: Paintonce) -> None:
-    """`X-Provenance` stands on 200, 206, 304 and HEAD, live and by permalink."""
+    """`X-Provenance: c2pa-lost` is on every answer of such a rendition."""
     with open(SIGNED_PNG, "rb") as signed:  # noqa: ASYNC230, PTH123 - a small file
         service.world.provider.script[0] = signed.read()
     own = await live(service)
@@ -313,7 +313,7 @@ async def test_a_lost_c2pa_manifest_is_said(service: Paintonce) -> None:
 
 
 async def test_a_purge_takes_renditions_along(service: Paintonce) -> None:
-    """After a purge neither the picture nor a rendition is served or stored."""
+    """A purge removes the picture and all its renditions."""
     answer = await live(service, w=16, format="webp")
     location = answer.headers["Content-Location"]
     assert (await service.ask("GET", location)).status == 200
@@ -324,7 +324,7 @@ async def test_a_purge_takes_renditions_along(service: Paintonce) -> None:
 
 
 async def test_a_refresh_takes_renditions_along(service: Paintonce) -> None:
-    """After a refresh the old picture's renditions are gone, and new ones are made."""
+    """A refresh removes the old picture's renditions."""
     service.world.provider.script.append(encoded(halves("green", "white"), "PNG"))
     old = await live(service, w=16, format="webp")
     path = f"/api/v1/live/entries/{old.headers['X-Prompt-Hash']}/refresh"
@@ -338,7 +338,7 @@ async def test_a_refresh_takes_renditions_along(service: Paintonce) -> None:
 
 
 async def test_statistics_leave_renditions_out(service: Paintonce) -> None:
-    """`bytes_stored` is the picture's alone, and each answer is one hit."""
+    """`bytes_stored` does not count renditions, and each answer is one hit."""
     first = await live(service)
     for width in (8, 16, 32):
         await live(service, w=width)
@@ -350,7 +350,7 @@ async def test_statistics_leave_renditions_out(service: Paintonce) -> None:
 async def test_a_rendition_that_was_lost_is_made_again_and_counted_once(
     service: Paintonce,
 ) -> None:
-    """1. It is known here. 2. Its object is lost. 3. One request, one hit, one 200."""
+    """A rendition whose object was lost is made again, and the request is one hit."""
     first = await live(service, w=16, format="webp")
     service.replica.parts.hot_tier._pictures.clear()
     for key in [key for key in service.world.store.objects if "/renditions/" in key]:
@@ -364,7 +364,7 @@ async def test_a_rendition_that_was_lost_is_made_again_and_counted_once(
 async def test_a_broken_original_is_served_and_has_no_renditions(
     service: Paintonce,
 ) -> None:
-    """A picture that can't be decoded is a 200 itself; a rendition is a 502."""
+    """A picture that can't be decoded is served, and its renditions are 502."""
     service.world.provider.script[0] = broken()
     own = await live(service)
     assert own.status == 200
@@ -381,7 +381,7 @@ async def test_a_broken_original_is_served_and_has_no_renditions(
 
 
 def broken() -> bytes:
-    """Return a PNG whose chunks are right, and whose pixels are nonsense."""
+    """Return a PNG with valid chunks and undecodable pixels."""
     whole = encoded(halves(), "PNG")
     start = whole.index(b"IDAT") - 4
     pixels = b"\x78\x9c" + b"\xff" * 40

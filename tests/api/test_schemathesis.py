@@ -1,4 +1,4 @@
-"""The service answers what its OpenAPI document allows, and as it says."""
+"""The service's answers match its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ expected-statuses = ["2xx", "3xx", "4xx", "502", "503", "504"]
 async def test_generated_requests_are_answered_as_the_document_says(
     redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> None:
-    """No generated request meets an error of the service, or an undescribed answer."""
+    """No generated request gets a 5xx or an answer that the document lacks."""
     environment = environment_of(
         redis_url=redis_url,
         bucket=f"schema-{uuid4().hex}",

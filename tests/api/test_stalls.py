@@ -1,4 +1,4 @@
-"""No request keeps a replica from the others: what a loop must bear at most."""
+"""No single request blocks the event loop for long."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PATIENCE_SECONDS = 0.04
 
 
 def small_values(count: int) -> bytes:
-    """Return an array of as many small values within an object."""
+    """Return an object with an array of *count* small values."""
     return b'{"prompt": [' + b"0," * (count - 1) + b"0]}"
 
 
@@ -78,7 +78,7 @@ async def _prompt(request: web.Request) -> web.Response:
 
 @pytest.mark.parametrize("kind", HOSTILE_JSON)
 async def test_no_json_stalls_the_loop(kind: str) -> None:
-    """A body within its bounds is read, or refused, in some milliseconds."""
+    """A body within its bounds is read or refused in some milliseconds."""
     body = HOSTILE_JSON[kind]()
     assert len(body) <= MAX_JSON_BYTES
     head = (
@@ -107,7 +107,7 @@ async def test_no_json_stalls_the_loop(kind: str) -> None:
     st.integers(1, 400),
 )
 def test_long_runs_of_marks_are_in_unicodes_order(text: str, times: int) -> None:
-    """Sorting them first makes no difference to what NFC comes to."""
+    """Long runs of combining marks are normalised as NFC does, without a stall."""
     long = (text * times)[:2500]
     expected = normalize("NFC", long).strip()
     if expected:
@@ -130,13 +130,13 @@ def test_long_runs_of_marks_are_in_unicodes_order(text: str, times: int) -> None
     ids=["composed", "of four", "decomposable", "in space", "marks"],
 )
 def test_the_longest_prompt_is_counted_after_nfc(text: str) -> None:
-    """Refusing early refuses nothing that has 4000 characters in the end."""
+    """A prompt is refused early only if it is too long after NFC, too."""
     assert read_prompt(text) == normalize("NFC", text).strip()
 
 
 @pytest.fixture
 async def paintonce(redis_url: str) -> AsyncIterator[Paintonce]:
-    """Run the service as it is set up by default, but with a quota of a gigabyte."""
+    """Run the service with default settings and a quota of a gigabyte."""
     async with running(
         redis_url, max_image_bytes=16 * MIB, quota_bytes=1024 * MIB
     ) as service:
@@ -152,8 +152,8 @@ async def posted(service: Paintonce, media_type: str, body: bytes) -> int:
         return answer.status
 
 
-async def test_empty_lines_before_a_form_stall_nobody(paintonce: Paintonce) -> None:
-    """Sixteen megabytes of them, four times at once, are refused in passing."""
+async def test_empty_lines_before_a_form_stall_no_request(paintonce: Paintonce) -> None:
+    """Four forms with 16 MB of leading empty lines are refused without a stall."""
     body = b"\n" * (16 * MIB)
     async with loop_lag() as lag:
         statuses = await asyncio.gather(
@@ -169,14 +169,14 @@ async def test_empty_lines_before_a_form_stall_nobody(paintonce: Paintonce) -> N
 
 
 async def test_small_values_in_an_upload_are_refused(paintonce: Paintonce) -> None:
-    """Twelve million of them in a body of 24 MiB become no objects."""
+    """An upload with twelve million JSON values is refused before they are parsed."""
     body = b'{"data_url": [' + b"0," * (12 * MIB - 100) + b"0]}"
 
     assert await posted(paintonce, "application/json", body) == 400
 
 
-async def test_a_list_of_thousands_stalls_nobody() -> None:
-    """The largest project's list is made in steps, and what it says is the same."""
+async def test_a_list_of_thousands_stalls_no_request() -> None:
+    """The largest list of images is built in steps, in the right order."""
     store = InMemoryTransientStore()
     limits = Limits(
         base_url="https://paintonce.example",
@@ -193,13 +193,13 @@ async def test_a_list_of_thousands_stalls_nobody() -> None:
     )
     turns = 0
 
-    async def somebody_else() -> None:
+    async def another_task() -> None:
         nonlocal turns
         while True:
             turns += 1
             await asyncio.sleep(0)
 
-    async with running_beside(somebody_else(), name="somebody-else"):
+    async with running_beside(another_task(), name="another-task"):
         listing = await images.list(Project("acme", "shop"))
 
     assert [image.id for image in listing.images[:2]] == ["19999", "19998"]
@@ -208,7 +208,7 @@ async def test_a_list_of_thousands_stalls_nobody() -> None:
 
 
 async def announced(service: Paintonce, size: int) -> asyncio.StreamWriter:
-    """Begin an upload of *size* bytes, and be asked for its body."""
+    """Begin an upload of *size* bytes; return when the service asks for its body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     fields = {
         **SHOP,
@@ -224,7 +224,7 @@ async def announced(service: Paintonce, size: int) -> asyncio.StreamWriter:
 
 
 async def test_uploads_share_a_budget_of_bytes(paintonce: Paintonce) -> None:
-    """What was announced counts; when it is used up the next is told when to come."""
+    """An upload beyond the shared budget of announced bytes is 429."""
     headers = {**SHOP, "Content-Type": "image/png"}
     with ExitStack() as stack:
         for _ in range(8):
@@ -237,7 +237,7 @@ async def test_uploads_share_a_budget_of_bytes(paintonce: Paintonce) -> None:
             problem = await answer.json()
             assert (answer.status, problem["code"]) == (429, "queue_full")
             assert int(answer.headers["Retry-After"]) >= 1
-        # Whoever sends little is not kept waiting by who sends much, slowly.
+        # A small upload does not wait for large, slow ones.
         assert await posted(paintonce, "image/png", picture()) == 201
 
     async def there_is_room() -> bool:
@@ -247,7 +247,7 @@ async def test_uploads_share_a_budget_of_bytes(paintonce: Paintonce) -> None:
 
 
 def test_one_body_always_has_its_place() -> None:
-    """A replica that is set to larger pictures than the budget takes them singly."""
+    """A single upload larger than the budget is still accepted."""
     budget = BodyBudget(max_bytes=10, small_bytes=0)
     with budget.holding(11):
         assert budget.held_bytes == 11

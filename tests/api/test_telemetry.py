@@ -27,7 +27,7 @@ PROMPT = "a lighthouse in a storm"
 
 @pytest.fixture
 def untouched_logging() -> Iterator[None]:
-    """Put the process's logging back as it was."""
+    """Restore the process's logging after the test."""
     root, ours = logging.getLogger(), logging.getLogger("app")
     before = root.handlers[:], root.level, ours.level
     yield
@@ -42,7 +42,7 @@ def logged(log_format: Any = "json", level: str = "DEBUG") -> LogReader:
 
 
 class LogReader:
-    """What was logged from its making to its reading."""
+    """The log output from its making to its reading."""
 
     def __init__(self, log_format: Any, level: str) -> None:
         self._stream = io.StringIO()
@@ -60,7 +60,7 @@ class LogReader:
 
 @pytest.mark.usefixtures("untouched_logging")
 def test_a_record_is_an_object_on_one_line() -> None:
-    """A log pipeline reads time, level, event, request and fields."""
+    """A record is one line of JSON with time, level, event, request id and fields."""
     log = logged()
     token = REQUEST_ID.set("storm-1")
     logging.getLogger("app.x").warning(
@@ -86,7 +86,7 @@ def test_a_record_is_an_object_on_one_line() -> None:
 
 @pytest.mark.usefixtures("untouched_logging")
 def test_the_level_counts_for_our_records() -> None:
-    """At INFO nothing below it is written."""
+    """At INFO nothing below INFO is written."""
     log = logged(level="INFO")
     logging.getLogger("app.x").debug("detail")
     logging.getLogger("app.x").info("news")
@@ -96,7 +96,7 @@ def test_the_level_counts_for_our_records() -> None:
 
 @pytest.mark.usefixtures("untouched_logging")
 def test_libraries_are_not_trusted_with_words() -> None:
-    """Below WARNING they tell of requests in full; above it arguments are dropped."""
+    """Records of libraries are dropped below WARNING and lose their arguments above."""
     log = logged()
     library = logging.getLogger("botocore.endpoint")
     library.debug("Making request with %s", PROMPT)
@@ -111,7 +111,7 @@ def test_libraries_are_not_trusted_with_words() -> None:
 
 
 def refuse() -> None:
-    """Fail as a library does, quoting what it was given."""
+    """Raise an error that quotes the prompt, as a library does."""
     try:
         int(f"{PROMPT} pk_secret")
     except ValueError as error:
@@ -119,7 +119,7 @@ def refuse() -> None:
 
 
 def adapt() -> None:
-    """Fail as an adapter does."""
+    """Raise an error of the port from a library's, as an adapter does."""
     try:
         refuse()
     except OSError as error:
@@ -129,8 +129,8 @@ def adapt() -> None:
 @pytest.mark.parametrize(
     "formatter", [JsonFormatter(Pseudonyms("a")), TextFormatter(Pseudonyms("a"))]
 )
-def test_a_trace_tells_where_and_never_what(formatter: logging.Formatter) -> None:
-    """Places and classes of the whole chain are there; what libraries say is not."""
+def test_a_trace_has_places_and_no_messages(formatter: logging.Formatter) -> None:
+    """A trace lists places and classes of the whole chain, and no messages."""
     with pytest.raises(StorageUnavailable) as raised:
         adapt()
     record = logging.makeLogRecord(
@@ -152,7 +152,7 @@ def test_a_trace_tells_where_and_never_what(formatter: logging.Formatter) -> Non
 
 @pytest.mark.usefixtures("untouched_logging")
 def test_a_field_of_an_unknown_class_is_only_named() -> None:
-    """An object that is logged by mistake does not spill what it holds."""
+    """A field that is not plain data is logged as the name of its class."""
     log = logged()
     logging.getLogger("app.x").info("x", extra={"error": ValueError(PROMPT)})
 
@@ -161,7 +161,7 @@ def test_a_field_of_an_unknown_class_is_only_named() -> None:
 
 @pytest.mark.usefixtures("untouched_logging")
 def test_people_get_text() -> None:
-    """With LOG_FORMAT=text a record is a line to read."""
+    """With LOG_FORMAT=text a record is one line of text."""
     log = logged("text")
     token = REQUEST_ID.set("storm-1")
     logging.getLogger("app.x").info("listening", extra={"port": 8080})
@@ -171,7 +171,7 @@ def test_people_get_text() -> None:
 
 
 class Clogged(io.StringIO):
-    """A stream that nobody reads until it is let go."""
+    """A stream whose reader is stuck until the test lets it go."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class Clogged(io.StringIO):
         self.writers: set[threading.Thread] = set()
 
     def write(self, text: str) -> int:
-        """Wait, and write."""
+        """Wait until the test lets go, then write."""
         self.writers.add(threading.current_thread())
         self.let_go.wait()
         return super().write(text)
@@ -188,7 +188,7 @@ class Clogged(io.StringIO):
 @pytest.mark.filterwarnings("always")
 @pytest.mark.usefixtures("untouched_logging")
 def test_a_warning_is_a_record() -> None:
-    """What a library warns of is no other line between the objects."""
+    """A Python warning is logged as a record of its own."""
     log = logged()
     warnings.warn("Corrupt EXIF data", stacklevel=1)
 
@@ -198,8 +198,8 @@ def test_a_warning_is_a_record() -> None:
 
 
 @pytest.mark.usefixtures("untouched_logging")
-def test_a_log_that_nobody_reads_does_not_stop_the_service() -> None:
-    """A full pipe holds a thread of its own: the service goes on, and can end."""
+def test_a_full_log_pipe_does_not_stop_the_service() -> None:
+    """A full log pipe blocks only the log thread, and the service can end."""
     stream = Clogged()
     stop = configure_logging("INFO", "json", stream=stream)
     for number in range(20_000):
@@ -221,7 +221,7 @@ def series(text: bytes) -> set[str]:
 
 
 def test_every_series_exists_from_the_start() -> None:
-    """The first failure of a kind is an increase and not a birth."""
+    """Every series exists with value zero before its first event."""
     metrics = Metrics(
         routes=[("GET", "/api/v1/live/generate")], models={"slow": "placeholder"}
     )
@@ -255,7 +255,7 @@ def test_every_series_exists_from_the_start() -> None:
 
 
 def test_events_are_counted_under_their_names() -> None:
-    """Each event moves its own series, by what it says."""
+    """Each event increments its own series with its own labels."""
     metrics = Metrics(models={"slow": "placeholder"})
     metrics.lookup("restored")
     metrics.uncounted_hit()
@@ -285,7 +285,7 @@ def test_events_are_counted_under_their_names() -> None:
 @given(st.lists(st.floats(0, 200)))
 @example([0.001, 0.0011, 120, 121])
 def test_durations_fall_into_the_buckets_of_prometheus(seconds: list[float]) -> None:
-    """Our histogram says what the one of the client library would say."""
+    """Our histogram gives the output of the Prometheus client's own."""
     theirs, ours = CollectorRegistry(), CollectorRegistry()
     buckets = (0.001, 0.5, 1, 120)
     histogram = Histogram("took", "Time.", ["route"], registry=theirs, buckets=buckets)
@@ -307,7 +307,7 @@ def test_durations_fall_into_the_buckets_of_prometheus(seconds: list[float]) -> 
 
 
 def test_two_applications_count_apart() -> None:
-    """Several applications in one process do not share a counter."""
+    """Two applications in one process do not share counters."""
     one, other = Metrics(), Metrics()
     one.uncounted_hit()
 
@@ -315,15 +315,15 @@ def test_two_applications_count_apart() -> None:
 
 
 def test_a_guessed_prompt_is_not_confirmed_by_the_log() -> None:
-    """Prompt hashes are keyed in records: alike under one secret, and no hash."""
+    """The log has keyed pseudonyms of prompt hashes, and never the hash."""
     prompt_hash = "3" * 64
-    told = [Pseudonyms(secret).of(prompt_hash) for secret in ("a", "a", "b")]
+    logged = [Pseudonyms(secret).of(prompt_hash) for secret in ("a", "a", "b")]
 
-    assert told[0] == told[1] != told[2]
-    assert prompt_hash[:8] not in told[0]
+    assert logged[0] == logged[1] != logged[2]
+    assert prompt_hash[:8] not in logged[0]
     formatter = JsonFormatter(Pseudonyms("a"))
     record = logging.LogRecord("app.x", logging.WARNING, "", 1, "lease lost", (), None)
     record.prompt_hash = prompt_hash
     line = json.loads(formatter.format(record))
-    assert line["prompt"] == told[0]
+    assert line["prompt"] == logged[0]
     assert prompt_hash not in json.dumps(line)

@@ -1,4 +1,4 @@
-"""Transient images over HTTP: lent, fetched by anybody, and taken back."""
+"""Transient images over HTTP: uploaded, fetched by anyone, and deleted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def paintonce(redis_url: str) -> AsyncIterator[Paintonce]:
 
 
 def painted(form: str) -> bytes:
-    """Return a small real picture in *form*."""
+    """Return a small decodable picture in *form*."""
     buffer = io.BytesIO()
     PIL.Image.new("RGB", (8, 6), (200, 80, 40)).save(buffer, form)
     return buffer.getvalue()
@@ -89,7 +89,7 @@ async def post(
 async def test_a_picture_is_lent_an_address(
     paintonce: Paintonce, pillows_name: str, media_type: str, extension: str
 ) -> None:
-    """The type is the bytes' own, whatever the request claims."""
+    """An upload gets a public address; its type comes from its bytes."""
     data = painted(pillows_name)
     status, lent, headers = await post(
         paintonce, {**SHOP, "Content-Type": "image/x-whatever"}, data
@@ -132,7 +132,7 @@ async def test_a_picture_is_lent_an_address(
 async def test_three_forms_of_an_upload(
     paintonce: Paintonce, headers: dict[str, str], body: bytes
 ) -> None:
-    """Raw, data URL and form keep the same bytes."""
+    """Raw, data URL and form uploads store the same bytes."""
     status, lent, _ = await post(paintonce, {**SHOP, **headers}, body)
 
     assert (status, lent["size"]) == (201, 50_000)
@@ -146,7 +146,7 @@ LARGE = picture(100_001)
 FITS = picture(100_000)
 
 REFUSALS = [
-    # What stands further above is told first.
+    # The checks run in this order: the first one that fails is reported.
     ("no key", {"Content-Encoding": "gzip"}, SVG, 401, "unauthenticated"),
     ("encoded", {**SHOP, **PNG, "Content-Encoding": "gzip"}, LARGE, 415, None),
     ("identity", {**SHOP, **PNG, "Content-Encoding": "identity"}, FITS, 415, None),
@@ -246,7 +246,7 @@ async def test_refusals_of_an_upload(
     status: int,
     code: str | None,
 ) -> None:
-    """Each is the problem of its kind, and keeps nothing."""
+    """A refused upload gets the problem of its kind and stores nothing."""
     answered, problem, sent = await post(paintonce, headers, body)
 
     assert (answered, problem["status"]) == (status, status)
@@ -261,7 +261,7 @@ async def test_refusals_of_an_upload(
     "ttl", ["0", "-1", "1.5", "", "31536001", "01", "ten", "%D9%A1", "5&ttl=5"]
 )
 async def test_a_ttl_out_of_bounds_is_refused(paintonce: Paintonce, ttl: str) -> None:
-    """A typing error must not become a picture that stays for ever."""
+    """A ttl out of its bounds is 400."""
     status, problem, _ = await post(
         paintonce, {**SHOP, **PNG}, picture(), f"/api/images?ttl={ttl}"
     )
@@ -270,7 +270,7 @@ async def test_a_ttl_out_of_bounds_is_refused(paintonce: Paintonce, ttl: str) ->
 
 
 async def test_a_ttl_is_counted_from_the_upload(paintonce: Paintonce) -> None:
-    """`expires_at` is the time of the upload and the ttl, in the list as well."""
+    """`expires_at` is the time of the upload plus the ttl, in the list as well."""
     before = datetime.now(UTC)
     lent = await paintonce.upload(picture(), "?ttl=3600")
     (listed,) = (await paintonce.listing())["images"]
@@ -284,7 +284,7 @@ async def test_a_ttl_is_counted_from_the_upload(paintonce: Paintonce) -> None:
 
 
 async def test_an_expired_picture_is_gone_and_refunded(paintonce: Paintonce) -> None:
-    """After its second it is 404 for everybody and no part of the quota."""
+    """An expired picture is 404 and no longer counts against the quota."""
     lent = await paintonce.upload(picture(), "?ttl=1")
     address = f"{paintonce.url}/api/images/{lent['id']}"
     async with asyncio.timeout(10):
@@ -299,7 +299,7 @@ async def test_an_expired_picture_is_gone_and_refunded(paintonce: Paintonce) -> 
 
 
 async def test_the_list_is_the_projects_own(paintonce: Paintonce) -> None:
-    """Each line has what a caller needs to clean up, and the sums are right."""
+    """The list has only the project's own pictures, with correct sums."""
     lent = [await paintonce.upload(picture(size)) for size in (100, 200)]
     await paintonce.upload(picture(300), **STUDIO)
     listing = await paintonce.listing()
@@ -319,7 +319,7 @@ async def test_the_list_is_the_projects_own(paintonce: Paintonce) -> None:
 
 
 async def test_the_quota_is_a_507(redis_url: str) -> None:
-    """An upload beyond the quota is refused, live ones stay, expired ones make room."""
+    """An upload beyond the quota is 507, and expired pictures make room."""
     async with running(redis_url, quota_bytes=250) as service:
         first, _ = [await service.upload(picture()) for _ in range(2)]
         status, problem, _ = await post(service, {**SHOP, **PNG}, picture())
@@ -333,7 +333,7 @@ async def test_the_quota_is_a_507(redis_url: str) -> None:
 
 
 async def test_a_full_redis_is_a_507_and_serves_on(tmp_path: Path) -> None:
-    """Row 9: without memory only uploads fail."""
+    """Row 9: if Redis has no memory only uploads fail."""
     with redis_server(tmp_path) as server:
         async with running(server.url) as service:
             lent = await service.upload(picture())
@@ -352,7 +352,7 @@ async def test_a_full_redis_is_a_507_and_serves_on(tmp_path: Path) -> None:
 
 
 async def test_an_outage_is_a_503_with_a_hint(tmp_path: Path) -> None:
-    """Without Redis nobody is told that a picture does not exist."""
+    """Without Redis every route is 503 with Retry-After, and none is 404."""
     with redis_server(tmp_path) as server:
         async with running(server.url) as service:
             server.stop()
@@ -383,7 +383,7 @@ async def test_an_outage_is_a_503_with_a_hint(tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_not_an_address_is_404(paintonce: Paintonce, name: str) -> None:
-    """Unknown and malformed ids and other types' extensions look alike."""
+    """An unknown id, a malformed id and a wrong extension are all 404."""
     lent = await paintonce.upload(picture())
     name = name.replace("{id}", lent["id"]).replace("{ID}", lent["id"].upper())
     for method in ("GET", "HEAD", "DELETE"):
@@ -400,7 +400,7 @@ async def test_what_is_not_an_address_is_404(paintonce: Paintonce, name: str) ->
 
 
 async def test_only_the_uploader_deletes(paintonce: Paintonce) -> None:
-    """Another project's DELETE says what it says of an unknown id."""
+    """Another project's DELETE answers as for an unknown id and deletes nothing."""
     lent = await paintonce.upload(picture())
     address = f"{paintonce.url}/api/images/{lent['id']}.png"
     deleted = []
@@ -417,7 +417,7 @@ async def test_only_the_uploader_deletes(paintonce: Paintonce) -> None:
 
 
 async def test_many_are_deleted_at_once(paintonce: Paintonce) -> None:
-    """Own ids count, each once; the rest is passed over."""
+    """A bulk delete counts each own id once and ignores all others."""
     own = [(await paintonce.upload(picture()))["id"] for _ in range(3)]
     foreign = (await paintonce.upload(picture(), **STUDIO))["id"]
     ids = [*own, own[0], foreign, str(uuid4()), "a storm", "", *["x"] * 992]
@@ -444,7 +444,7 @@ async def test_many_are_deleted_at_once(paintonce: Paintonce) -> None:
 async def test_a_malformed_list_of_ids_deletes_nothing(
     paintonce: Paintonce, document: object
 ) -> None:
-    """A caller that is misunderstood must not lose pictures."""
+    """A malformed list of ids is 400 and deletes nothing."""
     status, problem, _ = await post(
         paintonce, {**SHOP, **JSON}, as_json(document), "/api/images/delete"
     )
@@ -472,7 +472,7 @@ async def test_single_ranges(
     content_range: str | None,
     part: slice,
 ) -> None:
-    """A downloader may resume; what is malformed is ignored."""
+    """A single range is 206, and a malformed one is ignored."""
     data = picture(3000, bytes(range(256)))
     lent = await paintonce.upload(data)
     address = f"{paintonce.url}/api/images/{lent['id']}"
@@ -490,7 +490,7 @@ async def test_single_ranges(
 
 
 async def test_a_head_is_a_get_without_its_body(paintonce: Paintonce) -> None:
-    """What follows a HEAD on its connection is the next answer."""
+    """HEAD has the headers of GET, and the connection stays usable."""
     lent = await paintonce.upload(picture(3000))
     path = f"/api/images/{lent['id']}.png"
     async with wire(paintonce.port) as line:
@@ -507,7 +507,7 @@ async def test_a_head_is_a_get_without_its_body(paintonce: Paintonce) -> None:
 
 
 async def test_reading_changes_nothing(paintonce: Paintonce) -> None:
-    """Two GETs, a HEAD and a GET that is broken off: providers do all of it."""
+    """GET, HEAD and a GET that is broken off leave the picture unchanged."""
     data = picture(99_000)
     lent = await paintonce.upload(data)
     address = f"{paintonce.url}/api/images/{lent['id']}.png"
@@ -524,7 +524,7 @@ async def test_reading_changes_nothing(paintonce: Paintonce) -> None:
 
 
 async def test_a_picture_of_many_slices_is_whole(redis_url: str) -> None:
-    """Slices from Redis add up, also for a range over their borders."""
+    """A picture stored in slices is read whole, and a range may cross slices."""
     data = picture(3 * 1024 * 1024 + 17, bytes(range(251)))
     async with running(
         redis_url, max_image_bytes=16 * 1024**2, quota_bytes=16 * 1024**2
@@ -539,7 +539,7 @@ async def test_a_picture_of_many_slices_is_whole(redis_url: str) -> None:
 
 
 def raw_upload(*headers: str) -> bytes:
-    """Write down the head of an upload to the shop."""
+    """Return the head of an upload to the shop."""
     lines = ["POST /api/images HTTP/1.1", "Host: 127.0.0.1"]
     lines += [f"X-API-Key: {KEY}", "X-Project: acme/shop", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -560,7 +560,7 @@ def raw_upload(*headers: str) -> bytes:
 async def test_the_head_alone_is_refused(
     paintonce: Paintonce, headers: list[str], status: int
 ) -> None:
-    """No byte of a body is waited for."""
+    """A bad head is refused before the body arrives."""
     async with asyncio.timeout(5), wire(paintonce.port) as line:
         answer = await line.ask(raw_upload(*headers))
 
@@ -570,7 +570,7 @@ async def test_the_head_alone_is_refused(
 async def test_a_body_is_only_asked_for_when_it_is_wanted(
     paintonce: Paintonce,
 ) -> None:
-    """A client that waits for 100 sends no megabytes to be refused."""
+    """A client that expects 100 is refused before it sends its body."""
     expecting = ["Content-Type: image/png", "Expect: 100-continue"]
     async with asyncio.timeout(5), wire(paintonce.port) as line:
         refused = await line.ask(raw_upload(*expecting, "Content-Length: 100001"))
@@ -583,7 +583,7 @@ async def test_a_body_is_only_asked_for_when_it_is_wanted(
 
 
 async def test_a_body_that_does_not_come_is_408(redis_url: str) -> None:
-    """Row 19: neither silence nor a byte now and then holds a place for long."""
+    """Row 19: a body that stops or drips is 408 after the deadline."""
     head = raw_upload("Content-Type: image/png", "Content-Length: 100")
     async with running(redis_url, deadline_seconds=0.2) as service:
         async with asyncio.timeout(5), wire(service.port) as line:
@@ -600,7 +600,7 @@ async def test_a_body_that_does_not_come_is_408(redis_url: str) -> None:
 
 
 async def drip(line: Any) -> None:
-    """Send a byte now and then."""
+    """Send a byte from time to time."""
     while True:
         await line.send(b".")
         await asyncio.sleep(0.05)
@@ -609,7 +609,7 @@ async def drip(line: Any) -> None:
 async def test_a_length_that_says_too_little_keeps_what_it_said(
     paintonce: Paintonce,
 ) -> None:
-    """Row 25: the rest is another request, and none that HTTP knows."""
+    """Row 25: a body is cut at its length, and the rest is a bad request."""
     head = raw_upload("Content-Type: image/png", "Content-Length: 100")
     async with asyncio.timeout(5), wire(paintonce.port) as line:
         answer = await line.ask(head + picture(100))
@@ -618,7 +618,7 @@ async def test_a_length_that_says_too_little_keeps_what_it_said(
 
 
 async def test_a_client_that_leaves_leaves_nothing(paintonce: Paintonce) -> None:
-    """An upload that is broken off is no picture and no part of the quota."""
+    """An upload that is broken off stores nothing and uses no quota."""
     head = raw_upload("Content-Type: image/png", "Content-Length: 100")
     async with wire(paintonce.port) as line:
         await line.send(head + picture(50))
@@ -628,7 +628,7 @@ async def test_a_client_that_leaves_leaves_nothing(paintonce: Paintonce) -> None
 
 
 async def test_without_a_key_redis_is_not_asked(redis_url: str) -> None:
-    """A request without a key is refused before the store is asked."""
+    """A request without a key is 401 without a call to the store."""
     store = AsyncMock()
     store.sweep.return_value = 0
     async with running(redis_url, store=store) as service:
@@ -648,7 +648,7 @@ async def test_without_a_key_redis_is_not_asked(redis_url: str) -> None:
 
 
 async def test_without_keys_the_project_is_named(redis_url: str) -> None:
-    """With authentication off the query names the project, beside the ttl."""
+    """With AUTH=off the query names the project beside the ttl."""
     async with running(redis_url, auth=False, base_url="http://127.0.0.1:1") as service:
         status, lent, _ = await post(
             service, PNG, picture(), "/api/images?project=acme/attic&ttl=60"
@@ -665,7 +665,7 @@ async def test_without_keys_the_project_is_named(redis_url: str) -> None:
 @pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionHeader")
 @pytest.mark.filterwarnings("ignore::aiohttp.BadContentDispositionParam")
 async def test_no_broken_form_is_an_error_of_ours(paintonce: Paintonce) -> None:
-    """Wherever a form is broken, it is the client's fault and told so."""
+    """A form cut or damaged anywhere is a 4xx, never a 5xx."""
     whole = form(("file", picture(60)))
     for at in range(0, len(whole), 4):
         for body in (
@@ -681,7 +681,7 @@ async def test_no_broken_form_is_an_error_of_ours(paintonce: Paintonce) -> None:
 
 
 async def test_a_name_in_any_bytes_is_taken(paintonce: Paintonce) -> None:
-    """The file's name is not used, so its encoding is nobody's concern."""
+    """A file name in any encoding is accepted, because it is not used."""
     data = painted("PNG")
     body = form(("file", data)).replace(b"a.png", "Zürich.png".encode("latin-1"))
 

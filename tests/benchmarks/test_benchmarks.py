@@ -1,4 +1,4 @@
-"""The benchmarks run; how fast anything is they judge, and no test does."""
+"""The benchmarks run and write their reports; speed is not tested here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.timeout(400)
 def test_the_program_measures_and_writes_what_it_found(tmp_path: Path) -> None:
-    """A run prints a table, and writes JSON with every round and a plot."""
+    """A run prints a table and writes a plot and JSON with every round."""
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--rows", "1,9"]
     options = ["--rounds", "2", "--seconds", "0.5", "--results", str(tmp_path)]
 
@@ -45,7 +45,7 @@ def test_the_program_measures_and_writes_what_it_found(tmp_path: Path) -> None:
 
 
 async def test_rounds_alternate() -> None:
-    """What is compared is measured in turns, so that a slow minute hits both."""
+    """The compared services are measured in alternating rounds."""
     order: list[str] = []
 
     async def measured(name: str) -> float:
@@ -63,7 +63,7 @@ async def test_rounds_alternate() -> None:
 
 
 def test_a_ratio_is_of_the_medians_with_the_spread_of_the_rounds() -> None:
-    """One odd round moves the spread and not the ratio."""
+    """A ratio uses medians, so one odd round changes only its spread."""
     figures = {OURS: [90.0, 80.0, 10.0], "bare": [100.0, 100.0, 100.0]}
 
     (line,) = ratios("1", "HIT", figures, goals={"bare": 0.7})
@@ -73,7 +73,7 @@ def test_a_ratio_is_of_the_medians_with_the_spread_of_the_rounds() -> None:
 
 
 def test_the_table_says_what_was_met_and_what_is_not_there() -> None:
-    """A peer that this machine lacks has a row that says so."""
+    """The table marks targets as met or missed, and peers that are not installed."""
     lines = [
         *ratios("1", "HIT", {OURS: [50.0], "bare": [100.0]}, goals={"bare": 0.7}),
         single("6", "latency", [0.2, 0.3], unit="ms", at_most=1.0),
@@ -91,7 +91,7 @@ def test_the_table_says_what_was_met_and_what_is_not_there() -> None:
 
 
 def test_the_page_has_the_place_for_the_table() -> None:
-    """`--write-docs` finds its marks in docs/explanation/performance.md."""
+    """The performance page has the marks that `--write-docs` replaces between."""
     page = report.PAGE.read_text()
 
     assert page.count(report.BEGIN) == page.count(report.END) == 1
@@ -100,7 +100,7 @@ def test_the_page_has_the_place_for_the_table() -> None:
 
 @pytest.mark.parametrize("exponent", [0.8, 1.0, 1.2])
 def test_a_larger_hot_tier_answers_more(exponent: float) -> None:
-    """The simulated hit rate grows with the tier, up to nearly everything."""
+    """The simulated hit rate grows with the size of the hot tier."""
     rates = [
         hit_rate.hit_rate(exponent, share, prompts=1000, requests=20_000)
         for share in (0.01, 0.1, 1.2)
@@ -113,7 +113,7 @@ def test_a_larger_hot_tier_answers_more(exponent: float) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_customer_beside_strangers_is_measured() -> None:
-    """Each kind of strangers has a row with the customer's times and their answers."""
+    """The fairness run prints a row for each kind of stranger."""
     command = [sys.executable, "-m", "benchmarks", "--fairness", "--tiny"]
 
     ended = subprocess.run(
@@ -129,7 +129,7 @@ def test_a_customer_beside_strangers_is_measured() -> None:
 
 
 def test_overload_is_measured() -> None:
-    """A load of four times the capacity reports what was paid, kept and refused."""
+    """The overload run reports calls paid, kept and refused."""
     command = [sys.executable, "-m", "benchmarks", "--overload", "--tiny"]
 
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the benchmarks put into Redis is what the service would have put there."""
+"""The benchmarks' seeds in Redis are what the service itself writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ A_MINUTE = timedelta(minutes=1)
 
 
 async def test_seeds_are_what_painting_and_a_hit_leave(redis_url: str) -> None:
-    """Keys, values and memory are those of commit, hit and statistics."""
+    """Seeds have the keys, values and memory of a commit and a hit."""
     async with Redis.from_url(redis_url) as redis:
         await write_entries(redis, SEEDS)
         seeded = await _contents(redis)
@@ -54,7 +54,7 @@ async def _written_by_the_service(url: str, seeds: list[Seed]) -> None:
 
 
 async def _contents(redis: Redis) -> dict[bytes, Any]:
-    """Return value and memory of each key, but for the numbers of batches."""
+    """Return value and memory of each key, without the numbers of batches."""
     return {
         key: (await redis.dump(key), await redis.memory_usage(key, samples=0))
         async for key in redis.scan_iter()

@@ -1,4 +1,4 @@
-"""One replica for the tests of the client and of what is built on it."""
+"""One replica for the tests of the client and of the pages about it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def service(
 
 @pytest.fixture
 def project() -> str:
-    """Give a project that nobody has used."""
+    """Give the name of an unused project."""
     return f"acme/{uuid4().hex[:12]}"
 
 

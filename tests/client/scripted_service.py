@@ -1,4 +1,4 @@
-"""A service that answers by a script, one step for each request."""
+"""A service that answers each request with the next step of a script."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def picture(request: web.Request) -> web.StreamResponse:
 
 
 async def other_bytes(request: web.Request) -> web.StreamResponse:
-    """Answer with bytes of the right length that are not those of the tag."""
+    """Answer with other bytes of the right length, which do not match the ETag."""
     return web.Response(body=BYTES[::-1], headers=WHOLE)
 
 
@@ -86,7 +86,7 @@ def _cut_off(request: web.Request) -> None:
 
 @dataclass
 class ScriptedService:
-    """Its address, and the requests that it was asked, as `GET /path`."""
+    """Its address, and the requests that it got, as `GET /path`."""
 
     url: str = ""
     asked: list[str] = field(default_factory=list)
@@ -95,7 +95,7 @@ class ScriptedService:
 
 @asynccontextmanager
 async def scripted(*steps: Step) -> AsyncIterator[ScriptedService]:
-    """Serve *steps*, the last of them for ever."""
+    """Serve *steps*; the last one answers all further requests."""
     service = ScriptedService()
 
     async def answer(request: web.Request) -> web.StreamResponse:

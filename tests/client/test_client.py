@@ -1,4 +1,4 @@
-"""The client against a real replica: what it gives is what the service has."""
+"""The client against a real replica."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAO
 async def test_a_picture_is_a_miss_and_then_a_counted_hit(
     paintonce: Paintonce, service: Replica
 ) -> None:
-    """Both have the same bytes, ids and permalink; only the hit has a count."""
+    """The first call is a MISS, the second a counted HIT of the same picture."""
     painted = await paintonce.generate("a barn owl", aspect_ratio="16:9", seed=0)
     again = await paintonce.generate("a barn owl", seed=0, aspect_ratio="16:9")
 
@@ -50,7 +50,7 @@ async def test_a_picture_is_a_miss_and_then_a_counted_hit(
     "prompt", ['Zürich & 100% "snow" + 雪', "a=b;c?d#e/f", "two\nlines", "é" * 4000]
 )
 async def test_any_prompt_arrives_as_it_is(paintonce: Paintonce, prompt: str) -> None:
-    """Signs that mean something in a query, and long ones, are painted as said."""
+    """A prompt with special characters or of any length arrives unchanged."""
     picture = await paintonce.generate(prompt)
 
     assert (await paintonce.entry(picture.prompt_hash))["prompt"] == prompt
@@ -58,7 +58,7 @@ async def test_any_prompt_arrives_as_it_is(paintonce: Paintonce, prompt: str) ->
 
 
 async def test_references_are_sent(paintonce: Paintonce) -> None:
-    """A prompt with reference pictures is another one than without."""
+    """References change the prompt, and `is_painted` refuses them."""
     async with paintonce.lend(PIXEL) as lent:
         plain = await paintonce.generate("an elk")
         guided = await paintonce.generate("an elk", references=[lent.id])
@@ -69,7 +69,7 @@ async def test_references_are_sent(paintonce: Paintonce) -> None:
 
 
 async def test_asking_whether_it_is_painted_never_pays(paintonce: Paintonce) -> None:
-    """The answer is no until somebody has paid; the question counts as a hit."""
+    """`is_painted` never paints, and counts as a hit of a painted prompt."""
     assert not await paintonce.is_painted("a grey seal")
 
     await paintonce.generate("a grey seal")
@@ -82,7 +82,7 @@ async def test_asking_whether_it_is_painted_never_pays(paintonce: Paintonce) -> 
 async def test_a_refusal_is_an_error_with_the_problems_words(
     paintonce: Paintonce,
 ) -> None:
-    """Status, code, detail and request id are the service's, the prompt is ours."""
+    """An error has the problem's status, code, detail and request id, and a prompt."""
     with pytest.raises(PaintonceError) as refused:
         await paintonce.generate("a storm", model="refuses")
 
@@ -95,7 +95,7 @@ async def test_a_refusal_is_an_error_with_the_problems_words(
 
 
 async def test_many_come_in_the_order_of_completion(paintonce: Paintonce) -> None:
-    """A slow picture is overtaken, and a refused one is told in its turn."""
+    """`generate_many` yields pictures and errors in the order of completion."""
     slow: Parameters = {"model": "slow"}
     refused: Parameters = {"model": "refuses"}
 
@@ -113,7 +113,7 @@ async def test_many_come_in_the_order_of_completion(paintonce: Paintonce) -> Non
 
 
 async def test_many_are_drawn_as_they_are_needed(paintonce: Paintonce) -> None:
-    """No more prompts are in work, or wait to be taken, than may be at once."""
+    """`generate_many` takes no more prompts than its concurrency allows."""
     drawn = []
 
     def prompts() -> Iterator[str]:
@@ -129,10 +129,10 @@ async def test_many_are_drawn_as_they_are_needed(paintonce: Paintonce) -> None:
     assert taken == 10
 
 
-async def test_who_leaves_many_early_leaves_nothing_behind(
+async def test_leaving_many_early_cancels_the_rest(
     service: Replica, project: str
 ) -> None:
-    """What is still asked for is cancelled, at the latest with the client."""
+    """Leaving `generate_many` early cancels its running requests."""
     before = asyncio.all_tasks()
     async with Paintonce(service.url, project=project) as client:
         many = client.generate_many(["a hare", ("a snail", {"model": "slower"})])
@@ -146,7 +146,7 @@ async def test_who_leaves_many_early_leaves_nothing_behind(
 
 
 async def test_a_purge_and_a_refresh_are_asked_by_hash(paintonce: Paintonce) -> None:
-    """A refresh is another picture under the same hash, a purge is none."""
+    """A refresh gives another picture of the same hash, and a purge removes it."""
     painted = await paintonce.generate("a tea house on the moon")
 
     entry = await paintonce.refresh(painted.prompt_hash)
@@ -163,7 +163,7 @@ async def test_a_purge_and_a_refresh_are_asked_by_hash(paintonce: Paintonce) -> 
 async def test_entries_are_those_of_all_pages(
     paintonce: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every entry comes once, whichever page it is on; sorted as asked."""
+    """`entries` yields every entry of all pages once, in the given order."""
     monkeypatch.setattr("app.client.ENTRIES_AT_ONCE", 2)
     prompts = [f"lighthouse {number}" for number in range(5)]
     async for outcome in paintonce.generate_many(prompts):
@@ -184,7 +184,7 @@ async def test_entries_are_those_of_all_pages(
 async def test_statistics_are_the_projects_own(
     paintonce: Paintonce, project: str
 ) -> None:
-    """What this project painted is what it spent."""
+    """Statistics name the project and its own spend."""
     await paintonce.generate("an oyster", model="dear")
     deadline = time.monotonic() + 5
     while (statistics := await paintonce.stats())["misses"] < 1:
@@ -198,7 +198,7 @@ async def test_statistics_are_the_projects_own(
 async def test_a_picture_is_lent_and_taken_back(
     paintonce: Paintonce, service: Replica, ttl: int | None
 ) -> None:
-    """Within the context its address has its bytes, after it 404."""
+    """A lent picture is served within the context and 404 after it."""
     data = (await paintonce.generate("a lent owl")).data
 
     async with aiohttp.ClientSession() as session:
@@ -214,7 +214,7 @@ async def test_a_picture_is_lent_and_taken_back(
 async def test_a_picture_is_taken_back_after_an_error(
     paintonce: Paintonce, service: Replica
 ) -> None:
-    """Whatever ends the context, nothing is left."""
+    """A lent picture is deleted if the context ends with an error."""
     with pytest.raises(RuntimeError, match="no painter"):
         async with paintonce.lend(PIXEL) as lent:
             raise RuntimeError("no painter")
@@ -226,8 +226,8 @@ async def test_a_picture_is_taken_back_after_an_error(
         assert answer.status == 404
 
 
-async def test_signing_asks_nobody() -> None:
-    """The address is that of this service, for this project, and verifies."""
+async def test_signing_makes_no_request() -> None:
+    """A URL is signed without a request and verifies."""
     client = Paintonce("https://pictures.example/", project="acme/shop")
 
     url = urlsplit(client.sign("a red fox", kid="k1", secret="s" * 43, exp=9, seed=3))
@@ -242,8 +242,8 @@ async def test_signing_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "pictures.example", "ftp://a.b", "http://a?b"])
-async def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
-    """A typing error does not wait for the first picture."""
+async def test_a_malformed_address_is_refused_at_once(url: str) -> None:
+    """A malformed service address raises when the client is made."""
     with pytest.raises(ValueError, match="url"):
         Paintonce(url)
 
@@ -251,7 +251,7 @@ async def test_an_address_that_is_none_is_told_at_once(url: str) -> None:
 async def test_the_digest_is_that_of_the_tag(
     paintonce: Paintonce, service: Replica, project: str
 ) -> None:
-    """The service's tag is the digest, so the client's comparison means something."""
+    """The ETag is the SHA-256 of the bytes, which the client compares."""
     picture = await paintonce.generate("a checked owl")
 
     async with (

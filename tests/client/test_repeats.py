@@ -1,4 +1,4 @@
-"""What the client asks again, and what it never does, against a scripted service."""
+"""Which calls the client repeats, and which it never does."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ LENT = document(
 
 
 async def proxys_503(request: web.Request) -> web.StreamResponse:
-    """Answer as a proxy does that has lost the service."""
+    """Answer as a proxy that has lost the service."""
     return web.Response(status=503, headers={"Retry-After": "0"})
 
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask again at once where the service says nothing of a time."""
+    """Remove the client's own pause between tries."""
     monkeypatch.setattr("app.client.FIRST_PAUSE_SECONDS", 0.001)
 
 
@@ -61,7 +61,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_what_is_safe_is_asked_again(fault: Step) -> None:
-    """A caller who waits out a short outage never notices it: the picture is whole."""
+    """A safe call is repeated after a short outage and returns the whole picture."""
     async with (
         scripted(fault, fault, picture) as service,
         Paintonce(service.url) as client,
@@ -82,7 +82,7 @@ async def test_what_is_safe_is_asked_again(fault: Step) -> None:
     ],
 )
 async def test_tries_are_counted(fault: Step, status: int | None, code: str) -> None:
-    """A fault that stays is told after as many tries as were allowed."""
+    """A lasting fault is raised after the allowed number of tries."""
     async with scripted(fault) as service, Paintonce(service.url, tries=3) as client:
         with pytest.raises(PaintonceError) as failed:
             await client.generate("a storm")
@@ -92,7 +92,7 @@ async def test_tries_are_counted(fault: Step, status: int | None, code: str) -> 
 
 
 async def test_a_pause_is_as_long_as_the_service_says() -> None:
-    """It is not asked again before `Retry-After` is over."""
+    """The client waits for Retry-After before it tries again."""
     started = time.monotonic()
     async with (
         scripted(refusal(429, Retry_After="1"), picture) as service,
@@ -104,7 +104,7 @@ async def test_a_pause_is_as_long_as_the_service_says() -> None:
 
 
 async def test_a_pause_beyond_the_bound_is_not_begun() -> None:
-    """A budget that is used up until tomorrow is told at once."""
+    """A Retry-After beyond the client's time is raised at once."""
     async with (
         scripted(refusal(429, "budget_exhausted", Retry_After="3600")) as service,
         Paintonce(service.url) as client,
@@ -120,7 +120,7 @@ async def test_a_pause_beyond_the_bound_is_not_begun() -> None:
 
 
 async def test_no_answer_is_waited_for_without_end() -> None:
-    """A service that hangs is an error when the whole time is over."""
+    """A call to a service that hangs ends with the whole timeout."""
 
     async def hang(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(30)
@@ -138,7 +138,7 @@ async def test_no_answer_is_waited_for_without_end() -> None:
 
 
 async def test_a_service_that_is_away_is_unreachable() -> None:
-    """There is no status where there was no answer."""
+    """An unreachable service raises `unreachable` without a status."""
     async with Paintonce(f"http://127.0.0.1:{free_port()}", tries=2) as client:
         with pytest.raises(PaintonceError) as failed:
             await client.stats()
@@ -183,7 +183,7 @@ def _get(client: Paintonce) -> Awaitable[Any]:
 async def test_what_is_not_safe_is_asked_once(
     act: Callable[[Paintonce], Awaitable[Any]], fault: Step
 ) -> None:
-    """What may have been done, paid or decided already is never repeated."""
+    """A call that may have taken effect is never repeated."""
     async with scripted(fault) as service, Paintonce(service.url) as client:
         with pytest.raises(PaintonceError):
             await act(client)
@@ -195,7 +195,7 @@ async def test_what_is_not_safe_is_asked_once(
 async def test_what_was_put_off_is_asked_again(
     act: Callable[[Paintonce], Awaitable[Any]],
 ) -> None:
-    """503 says that nothing has been done, or that asking again finishes it."""
+    """A call that got 503 is repeated, because nothing or not all was done."""
     done = document({"deleted": True, "id": "1", "url": "/1", "reachable": True})
     async with scripted(LATER, done) as service, Paintonce(service.url) as client:
         assert await act(client)
@@ -204,7 +204,7 @@ async def test_what_was_put_off_is_asked_again(
 
 
 async def test_a_refresh_has_an_end() -> None:
-    """It is bounded in time like everything else."""
+    """A refresh ends with the whole timeout."""
 
     async def hang(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(30)
@@ -219,7 +219,7 @@ async def test_a_refresh_has_an_end() -> None:
 
 
 async def test_the_key_goes_to_no_other_host() -> None:
-    """A redirect is an error: whoever it names is not asked."""
+    """A redirect is an error, and its target gets no request."""
     async with scripted(picture) as other:
 
         async def elsewhere(request: web.Request) -> web.StreamResponse:
@@ -238,8 +238,8 @@ async def test_the_key_goes_to_no_other_host() -> None:
     assert service.headers[0]["X-Project"] == "acme/shop"
 
 
-async def test_an_answer_of_something_else_is_told() -> None:
-    """A page of a proxy is neither a picture nor a document."""
+async def test_an_answer_of_a_proxy_is_an_error() -> None:
+    """A 200 that is neither a picture nor a document of the service is an error."""
 
     async def page(request: web.Request) -> web.StreamResponse:
         return web.Response(text="<h1>Welcome</h1>", content_type="text/html")
@@ -253,7 +253,7 @@ async def test_an_answer_of_something_else_is_told() -> None:
 
 
 async def test_a_wrong_address_is_not_taken_for_unpainted() -> None:
-    """404 means "not painted" only where the service says so."""
+    """`is_painted` is false only for a 404 of the service itself."""
     unpainted = refusal(404, "not_found", X_Cache_Status="MISS")
     async with (
         scripted(unpainted, refusal(404)) as service,
@@ -267,7 +267,7 @@ async def test_a_wrong_address_is_not_taken_for_unpainted() -> None:
 
 
 async def test_what_was_lent_is_taken_back_in_spite_of_faults() -> None:
-    """To delete twice is harmless, so a cut deletion is asked again."""
+    """A deletion that was cut off is repeated."""
     async with (
         scripted(LENT, cut, LATER, document({"deleted": True})) as service,
         Paintonce(service.url) as client,
@@ -281,7 +281,7 @@ async def test_what_was_lent_is_taken_back_in_spite_of_faults() -> None:
 async def test_a_deletion_that_fails_does_not_lose_the_work(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What was painted meanwhile is the caller's; the log says what was left."""
+    """A failed deletion is logged and does not raise."""
     async with (
         scripted(LENT, refusal(500)) as service,
         Paintonce(service.url) as client,
@@ -293,7 +293,7 @@ async def test_a_deletion_that_fails_does_not_lose_the_work(
 
 
 async def test_an_upload_that_is_given_up_is_deleted() -> None:
-    """The service may have kept the picture when its caller is cancelled."""
+    """A cancelled upload is deleted, in case the service stored it."""
     has_it, may_answer = asyncio.Event(), asyncio.Event()
 
     async def keep(request: web.Request) -> web.StreamResponse:
@@ -320,7 +320,7 @@ async def test_an_upload_that_is_given_up_is_deleted() -> None:
 
 
 async def test_a_deletion_outlives_a_second_cancellation() -> None:
-    """A caller who cancels once more while it deletes waits for the deletion."""
+    """A second cancellation waits for the deletion to end."""
     deletes, may_answer = asyncio.Event(), asyncio.Event()
     inside = asyncio.Event()
 
@@ -346,7 +346,7 @@ async def test_a_deletion_outlives_a_second_cancellation() -> None:
 
 
 def test_a_pause_is_a_number_or_a_date() -> None:
-    """Both forms of RFC 9110 are read; a date that is over is now."""
+    """Retry-After is read as seconds or as a date; a past date is zero."""
     in_an_hour = datetime.now(UTC) + timedelta(hours=1)
     until_then = _seconds(format_datetime(in_an_hour, usegmt=True))
 
@@ -359,11 +359,11 @@ def test_a_pause_is_a_number_or_a_date() -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1.5", "9" * 40])
 def test_a_pause_that_can_not_be_read_is_none(text: str) -> None:
-    """The client's own pause is taken then."""
+    """An unreadable Retry-After is ignored."""
     assert _seconds(text) is None
 
 
 def test_a_try_is_the_least() -> None:
-    """A client that never asks would be none."""
+    """A client with no tries is refused."""
     with pytest.raises(ValueError, match="tries"):
         Paintonce("https://pictures.example", tries=0)

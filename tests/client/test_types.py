@@ -1,4 +1,4 @@
-"""The client's types are those of the API's own description."""
+"""The client's types match the API's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SCHEMAS = json.loads((ROOT / "app" / "web" / "openapi.json").read_text())["compo
 
 @pytest.mark.parametrize("kind", [Entry, Provenance, Statistics])
 def test_a_document_has_the_fields_that_the_api_promises(kind: Any) -> None:
-    """A caller who reads a field by its type finds it in every answer."""
+    """The client's types have exactly the required fields of the schemas."""
     assert kind.__required_keys__ == set(SCHEMAS[kind.__name__]["required"])
 
 
-def test_every_parameter_can_be_said() -> None:
-    """What live generation takes, the client takes by name, and errors are errors."""
+def test_every_parameter_has_a_type() -> None:
+    """The client takes every parameter of live generation but `on_error`."""
     assert Parameters.__optional_keys__ == JSON_PARAMETERS - {"prompt", "on_error"}

@@ -1,4 +1,4 @@
-"""`python -m app warm` against a real replica, as whoever typed it sees it."""
+"""`python -m app warm` against a real replica, run as a command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a run, and its output."""
+    """The status and output of a finished run."""
 
     status: int
     out: str
@@ -60,7 +60,7 @@ async def started(file: Path, url: str, *arguments: str) -> asyncio.subprocess.P
 
 
 async def ended(process: asyncio.subprocess.Process) -> Ended:
-    """Wait for its end."""
+    """Wait for the end of the process."""
     async with asyncio.timeout(60):
         out, error = await process.communicate()
     assert process.returncode is not None
@@ -68,7 +68,7 @@ async def ended(process: asyncio.subprocess.Process) -> Ended:
 
 
 def not_painted(fault: Step) -> Step:
-    """Return a step that knows no painted prompt, and answers all else with *fault*."""
+    """Return a step that has no painted prompt and answers all else with *fault*."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.method == "HEAD" and fault is not cut:
@@ -85,7 +85,7 @@ async def within(
     project: str | None = None,
     concurrency: int = 4,
 ) -> Ended:
-    """Run `warm` within this process, to its end."""
+    """Run `warm` in this process, to its end."""
     status = await warm(file, project, url, concurrency)
     said = capsys.readouterr()
     return Ended(status, said.out, said.err)
@@ -94,7 +94,7 @@ async def within(
 async def test_a_second_run_finds_what_the_first_one_painted(
     service: Replica, project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lines are prompts or objects; the first run pays, the second one nothing."""
+    """A second run of the same file finds only hits and pays nothing."""
     file = tmp_path / "prompts.txt"
     file.write_text(
         "a red fox\n"
@@ -127,7 +127,7 @@ async def test_the_spend_is_this_runs_own(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What others paint in the same project meanwhile is theirs."""
+    """A run's spend leaves out what others paint in the project meanwhile."""
     file = tmp_path / "prompts.txt"
     prompts = [f"owl {number}" for number in range(12)]
     file.write_text("\n".join(prompts))
@@ -150,7 +150,7 @@ async def test_the_spend_is_this_runs_own(
 async def test_bad_lines_are_named_and_the_others_painted(
     service: Replica, project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They have their numbers and codes, and the good ones are painted."""
+    """Bad lines are printed with number and code, and good ones are painted."""
     file = tmp_path / "prompts.txt"
     file.write_bytes(
         b"\xef\xbb\xbfa hare\n"
@@ -180,7 +180,7 @@ async def test_bad_lines_are_named_and_the_others_painted(
 async def test_a_pipe_is_read_as_it_comes(
     service: Replica, project: str, tmp_path: Path
 ) -> None:
-    """1. A line is written. 2. It is painted. 3. The next one is written."""
+    """A line of a pipe is painted before the next one is written."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = await started(pipe, service.url, "--project", project)
@@ -198,7 +198,7 @@ async def test_a_pipe_is_read_as_it_comes(
 
 
 async def test_a_file_of_any_length_takes_little_memory(tmp_path: Path) -> None:
-    """Lines are read as they are asked for: those of a megabyte hold a part of it."""
+    """A file is read line by line and never held whole in memory."""
     file = tmp_path / "prompts.txt"
     text = "".join(f"a fox in a forest, number {n}" + "\n" for n in range(30_000))
     file.write_text(text)
@@ -219,12 +219,12 @@ async def test_a_file_of_any_length_takes_little_memory(tmp_path: Path) -> None:
 async def test_a_line_that_fails_is_named_and_the_others_are_painted(
     service: Replica, project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A refusal, or a model that the service has not, is status 1."""
+    """A refused line is printed, the others are painted, and the status is 1."""
     file = tmp_path / "prompts.txt"
     file.write_text(
         '{"prompt": "a storm", "model": "refuses"}\n'
         "a calm\n"
-        '{"prompt": "a storm", "model": "nobody", "on_error": "image"}\n'
+        '{"prompt": "a storm", "model": "unknown", "on_error": "image"}\n'
     )
 
     run = await within(capsys, file, service.url, project)
@@ -238,7 +238,7 @@ async def test_a_line_that_fails_is_named_and_the_others_are_painted(
 async def test_ctrl_c_prints_what_was_done(
     service: Replica, project: str, tmp_path: Path
 ) -> None:
-    """The bar goes on while a picture is painted; then 130 and the summary so far."""
+    """Ctrl-C ends the run with status 130 and the summary so far."""
     file = tmp_path / "prompts.txt"
     file.write_text('a finch\n{"prompt": "a snail", "model": "slower"}\na heron\n')
     process = await started(
@@ -279,7 +279,7 @@ async def test_what_befalls_every_line_ends_the_run(
     fault: Step,
     code: str,
 ) -> None:
-    """Nobody waits for ten thousand lines to fail one by one."""
+    """A failure that would hit every line ends the run at once."""
     monkeypatch.setattr("app.client.FIRST_PAUSE_SECONDS", 0.001)
     file = tmp_path / "prompts.txt"
     file.write_text("\n".join(f"fox {number}" for number in range(100)))
@@ -299,7 +299,7 @@ async def test_the_key_is_taken_from_the_environment(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`PAINTONCE_API_KEY` is sent, and the project beside it."""
+    """The run sends `PAINTONCE_API_KEY` and the project."""
     monkeypatch.setenv("PAINTONCE_API_KEY", "a-key")
     file = tmp_path / "prompts.txt"
     file.write_text("a red fox")
@@ -319,10 +319,10 @@ async def test_the_key_is_taken_from_the_environment(
         ("prompts.txt", None, "pictures.example", "--url"),
     ],
 )
-async def test_what_can_not_be_run_is_said(
+async def test_a_wrong_command_is_one_sentence(
     tmp_path: Path, file: str, project: str | None, url: str, said: str
 ) -> None:
-    """One sentence, and nothing is asked of any service."""
+    """A wrong argument ends the run with one sentence and no request."""
     (tmp_path / "prompts.txt").write_text("a red fox")
 
     with pytest.raises(Failed, match=said):

@@ -1,7 +1,7 @@
 """The image and compose.yaml, built and run without a Docker engine.
 
-Podman, buildah and crun from Debian do the work, in folders and namespaces
-that end with whoever made them. No registry of images is needed: Debian's
-packages stand in for the base image, Redis, nginx, and the MinIO that the
-tests have for the object store.
+Podman, buildah and crun from Debian do the work, in folders and namespaces that are
+removed with the process that made them. No image registry is needed: Debian's packages
+stand in for the base image, Redis and nginx, and the tests' own MinIO for the object
+store.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.container`: compose.yaml, brought up on a machine without Docker."""
+"""`python -m tests.container` brings compose.yaml up on a machine without Docker."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOOKED_UP_SECONDS = 5.0
 
 
 def main() -> int:
-    """Bring it up, show that it works, and take it down; say what is missing."""
+    """Bring compose.yaml up, try it, and take it down; print what is missing."""
     options = _options()
     # Both signals end it in an orderly way, so that nothing stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -75,7 +75,7 @@ def _options() -> argparse.Namespace:
 
 
 def _try(installation: Composed) -> None:
-    """Paint once, hit through both replicas, replace both, hit again."""
+    """Paint once, hit through both replicas, replace both, and hit again."""
     answer = _paint(installation)
     _say(f"first answer: {answer['X-Cache-Status']}")
     _say(f"then: {_hits(installation)}")
@@ -88,7 +88,7 @@ def _try(installation: Composed) -> None:
 
 
 def _paint(installation: Composed) -> Mapping[str, str]:
-    """Ask until it is painted: a store that has only just started may be slow."""
+    """Request until it is painted, because a new store may be slow at first."""
     give_up_at = time.monotonic() + _READY_WITHIN_SECONDS
     while True:
         try:
@@ -100,7 +100,7 @@ def _paint(installation: Composed) -> Mapping[str, str]:
 
 
 def _hits(installation: Composed) -> str:
-    """Ask often, and count what came of it."""
+    """Request often; count the cache statuses."""
     answers = [_ask(installation) for _ in range(_ASKED_BY_EACH)]
     seen = Counter(answer["X-Cache-Status"] for answer in answers)
     counts = [int(answer["X-Cache-Hit-Count"]) for answer in answers]
@@ -108,7 +108,7 @@ def _hits(installation: Composed) -> str:
 
 
 def _ask(installation: Composed) -> Mapping[str, str]:
-    """Ask for the prompt; return the headers of a 200, else end here."""
+    """Request the prompt; return the headers of a 200, else exit."""
     status, headers, body = _get(installation, _TARGET)
     if status != http.HTTPStatus.OK:
         raise EngineFailed(f"{status}: {body!r}")
@@ -116,7 +116,7 @@ def _ask(installation: Composed) -> Mapping[str, str]:
 
 
 def _get(installation: Composed, target: str) -> tuple[int, Mapping[str, str], bytes]:
-    """Ask nginx on a connection of its own."""
+    """Send a request to nginx on a connection of its own."""
     address = urlsplit(installation.url)
     connection = http.client.HTTPConnection(address.netloc, timeout=30)
     key = {"X-API-Key": installation.admin_key, "X-Project": "acme/shop"}
@@ -129,7 +129,7 @@ def _get(installation: Composed, target: str) -> tuple[int, Mapping[str, str], b
 
 
 def _until_ready(installation: Composed) -> None:
-    """Return when the service says that it is ready, through nginx."""
+    """Return when the service is ready through nginx."""
     give_up_at = time.monotonic() + _READY_WITHIN_SECONDS
     while time.monotonic() < give_up_at:
         try:

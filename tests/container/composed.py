@@ -1,4 +1,4 @@
-"""compose.yaml brought up with stand-ins for what only registries have."""
+"""compose.yaml brought up with stand-ins for images that only registries have."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Composed:
         )
 
     def address(self, service: str) -> str:
-        """Return where a service is in the network of nginx."""
-        (told,) = json.loads(self.engine.podman("inspect", f"paintonce_{service}_1"))
-        networks = told["NetworkSettings"]["Networks"]
+        """Return a service's address in the network of nginx."""
+        (found,) = json.loads(self.engine.podman("inspect", f"paintonce_{service}_1"))
+        networks = found["NetworkSettings"]["Networks"]
         return str(networks["paintonce_front"]["IPAddress"])
 
     def until_healthy(self, service: str) -> None:
-        """Return when a service's own health command is content."""
+        """Return when a service's own health command succeeds."""
         give_up_at = time.monotonic() + _HEALTHY_WITHIN_SECONDS
         while True:
             try:
@@ -69,7 +69,7 @@ class Composed:
                 return
 
     def replace(self, service: str) -> None:
-        """Make a service's container anew, and return when it is healthy."""
+        """Recreate a service's container; return when it is healthy."""
         self.compose("up", "--detach", "--no-build", "--force-recreate", service)
         self.until_healthy(service)
 
@@ -79,7 +79,7 @@ class Composed:
 
 
 def make_images(engine: Engine) -> Iterator[str]:
-    """Make every image that compose.yaml names; say which one is next."""
+    """Make every image that compose.yaml names; print each name before."""
     services = compose()["services"]
     base = dict(instructions())["ARG"].removeprefix("PYTHON=")
     yield f"{base} (its stand-in is made of Debian packages)"
@@ -122,12 +122,12 @@ def make_images(engine: Engine) -> Iterator[str]:
 
 
 def project(folder: Path) -> str:
-    """Lay the project out in *folder* with fresh secrets; return the admin's key.
+    """Write the project to *folder* with fresh secrets; return the admin's key.
 
-    Little differs from what is shipped. An image of this machine can't have
-    the digest of another; nothing bounds memory without cgroups; Debian's
-    podman knows no `service_healthy`, so that `_start` keeps the order instead;
-    and its name server is the network's gateway.
+    It differs from what is shipped in four points. An image built here can't have a
+    registry's digest. Without cgroups nothing bounds memory. Debian's podman does not
+    know `service_healthy`, so `_start` keeps the order instead. The name server is the
+    network's gateway.
     """
     shutil.copytree(ROOT / "deploy", folder / "deploy")
     text = (ROOT / "compose.yaml").read_text()
@@ -159,8 +159,8 @@ def _changed(text: str, pattern: str, replacement: str) -> str:
 def composed(engine: Engine, *, port: int = 0) -> Iterator[Composed]:
     """Bring compose.yaml up in a network of its own; take it down with the context.
 
-    The images must be there. *port* of this machine's 127.0.0.1 leads to
-    nginx; 0 takes a free one.
+    The images must exist. *port* of this machine's 127.0.0.1 leads to nginx; 0 takes a
+    free one.
     """
     folder = engine.folder / "project"
     folder.mkdir()
@@ -195,7 +195,7 @@ def _start(running: Composed) -> None:
 
 
 def _install_podman_compose(folder: Path) -> None:
-    """Install it beside the project; Debian's is too old for networks with a subnet."""
+    """Install podman-compose; Debian's is too old for networks with a subnet."""
     command = [sys.executable, "-m", "pip", "install", "--quiet"]
     command += ["--disable-pip-version-check", f"--target={folder}"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A container engine of a test's own: podman in namespaces, with folders that go."""
+"""A container engine for one test: podman in namespaces, with temporary folders."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class NotHere(Exception):
 
 
 class EngineFailed(Exception):
-    """A command of the engine failed; the message is what it said."""
+    """A command of the engine failed; the message is its output."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A running engine; *inside* are the words that enter its namespaces.
+    """A running engine; *inside* is the command prefix that enters its namespaces.
 
-    Its containers share this machine's network, unless it is set `apart`.
+    Its containers share this machine's network, unless it is made by `apart`.
     """
 
     folder: Path
@@ -81,12 +81,12 @@ class Engine:
     network: str
 
     def apart(self) -> Engine:
-        """Return the same engine in a network where there is nothing else."""
+        """Return the same engine in a network of its own."""
         into = [*self.inside[:-1], f"--net={self.network}", "--"]
         return replace(self, inside=into)
 
     def podman(self, *arguments: str, seconds: float = _COMMAND_SECONDS) -> str:
-        """Run podman; return what it wrote, without white space at the ends."""
+        """Run podman; return its stripped output."""
         return self.run("podman", *arguments, seconds=seconds)
 
     def logs(self, container: str) -> str:
@@ -94,7 +94,7 @@ class Engine:
         return self.run("sh", "-c", 'podman logs "$1" 2>&1', "sh", container)
 
     def run(self, *command: str, seconds: float = _COMMAND_SECONDS) -> str:
-        """Run a command in the namespaces; `EngineFailed` where it fails."""
+        """Run a command in the namespaces; raise `EngineFailed` if it fails."""
         try:
             done = subprocess.run(
                 [*self.inside, *command],
@@ -115,7 +115,7 @@ class Engine:
         return done.stdout.strip()
 
     def environment(self) -> dict[str, str]:
-        """Return what leads podman and buildah to this engine's folders."""
+        """Return the variables that lead podman and buildah to this engine."""
         return {
             **os.environ,
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
@@ -126,7 +126,7 @@ class Engine:
 
 
 def obstacle() -> str | None:
-    """Return why no engine can be started here, as far as a look can tell."""
+    """Return the reason why no engine can start here, if a quick look finds one."""
     if os.geteuid() != 0:
         return "only root may make namespaces and mounts"
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
@@ -137,10 +137,10 @@ def obstacle() -> str | None:
 
 @contextmanager
 def engine() -> Iterator[Engine]:
-    """Run an engine while the context is open; `NotHere` where it can't be.
+    """Run an engine while the context is open; raise `NotHere` if it can't run.
 
-    It is a namespace of processes: they end with it, and it ends with this
-    process, however that ends. Its folder is removed with what was built.
+    It is a namespace of processes, which end with it, and it ends with this process in
+    any case. Its folder is removed with everything that was built.
     """
     if reason := obstacle():
         raise NotHere(reason)
@@ -157,9 +157,9 @@ def engine() -> Iterator[Engine]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Make a folder that is removed even when this process is killed.
+    """Make a folder that is removed even if this process is killed.
 
-    Whoever removes it reads from this process, and so is told of its end.
+    The process that removes it reads from a pipe of this one, and so notices its end.
     """
     folder = Path(tempfile.mkdtemp(prefix="paintonce-container-"))
     cleaner = subprocess.Popen(
@@ -175,7 +175,7 @@ def _folder() -> Iterator[Path]:
 
 @contextmanager
 def _namespaces() -> Iterator[str]:
-    """Hold namespaces open; give the folder where they are."""
+    """Hold namespaces open; yield the folder of their files."""
     holder = subprocess.Popen(
         [
             *("setpriv", "--pdeathsig", "KILL", "--"),

@@ -1,4 +1,4 @@
-"""Hands connections on from this machine's network into an engine's.
+"""Relays connections from this machine's network into an engine's.
 
 A process has one network: this one gets a socket that listens in the other.
 """
@@ -11,7 +11,7 @@ import sys
 
 
 async def relay(listener: socket.socket, port: int) -> None:
-    """Connect whoever comes to *listener* with *port* of 127.0.0.1 in here."""
+    """Connect each client of *listener* with *port* of 127.0.0.1 in this network."""
 
     async def forward(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -1,4 +1,4 @@
-"""Debian's packages as the base image, and whether a machine can use them."""
+"""Debian's packages as the base image, and whether this machine can use them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _PATIENCE_SECONDS = 240.0
 
 
 def mirror() -> str:
-    """Return where this machine gets Debian's packages from."""
-    told = subprocess.run(
+    """Return the address of this machine's Debian mirror."""
+    printed = subprocess.run(
         [
             *("apt-get", "indextargets", "--format", "$(REPO_URI)"),
             *("Created-By: Packages", "Origin: Debian", "Label: Debian"),
@@ -45,7 +45,7 @@ def mirror() -> str:
         check=False,
         text=True,
     )
-    places = told.stdout.split()
+    places = printed.stdout.split()
     if not places:
         raise NotHere("apt-get knows no mirror of Debian")
     return places[0]
@@ -60,10 +60,10 @@ def from_packages(
     hook: str = "true",
     changes: Sequence[str] = (),
 ) -> None:
-    """Make the image *name* out of Debian packages; `NotHere` where that fails.
+    """Make the image *name* from Debian packages; raise `NotHere` if that fails.
 
-    *hook* is for the shell, with the image's root as `$1`; *changes* are
-    instructions of a Dockerfile.
+    *hook* is for the shell, with the image's root as `$1`; *changes* are instructions
+    of a Dockerfile.
     """
     archive = engine.folder / "tmp" / "base.tar"
     try:
@@ -77,8 +77,8 @@ def from_packages(
             *(suite, str(archive), mirror()),
             seconds=_PATIENCE_SECONDS,
         )
-        told = (f"--change={change}" for change in (f"ENV {_PATH}", *changes))
-        engine.podman("import", "--quiet", *told, str(archive), name)
+        options = (f"--change={change}" for change in (f"ENV {_PATH}", *changes))
+        engine.podman("import", "--quiet", *options, str(archive), name)
     except EngineFailed as failure:
         raise NotHere(f"no image of Debian packages: {_end_of(failure)}") from failure
     finally:
@@ -88,13 +88,13 @@ def from_packages(
 def python_base(engine: Engine, name: str) -> None:
     """Make the stand-in for *name*, `python:3.11-slim-bookworm` for example.
 
-    Before anything of this project is built upon it, it is tried whether this
-    machine can run and build images: `NotHere` says why not.
+    It is tried first whether this machine can run and build images at all; `NotHere`
+    has the reason if it can't.
     """
     wanted, _, suite = name.removeprefix("python:").partition("-slim-")
     from_packages(engine, name, suite, packages=_PACKAGES, hook=_PIP)
     try:
-        told = engine.podman(
+        version = engine.podman(
             *("run", "--rm", "--network=host", *CONFINED, name, "python", "--version")
         )
         context = engine.folder / "tmp" / "probe"
@@ -103,14 +103,14 @@ def python_base(engine: Engine, name: str) -> None:
         build(engine, context, "probe")
     except EngineFailed as failure:
         raise NotHere(f"containers do not run here: {_end_of(failure)}") from failure
-    if not told.startswith(f"Python {wanted}."):
-        raise NotHere(f"Debian's {suite} has {told}, {name} has another one")
+    if not version.startswith(f"Python {wanted}."):
+        raise NotHere(f"Debian's {suite} has {version}, {name} has another one")
 
 
 def build(engine: Engine, context: Path, name: str) -> str:
-    """Build the Dockerfile in *context*; return what was said meanwhile.
+    """Build the Dockerfile in *context*; return the output of the build.
 
-    Without the format of Docker, HEALTHCHECK is dropped without a word.
+    Without the format of Docker, HEALTHCHECK is dropped silently.
     """
     trusted = f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro"
     return engine.run(

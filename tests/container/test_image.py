@@ -71,7 +71,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Built:
-    """The image: its engine, what the build said, and the bytes of it and its base."""
+    """The image: its engine, the build's output, and the sizes of it and its base."""
 
     engine: Engine
     said: str
@@ -89,7 +89,7 @@ class Container:
     key: str
 
     async def podman(self, *arguments: str) -> str:
-        """Run podman without keeping the loop from its work."""
+        """Run podman without blocking the event loop."""
         return await asyncio.to_thread(self.engine.podman, *arguments)
 
     def client(self) -> aiohttp.ClientSession:
@@ -100,7 +100,7 @@ class Container:
 
 @pytest.fixture(scope="module")
 def built() -> Iterator[Built]:
-    """Build the image once; skip, before that, where containers can't be run."""
+    """Build the image once; skip if containers can't run here."""
     base = dict(instructions())["ARG"].removeprefix("PYTHON=")
     try:
         with engine() as running:
@@ -117,7 +117,7 @@ def _size(running: Engine, image: str) -> int:
 
 @pytest.fixture
 def settings(redis_url: str, s3_server: S3Server, tmp_path: Path) -> dict[str, str]:
-    """Give what an operator sets, and no more."""
+    """Give the settings that an operator must set."""
     return {
         "ADMIN_API_KEY": secrets.token_urlsafe(32),
         "HOST": "127.0.0.1",
@@ -135,7 +135,7 @@ def settings(redis_url: str, s3_server: S3Server, tmp_path: Path) -> dict[str, s
 def _running(
     built: Built, settings: dict[str, str], models: str, folder: Path
 ) -> Iterator[Container]:
-    """Run the image as compose.yaml does; end it with the context."""
+    """Run the image as compose.yaml does; stop it with the context."""
     file = folder / "models.toml"
     file.write_text(models)
     file.chmod(0o644)
@@ -170,7 +170,7 @@ async def _until_ready(container: Container, client: aiohttp.ClientSession) -> N
 
 
 def test_the_build_has_nothing_to_complain_about(built: Built) -> None:
-    """No step of the Dockerfile warns."""
+    """The build of the Dockerfile prints no warning."""
     warnings = [line for line in built.said.splitlines() if "warn" in line.lower()]
 
     assert warnings == []
@@ -179,7 +179,7 @@ def test_the_build_has_nothing_to_complain_about(built: Built) -> None:
 def test_the_image_stays_small(
     built: Built, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What this project adds to its base image is bounded; the size is printed."""
+    """This project adds a bounded number of bytes to its base image."""
     own = built.size - built.base_size
     with capsys.disabled():
         sys.stdout.write(
@@ -192,7 +192,7 @@ def test_the_image_stays_small(
 async def test_the_service_runs_confined_and_keeps_what_it_painted(
     built: Built, settings: dict[str, str], tmp_path: Path
 ) -> None:
-    """As a user without rights, on a root that is read-only: MISS, HIT, healthy."""
+    """The service works without rights and on a read-only root."""
     with _running(
         built, settings, MODELS.format(origin="http://127.0.0.1:1"), tmp_path
     ) as container:
@@ -218,7 +218,7 @@ async def test_the_service_runs_confined_and_keeps_what_it_painted(
 async def test_a_stopped_container_finishes_what_it_paints(
     built: Built, settings: dict[str, str], tmp_path: Path
 ) -> None:
-    """SIGTERM while the provider paints: the caller gets its picture, exit status 0."""
+    """After SIGTERM the caller gets its picture and the container exits with 0."""
     provider = FakeProvider()
     provider.behave("hold")
     async with serve(provider) as origin:

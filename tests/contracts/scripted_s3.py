@@ -1,4 +1,4 @@
-"""An S3 server that says what a test tells it to, byte by byte."""
+"""An S3 server that answers as its script says, byte by byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked; header names are in lower case."""
+    """One request; header names are in lower case."""
 
     method: str
     target: str
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass
 class ScriptedS3:
-    """The server: where it is, what it was asked, and what it does next."""
+    """The server, the requests that it got, and its script."""
 
     port: int
     script: Script
@@ -34,7 +34,7 @@ class ScriptedS3:
 
     @property
     def endpoint(self) -> str:
-        """Its address."""
+        """The URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
 

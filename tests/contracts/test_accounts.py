@@ -1,4 +1,4 @@
-"""What every `AccountStore` and every `Rates` promises, the fakes as well."""
+"""The contract of `AccountStore` and `Rates`, for Redis and the fakes."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ async def reserve(  # noqa: PLR0917 - a row of a table
     )
 
 
-async def test_what_nobody_has_counted_is_unknown(accounts: AccountStore) -> None:
-    """Nothing is reserved before the account was counted."""
+async def test_an_uncounted_account_is_unknown(accounts: AccountStore) -> None:
+    """An account is unknown, and reserves nothing, until it is counted."""
     assert await reserve(accounts, "a") == Unknown()
     assert await accounts.balance(ACCOUNT) is None
     await accounts.settle(ACCOUNT, "a", 4)
@@ -81,7 +81,7 @@ async def test_what_nobody_has_counted_is_unknown(accounts: AccountStore) -> Non
 
 
 async def test_the_limit_counts_what_is_reserved(accounts: AccountStore) -> None:
-    """An amount beyond the limit is refused, and fits again after a give-back."""
+    """Reserved amounts count against the limit until they are given back."""
     await accounts.count(ACCOUNT, {})
     assert [await reserve(accounts, item) for item in "ab"] == [Reserved()] * 2
     assert await reserve(accounts, "c") == Exhausted(Balance(0, 8))
@@ -96,7 +96,7 @@ async def test_the_limit_counts_what_is_reserved(accounts: AccountStore) -> None
 
 
 async def test_each_step_may_be_repeated(accounts: AccountStore) -> None:
-    """A lost reply costs nothing: items are decided by their names."""
+    """Each step may be repeated after a lost reply without counting twice."""
     await accounts.count(ACCOUNT, {})
     for _ in range(3):
         assert await reserve(accounts, "a") == Reserved()
@@ -112,7 +112,7 @@ async def test_each_step_may_be_repeated(accounts: AccountStore) -> None:
 
 
 async def test_counting_adds_what_is_not_known(accounts: AccountStore) -> None:
-    """Two replicas that count at once add nothing twice, reserved or given back."""
+    """Two replicas that count at once add each item once."""
     await accounts.count(ACCOUNT, {"a": 4})
     await reserve(accounts, "b")
     await reserve(accounts, "c", 1)
@@ -124,7 +124,7 @@ async def test_counting_adds_what_is_not_known(accounts: AccountStore) -> None:
 
 
 async def test_many_items_are_counted(accounts: AccountStore) -> None:
-    """More than one command takes."""
+    """A count takes more items than one command holds."""
     items = {f"item-{number}": number for number in range(1000)}
 
     await accounts.count(ACCOUNT, items)
@@ -135,7 +135,7 @@ async def test_many_items_are_counted(accounts: AccountStore) -> None:
 async def test_what_is_not_renewed_in_time_is_counted_again(
     accounts: AccountStore,
 ) -> None:
-    """Only the ledger knows what a leader wrote down before it died."""
+    """An account with an expired reservation is unknown until it is counted again."""
     await accounts.count(ACCOUNT, {})
     await reserve(accounts, "written", settle_within=SOON)
     await reserve(accounts, "unwritten", settle_within=SOON)
@@ -151,7 +151,7 @@ async def test_what_is_not_renewed_in_time_is_counted_again(
 
 
 async def test_what_is_renewed_stays_reserved(accounts: AccountStore) -> None:
-    """As long as its replica lives; what is settled is not renewed."""
+    """A renewed item stays reserved; a settled or unknown one can't be renewed."""
     await accounts.count(ACCOUNT, {})
     await reserve(accounts, "a", settle_within=SOON)
 
@@ -167,7 +167,7 @@ async def test_what_is_renewed_stays_reserved(accounts: AccountStore) -> None:
 async def test_what_was_given_back_before_a_count_is_not_counted(
     accounts: AccountStore,
 ) -> None:
-    """1. A replica lists the ledger. 2. A call ends free. 3. The list is counted."""
+    """An item given back between listing and count is not counted."""
     await accounts.settle(ACCOUNT, "a", 0)
 
     await accounts.count(ACCOUNT, {"a": 4, "b": 4})
@@ -178,7 +178,7 @@ async def test_what_was_given_back_before_a_count_is_not_counted(
 async def test_an_item_goes_on_with_the_amount_of_another(
     accounts: AccountStore,
 ) -> None:
-    """It needs no room besides, and the other one gives nothing back twice."""
+    """An item may take over another's amount, which then gives nothing back."""
     await accounts.count(ACCOUNT, {})
     assert [await reserve(accounts, item, 5) for item in "ab"] == [Reserved()] * 2
     await accounts.settle(ACCOUNT, "a", 5)
@@ -194,7 +194,7 @@ async def test_an_item_goes_on_with_the_amount_of_another(
 async def test_what_another_item_went_on_with_is_not_used_again(
     accounts: AccountStore,
 ) -> None:
-    """1. An item is counted. 2. Another goes on with its amount. 3. Both are used."""
+    """A taken-over item is not counted a second time by its own count."""
     await accounts.count(ACCOUNT, {"a": 5})
     assert await reserve(accounts, "b", 5, 5, replaces="a") == Reserved()
 
@@ -207,7 +207,7 @@ async def test_what_another_item_went_on_with_is_not_used_again(
 async def test_what_is_about_to_be_given_back_is_counted_again(
     accounts: AccountStore,
 ) -> None:
-    """1. An open call is counted as paid. 2. It is reopened. 3. Its replica dies."""
+    """A reopened item whose replica dies makes the account unknown again."""
     await accounts.count(ACCOUNT, {"a": 4})
     await accounts.reopen(ACCOUNT, "a", settle_within=SOON)
     await accounts.reopen(ACCOUNT, "none", settle_within=SOON)
@@ -220,7 +220,7 @@ async def test_what_is_about_to_be_given_back_is_counted_again(
 
 
 async def test_large_amounts_stay_exact(accounts: AccountStore) -> None:
-    """Billionths of a day's money are added to the unit."""
+    """Sums of large amounts in billionths are exact."""
     price = 33_333_333
     await accounts.count(ACCOUNT, {})
     for number in range(30):
@@ -231,7 +231,7 @@ async def test_large_amounts_stay_exact(accounts: AccountStore) -> None:
 
 
 async def test_the_limit_is_exact_under_concurrency(accounts: AccountStore) -> None:
-    """Of a hundred at once exactly as many get in as fit."""
+    """Of a hundred reservations at once exactly those within the limit succeed."""
     await accounts.count(ACCOUNT, {})
 
     verdicts = await asyncio.gather(
@@ -246,7 +246,7 @@ async def test_the_limit_is_exact_under_concurrency(accounts: AccountStore) -> N
 async def test_a_count_that_loses_its_first_items_leaves_the_account_unknown(
     redis_url: str, lost_after: int
 ) -> None:
-    """Redis is emptied between two chunks: what is left of them is no sum."""
+    """If Redis is emptied during a count, the account stays unknown."""
     items = {f"item-{number}": 4 for number in range(1200)}
     async with open_redis(redis_url) as redis:
         commands = LosesItsMemory(redis.leases, lost_after)
@@ -260,14 +260,14 @@ async def test_a_count_that_loses_its_first_items_leaves_the_account_unknown(
 
 
 class LosesItsMemory:
-    """A connection whose Redis is emptied once, after so many scripts."""
+    """A connection whose Redis is emptied once, after a number of scripts."""
 
     def __init__(self, commands: RedisConnection, lost_after: int) -> None:
         self._commands = commands
         self._lost_after = lost_after
 
     async def run(self, *args: Any, **options: Any) -> Any:
-        """Run a script, and empty Redis after it if that is due."""
+        """Run a script; empty Redis after it if its turn has come."""
         answer = await self._commands.run(*args, **options)
         self._lost_after -= 1
         if self._lost_after == 0:
@@ -276,7 +276,7 @@ class LosesItsMemory:
 
 
 async def test_an_account_is_forgotten(accounts: AccountStore) -> None:
-    """Nothing is known of it then."""
+    """A forgotten account is unknown."""
     await accounts.count(ACCOUNT, {"a": 4})
 
     await accounts.forget(ACCOUNT)
@@ -285,7 +285,7 @@ async def test_an_account_is_forgotten(accounts: AccountStore) -> None:
 
 
 async def test_a_window_slides(rates: Rates) -> None:
-    """Exactly as many as the limit lie in any window; the oldest makes room."""
+    """Any window admits as many events as the limit; old ones expire singly."""
     window = timedelta(seconds=1)
 
     async def count(event: str) -> tuple[bool, int]:
@@ -302,7 +302,7 @@ async def test_a_window_slides(rates: Rates) -> None:
 
 
 async def test_an_event_counts_once_and_can_be_taken_back(rates: Rates) -> None:
-    """The same event again is within its limit; another name has its own."""
+    """A repeated event counts once, and one taken back frees its slot."""
     window = timedelta(minutes=1)
 
     async def count(event: str, name: str = "key:a") -> bool:
@@ -315,7 +315,7 @@ async def test_an_event_counts_once_and_can_be_taken_back(rates: Rates) -> None:
 
 
 async def test_the_rate_is_exact_under_concurrency(rates: Rates) -> None:
-    """Of a hundred at once exactly the limit is let through, and the reset is told."""
+    """Of a hundred events at once exactly those within the limit are admitted."""
     window = timedelta(minutes=1)
 
     counted = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""What `Documents` promises, over each object store."""
+"""The contract of `Documents`, over each object store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def store(
 
 
 async def test_documents_are_written_read_and_removed(store: ObjectStore) -> None:
-    """By name; what is not there is None, and may be removed again."""
+    """Documents are written, listed and removed by name; a missing one is None."""
     documents = StoredDocuments(store)
     assert await documents.read("keys/a") is None
     await documents.write("keys/a", {"n": 1, "text": "雪"})
@@ -60,7 +60,7 @@ async def test_documents_are_written_read_and_removed(store: ObjectStore) -> Non
 
 
 async def test_changes_at_once_all_count(store: ObjectStore) -> None:
-    """The second writer changes what the first one has made."""
+    """Concurrent changes of one document all take effect."""
     documents = StoredDocuments(store)
 
     def one_more(fields: Fields | None) -> Fields:
@@ -73,7 +73,7 @@ async def test_changes_at_once_all_count(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("method", ["create", "replace"])
 async def test_a_change_whose_reply_is_lost_has_succeeded(method: str) -> None:
-    """It is read again before the answer; one that had no effect is an outage."""
+    """A change whose reply is lost succeeds if it took effect, else is an outage."""
     store = InMemoryObjectStore()
     documents = StoredDocuments(store)
     if method == "replace":
@@ -90,7 +90,7 @@ async def test_a_change_whose_reply_is_lost_has_succeeded(method: str) -> None:
 
 
 async def test_what_is_no_document_is_an_outage(store: ObjectStore) -> None:
-    """Nobody takes a damaged document for one that is not there."""
+    """A damaged document is an outage and not a missing one."""
     await store.put("_system/keys/a.json", b"{", media_type="application/json")
     await store.put("_system/keys/b.json", b"[]", media_type="application/json")
     for name in ("keys/a", "keys/b"):
@@ -99,7 +99,7 @@ async def test_what_is_no_document_is_an_outage(store: ObjectStore) -> None:
 
 
 async def test_a_rebuild_passes_them_over(store: ObjectStore) -> None:
-    """No document is taken for a project, whatever its name looks like."""
+    """A rebuild takes no document for a project."""
     documents = StoredDocuments(store)
     await documents.write("spend/prompts/shop/2026-11-26/x", {})
     await documents.write("keys/prompts", {})

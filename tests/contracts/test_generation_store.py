@@ -1,4 +1,4 @@
-"""Where the records of generations are kept: every replica reads and hears of them."""
+"""The contract of the store of generations, for Redis and the fake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SOON_SECONDS = 10.0
 
 @dataclass
 class Place:
-    """A store, and the news from it."""
+    """A store and its events."""
 
     store: GenerationStore
     completions: CompletionEvents
@@ -49,7 +49,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
 
 
 async def test_the_last_record_is_the_record(place: Place) -> None:
-    """A record replaces the one before, and no generation has another's."""
+    """A record replaces the previous one of its generation only."""
     one, other = str(uuid4()), str(uuid4())
     assert await place.store.get(one) is None
 
@@ -60,8 +60,8 @@ async def test_the_last_record_is_the_record(place: Place) -> None:
     assert await place.store.get(other) is None
 
 
-async def test_whoever_expects_a_generation_hears_of_its_records(place: Place) -> None:
-    """Streams on any replica need not ask again and again."""
+async def test_a_watcher_of_a_generation_gets_its_events(place: Place) -> None:
+    """A watcher of a generation gets an event for each new record."""
     generation_id = str(uuid4())
     clock = asyncio.get_running_loop().time
 
@@ -77,12 +77,12 @@ async def test_whoever_expects_a_generation_hears_of_its_records(place: Place) -
 
 
 async def claimed(place: Place, *members: str) -> set[str]:
-    """Claim what is due, and return which of *members* that is."""
+    """Claim the members that are due; return those of *members*."""
     return set(await place.store.claim(1000, AN_HOUR)) & set(members)
 
 
 async def test_what_is_watched_is_claimed_once_it_is_due(place: Place) -> None:
-    """By one replica: it is due again only later; what has ended is not claimed."""
+    """A due generation is claimed once for a time; an ended one never."""
     store = place.store
     due, alive, over = (f"{uuid4()} hash acme/shop" for _ in range(3))
     await store.watch([due, over], NOW)
@@ -99,7 +99,7 @@ async def test_what_is_watched_is_claimed_once_it_is_due(place: Place) -> None:
 
 
 async def test_two_replicas_claim_no_generation_twice(place: Place) -> None:
-    """Each member is one replica's."""
+    """Two replicas that claim at once never get the same generation."""
     members = [f"{uuid4()} hash acme/shop" for _ in range(20)]
     await place.store.watch(members, NOW)
     await asyncio.sleep(0.002)

@@ -1,4 +1,4 @@
-"""The port to whoever paints: what every adapter, and every fake of it, keeps to."""
+"""The contract of image providers, for every adapter and fake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CASES = {vendor.name: vendor for vendor in VENDORS}
 
 @dataclass
 class Case:
-    """A provider that paints, one that refuses, and one that takes its time."""
+    """A provider that paints, one that refuses, and one that is slow."""
 
     willing: ImageProvider
     unwilling: ImageProvider
@@ -70,7 +70,7 @@ async def case(
 
 
 async def test_a_picture_comes_with_its_origin(case: Case) -> None:
-    """The bytes are a whole picture, from the vendor under whose name calls count."""
+    """A painted picture is whole and names its vendor and model."""
     painted = await case.willing.paint(LIGHTHOUSE, a_job())
 
     assert Image.inspect(painted.data).width
@@ -79,7 +79,7 @@ async def test_a_picture_comes_with_its_origin(case: Case) -> None:
 
 
 async def test_a_refusal_has_an_error_of_its_own(case: Case) -> None:
-    """Nothing else tells the cache to remember it for long."""
+    """A refused prompt raises `PromptRejected`."""
     if case.unwilling.vendor == "a1111":
         # Its web UI paints whatever it is asked for.
         return
@@ -88,7 +88,7 @@ async def test_a_refusal_has_an_error_of_its_own(case: Case) -> None:
 
 
 async def test_a_call_that_is_cancelled_ends(case: Case) -> None:
-    """Its caller keeps the time, so it holds nobody up."""
+    """A cancelled call ends at once."""
     painting = asyncio.create_task(case.slow.paint(LIGHTHOUSE, a_job()))
     await asyncio.sleep(0.02)
     painting.cancel()
@@ -98,8 +98,8 @@ async def test_a_call_that_is_cancelled_ends(case: Case) -> None:
     assert painting.cancelled()
 
 
-async def test_a_job_is_told_once(case: Case) -> None:
-    """Vendors with jobs tell a short text, once; all others leave the handle alone."""
+async def test_a_job_is_recorded_once(case: Case) -> None:
+    """A vendor with jobs records one short job id, any other vendor none."""
     keeper = RecordingKeeper()
     await case.willing.paint(LIGHTHOUSE, a_job(keeper))
 
@@ -108,7 +108,7 @@ async def test_a_job_is_told_once(case: Case) -> None:
 
 
 async def test_a_job_that_was_left_is_not_submitted_again(case: Case) -> None:
-    """Another call, as another leader would make it, gets the very same picture."""
+    """A later call with the recorded job gets its picture without a new submission."""
     if not case.has_jobs:
         return
     assert case.fake
@@ -131,6 +131,6 @@ async def test_what_has_ended_can_be_cancelled(case: Case) -> None:
 
 
 async def test_a_probe_paints_nothing(case: Case) -> None:
-    """It says whether there was something to ask for, and costs nothing."""
+    """A probe returns a truth value and paints nothing."""
     assert await case.willing.probe() in {True, False}
     assert not case.fake or case.fake.calls == []

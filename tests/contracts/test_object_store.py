@@ -1,4 +1,4 @@
-"""What every object store promises, whatever keeps the bytes."""
+"""The contract of object stores: a folder, S3 servers and the fake."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def s3_get_object(bucket: str) -> OpenStore:
 
 @pytest.fixture
 def in_memory() -> OpenStore:
-    """Open the fake of the tests, which is not made yet."""
+    """Open the fake of the tests, which has not been made yet."""
     made = InMemoryObjectStore(is_made=False)
 
     @asynccontextmanager
@@ -76,7 +76,7 @@ def in_memory() -> OpenStore:
 
 @pytest.fixture(scope="session")
 def other_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherStores]:
-    """Run further S3 servers, each once for a worker and when it is asked for."""
+    """Give the other S3 servers, each started at its first use."""
     with ExitStack() as stack:
         yield OtherStores(stack, tmp_path_factory)
 
@@ -137,7 +137,7 @@ def _at(server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> OpenS
     ]
 )
 def open_store(request: pytest.FixtureRequest) -> OpenStore:
-    """Open each kind of store; a second call opens the same place again."""
+    """Return a function that opens the store; each call opens the same one."""
     opener: OpenStore = request.getfixturevalue(request.param)
     return opener
 
@@ -177,7 +177,7 @@ async def listed(store: ObjectStore, prefix: str, *, after: str = "") -> list[st
 
 
 async def test_what_is_put_can_be_read(store: ObjectStore) -> None:
-    """A picture comes back byte for byte, with its type and its metadata."""
+    """An object is read with its bytes, type and metadata."""
     metadata = {"sha256": "c0ffee", "created-at": "2031-05-04T03:02:01+00:00"}
     await store.put(
         LIGHTHOUSE, b"a lighthouse in a storm", media_type=PNG, metadata=metadata
@@ -192,7 +192,7 @@ async def test_what_is_put_can_be_read(store: ObjectStore) -> None:
 
 
 async def test_a_put_replaces(store: ObjectStore) -> None:
-    """The last put is what is read, with a tag of its own."""
+    """A put replaces the object and changes its tag."""
     first = await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
     second = await store.put(LIGHTHOUSE, b"a lighthouse at night", media_type=PNG)
 
@@ -203,7 +203,7 @@ async def test_a_put_replaces(store: ObjectStore) -> None:
 
 
 async def test_a_small_object_comes_whole_with_its_tag(store: ObjectStore) -> None:
-    """The tag that a write returned is the one that a read gives."""
+    """A read returns the tag that the write returned."""
     etag = await store.create(MANIFEST, b'{"image": 1}', media_type=JSON)
 
     stored = await store.get(MANIFEST)
@@ -212,7 +212,7 @@ async def test_a_small_object_comes_whole_with_its_tag(store: ObjectStore) -> No
 
 
 async def test_an_empty_object_is_an_object(store: ObjectStore) -> None:
-    """No bytes are not nothing."""
+    """An empty object exists and is read as no bytes."""
     await store.put(LIGHTHOUSE, b"", media_type=PNG)
 
     assert await read(store, LIGHTHOUSE) == b""
@@ -223,7 +223,7 @@ async def test_an_empty_object_is_an_object(store: ObjectStore) -> None:
 
 
 async def test_what_was_never_put_is_not_there(store: ObjectStore) -> None:
-    """A missing key is an answer, not an error."""
+    """A missing key is None, not an error."""
     assert await store.get(MANIFEST) is None
     assert await read(store, LIGHTHOUSE) is None
     assert await read(store, LIGHTHOUSE, ByteRange(0, 3)) is None
@@ -231,7 +231,7 @@ async def test_what_was_never_put_is_not_there(store: ObjectStore) -> None:
 
 
 async def test_a_folder_of_objects_is_no_object(store: ObjectStore) -> None:
-    """What other keys lie below is not there itself, and neither is what lies below."""
+    """A prefix of a key is no object, and neither is a key below an object."""
     await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
 
     assert await read(store, "acme/shop/generated") is None
@@ -239,7 +239,7 @@ async def test_a_folder_of_objects_is_no_object(store: ObjectStore) -> None:
 
 
 async def test_deleting_is_idempotent(store: ObjectStore) -> None:
-    """A deleted object is gone; deleting it again, or what never was, is a no-op."""
+    """Deleting a missing object succeeds."""
     await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
     await store.delete(LIGHTHOUSE)
     await store.delete(LIGHTHOUSE)
@@ -249,7 +249,7 @@ async def test_deleting_is_idempotent(store: ObjectStore) -> None:
 
 
 async def test_exactly_one_of_many_creators_wins(store: ObjectStore) -> None:
-    """Of sixteen paintings of a prompt one is kept, and nobody writes over it."""
+    """Exactly one of sixteen concurrent creates succeeds, and its bytes stay."""
     paintings = [f"painting {number}".encode() for number in range(CREATORS)]
 
     etags = await asyncio.gather(
@@ -264,7 +264,7 @@ async def test_exactly_one_of_many_creators_wins(store: ObjectStore) -> None:
 
 
 async def test_a_key_is_free_again_after_a_deletion(store: ObjectStore) -> None:
-    """A purged prompt can be painted anew."""
+    """A deleted key can be created again."""
     await store.create(MANIFEST, b"first", media_type=JSON)
     assert await store.create(MANIFEST, b"second", media_type=JSON) is None
     await store.delete(MANIFEST)
@@ -273,7 +273,7 @@ async def test_a_key_is_free_again_after_a_deletion(store: ObjectStore) -> None:
 
 
 async def test_exactly_one_of_many_replacements_wins(store: ObjectStore) -> None:
-    """Of sixteen refreshes of the same picture one is kept."""
+    """Exactly one of sixteen concurrent replacements succeeds."""
     etag = await store.create(MANIFEST, b"the old one", media_type=JSON)
     assert etag is not None
     paintings = [f"painting {number}".encode() for number in range(CREATORS)]
@@ -293,7 +293,7 @@ async def test_exactly_one_of_many_replacements_wins(store: ObjectStore) -> None
 
 
 async def test_a_stale_tag_replaces_nothing(store: ObjectStore) -> None:
-    """A writer that read the manifest before it was replaced loses."""
+    """A replacement with an outdated tag changes nothing."""
     etag = await store.create(MANIFEST, b"the old one", media_type=JSON)
     assert etag is not None
     assert await store.replace(MANIFEST, b"the new one", etag=etag, media_type=JSON)
@@ -307,7 +307,7 @@ async def test_a_stale_tag_replaces_nothing(store: ObjectStore) -> None:
 
 
 async def test_what_is_gone_is_not_replaced(store: ObjectStore) -> None:
-    """A purge is not undone by a refresh that began before it."""
+    """A replacement of a deleted object changes nothing."""
     etag = await store.create(MANIFEST, b"the old one", media_type=JSON)
     assert etag is not None
     await store.delete(MANIFEST)
@@ -317,7 +317,7 @@ async def test_what_is_gone_is_not_replaced(store: ObjectStore) -> None:
 
 
 async def test_a_range_is_its_bytes(store: ObjectStore) -> None:
-    """A range has exactly its bytes, both ends included, and their number as size."""
+    """A range returns exactly its bytes, both ends included, and their number."""
     await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
 
     assert await read(store, LIGHTHOUSE, ByteRange(0, 0)) == b"a"
@@ -327,7 +327,7 @@ async def test_a_range_is_its_bytes(store: ObjectStore) -> None:
 
 
 async def test_a_range_beyond_the_end_is_an_error(store: ObjectStore) -> None:
-    """Nobody gets fewer bytes than the range that was asked for."""
+    """A range that reaches beyond the object raises."""
     await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
 
     for first, last in ((0, 12), (11, 12), (12, 12), (5, 4)):
@@ -336,7 +336,7 @@ async def test_a_range_beyond_the_end_is_an_error(store: ObjectStore) -> None:
 
 
 async def test_a_large_object_comes_in_pieces(store: ObjectStore) -> None:
-    """Five megabytes are streamed, neither at once nor by the kilobyte."""
+    """An object of five megabytes is streamed in chunks."""
     data = bytes(range(256)) * 20_000
     await store.put(LIGHTHOUSE, data, media_type=PNG)
 
@@ -349,7 +349,7 @@ async def test_a_large_object_comes_in_pieces(store: ObjectStore) -> None:
 
 
 async def test_keys_are_listed_in_order(store: ObjectStore) -> None:
-    """A listing has every key with the prefix, by the order of whole keys."""
+    """A listing has every key with the prefix in order of the whole keys."""
     # `-` sorts before `/`: folder by folder would be another order.
     keys = ["acme/shop-2/b", "acme/shop/prompts/b", "acme/shop/prompts/a", "zoo/a"]
     for key in keys:
@@ -362,14 +362,14 @@ async def test_keys_are_listed_in_order(store: ObjectStore) -> None:
         ("acme/shop/prompts/a", 19),
         ("acme/shop/prompts/b", 19),
     ]
-    # S3 tells whole seconds, and its clock may be another one.
+    # S3 gives whole seconds, and its clock may be another one.
     age = datetime.now(UTC) - lines[0].modified_at
     assert abs(age) < timedelta(minutes=1)
     assert await listed(store, "acme/nowhere/") == []
 
 
 async def test_a_listing_can_be_resumed(store: ObjectStore) -> None:
-    """A listing goes on after a key, whether that one is still there or not."""
+    """A listing resumes after a given key, whether it exists or not."""
     for name in "abcd":
         await store.put(f"acme/shop/{name}", b"", media_type=JSON)
 
@@ -385,7 +385,7 @@ async def test_a_listing_can_be_resumed(store: ObjectStore) -> None:
 
 @pytest.mark.long
 async def test_a_listing_has_more_than_a_page(store: ObjectStore) -> None:
-    """More than a thousand objects, S3's page, are all listed."""
+    """A listing goes on beyond S3's page of a thousand objects."""
     keys = [f"acme/shop/prompts/{number:04}" for number in range(1005)]
     for at in range(0, len(keys), 15):
         await asyncio.gather(
@@ -396,7 +396,7 @@ async def test_a_listing_has_more_than_a_page(store: ObjectStore) -> None:
 
 
 async def test_keys_that_might_be_another_are_refused(store: ObjectStore) -> None:
-    """No key leads out of the store or to another project's object."""
+    """A key that could leave the store or its project raises."""
     doubtful = ["", "/etc/passwd", "a//b", "a/../b", "../b", "./b", "a/", "a\\b"]
     for key in [*doubtful, "a\0b", "a\nb", "a" * 256, "a/" * 512 + "a"]:
         for call in (
@@ -413,14 +413,14 @@ async def test_keys_that_might_be_another_are_refused(store: ObjectStore) -> Non
 
 
 async def test_a_listing_stays_in_the_store(store: ObjectStore) -> None:
-    """No prefix lists what lies outside."""
+    """A prefix that could leave the store raises."""
     for prefix in ("/etc/", "../", "acme/../"):
         with pytest.raises(ValueError, match="a key has"):
             await listed(store, prefix)
 
 
 async def test_a_store_is_made_once(open_store: OpenStore) -> None:
-    """A ping makes nothing; the first `make` does, and others leave it alone."""
+    """A ping makes no bucket; `make` does, and a second `make` changes nothing."""
     async with open_store() as store, open_store() as another:
         for _ in range(2):
             with pytest.raises(PlaceMissing):
@@ -434,7 +434,7 @@ async def test_a_store_is_made_once(open_store: OpenStore) -> None:
 
 
 async def test_without_its_place_a_store_is_away(open_store: OpenStore) -> None:
-    """A lost bucket is an outage: no picture in it counts as gone, and none is kept."""
+    """Every call to a store whose bucket is gone is an outage."""
     async with open_store() as store:
         for call in (
             store.put(LIGHTHOUSE, b"", media_type=PNG),
@@ -451,7 +451,7 @@ async def test_without_its_place_a_store_is_away(open_store: OpenStore) -> None:
 
 
 async def test_abandoned_bodies_cost_nothing(store: ObjectStore) -> None:
-    """Clients that go away mid-picture take no place from those that come after."""
+    """Abandoned bodies hold no connection that later readers need."""
     await store.put(LIGHTHOUSE, bytes(1_000_000), media_type=PNG)
     for _ in range(READERS):
         async with store.open(LIGHTHOUSE) as body:
@@ -463,7 +463,7 @@ async def test_abandoned_bodies_cost_nothing(store: ObjectStore) -> None:
 
 
 async def test_cancelled_readers_cost_nothing(store: ObjectStore) -> None:
-    """Readers that are cancelled, at whatever moment, take no place from later ones."""
+    """Readers cancelled at any moment hold no connection that later ones need."""
     await store.put(LIGHTHOUSE, bytes(1_000_000), media_type=PNG)
     for turns in range(READERS):
         reader = asyncio.create_task(read(store, LIGHTHOUSE))
@@ -476,7 +476,7 @@ async def test_cancelled_readers_cost_nothing(store: ObjectStore) -> None:
 
 
 async def test_a_readers_own_errors_pass(store: ObjectStore) -> None:
-    """A client's broken connection is not taken for an outage of the store."""
+    """An error that the reader itself raises is not turned into an outage."""
     await store.put(LIGHTHOUSE, b"a lighthouse", media_type=PNG)
 
     with pytest.raises(ConnectionResetError):
@@ -485,7 +485,7 @@ async def test_a_readers_own_errors_pass(store: ObjectStore) -> None:
 
 
 async def test_a_store_proves_that_one_writer_wins(store: ObjectStore) -> None:
-    """Each store that is documented as proved is, and nothing is left of it."""
+    """Each supported store passes the proof, which leaves no object behind."""
     proof = await prove(store)
 
     assert (proof.verdict, proof.reason) == (Verdict.PROVED, "")

@@ -1,4 +1,4 @@
-"""What the replicas share about prompts, whether Redis or a fake keeps it."""
+"""The contract of the prompt index, for Redis and the fake."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NOON_MS = 1_700_000_000_000
 
 @dataclass
 class Place:
-    """An index, the news from it, and what only its keeper can do to it."""
+    """An index, its events, and controls that only a test has."""
 
     index: PromptIndex
     completions: CompletionEvents
@@ -65,7 +65,7 @@ async def in_memory() -> AsyncIterator[Place]:
     index = InMemoryPromptIndex(completions)
 
     def fill() -> None:
-        """Refuse what needs memory."""
+        """Make the fake refuse writes that need memory."""
         index.is_full = True
 
     yield Place(index, completions, index.expire_lease, fill, lambda: None)
@@ -94,7 +94,7 @@ async def in_redis(url: str) -> AsyncIterator[Place]:
 
 @pytest.fixture(scope="module")
 def private_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a Redis whose memory may be taken away."""
+    """Run a Redis whose memory a test may limit."""
     with run_redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server.url
 
@@ -125,16 +125,16 @@ async def painted(
 
 
 async def leads_at_last(index: PromptIndex, token: str) -> None:
-    """Ask until the lease is there; that something has expired tells nobody."""
+    """Ask until the lease is free, because an expiry sends no event."""
     async with asyncio.timeout(SOON_SECONDS):
-        while not isinstance(  # noqa: ASYNC110 - an expiry tells nobody
+        while not isinstance(  # noqa: ASYNC110 - an expiry sends no event
             await index.acquire(LIGHTHOUSE, token, TWENTY_SECONDS), Leading
         ):
             await asyncio.sleep(0.005)
 
 
 async def heard(completion: Completion, within_seconds: float) -> bool:
-    """Return whether there was news before the time was up."""
+    """Return whether an event arrived in time."""
     loop = asyncio.get_running_loop()
     started = loop.time()
     await completion.wait(within_seconds)
@@ -142,17 +142,17 @@ async def heard(completion: Completion, within_seconds: float) -> bool:
 
 
 async def listening(place: Place) -> None:
-    """Return when news arrives: the subscription is made in the background."""
+    """Return once events arrive, because the subscription is made in the background."""
     with place.completions.expect(NOTHING) as completion:
         async with asyncio.timeout(SOON_SECONDS):
             while True:
-                await place.index.hold(NOTHING, "nobody", TWENTY_SECONDS)
-                await place.index.release(NOTHING, "nobody")
+                await place.index.hold(NOTHING, "unused", TWENTY_SECONDS)
+                await place.index.release(NOTHING, "unused")
                 if await heard(completion, 0.1):
                     return
 
 
-async def test_a_prompt_that_nobody_painted_is_not_there(index: PromptIndex) -> None:
+async def test_an_unknown_prompt_is_not_there(index: PromptIndex) -> None:
     """A look-up of an unknown prompt finds nothing and counts nothing."""
     assert await index.look_up(LIGHTHOUSE, NOON_MS) is None
 
@@ -164,7 +164,7 @@ async def test_a_prompt_that_nobody_painted_is_not_there(index: PromptIndex) -> 
 async def test_each_of_many_concurrent_look_ups_gets_its_own_count(
     index: PromptIndex,
 ) -> None:
-    """A hundred hits at once are counted one by one, none twice, none lost."""
+    """A hundred concurrent look-ups get the counts 1 to 100, each once."""
     await painted(index)
 
     found = await asyncio.gather(
@@ -179,7 +179,7 @@ async def test_each_of_many_concurrent_look_ups_gets_its_own_count(
 async def test_looking_without_counting_leaves_the_count_alone(
     index: PromptIndex,
 ) -> None:
-    """Lists show entries in the order asked for, and change nothing."""
+    """A peek returns entries in the given order and counts nothing."""
     await painted(index)
     await index.look_up(LIGHTHOUSE, NOON_MS)
 
@@ -194,14 +194,14 @@ async def test_looking_without_counting_leaves_the_count_alone(
 async def test_an_entry_that_was_never_hit_has_no_time_of_access(
     index: PromptIndex,
 ) -> None:
-    """Before its first hit an entry has none, and was not asked for."""
+    """An entry without hits has no time of last access."""
     await painted(index)
 
     assert await index.peek([LIGHTHOUSE]) == [SeenRecord(RECORD, 0, None)]
 
 
 async def test_one_of_many_leads_and_the_others_follow_it(index: PromptIndex) -> None:
-    """Of ten replicas that ask at once one gets the lease; the others learn whose."""
+    """One of ten replicas gets the lease; the others get the leader's token."""
     verdicts = await asyncio.gather(
         *(index.acquire(LIGHTHOUSE, f"r{n}", TWENTY_SECONDS) for n in range(10))
     )
@@ -212,7 +212,7 @@ async def test_one_of_many_leads_and_the_others_follow_it(index: PromptIndex) ->
 
 
 async def test_a_leader_whose_reply_was_lost_still_leads(index: PromptIndex) -> None:
-    """Asking for the lease again under the same token gives it again."""
+    """A leader that acquires again with the same token still leads."""
     assert await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS) == Leading()
 
     assert await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS) == Leading()
@@ -221,15 +221,15 @@ async def test_a_leader_whose_reply_was_lost_still_leads(index: PromptIndex) -> 
     )
 
 
-async def test_nobody_leads_where_the_picture_is_there(index: PromptIndex) -> None:
-    """A prompt that is painted needs no leader."""
+async def test_a_painted_prompt_has_no_leader(index: PromptIndex) -> None:
+    """Acquiring the lease of a painted prompt returns `Painted`."""
     await painted(index)
 
     assert await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS) == Painted()
 
 
-async def test_nobody_leads_where_a_failure_is_remembered(index: PromptIndex) -> None:
-    """A failure speaks for its prompt, and says for how much longer."""
+async def test_a_failed_prompt_has_no_leader(index: PromptIndex) -> None:
+    """Acquiring the lease of a failed prompt returns the failure and its rest time."""
     await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     assert await index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES)
 
@@ -245,7 +245,7 @@ async def test_nobody_leads_where_a_failure_is_remembered(index: PromptIndex) ->
 
 
 async def test_a_hold_outlasts_a_purge(index: PromptIndex) -> None:
-    """What may have been billed is not paid again, whoever purges the prompt."""
+    """A purge leaves the hold after an ambiguous end in place."""
     await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     assert await index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES, is_hold=True)
     await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
@@ -263,7 +263,7 @@ async def test_a_hold_outlasts_a_purge(index: PromptIndex) -> None:
 
 
 async def test_a_hold_ends_by_itself(index: PromptIndex) -> None:
-    """After its time the prompt can be painted."""
+    """After a hold has expired the prompt can be painted."""
     await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     await index.fail(
         LIGHTHOUSE, "leader", FAILURE, timedelta(milliseconds=20), is_hold=True
@@ -273,7 +273,7 @@ async def test_a_hold_ends_by_itself(index: PromptIndex) -> None:
 
 
 async def test_a_failure_is_forgotten_after_its_time(index: PromptIndex) -> None:
-    """A prompt that failed can be painted again when the failure has expired."""
+    """After a failure has expired the prompt can be painted."""
     await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     await index.fail(LIGHTHOUSE, "leader", FAILURE, timedelta(milliseconds=20))
 
@@ -283,7 +283,7 @@ async def test_a_failure_is_forgotten_after_its_time(index: PromptIndex) -> None
 
 
 async def test_a_lease_runs_out_by_itself(index: PromptIndex) -> None:
-    """A leader that died keeps nobody from painting for longer than its lease."""
+    """The lease of a dead leader expires."""
     await index.acquire(LIGHTHOUSE, "dead", timedelta(milliseconds=20))
 
     await leads_at_last(index, "late")
@@ -292,7 +292,7 @@ async def test_a_lease_runs_out_by_itself(index: PromptIndex) -> None:
 async def test_holding_renews_what_is_ours_and_takes_what_is_vacant(
     place: Place,
 ) -> None:
-    """A holder renews, a stranger is told whose it is, and a vacancy is taken."""
+    """`hold` renews the holder's lease, takes a free one, and names another holder."""
     index = place.index
     assert await index.hold(LIGHTHOUSE, "holder", TWENTY_SECONDS) == Leading()
     assert await index.hold(LIGHTHOUSE, "holder", TWENTY_SECONDS) == Leading()
@@ -307,7 +307,7 @@ async def test_holding_renews_what_is_ours_and_takes_what_is_vacant(
 async def test_an_entry_or_a_failure_does_not_keep_a_lease_from_being_held(
     index: PromptIndex,
 ) -> None:
-    """A refresh or a purge leads although the prompt is painted or has failed."""
+    """`hold` gets the lease of a painted prompt and of a failed one."""
     await painted(index)
     assert await index.hold(LIGHTHOUSE, "refresh", TWENTY_SECONDS) == Leading()
     await index.fail(LIGHTHOUSE, "refresh", FAILURE, TEN_MINUTES)
@@ -334,7 +334,7 @@ async def test_only_the_holder_writes_an_entry(place: Place) -> None:
 
 
 async def test_a_commit_releases_and_outranks_a_failure(index: PromptIndex) -> None:
-    """After a commit the lease is free, and what failed before is forgotten."""
+    """A commit frees the lease and removes a remembered failure."""
     await index.hold(LIGHTHOUSE, "first", TWENTY_SECONDS)
     await index.fail(LIGHTHOUSE, "first", FAILURE, TEN_MINUTES)
     await painted(index, token="second")
@@ -344,7 +344,7 @@ async def test_a_commit_releases_and_outranks_a_failure(index: PromptIndex) -> N
 
 
 async def test_a_refresh_keeps_the_hits(index: PromptIndex) -> None:
-    """A new record under the same prompt goes on counting."""
+    """A new record of a prompt keeps its hit count."""
     await painted(index)
     await index.look_up(LIGHTHOUSE, NOON_MS)
     await painted(index, ANOTHER_RECORD, token="refresh")
@@ -355,7 +355,7 @@ async def test_a_refresh_keeps_the_hits(index: PromptIndex) -> None:
 
 
 async def test_only_the_holder_releases(index: PromptIndex) -> None:
-    """A release by anyone else leaves the lease where it is."""
+    """A release with another token changes nothing."""
     await index.acquire(LIGHTHOUSE, "holder", TWENTY_SECONDS)
 
     await index.release(LIGHTHOUSE, "stranger")
@@ -367,7 +367,7 @@ async def test_only_the_holder_releases(index: PromptIndex) -> None:
 
 
 async def test_forgetting_removes_entry_hits_and_failure(index: PromptIndex) -> None:
-    """After a purge a prompt is as if it had never been asked for."""
+    """A purge removes the entry, its hits and its failure."""
     await painted(index)
     await index.look_up(LIGHTHOUSE, NOON_MS)
     await index.hold(LIGHTHOUSE, "refresh", TWENTY_SECONDS)
@@ -385,7 +385,7 @@ async def test_forgetting_removes_entry_hits_and_failure(index: PromptIndex) -> 
 async def test_a_purge_keeps_what_it_has_left_until_it_is_finished(
     index: PromptIndex,
 ) -> None:
-    """A caller who repeats an interrupted purge finds what was still to be removed."""
+    """An interrupted purge leaves a list of what is still to be removed."""
     await painted(index)
     await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
     assert await index.left(LIGHTHOUSE) is None
@@ -401,7 +401,7 @@ async def test_a_purge_keeps_what_it_has_left_until_it_is_finished(
 async def test_a_job_lasts_as_long_as_its_painting(
     index: PromptIndex, end: str
 ) -> None:
-    """Kept under the lease alone, it goes with whatever ends the painting."""
+    """A job is stored under the lease and removed when the painting ends."""
     await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     assert await index.job(LIGHTHOUSE) is None
     assert await index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES)
@@ -421,7 +421,7 @@ async def test_a_job_lasts_as_long_as_its_painting(
 
 
 async def test_the_last_refresh_is_marked_for_a_while(place: Place) -> None:
-    """Every replica reads what it says of itself, and forgets it in time."""
+    """The mark of the last refresh is readable until it expires."""
     index = place.index
     assert await index.refresh_mark(LIGHTHOUSE) is None
 
@@ -435,7 +435,7 @@ async def test_the_last_refresh_is_marked_for_a_while(place: Place) -> None:
 
 
 async def test_a_leader_may_note_a_failure_and_go_on(place: Place) -> None:
-    """Those who ask get the failure, the lease stays, and the commit forgets it."""
+    """A noted failure reaches followers, keeps the lease, and ends with the commit."""
     index = place.index
     await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
 
@@ -450,7 +450,7 @@ async def test_a_leader_may_note_a_failure_and_go_on(place: Place) -> None:
 
 
 async def test_a_failure_may_leave_the_job_to_the_next_leader(place: Place) -> None:
-    """What it has made can't be fetched yet; the next leader drops it, no stranger."""
+    """A failure may keep the job, which only the next leader can remove."""
     index = place.index
     await index.hold(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     await index.keep_job(LIGHTHOUSE, "leader", b"a job", TEN_MINUTES)
@@ -467,7 +467,7 @@ async def test_a_failure_may_leave_the_job_to_the_next_leader(place: Place) -> N
 
 
 async def test_only_the_holder_withdraws_an_entry(place: Place) -> None:
-    """An entry that is to be replaced goes under its lease alone; its hits stay."""
+    """Only the lease holder withdraws an entry, and its hits stay."""
     index = place.index
     await painted(index)
     await index.look_up(LIGHTHOUSE, NOON_MS)
@@ -484,7 +484,7 @@ async def test_only_the_holder_withdraws_an_entry(place: Place) -> None:
 
 
 async def test_a_renewal_takes_no_lease_that_has_run_out(place: Place) -> None:
-    """A renewal of a lost lease does not take it again, and returns the loss."""
+    """A renewal of an expired lease fails and does not take it again."""
     index = place.index
     await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
     assert await index.renew(LIGHTHOUSE, "purge", TWENTY_SECONDS)
@@ -497,7 +497,7 @@ async def test_a_renewal_takes_no_lease_that_has_run_out(place: Place) -> None:
 
 
 async def test_dropping_compares(index: PromptIndex) -> None:
-    """An entry whose picture is gone goes; one that was refreshed meanwhile stays."""
+    """A drop removes an entry only if its record is still the given one."""
     await painted(index)
     await index.look_up(LIGHTHOUSE, NOON_MS)
 
@@ -509,7 +509,7 @@ async def test_dropping_compares(index: PromptIndex) -> None:
 
 
 async def test_hits_and_last_access_outlive_a_record(index: PromptIndex) -> None:
-    """A picture that is painted anew goes on counting where the lost one ended."""
+    """A prompt that is painted again keeps its hits and last access."""
     await painted(index)
     await index.look_up(LIGHTHOUSE, NOON_MS)
     await index.drop(LIGHTHOUSE, RECORD)
@@ -524,10 +524,8 @@ async def test_hits_and_last_access_outlive_a_record(index: PromptIndex) -> None
 
 
 @pytest.mark.parametrize("how", ["commit", "fail", "release"])
-async def test_whoever_expects_a_prompt_hears_of_its_end(
-    place: Place, how: str
-) -> None:
-    """Followers are told of a picture, of a failure, and of a leader that gives up."""
+async def test_a_follower_gets_the_end_of_its_prompt(place: Place, how: str) -> None:
+    """A follower gets an event when its prompt is painted, fails or is given up."""
     index = place.index
     await listening(place)
     with (
@@ -548,7 +546,7 @@ async def test_whoever_expects_a_prompt_hears_of_its_end(
 
 
 async def test_news_from_before_the_wait_is_not_lost(place: Place) -> None:
-    """A caller who expects a prompt before it asks for the lease misses nothing."""
+    """An event between the subscription and the wait is not lost."""
     await listening(place)
     with (
         place.completions.expect(LIGHTHOUSE) as completion,
@@ -563,7 +561,7 @@ async def test_news_from_before_the_wait_is_not_lost(place: Place) -> None:
 
 
 async def test_news_comes_again_after_the_connection_was_cut(place: Place) -> None:
-    """A subscription that breaks is made again."""
+    """Events arrive again after the subscription's connection was cut."""
     await listening(place)
     place.cut_news()
 
@@ -573,7 +571,7 @@ async def test_news_comes_again_after_the_connection_was_cut(place: Place) -> No
 async def test_a_hit_is_served_uncounted_where_there_is_no_memory(
     place: Place,
 ) -> None:
-    """A cache without memory serves what it has, and keeps the count as it is."""
+    """A look-up in a full Redis returns the entry without counting."""
     await painted(place.index)
     await place.index.look_up(LIGHTHOUSE, NOON_MS)
     place.fill()
@@ -585,8 +583,8 @@ async def test_a_hit_is_served_uncounted_where_there_is_no_memory(
     assert await place.index.peek([LIGHTHOUSE]) == [SeenRecord(RECORD, 1, NOON_MS)]
 
 
-async def test_nobody_leads_where_there_is_no_memory(place: Place) -> None:
-    """Without memory no lease can be had, so nothing is painted."""
+async def test_no_lease_is_given_without_memory(place: Place) -> None:
+    """A full Redis gives no lease and raises `CacheUnavailable`."""
     await place.index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     place.fill()
 
@@ -601,7 +599,7 @@ async def test_nobody_leads_where_there_is_no_memory(place: Place) -> None:
 
 
 async def test_what_frees_memory_works_where_there_is_none(place: Place) -> None:
-    """Without memory a lease can be released, an entry be purged or dropped."""
+    """A full Redis still releases leases and removes entries."""
     index = place.index
     await painted(index)
     await index.hold(LIGHTHOUSE, "purge", TWENTY_SECONDS)
@@ -615,7 +613,7 @@ async def test_what_frees_memory_works_where_there_is_none(place: Place) -> None
 
 
 async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    """Every question to a Redis that is gone ends in the same clear error."""
+    """Every call to a Redis that is gone raises `CacheUnavailable`."""
     with run_redis_server(tmp_path) as server:
         async with in_redis(server.url) as place:
             index = place.index

@@ -1,6 +1,6 @@
-"""What becomes of every way in which an S3 server fails: an outage, in time.
+"""Every failure of an S3 server is an outage, raised in time.
 
-Never a picture that is gone, and never a part of one for the whole.
+It is never taken for a missing picture, nor a part of one for the whole.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZE = 1_000_000
 
 
 async def never(request: Request, writer: asyncio.StreamWriter) -> None:
-    """Take the request, and answer nothing."""
+    """Read the request and never answer."""
     await asyncio.Event().wait()
 
 
@@ -67,19 +67,19 @@ async def stall_after_head(request: Request, writer: asyncio.StreamWriter) -> No
 
 
 async def no_length(request: Request, writer: asyncio.StreamWriter) -> None:
-    """Send a body that ends with the connection: whether it is whole can't be told."""
+    """Send a body that ends with the connection, so that it may be incomplete."""
     writer.write(head("200 OK", None, Connection="close") + b"a lighthouse")
     await writer.drain()
     writer.close()
 
 
 async def hang_up(request: Request, writer: asyncio.StreamWriter) -> None:
-    """End the connection instead of an answer."""
+    """Close the connection without an answer."""
     writer.close()
 
 
 async def babble(request: Request, writer: asyncio.StreamWriter) -> None:
-    """Answer with something that is no HTTP."""
+    """Answer with bytes that are not HTTP."""
     writer.write(b"220 mail.example ESMTP\r\n\r\n")
     await writer.drain()
     writer.close()
@@ -105,7 +105,7 @@ FAULTS: dict[str, Script] = {
 
 @pytest.fixture(params=[True, False], ids=["signed_urls", "get_object"])
 def signed_urls(request: pytest.FixtureRequest) -> bool:
-    """Read by signed URLs, or by botocore's own call."""
+    """Read by signed URLs or by botocore's own call."""
     return bool(request.param)
 
 
@@ -117,7 +117,7 @@ async def store_at(
     write_timeout_seconds: float = WRITE_TIMEOUT_SECONDS,
     **environment: str,
 ) -> AsyncIterator[S3ObjectStore]:
-    """Open a store whose writes have a second; empty variables are not set."""
+    """Open a store whose writes may take a second; empty variables are not set."""
     settings = S3Server("scripted", endpoint).environment() | environment
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
@@ -139,7 +139,7 @@ async def read(store: S3ObjectStore, key: str = LIGHTHOUSE) -> bytes | None:
 
 
 async def fails_in(seconds: float, call: Awaitable[object]) -> None:
-    """Check that *call* is an outage, and how long that took."""
+    """Check that *call* raises an outage within the time."""
     started = time.monotonic()
     with pytest.raises(StorageUnavailable):
         await call
@@ -148,7 +148,7 @@ async def fails_in(seconds: float, call: Awaitable[object]) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_read_that_fails_is_an_outage(fault: str) -> None:
-    """No fault reads as a missing picture or as a shorter one; each is told in time."""
+    """A failed read raises an outage in time, not a missing or shorter picture."""
     async with (
         scripted_s3(FAULTS[fault]) as server,
         store_at(server.endpoint) as signed_urls,
@@ -167,7 +167,7 @@ async def test_a_read_that_fails_is_an_outage(fault: str) -> None:
     ["never", "hang_up", "no_bucket", "somebodys_404", "forbidden", "slow_down"],
 )
 async def test_a_look_that_fails_is_an_outage(fault: str) -> None:
-    """A store that refuses or says nothing is not ready, and tells of no picture."""
+    """A failed check for existence raises an outage."""
     async with (
         scripted_s3(FAULTS[fault]) as server,
         store_at(server.endpoint) as store,
@@ -179,7 +179,7 @@ async def test_a_look_that_fails_is_an_outage(fault: str) -> None:
 
 
 async def test_only_no_such_key_is_gone(*, signed_urls: bool) -> None:
-    """The one answer that means a missing picture is S3's own word for it."""
+    """Only NoSuchKey and its 404 count as a missing picture."""
     async with (
         scripted_s3(refusal("404 Not Found", "NoSuchKey")) as server,
         store_at(server.endpoint, signed_urls=signed_urls) as store,
@@ -190,7 +190,7 @@ async def test_only_no_such_key_is_gone(*, signed_urls: bool) -> None:
 
 
 async def test_a_server_that_is_not_there_is_an_outage(*, signed_urls: bool) -> None:
-    """A refused connection is told in time, whatever was asked."""
+    """A refused connection is an outage for every call, in time."""
     async with store_at(
         f"http://127.0.0.1:{free_port()}", signed_urls=signed_urls
     ) as store:
@@ -201,8 +201,8 @@ async def test_a_server_that_is_not_there_is_an_outage(*, signed_urls: bool) -> 
         )
 
 
-async def test_a_frozen_store_piles_nobody_up(*, signed_urls: bool) -> None:
-    """Of more readers than there are places each is told in time, and none lingers."""
+async def test_a_frozen_store_fails_every_reader_in_time(*, signed_urls: bool) -> None:
+    """More readers of a frozen store than it has slots all fail in time."""
     async with (
         scripted_s3(never) as server,
         store_at(server.endpoint, signed_urls=signed_urls) as store,
@@ -216,7 +216,7 @@ async def test_a_frozen_store_piles_nobody_up(*, signed_urls: bool) -> None:
 
 
 async def test_a_range_that_is_ignored_is_no_range(*, signed_urls: bool) -> None:
-    """Where a server sends the whole picture instead, nobody takes it for the range."""
+    """A server that ignores the range and sends the whole picture raises."""
     async with (
         scripted_s3(whole(b"a lighthouse")) as server,
         store_at(server.endpoint, signed_urls=signed_urls) as store,
@@ -227,7 +227,7 @@ async def test_a_range_that_is_ignored_is_no_range(*, signed_urls: bool) -> None
 
 
 async def test_a_write_that_is_not_answered_is_an_outage() -> None:
-    """A store that takes a picture and says nothing is left in time."""
+    """A write that gets no answer is an outage in time."""
     bound_seconds = WRITE_TIMEOUT_SECONDS + 0.5
     async with scripted_s3(never) as server, store_at(server.endpoint) as store:
         await asyncio.gather(
@@ -243,7 +243,7 @@ async def test_a_write_that_is_not_answered_is_an_outage() -> None:
 
 
 async def test_a_large_picture_has_a_second_more_for_each_256_kib() -> None:
-    """A store that takes longer for more bytes is not given up for it."""
+    """A large write has a second more for each 256 KiB."""
     answers = whole(b"")
 
     async def late(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -259,7 +259,7 @@ async def test_a_large_picture_has_a_second_more_for_each_256_kib() -> None:
 
 
 async def test_no_write_waits_to_be_invited() -> None:
-    """A picture is sent at once: a store may withhold `100 Continue` for ever."""
+    """A write sends its body without waiting for `100 Continue`."""
     async with (
         scripted_s3(whole(b"")) as server,
         store_at(server.endpoint) as store,
@@ -271,7 +271,7 @@ async def test_no_write_waits_to_be_invited() -> None:
 
 
 async def test_a_conditional_write_is_sent_once() -> None:
-    """A write that would lose to its own repetition is left to the caller to repeat."""
+    """A conditional write is not repeated, since it would fail on its own success."""
     async with (
         scripted_s3(FAULTS["slow_down"]) as server,
         store_at(server.endpoint) as store,
@@ -283,7 +283,7 @@ async def test_a_conditional_write_is_sent_once() -> None:
 
 
 async def test_a_write_without_a_condition_is_sent_again() -> None:
-    """One refusal of a busy store does not lose a picture that was paid for."""
+    """An unconditional write that a busy store refuses is repeated."""
 
     async def relent(request: Request, writer: asyncio.StreamWriter) -> None:
         """Refuse the first write and take the second."""
@@ -299,7 +299,7 @@ async def test_a_write_without_a_condition_is_sent_again() -> None:
 
 
 async def test_a_conflict_is_sent_again() -> None:
-    """A conditional write that met another one on its way is decided by a later try."""
+    """A conditional write that got a conflict is repeated, up to a bound."""
     conflict = refusal("409 Conflict", "ConditionalRequestConflict")
 
     async def settle(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -316,7 +316,7 @@ async def test_a_conflict_is_sent_again() -> None:
 
 
 async def test_without_credentials_the_store_is_away() -> None:
-    """Credentials that nobody configured are an outage, not a crash."""
+    """Missing credentials are an outage, not a crash."""
     async with store_at(
         "http://127.0.0.1:9", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""
     ) as store:
@@ -325,7 +325,7 @@ async def test_without_credentials_the_store_is_away() -> None:
 
 
 async def test_a_proxy_is_passed_through() -> None:
-    """Where the environment names a proxy, pictures are read through it, too."""
+    """Pictures are read through the proxy that the environment names."""
     async with (
         scripted_s3(whole(b"a lighthouse")) as proxy,
         store_at("http://store.example", HTTP_PROXY=proxy.endpoint) as store,
@@ -337,7 +337,7 @@ async def test_a_proxy_is_passed_through() -> None:
 
 @pytest.fixture
 async def wire(s3_server: S3Server) -> AsyncIterator[TcpProxy]:
-    """Put a wire that can fail before the real store."""
+    """Put a wire that can be cut in front of the real store."""
     async with TcpProxy(int(s3_server.endpoint.rpartition(":")[2])) as proxy:
         yield proxy
 
@@ -346,7 +346,7 @@ async def wire(s3_server: S3Server) -> AsyncIterator[TcpProxy]:
 async def behind_wire(
     wire: TcpProxy, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[S3ObjectStore]:
-    """Open the real store behind the wire, ready and with a picture in it."""
+    """Open the real store through the wire, with a picture in it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{wire.port}")
     async with open_s3_object_store(bucket=bucket) as store:
         await store.make()
@@ -357,14 +357,14 @@ async def behind_wire(
 async def test_a_create_whose_reply_is_lost_is_found_by_its_bytes(
     wire: TcpProxy, behind_wire: S3ObjectStore
 ) -> None:
-    """A writer without a reply, or with a conflict, finds its own bytes there."""
+    """After a create whose reply was lost, the writer finds its bytes in the store."""
     wire.swallow_replies(1, then_cut=True)
     try:
-        told = await behind_wire.create(MANIFEST, b'{"generation": 1}', media_type=JSON)
+        etag = await behind_wire.create(MANIFEST, b'{"generation": 1}', media_type=JSON)
     except StorageUnavailable:
-        told = None
+        etag = None
 
-    assert told is None
+    assert etag is None
     stored = await behind_wire.get(MANIFEST)
     assert stored is not None
     assert stored.data == b'{"generation": 1}'
@@ -373,7 +373,7 @@ async def test_a_create_whose_reply_is_lost_is_found_by_its_bytes(
 async def test_the_store_is_back_as_soon_as_the_network_is(
     wire: TcpProxy, behind_wire: S3ObjectStore
 ) -> None:
-    """Connections that died in an outage are not handed to later reads."""
+    """Connections that broke in an outage are not used by later reads."""
     await asyncio.gather(*(read(behind_wire) for _ in range(20)))
     await wire.refuse()
     await asyncio.gather(
@@ -385,10 +385,10 @@ async def test_the_store_is_back_as_soon_as_the_network_is(
     assert pictures == [bytes(SIZE)] * 20
 
 
-async def test_a_frozen_network_is_told_in_time(
+async def test_a_frozen_network_fails_reads_in_time(
     wire: TcpProxy, behind_wire: S3ObjectStore
 ) -> None:
-    """Reads on connections that were good a moment ago end in time as well."""
+    """Reads on open connections of a frozen network fail in time."""
     wire.freeze()
     await fails_in(READ_BOUND_SECONDS, read(behind_wire))
     await wire.heal()
@@ -397,7 +397,7 @@ async def test_a_frozen_network_is_told_in_time(
 
 
 async def test_our_own_stall_is_no_outage(behind_wire: S3ObjectStore) -> None:
-    """An event loop that stood still reads the answer that waits in the socket."""
+    """A stalled event loop reads the answer in its socket, and raises no outage."""
     reading = asyncio.create_task(behind_wire.get(LIGHTHOUSE))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -419,7 +419,7 @@ async def test_our_own_stall_is_no_outage(behind_wire: S3ObjectStore) -> None:
 async def test_the_region_is_that_of_the_environment(
     other: str, default: str, region: str
 ) -> None:
-    """AWS_REGION counts where AWS_DEFAULT_REGION is not set, as for other SDKs."""
+    """AWS_REGION is used if AWS_DEFAULT_REGION is not set."""
     async with store_at(
         "http://127.0.0.1:9", AWS_REGION=other, AWS_DEFAULT_REGION=default
     ) as store:
@@ -427,7 +427,7 @@ async def test_the_region_is_that_of_the_environment(
 
 
 async def test_a_wrong_region_is_named() -> None:
-    """A bucket elsewhere says where it is, and so does the outage."""
+    """An outage for a bucket in another region names that region in its reason."""
 
     async def elsewhere(request: Request, writer: asyncio.StreamWriter) -> None:
         """Answer as S3 does in another region."""

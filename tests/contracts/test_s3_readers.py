@@ -1,4 +1,4 @@
-"""What readers of large pictures cost an S3 server: fast, slow, and many at once."""
+"""Requests that readers of large pictures cause at an S3 server."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from app.storage.ports.object_store import ObjectBody
     from tests.contracts.scripted_s3 import Request, Script, ScriptedS3
 
-# More than the kernel takes of an answer that nobody reads.
+# More than the kernel takes of an answer without a reader.
 PICTURE = b"".join(number.to_bytes(4) for number in range(5_000_000))
 SOON_SECONDS = 10.0
 
 
 def ranges(server: ScriptedS3) -> list[str | None]:
-    """Return what was asked for, in order."""
+    """Return the Range of each request, in order."""
     return [request.headers.get("range") for request in server.requests]
 
 
 async def first_window(body: ObjectBody | None) -> list[bytes]:
-    """Read the first window of *body*, and hold it as who sends it does."""
+    """Read the first window of *body* and pause, as a slow client does."""
     assert body is not None
     pieces: list[bytes] = []
     chunks = body.chunks()
@@ -47,7 +47,7 @@ async def until_given_up(server: ScriptedS3) -> None:
 
 
 async def test_a_reader_that_keeps_up_asks_once() -> None:
-    """A fast reader gets a large picture by a single GET, as a stream."""
+    """A fast reader gets a large picture by a single GET."""
     async with (
         scripted_s3(ranged(PICTURE)) as server,
         store_at(server.endpoint) as store,
@@ -58,9 +58,9 @@ async def test_a_reader_that_keeps_up_asks_once() -> None:
 
 
 async def test_readers_at_the_same_place_share_a_window() -> None:
-    """Of fifty readers who keep pace one fetches a window for all.
+    """Fifty readers that keep pace share one fetch of each window.
 
-    On a busy machine some may look like slow ones, whose windows are halves.
+    On a busy machine some may count as slow, and their windows are halves.
     """
     windows, readers = 8, 50
     picture = PICTURE[: windows * WINDOW_BYTES]
@@ -88,11 +88,11 @@ async def test_readers_at_the_same_place_share_a_window() -> None:
 
 
 async def test_a_reader_who_comes_after_a_purge_gets_nothing_of_an_older_get() -> None:
-    """1. A GET reads. 2. The object is removed. 3. Who opens it now finds nothing."""
+    """A reader after a purge finds nothing, even while an older GET still runs."""
     asked, answering = asyncio.Event(), asyncio.Event()
 
     async def read_before(request: Request, writer: asyncio.StreamWriter) -> None:
-        """Answer with what was there when it was asked for."""
+        """Answer with the object as it was when the request arrived."""
         server.script = refusal("404 Not Found", "NoSuchKey")
         asked.set()
         await answering.wait()
@@ -113,7 +113,7 @@ async def test_a_reader_who_comes_after_a_purge_gets_nothing_of_an_older_get() -
 
 
 async def test_a_slow_reader_holds_nothing_at_the_store() -> None:
-    """Its GET is given up, and another one fetches the next window, no more."""
+    """A slow reader's GET is closed, and a new one fetches each next window."""
     async with (
         scripted_s3(ranged(PICTURE)) as server,
         store_at(server.endpoint) as store,
@@ -132,7 +132,7 @@ async def test_a_slow_reader_holds_nothing_at_the_store() -> None:
 
 
 async def test_a_get_that_waits_for_its_reader_gives_way() -> None:
-    """Where places run short the next reader need not wait for it to be given up."""
+    """A GET that waits for its reader is closed when the slots run out."""
     async with (
         scripted_s3(ranged(PICTURE)) as server,
         store_at(server.endpoint) as store,
@@ -148,7 +148,7 @@ async def test_a_get_that_waits_for_its_reader_gives_way() -> None:
 
 
 async def test_a_reader_that_leaves_gives_its_get_up() -> None:
-    """Nothing is left open at the store for somebody who has gone."""
+    """The GET of a reader that leaves is closed."""
     async with (
         scripted_s3(ranged(PICTURE)) as server,
         store_at(server.endpoint) as store,
@@ -160,7 +160,7 @@ async def test_a_reader_that_leaves_gives_its_get_up() -> None:
 
 @pytest.mark.parametrize("signed_urls", [True, False], ids=["signed", "get_object"])
 async def test_a_range_is_read_by_windows(*, signed_urls: bool) -> None:
-    """A part that begins and ends within windows has exactly its bytes."""
+    """A range that crosses windows has exactly its bytes."""
     wanted = ByteRange(WINDOW_BYTES - 10, 3 * WINDOW_BYTES + 10)
     async with (
         scripted_s3(ranged(PICTURE)) as server,
@@ -188,7 +188,7 @@ async def test_a_range_is_read_by_windows(*, signed_urls: bool) -> None:
     ids=["replaced", "shorter", "no tag", "no range", "deleted", "too short", "away"],
 )
 async def test_a_picture_is_never_a_mix(then: Script) -> None:
-    """Whatever becomes of an object under a slow reader: it is whole, or an error."""
+    """A picture replaced under a slow reader ends in an error, never in a mix."""
     async with (
         scripted_s3(ranged(PICTURE)) as server,
         store_at(server.endpoint) as store,
@@ -204,8 +204,8 @@ async def test_a_picture_is_never_a_mix(then: Script) -> None:
             [chunk async for chunk in chunks]
 
 
-async def test_a_purged_picture_is_gone_for_who_comes_later() -> None:
-    """A new reader asks the store, also while others still send what it was."""
+async def test_a_purged_picture_is_gone_for_later_readers() -> None:
+    """A reader after a purge finds nothing while another still sends the picture."""
     async with (
         AsyncExitStack() as stack,
         scripted_s3(ranged(PICTURE)) as server,

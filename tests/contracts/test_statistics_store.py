@@ -1,4 +1,4 @@
-"""Where the sums of all replicas meet, whether Redis or a fake keeps them."""
+"""The contract of the statistics store, for Redis and the fake."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOWHERE = (0, "")
 
 @dataclass
 class Stores:
-    """Two replicas' ways to the same sums."""
+    """The same sums as two replicas see them."""
 
     ours: StatisticsStore
     theirs: StatisticsStore
@@ -45,14 +45,14 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
 
 
 def added(*sizes: tuple[str, int]) -> Batch:
-    """Return a batch of entries that came, a millisecond after one another."""
+    """Return a batch of added entries, a millisecond apart."""
     return Batch(
         added={key: (NOON_MS + n, size) for n, (key, size) in enumerate(sizes)}
     )
 
 
-async def test_a_project_that_nobody_used_has_nothing(stores: Stores) -> None:
-    """Sums start at nothing, and lists are empty."""
+async def test_an_unused_project_has_nothing(stores: Stores) -> None:
+    """An unused project has zero sums and empty lists."""
     assert await stores.ours.read(SHOP) == {"entries": 0}
     for by_hits in (True, False):
         page = await stores.ours.page(SHOP, by_hits=by_hits, after=NOWHERE, limit=9)
@@ -60,7 +60,7 @@ async def test_a_project_that_nobody_used_has_nothing(stores: Stores) -> None:
 
 
 async def test_replicas_add_up(stores: Stores) -> None:
-    """What two replicas saw is one sum, and no project has another's."""
+    """The batches of two replicas add up, for each project apart."""
     await stores.ours.apply(SHOP, 1, Batch(sums={"hits": 2.0, "saved": 0.08}))
     await stores.theirs.apply(SHOP, 1, Batch(sums={"hits": 3.0}))
     await stores.theirs.apply("acme/zoo", 2, Batch(sums={"hits": 5.0}))
@@ -71,7 +71,7 @@ async def test_replicas_add_up(stores: Stores) -> None:
 
 
 async def test_a_batch_that_came_through_is_not_added_again(stores: Stores) -> None:
-    """A batch whose reply was lost is sent again, and counts once."""
+    """A batch that is sent again after a lost reply counts once."""
     for number in (1, 1, 2, 1):
         await stores.ours.apply(SHOP, number, Batch(sums={"hits": 1.0}))
 
@@ -81,7 +81,7 @@ async def test_a_batch_that_came_through_is_not_added_again(stores: Stores) -> N
 async def test_an_entry_counts_once_however_often_it_is_added(
     stores: Stores,
 ) -> None:
-    """Restoring an entry that the list has changes neither count nor bytes."""
+    """Adding a listed entry again changes neither count nor bytes."""
     await stores.ours.apply(SHOP, 1, added((LIGHTHOUSE, 100), (FOX, 50)))
     await stores.theirs.apply(SHOP, 1, added((LIGHTHOUSE, 100)))
 
@@ -91,7 +91,7 @@ async def test_an_entry_counts_once_however_often_it_is_added(
 
 
 async def test_what_is_purged_goes_with_its_bytes(stores: Stores) -> None:
-    """A purged entry leaves both lists; one that is not there changes nothing."""
+    """A purged entry leaves both lists and the sum of bytes."""
     await stores.ours.apply(SHOP, 1, added((LIGHTHOUSE, 100), (FOX, 50)))
     await stores.theirs.apply(SHOP, 1, Batch(removed={FOX: 50, TORII: 7}))
 
@@ -106,7 +106,7 @@ async def test_what_is_purged_goes_with_its_bytes(stores: Stores) -> None:
 async def test_purged_and_painted_again_in_one_batch_it_is_there(
     stores: Stores,
 ) -> None:
-    """A picture that comes right after a purge is listed, with its own size."""
+    """An entry that is purged and painted in one batch is listed with its new size."""
     await stores.ours.apply(SHOP, 1, added((LIGHTHOUSE, 100)))
     again = added((LIGHTHOUSE, 30))
     again.removed[LIGHTHOUSE] = 100
@@ -121,7 +121,7 @@ async def test_purged_and_painted_again_in_one_batch_it_is_there(
 
 
 async def test_a_refresh_changes_the_bytes(stores: Stores) -> None:
-    """Bytes are added as a sum, too, where a picture took another's place."""
+    """A refresh changes the sum of bytes by the difference."""
     await stores.ours.apply(SHOP, 1, added((LIGHTHOUSE, 100)))
     await stores.ours.apply(SHOP, 2, Batch(sums={"bytes_stored": -40.0}))
     await stores.ours.apply(SHOP, 3, added((FOX, 5)))
@@ -130,7 +130,7 @@ async def test_a_refresh_changes_the_bytes(stores: Stores) -> None:
 
 
 async def test_lists_go_by_the_latest_access_and_by_hits(stores: Stores) -> None:
-    """The latest and the most hit come first, and late news moves nothing back."""
+    """Lists are sorted by last access or hits, and late events move nothing back."""
     await stores.ours.apply(SHOP, 1, added((LIGHTHOUSE, 1), (FOX, 1), (TORII, 1)))
     await stores.ours.apply(SHOP, 2, Batch(accesses={LIGHTHOUSE: (NOON_MS + 60, 3)}))
     await stores.theirs.apply(
@@ -151,7 +151,7 @@ async def test_lists_go_by_the_latest_access_and_by_hits(stores: Stores) -> None
 
 
 async def test_an_access_does_not_bring_a_purged_entry_back(stores: Stores) -> None:
-    """A hit that was on its way while its entry was purged is no entry."""
+    """A late hit of a purged entry does not list it again."""
     await stores.ours.apply(SHOP, 1, Batch(accesses={LIGHTHOUSE: (NOON_MS, 3)}))
 
     assert (await stores.ours.read(SHOP))["entries"] == 0
@@ -159,7 +159,7 @@ async def test_an_access_does_not_bring_a_purged_entry_back(stores: Stores) -> N
 
 @pytest.mark.parametrize("by_hits", [True, False])
 async def test_pages_cover_the_list_once(stores: Stores, *, by_hits: bool) -> None:
-    """Page after page every entry comes exactly once, those with equal hits too."""
+    """The pages of a list have every entry exactly once."""
     everything = [f"{n:064x}" for n in range(23)]
     await stores.ours.apply(SHOP, 1, added(*((key, 1) for key in everything)))
 
@@ -175,7 +175,7 @@ async def test_pages_cover_the_list_once(stores: Stores, *, by_hits: bool) -> No
 async def test_a_page_goes_on_where_the_last_one_has_moved_away(
     stores: Stores,
 ) -> None:
-    """A reader of the list is not lost when the entry it stopped at is hit."""
+    """A list goes on correctly after the entry at its cursor has moved."""
     await stores.ours.apply(SHOP, 1, added((LIGHTHOUSE, 1), (FOX, 1), (TORII, 1)))
     first = await stores.ours.page(SHOP, by_hits=False, after=NOWHERE, limit=2)
     assert [key for _, key in first] == [TORII, FOX]
@@ -187,7 +187,7 @@ async def test_a_page_goes_on_where_the_last_one_has_moved_away(
 
 
 async def test_sums_have_a_history(stores: Stores) -> None:
-    """Each batch is added to its hour, over days; hours without one are empty."""
+    """A batch is added to its hour, and hours without one are empty."""
     hour, project = NOON_MS // 3_600_000, "acme/history"
     await stores.ours.apply(
         project, 1, Batch(hour=hour, sums={"hits": 2, "saved": 0.04})

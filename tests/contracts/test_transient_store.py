@@ -1,4 +1,4 @@
-"""What every transient store promises: Redis, and the fake that tests use."""
+"""The contract of the transient store, for Redis and the fake."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def put(
     ttl: timedelta | None = None,
     quota: Quota = PLENTY,
 ) -> StoredImage | QuotaReached:
-    """Put a picture there."""
+    """Put a picture into the store; return the verdict."""
     return await store.put(
         str(uuid4()),
         picture() if data is None else data,
@@ -58,14 +58,14 @@ async def put(
 
 
 async def placed(store: TransientStore, **options: Any) -> StoredImage:
-    """Put a picture there; there is room."""
+    """Put a picture into the store; fail if it has no room."""
     stored = await put(store, **options)
     assert isinstance(stored, StoredImage)
     return stored
 
 
 async def used(store: TransientStore, project: str = SHOP) -> int:
-    """Return the count of a project, which always is the sum of its list."""
+    """Return the used bytes of a project; check them against its list."""
     inventory = await store.inventory(project)
     assert inventory.used_bytes == sum(image.size for image in inventory.images)
     return inventory.used_bytes
@@ -79,7 +79,7 @@ async def is_gone(store: TransientStore, image: StoredImage) -> bool:
 async def test_what_is_put_there_is_read_until_it_is_taken_away(
     store: TransientStore,
 ) -> None:
-    """A picture is whole, counted and listed, and afterwards leaves nothing."""
+    """A picture is readable, counted and listed until it is removed."""
     data = picture(3000, b"storm")
     stored = await placed(store, data=data)
 
@@ -98,7 +98,7 @@ async def test_what_is_put_there_is_read_until_it_is_taken_away(
 
 
 async def test_only_the_owner_takes_it_away(store: TransientStore) -> None:
-    """Foreign and unknown ids look alike, and change nothing."""
+    """Another project can't remove a picture, nor learn whether it exists."""
     stored = await placed(store)
     others = [stored.image_id, str(uuid4())]
 
@@ -110,7 +110,7 @@ async def test_only_the_owner_takes_it_away(store: TransientStore) -> None:
 async def test_a_project_whose_name_begins_like_anothers_has_its_own_list(
     store: TransientStore,
 ) -> None:
-    """Lists and counts are of one project exactly."""
+    """A project whose name is a prefix of another's has a separate list."""
     longer = await placed(store, project=f"{SHOP}-2")
     shorter = await placed(store)
 
@@ -119,7 +119,7 @@ async def test_a_project_whose_name_begins_like_anothers_has_its_own_list(
 
 
 async def test_the_quota_over_all_projects_is_exact(store: TransientStore) -> None:
-    """No project may take what another has; what goes makes room for anybody."""
+    """The quota of all projects together is exact under concurrent uploads."""
     quota = Quota(in_project=1000, in_all=550, pictures=1000)
     projects = [SHOP, STUDIO, "acme/attic"] * 4
     ends = await asyncio.gather(
@@ -136,7 +136,7 @@ async def test_the_quota_over_all_projects_is_exact(store: TransientStore) -> No
 
 
 async def test_the_number_of_pictures_is_bounded(store: TransientStore) -> None:
-    """Tiny pictures fill the accounts long before they fill the quota."""
+    """The number of a project's pictures is limited."""
     quota = Quota(in_project=1_000_000, in_all=None, pictures=2)
     for _ in range(2):
         await placed(store, quota=quota)
@@ -148,7 +148,7 @@ async def test_the_number_of_pictures_is_bounded(store: TransientStore) -> None:
 async def test_an_expired_picture_is_gone_and_refunded_at_once(
     store: TransientStore,
 ) -> None:
-    """Without any sweeper, whoever looks first after its time sees neither."""
+    """An expired picture is neither readable nor counted, without a sweep."""
     stays = await placed(store)
     goes = await placed(store, ttl=SOON)
     assert goes.expires_ms == goes.created_ms + 40
@@ -171,7 +171,7 @@ async def test_an_expired_picture_is_gone_and_refunded_at_once(
 async def test_room_comes_back_in_the_moment_of_expiry(
     store: TransientStore,
 ) -> None:
-    """A full project may upload again as soon as a picture's time is up."""
+    """A full project may upload again as soon as a picture has expired."""
     quota = Quota(in_project=150, in_all=150, pictures=10)
     first = await placed(store, quota=quota, ttl=A_LITTLE_LATER)
     assert await put(store, quota=quota) is QuotaReached.IN_PROJECT
@@ -181,7 +181,7 @@ async def test_room_comes_back_in_the_moment_of_expiry(
 
 
 async def test_a_digest_is_kept_with_its_picture(store: TransientStore) -> None:
-    """It is the owner's to ask for, and goes with the picture; one is empty before."""
+    """Only the owner reads a digest, which is removed with its picture."""
     known, unknown = await placed(store), await placed(store)
     await store.note_digest(known.image_id, b"a storm")
     await store.note_digest(str(uuid4()), b"nothing")
@@ -197,7 +197,7 @@ async def test_a_digest_is_kept_with_its_picture(store: TransientStore) -> None:
 
 
 async def test_the_digest_of_an_expired_picture_is_gone(store: TransientStore) -> None:
-    """Nothing is known of what nobody can read any more."""
+    """The digest of an expired picture is not returned."""
     goes = await placed(store, ttl=SOON)
     await store.note_digest(goes.image_id, b"a storm")
     await until(lambda: is_gone(store, goes))

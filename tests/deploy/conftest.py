@@ -1,4 +1,4 @@
-"""The door that the nginx tests knock at."""
+"""Fixtures of the nginx tests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def door() -> AsyncIterator[Door]:
-    """Two replicas that answer with their names, and nginx in front."""
+    """Start two replicas that answer with their names, and nginx in front."""
     async with open_door() as door:
         yield door

@@ -1,4 +1,4 @@
-"""Nginx as clients see it: stand-ins for two replicas behind it, a client before it."""
+"""Nginx with a client before it and stand-ins for two replicas behind it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MIB = 1024 * 1024
 
 @dataclass
 class Replica:
-    """A stand-in for one replica: notes what arrives, answers as it is told."""
+    """A stand-in for one replica: records requests and answers as the test sets it."""
 
     name: str
     host: str = "127.0.0.1"
@@ -41,7 +41,7 @@ class Replica:
     runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen, at the same address as before."""
+        """Listen at the same address as before."""
         app = web.Application(client_max_size=64 * MIB)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self.runner = web.AppRunner(
@@ -69,28 +69,28 @@ class Replica:
 
 @dataclass
 class Door:
-    """Two replicas, nginx before them, a client before it."""
+    """Two replicas, nginx in front of them, and a client."""
 
     nginx: ReverseProxy
     replicas: tuple[Replica, Replica]
     client: aiohttp.ClientSession
 
     def url(self, target: str) -> URL:
-        """Give the address of *target*, with its bytes as they are."""
+        """Return the address of *target*, with its bytes unchanged."""
         return URL(self.nginx.url + target, encoded=True)
 
     def both(self, answer: Answer) -> None:
-        """Make both replicas answer in this way."""
+        """Make both replicas answer with *handler*."""
         for replica in self.replicas:
             replica.answer = answer
 
     def seen(self) -> list[str]:
-        """Return the method and target of everything that reached a replica."""
+        """Return method and target of every request that reached a replica."""
         return self.replicas[0].targets + self.replicas[1].targets
 
 
 def addresses(count: int) -> list[str]:
-    """Give addresses of this machine that nobody else listens at."""
+    """Return free addresses of this machine."""
     net = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}"
     return [f"{net}.{number}" for number in range(1, count + 1)]
 

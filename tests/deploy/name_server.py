@@ -1,4 +1,4 @@
-"""A name server of a test's own, whose names can be moved."""
+"""A DNS server for tests, whose names can be moved to other addresses."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TEN_MINUTES = 600
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers what *addresses* says now, and that it is good for ten minutes.
+    """Answers with the current *addresses*, valid for ten minutes.
 
-    So do the name servers of container engines. A name that is not there is
-    one whose container was stopped.
+    Name servers of container engines do the same. A name that is not in *addresses*
+    belongs to a stopped container.
     """
 
     def __init__(self, addresses: dict[str, list[str]]) -> None:
@@ -56,7 +56,7 @@ class NameServer(asyncio.DatagramProtocol):
 async def name_server(
     addresses: dict[str, list[str]],
 ) -> AsyncIterator[tuple[NameServer, str]]:
-    """Answer on a free port of 127.0.0.1; gives the server and its `host:port`."""
+    """Answer on a free port of 127.0.0.1; yield the server and its `host:port`."""
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(
         lambda: NameServer(addresses), local_addr=("127.0.0.1", 0)

@@ -31,29 +31,29 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class ReverseProxy:
-    """A running nginx: where it listens and the folder of its logs."""
+    """A running nginx: its address and the folder of its logs."""
 
     url: str
     folder: Path
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the address."""
         return int(self.url.rpartition(":")[2])
 
     def logs(self) -> str:
-        """Everything that nginx has written down, errors included."""
+        """All logs of nginx, errors included."""
         return "".join(
             (self.folder / name).read_text() for name in ("stdout", "stderr")
         )
 
 
 class _PortTaken(Exception):
-    """Somebody was faster: another port may do."""
+    """Another process took the port first; the next try uses another one."""
 
 
 class Nginx(NamedTuple):
-    """A program, and whether it looks the names of its servers up again."""
+    """A program, and whether it resolves the names of its servers again."""
 
     program: str
     looks_up_again: bool
@@ -63,7 +63,7 @@ class Nginx(NamedTuple):
 def nginx() -> Nginx:
     """Find nginx: the one that `.ci/nginx` unpacks, else the machine's own.
 
-    A missing one fails in continuous integration, else skips.
+    If it is missing, the test fails in continuous integration and is skipped elsewhere.
     """
     kept = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     places = (str(kept / "paintonce" / "nginx"), os.environ.get("PATH", os.defpath))
@@ -89,10 +89,9 @@ async def reverse_proxy(
 ) -> AsyncIterator[ReverseProxy]:
     """Start nginx in front of two replicas: `host:port`, or ports of 127.0.0.1.
 
-    *every* is the `name:port` that both have at *name_server*; without one,
-    requests that may be sent only once all go to the first.
-
-    Only addresses and the folder for its files differ from the shipped file.
+    *every* is the `name:port` that both have at *name_server*. Without it, requests
+    that must be sent only once all go to the first. Only addresses and the folder for
+    its files differ from the shipped file.
     """
     # Not pytest's own folder: an nginx started by root drops to a user who may
     # not enter that one.
@@ -126,9 +125,9 @@ def configuration(
     every: str | None = None,
     name_server: str | None = None,
 ) -> str:
-    """Give the shipped file other addresses, ports and paths.
+    """Return the shipped file with other addresses, ports and paths.
 
-    An nginx that is too old for it looks names up once.
+    An nginx that is too old for resolving again resolves names once.
     """
     text = SHIPPED.read_text()
     for shipped, here in (

@@ -1,4 +1,4 @@
-"""The files that containers are made of, read for the tests that compare them."""
+"""The files that containers are made of, parsed for the tests that compare them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def default(name: str) -> Any:
 
 
 def longest_grace() -> float:
-    """Return what `auto` gives where a model has the longest default deadline."""
+    """Return the grace of `auto` if a model has the longest default deadline."""
     return max(_default_deadlines()) + AFTER_A_CALL_SECONDS
 
 
 def shortest_grace() -> float:
-    """Return what `auto` gives where every model has the shortest one."""
+    """Return the grace of `auto` if every model has the shortest deadline."""
     return min(_default_deadlines()) + AFTER_A_CALL_SECONDS
 
 
@@ -47,7 +47,7 @@ def size(text: str) -> int:
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Return the Dockerfile's instructions in order: name, and the rest."""
+    """Return the Dockerfile's instructions in order, as name and arguments."""
     text = (ROOT / "Dockerfile").read_text()
     text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
     pairs = (line.strip().partition(" ") for line in text.splitlines() if line.strip())
@@ -55,7 +55,7 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def compose() -> dict[str, Any]:
-    """Return compose.yaml, anchors and merges resolved."""
+    """Return compose.yaml with anchors and merges resolved."""
     parsed: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
     return parsed
 
@@ -67,7 +67,7 @@ def replicas() -> dict[str, dict[str, Any]]:
 
 
 def resolved(value: str) -> str:
-    """Return what compose hands on where only what must be set is set."""
+    """Return a value of compose.yaml if only required variables are set."""
     value = re.sub(r"\$\{\w+:?-(.*?)\}", r"\1", value)
     return re.sub(r"\$\{\w+:\?.*?\}", "a-lighthouse-in-a-storm-0123456789", value)
 

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 def test_two_replicas_differ_in_nothing_but_their_name() -> None:
-    """Both replicas have one definition."""
+    """Both replicas of compose.yaml have the same definition."""
     first, second = replicas().values()
 
     assert first == second
 
 
 def test_every_setting_can_be_set_from_outside() -> None:
-    """Whatever the service knows is passed on from `.env`, under the same name.
+    """compose.yaml passes every setting on from `.env` under its own name.
 
-    But for where it listens, and for what compose.yaml itself decides.
+    Exceptions are the listening address and what compose.yaml itself decides.
     """
     own = {"HOST", "PORT", "PROVIDERS_FILE", "REDIS_URL", "TRUSTED_PROXIES"}
     settings = {name.upper() for name in Settings.model_fields} - own
@@ -49,21 +49,21 @@ def test_every_setting_can_be_set_from_outside() -> None:
             assert passed_on.startswith(f"${{{name}"), name
 
 
-def test_whatever_can_be_set_is_told() -> None:
-    """The page about compose names each variable that is no setting of the service."""
+def test_every_variable_of_compose_is_documented() -> None:
+    """The page about compose names each variable that is not a setting."""
     page = (ROOT / "docs" / "how-to" / "compose.md").read_text()
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
     settings = {name.upper() for name in Settings.model_fields} - {"ADMIN_API_KEY"}
     providers = {one.key_variable for one in VENDORS.values()}
 
-    told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    told |= set(re.findall(r"^(\w+)=\$\(openssl", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    documented |= set(re.findall(r"^(\w+)=\$\(openssl", page, re.MULTILINE))
 
-    assert told == used - settings - providers
+    assert documented == used - settings - providers
 
 
-def test_every_variable_of_a_replica_is_read_by_somebody() -> None:
-    """Each is a setting, botocore's own, or the key of a provider."""
+def test_every_variable_of_a_replica_is_used() -> None:
+    """Each variable of a replica is a setting, botocore's, or a provider's key."""
     botocore = {
         name
         for _, names, *_ in BOTOCORE_DEFAUT_SESSION_VARIABLES.values()
@@ -94,7 +94,7 @@ def test_the_settings_of_a_replica_are_valid(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_no_secret_stands_in_the_compose_file() -> None:
-    """Keys and passwords come from outside, and compose stops where one is missing."""
+    """Every key and password of compose.yaml comes from `.env` and is required."""
     outside = r"\$\{\w+:\?[^}]+\}"
     for service in compose()["services"].values():
         for name, value in service.get("environment", {}).items():
@@ -106,8 +106,8 @@ def test_no_secret_stands_in_the_compose_file() -> None:
         )
 
 
-def test_the_stores_ask_who_is_there() -> None:
-    """Redis has a password; the replicas' account of the store is not its root."""
+def test_the_stores_need_passwords() -> None:
+    """Redis has a password, and replicas do not use the store's root account."""
     services = compose()["services"]
     command = services["redis"]["command"]
     replica = next(iter(replicas().values()))["environment"]
@@ -124,13 +124,13 @@ def test_the_stores_ask_who_is_there() -> None:
 
 
 def test_every_container_has_a_bound_on_its_memory() -> None:
-    """One that leaks is ended by itself, not its neighbours."""
+    """Every container has a memory limit of at least 256 MiB."""
     for name, service in compose()["services"].items():
         assert size(service["mem_limit"]) >= 256 * MIB, name
 
 
 def test_transient_images_leave_redis_room_for_leases() -> None:
-    """All quotas together fill half of Redis; the file's rewriting has room as well."""
+    """The quotas of transient images fill at most half of Redis's memory."""
     redis = compose()["services"]["redis"]
     replica = next(iter(replicas().values()))["environment"]
     memory = size(redis["command"][redis["command"].index("--maxmemory") + 1])
@@ -140,7 +140,7 @@ def test_transient_images_leave_redis_room_for_leases() -> None:
 
 
 def test_only_nginx_is_believed_about_addresses() -> None:
-    """The replicas trust the network in which nothing but nginx and they are."""
+    """The trusted proxies are the network that only nginx and the replicas share."""
     parsed = compose()
     (subnet,) = parsed["networks"]["front"]["ipam"]["config"]
     inside = {
@@ -153,7 +153,7 @@ def test_only_nginx_is_believed_about_addresses() -> None:
 
 
 def test_the_addresses_of_the_compose_file_lead_to_its_services() -> None:
-    """Redis and the object store are addressed by service name, in a shared network."""
+    """Replicas reach Redis and the store by service name in a shared network."""
     parsed = compose()
     replica = next(iter(replicas().values()))
 
@@ -170,7 +170,7 @@ def test_the_addresses_of_the_compose_file_lead_to_its_services() -> None:
 
 
 def test_the_stores_are_out_of_reach_from_outside() -> None:
-    """Only nginx has a published port; Redis and the store sit in a closed network."""
+    """Only nginx publishes a port; Redis and the store are in an internal network."""
     parsed = compose()
     published = {name for name, one in parsed["services"].items() if "ports" in one}
 
@@ -181,7 +181,7 @@ def test_the_stores_are_out_of_reach_from_outside() -> None:
 
 
 def test_a_container_outlives_its_own_grace() -> None:
-    """Docker kills a replica only after the grace, and a second, have passed."""
+    """Docker kills a replica at least a second after its grace has passed."""
     for replica in replicas().values():
         assert resolved(replica["environment"]["SHUTDOWN_GRACE_SECONDS"]) == "auto"
         grace = longest_grace()
@@ -189,7 +189,7 @@ def test_a_container_outlives_its_own_grace() -> None:
 
 
 def test_every_mounted_file_is_there() -> None:
-    """What compose mounts from the checkout exists, and nothing may write to it."""
+    """Every file that compose.yaml mounts exists and is mounted read-only."""
     mounts = [
         mount
         for service in compose()["services"].values()
@@ -215,7 +215,7 @@ def test_the_models_file_is_mounted_where_the_setting_says() -> None:
 
 
 def test_redis_never_evicts_and_survives_a_restart() -> None:
-    """An evicted lease is a second payment; transient images live only in Redis."""
+    """Redis evicts nothing and keeps its data over a restart."""
     command = compose()["services"]["redis"]["command"]
     options = dict(zip(command[1::2], command[2::2], strict=True))
 
@@ -224,7 +224,7 @@ def test_redis_never_evicts_and_survives_a_restart() -> None:
 
 
 def test_redis_is_no_version_with_known_holes() -> None:
-    """The image is at or above the release of September 2026."""
+    """The Redis image is at least the release of September 2026."""
     image = compose()["services"]["redis"]["image"]
 
     version = tuple(int(part) for part in re.findall(r"\d+", image)[:3])
@@ -233,14 +233,14 @@ def test_redis_is_no_version_with_known_holes() -> None:
 
 
 def test_every_image_is_pinned() -> None:
-    """No foreign image follows a moving tag."""
+    """Every image of another project has a fixed version."""
     for name, service in compose()["services"].items():
         if "build" not in service:
             assert re.search(r":(RELEASE\.)?\d+[.-]\d+", service["image"]), name
 
 
 def test_every_container_is_confined() -> None:
-    """No service keeps capabilities, gains privileges or writes outside its volume."""
+    """Every service drops all capabilities and has a read-only root."""
     for service in compose()["services"].values():
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]

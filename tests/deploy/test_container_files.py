@@ -1,4 +1,4 @@
-"""What the Dockerfile says is what the code does; no container engine is needed."""
+"""The Dockerfile agrees with the code; the tests need no container engine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.deploy.shipped_files import ROOT, default, instructions
 
 
 def _last(instruction: str) -> str:
-    """Return what the last *instruction* of the Dockerfile says."""
+    """Return the arguments of the last *instruction* of the Dockerfile."""
     return [rest for name, rest in instructions() if name == instruction][-1]
 
 
 def test_the_image_runs_what_the_command_line_knows() -> None:
-    """The container starts `python -m app serve`, and takes other commands instead."""
+    """The container runs `python -m app serve` by default, and takes other commands."""
     assert json.loads(_last("ENTRYPOINT")) == ["python", "-m", "app"]
     assert json.loads(_last("CMD")) == ["serve"]
     assert _last("STOPSIGNAL") == "SIGTERM"
@@ -42,7 +42,7 @@ def test_the_image_runs_a_python_that_the_project_supports() -> None:
 
 
 def test_the_makefile_asks_for_the_python_of_the_project() -> None:
-    """`make setup` refuses exactly what `requires-python` refuses."""
+    """`make setup` needs the Python of `requires-python`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     found = re.search(
@@ -54,7 +54,7 @@ def test_the_makefile_asks_for_the_python_of_the_project() -> None:
 
 
 def test_the_image_has_the_locked_packages_only() -> None:
-    """Packages come by hash from the production lock, and nothing is compiled."""
+    """The image installs only hashed packages of the production lock, as wheels."""
     installs = [rest for name, rest in instructions() if name == "RUN"]
     (install,) = [rest for rest in installs if " install " in rest]
 
@@ -66,7 +66,7 @@ def test_the_image_has_the_locked_packages_only() -> None:
 
 
 def test_the_build_context_has_what_the_image_copies_and_no_more() -> None:
-    """Everything copied exists and is let through; `.env` and `var/` never are."""
+    """The build context has exactly the files that the image copies."""
     copied = {
         rest.split()[0]
         for name, rest in instructions()
@@ -80,12 +80,12 @@ def test_the_build_context_has_what_the_image_copies_and_no_more() -> None:
 
 
 def test_the_image_does_not_run_as_root() -> None:
-    """The user is a fixed number, so that a cluster can check that it is not root."""
+    """The image's user is a number other than root's."""
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", _last("USER"))
 
 
 def test_the_image_listens_where_the_settings_say() -> None:
-    """The exposed port, the one in the environment and the default are one number."""
+    """EXPOSE, PORT and the default of the setting are one port."""
     assert _last("EXPOSE") == str(default("port"))
     assert f"PORT={default('port')}" in _last("ENV").split()
 
@@ -95,10 +95,10 @@ async def test_the_health_check_asks_the_port_that_is_set(
     status: int,
     healthy: bool,  # noqa: FBT001 - pytest passes parameters by name
 ) -> None:
-    """The image's own check passes for a living service on $PORT, and for no other."""
+    """The image's health check passes only for a live service on $PORT."""
 
     async def healthz(request: web.Request) -> web.Response:
-        """Answer as told."""
+        """Answer with the status of the case."""
         return web.Response(status=status)
 
     app = web.Application()

@@ -1,4 +1,4 @@
-"""deploy/kubernetes/ is what Kubernetes takes, and agrees with the other files."""
+"""deploy/kubernetes/ is valid and agrees with the other shipped files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _container() -> dict[str, Any]:
     "document", _documents(), ids=lambda one: f"{one['kind']}-{one['metadata']['name']}"
 )
 def test_kubernetes_takes_every_document(document: dict[str, Any]) -> None:
-    """Each is what the schema of its kind says, and no word is misspelt."""
+    """Every document is valid by the schema of its kind, without unknown fields."""
     jsonschema.validate(document, SCHEMA)
     (document.get("spec") or document)["replicsa"] = 2
     with pytest.raises(jsonschema.ValidationError):
@@ -70,7 +70,7 @@ def test_kubernetes_takes_every_document(document: dict[str, Any]) -> None:
 
 
 def test_two_replicas_survive_upgrades_and_empty_nodes() -> None:
-    """There are two, a new one is ready before an old one ends, one always stays."""
+    """An upgrade or a drained node leaves at least one of two replicas."""
     deployment = _one("Deployment")["spec"]
     budget = _one("PodDisruptionBudget")["spec"]
 
@@ -80,7 +80,7 @@ def test_two_replicas_survive_upgrades_and_empty_nodes() -> None:
 
 
 def test_service_budget_and_deployment_mean_the_same_replicas() -> None:
-    """Every selector is the labels of the replicas' template."""
+    """All selectors match the labels of the replicas' template."""
     deployment = _one("Deployment")["spec"]
     labels = deployment["template"]["metadata"]["labels"]
     spread = _pod()["topologySpreadConstraints"]
@@ -92,7 +92,7 @@ def test_service_budget_and_deployment_mean_the_same_replicas() -> None:
 
 
 def test_a_replica_has_no_more_rights_than_in_compose() -> None:
-    """The user of the image, no capabilities, a root that is read-only, no token."""
+    """A pod has the image's user, no capabilities, a read-only root and no token."""
     pod, container = _pod(), _container()
     user, group = dict(instructions())["USER"].split(":")
     confined = container["securityContext"]
@@ -107,21 +107,21 @@ def test_a_replica_has_no_more_rights_than_in_compose() -> None:
 
 
 def test_a_replica_has_the_memory_of_compose() -> None:
-    """The bound on memory is one number in both files."""
+    """The memory limit is the same in Kubernetes and in compose.yaml."""
     limit = _container()["resources"]["limits"]["memory"].removesuffix("i")
 
     assert size(limit) == size(compose()["services"]["paintonce-1"]["mem_limit"])
 
 
 def test_a_pod_outlives_its_own_grace() -> None:
-    """Kubernetes kills a replica only after the grace, and a second, have passed."""
+    """Kubernetes kills a replica at least a second after its grace has passed."""
     assert _one("ConfigMap")["data"]["SHUTDOWN_GRACE_SECONDS"] == "auto"
 
     assert _pod()["terminationGracePeriodSeconds"] > longest_grace() + 1
 
 
 def test_a_drain_is_noticed_before_the_listener_closes() -> None:
-    """A replica that ends is out of the service while it still answers everything."""
+    """A draining replica is out of the service before its listener closes."""
     listens = min(LONGEST_NOTICE_SECONDS, shortest_grace() / 4)
     probe = _container()["readinessProbe"]
 
@@ -130,7 +130,7 @@ def test_a_drain_is_noticed_before_the_listener_closes() -> None:
 
 
 def test_only_what_is_dead_is_started_again() -> None:
-    """Liveness asks nobody but the process: an outage of Redis kills no replica."""
+    """Liveness uses /healthz, so an outage of Redis restarts no replica."""
     container = _container()
 
     for probe in ("livenessProbe", "startupProbe"):
@@ -138,7 +138,7 @@ def test_only_what_is_dead_is_started_again() -> None:
 
 
 def test_the_ports_lead_to_the_service() -> None:
-    """The service's port is the container's, and that is the default."""
+    """The service's port is the container's port, which is the default."""
     (port,) = _container()["ports"]
     (outside,) = _one("Service")["spec"]["ports"]
 
@@ -149,7 +149,7 @@ def test_the_ports_lead_to_the_service() -> None:
 def test_the_configuration_is_valid(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With its secrets, the service takes what the config maps say."""
+    """The service accepts the config maps together with its secrets."""
     data = _one("ConfigMap")["data"]
     known = {name.upper() for name in Settings.model_fields} | {"AWS_DEFAULT_REGION"}
     for name in known:
@@ -167,7 +167,7 @@ def test_the_configuration_is_valid(
 
 
 def test_the_environment_comes_from_one_map_and_one_secret() -> None:
-    """Nothing secret is in the files; the models file lies where the setting says."""
+    """The environment comes from one config map and one secret; no file has secrets."""
     container, pod = _container(), _pod()
     sources = [
         (kind, one["name"])
@@ -189,7 +189,7 @@ def test_the_environment_comes_from_one_map_and_one_secret() -> None:
 
 
 def test_the_image_is_of_this_version() -> None:
-    """A moving tag would make two replicas two versions."""
+    """The image has the version of this project as its tag."""
     text = (ROOT / "pyproject.toml").read_text()
     (version,) = [
         line.split('"')[1]

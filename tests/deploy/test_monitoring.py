@@ -1,4 +1,4 @@
-"""The shipped dashboard and alert rules ask for what the service tells."""
+"""The shipped dashboard and alert rules use series that the service exports."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def queries() -> Iterator[str]:
             yield target["expr"]
 
 
-def told() -> dict[str, set[str]]:
-    """Return the series that a replica tells, with the names of their labels."""
+def exported() -> dict[str, set[str]]:
+    """Return the series that a replica exports, with the names of their labels."""
     metrics = Metrics(
         routes=[("GET", "/api/v1/live/generate")], models={"default": "openai"}
     )
@@ -95,8 +95,8 @@ def told() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("source", ["dashboard", "rules"])
 def test_every_query_asks_for_series_that_exist(source: str) -> None:
-    """No panel stays empty and no alert silent because a name is wrong."""
-    known = told()
+    """Every query of a panel or an alert uses existing series and labels."""
+    known = exported()
     asked = (
         list(queries()) if source == "dashboard" else [one["expr"] for one in rules()]
     )
@@ -112,7 +112,7 @@ def test_every_query_asks_for_series_that_exist(source: str) -> None:
 
 
 def test_every_alert_says_how_bad_it_is_and_what_it_means() -> None:
-    """An alert has a severity, a summary and a description, and a row in the docs."""
+    """Every alert has a severity, a summary, a description and a row in the docs."""
     operations = (ROOT / "docs" / "reference" / "operations.md").read_text()
     for rule in rules():
         assert rule["labels"]["severity"] in {"warning", "critical"}
@@ -121,7 +121,7 @@ def test_every_alert_says_how_bad_it_is_and_what_it_means() -> None:
 
 
 def test_prometheus_takes_rules_and_queries(tmp_path: Path) -> None:
-    """Prometheus parses everything, and sees the alerts fire when they should."""
+    """Prometheus parses all rules and queries, and the alerts fire as tested."""
     promtool = shutil.which("promtool")
     if promtool is None:
         if os.environ.get("CI"):

@@ -1,4 +1,4 @@
-"""Requests that nginx passes, refuses and hides."""
+"""Requests that nginx passes on, refuses, or hides from the outside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _target(length: int) -> str:
 
 
 async def test_the_longest_prompt_reaches_a_replica(door: Door) -> None:
-    """A request target of 64 KB arrives, byte for byte."""
+    """A request target of 64 KB reaches a replica unchanged."""
     target = _target(LONGEST_TARGET)
 
     async with door.client.get(door.url(target)) as response:
@@ -37,7 +37,7 @@ async def test_the_longest_prompt_reaches_a_replica(door: Door) -> None:
 
 
 async def test_a_longer_target_is_refused_with_a_problem(door: Door) -> None:
-    """A target that no replica would take is a 414 in the service's own form."""
+    """A target beyond the service's bound is a 414 problem from nginx."""
     async with door.client.get(door.url(_target(70_000))) as response:
         problem = await response.json(content_type="application/problem+json")
 
@@ -51,7 +51,7 @@ async def test_a_longer_target_is_refused_with_a_problem(door: Door) -> None:
     "size", [16 * MIB + 1024, 16 * MIB * 4 // 3 + 1024], ids=["multipart", "data URL"]
 )
 async def test_the_largest_picture_is_uploaded_whole(door: Door, size: int) -> None:
-    """16 MiB pass as a form's file and, a third longer, as a data URL."""
+    """A picture of 16 MiB passes nginx as a form and as a data URL."""
     body = b"\x89" * size
 
     url = door.url("/api/images")
@@ -62,7 +62,7 @@ async def test_the_largest_picture_is_uploaded_whole(door: Door, size: int) -> N
 
 
 async def test_a_body_beyond_every_limit_is_refused_unread(door: Door) -> None:
-    """A length that the service never takes is a 413 before the body is sent."""
+    """A body that is too large for the service is a 413 before it is sent."""
     headers = {"Content-Length": str(100 * MIB), "Expect": "100-continue"}
     url = door.url("/api/images")
 
@@ -96,7 +96,7 @@ _HOST = b"HTTP/1.1\r\nHost: a"
 async def test_what_nginx_does_not_pass_on_is_a_problem(
     door: Door, head: bytes, status: int, code: str
 ) -> None:
-    """A refusal of nginx itself has the form and the code of the service's."""
+    """A refusal of nginx is a problem document like the service's."""
     answer, _, body = (await _raw(door, head)).partition(b"\r\n\r\n")
     problem = json.loads(body)
 
@@ -111,7 +111,7 @@ async def test_what_nginx_does_not_pass_on_is_a_problem(
 
 
 async def _raw(door: Door, head: bytes) -> bytes:
-    """Send a head as it is, and return everything that comes back."""
+    """Send *head* unchanged; return the whole response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", door.nginx.port)
     writer.write(head + b"\r\nConnection: close\r\n\r\n")
     answer = await reader.read()
@@ -121,7 +121,7 @@ async def _raw(door: Door, head: bytes) -> bytes:
 
 
 async def test_a_refusal_keeps_the_id_that_the_request_has(door: Door) -> None:
-    """What is an id comes back with the answer; anything else gets one of nginx's."""
+    """A refusal of nginx keeps a valid request id and replaces any other."""
     url = door.url("/api/images")
     for sent, kept in (("storm-7", True), ("no id at all", False)):
         headers = {"X-Request-Id": sent, "Content-Length": str(100 * MIB)}
@@ -133,7 +133,7 @@ async def test_a_refusal_keeps_the_id_that_the_request_has(door: Door) -> None:
 
 
 async def test_one_address_can_not_take_every_connection(door: Door) -> None:
-    """Beyond 512 requests at once an address gets 429, and others are served."""
+    """Beyond 512 concurrent requests an address gets 429, and others are served."""
     full, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(request: web.Request) -> web.Response:
@@ -178,22 +178,22 @@ async def _status(client: aiohttp.ClientSession, url: URL) -> int:
     ],
 )
 async def test_a_target_arrives_as_it_was_sent(door: Door, target: str) -> None:
-    """Nothing is decoded and no slashes are merged: a signature covers the bytes."""
+    """Nginx passes a target on without decoding it or merging slashes."""
     async with door.client.get(door.url(target)) as response:
         assert response.status == 200
 
     assert door.seen() == [f"GET {target}"]
 
 
-async def test_no_answer_tells_the_version_of_the_server(door: Door) -> None:
-    """Neither an answer nor a refusal says which nginx or Python is at work."""
+async def test_no_answer_has_the_version_of_the_server(door: Door) -> None:
+    """The Server header has no version."""
     for target in ("/healthz", "/%00", _target(70_000)):
         async with door.client.get(door.url(target)) as response:
             assert response.headers["Server"] == "nginx"
 
 
 async def test_a_claimed_address_does_not_reach_a_replica(door: Door) -> None:
-    """What a client says about its own address is replaced by what nginx sees."""
+    """Nginx replaces the client's forwarding headers with the address that it sees."""
     lies = {
         "X-Forwarded-For": "203.0.113.7",
         "X-Forwarded-Host": "evil.example",
@@ -210,7 +210,7 @@ async def test_a_claimed_address_does_not_reach_a_replica(door: Door) -> None:
 
 
 async def test_the_metrics_of_a_replica_are_not_for_the_outside(door: Door) -> None:
-    """Numbers of one replica at random help nobody, and tell strangers too much."""
+    """/metrics is 403 through nginx."""
     from_elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
 
     async with (
@@ -224,7 +224,7 @@ async def test_the_metrics_of_a_replica_are_not_for_the_outside(door: Door) -> N
 
 
 async def test_no_prompt_is_written_down(door: Door) -> None:
-    """Neither log has a query, not even where no replica answers."""
+    """Nginx logs no query, even if no replica answers."""
     url = door.url("/api/v1/live/generate?prompt=a+lighthouse+in+a+storm&sig=abc")
     async with door.client.get(url):
         pass

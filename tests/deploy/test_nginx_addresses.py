@@ -1,4 +1,4 @@
-"""Replicas come back under other addresses, and nginx finds them."""
+"""nginx finds replicas that come back under other addresses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _EVERY = "paintonce"
 
 @dataclass
 class Street:
-    """Two replicas that nginx knows by name, and an address for each to move to."""
+    """Two replicas that nginx knows by name, with a second address for each."""
 
     names: NameServer
     url: str
@@ -42,13 +42,13 @@ class Street:
     holes: list[socket.socket] = field(default_factory=list)
 
     async def ask(self, method: str) -> int:
-        """Return the status that nginx answers with."""
+        """Return the status of a request through nginx."""
         async with self.client.request(method, f"{self.url}/api/images") as answer:
             await answer.read()
             return answer.status
 
     async def load(self, method: str, done: asyncio.Event) -> list[int]:
-        """Ask again and again until *done*, and return what came of it."""
+        """Send requests until *done*; return their statuses."""
         statuses = []
         while not done.is_set():
             async with nullcontext() if method == "GET" else self.unsafe:
@@ -58,9 +58,9 @@ class Street:
         return statuses
 
     async def end(self, number: int, *, silent: bool) -> None:
-        """Stop a replica as a container is stopped: its name is unknown then.
+        """Stop a replica as a container is stopped, so that its name is unknown.
 
-        What is sent to its old address is refused, or *silent*ly lost.
+        Connections to its old address are refused, or dropped if *silent*.
         """
         old = self.old[number]
         del self.names.addresses[_NAMES[number]]
@@ -72,19 +72,19 @@ class Street:
                 self.holes += _black_hole(old.host, old.port)
 
     def close_holes(self) -> None:
-        """Give the old addresses back."""
+        """Free the old addresses."""
         for hole in self.holes:
             hole.close()
 
     async def start(self, number: int) -> None:
-        """Start it elsewhere."""
+        """Start a replica at its other address."""
         new = self.new[number]
         await new.start()
         self.names.addresses[_NAMES[number]] = [new.host]
         self.names.addresses[_EVERY].append(new.host)
 
     async def until_found(self, number: int) -> None:
-        """Return once it is asked, by GET as by what must not be sent twice."""
+        """Return once the replica gets a GET and a POST through nginx."""
         new = self.new[number]
         async with asyncio.timeout(_FOUND_WITHIN_SECONDS):
             while len({target.startswith("GET") for target in new.targets}) < 2:
@@ -95,7 +95,7 @@ class Street:
 def _black_hole(host: str, port: int) -> list[socket.socket]:
     """Make connections to an address hang, as if no machine had it.
 
-    Linux drops what a full queue can't take.
+    Linux drops connections that do not fit into a full backlog.
     """
     listener = socket.create_server((host, port), backlog=0)
     callers = [socket.socket() for _ in range(4)]
@@ -107,7 +107,7 @@ def _black_hole(host: str, port: int) -> list[socket.socket]:
 
 @asynccontextmanager
 async def _street() -> AsyncIterator[Street]:
-    """Open it, and wait until nginx knows the way."""
+    """Start the replicas and nginx; return when nginx reaches both."""
     if not nginx().looks_up_again:
         pytest.skip(f"nginx is older than {'.'.join(map(str, RESOLVES_SINCE))}")
     port = free_port()
@@ -141,9 +141,10 @@ async def _street() -> AsyncIterator[Street]:
 async def test_replicas_may_come_back_under_other_addresses(
     silent: bool,  # noqa: FBT001 - pytest passes parameters by name
 ) -> None:
-    """Both are replaced one after the other under load, and no request is lost.
+    """Replacing both replicas one by one under load loses no request.
 
-    Not even one that waits for the old address while nginx learns the new one.
+    This includes requests that wait for the old address while nginx resolves the new
+    one.
     """
     async with _street() as street:
         done = asyncio.Event()
@@ -163,7 +164,7 @@ async def test_replicas_may_come_back_under_other_addresses(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_replicas_that_moved_at_once_are_found_too(method: str) -> None:
-    """Where nginx knows nothing but old addresses, it finds the new ones by itself."""
+    """Nginx finds both replicas after they moved at the same time."""
     async with _street() as street:
         for number in range(2):
             await street.end(number, silent=False)

@@ -21,7 +21,7 @@ from tests.deploy.shipped_files import (
 
 
 def _nginx(directive: str) -> str:
-    """Return the arguments of the only *directive* of the server, or of its first."""
+    """Return the arguments of the server's first or only *directive*."""
     found = re.search(rf"^\s*{directive} (.+);$", nginx_text(), re.MULTILINE)
     assert found, f"deploy/nginx.conf has no {directive}"
     return found[1]
@@ -38,7 +38,7 @@ def _of_location(location: str, directive: str) -> str:
 
 
 def _map(variable: str) -> dict[int, str]:
-    """Return what nginx maps each of its own statuses to."""
+    """Return the values to which nginx maps its own statuses."""
     found = re.search(rf"map \$status \${variable} {{(.*?)}}", nginx_text(), re.DOTALL)
     assert found
     pairs = re.findall(r'(\d+) "?(.+?)"?;', found[1])
@@ -46,7 +46,7 @@ def _map(variable: str) -> dict[int, str]:
 
 
 def test_nginx_names_the_replicas_and_their_port() -> None:
-    """The upstream has the replicas of the compose file; all of them share one name."""
+    """The upstream lists the replicas of compose.yaml, which share one name."""
     text = nginx_text()
     expected = [f"{name}:{default('port')}" for name in replicas()]
 
@@ -59,21 +59,21 @@ def test_nginx_names_the_replicas_and_their_port() -> None:
 
 
 def test_nginx_listens_where_compose_publishes() -> None:
-    """The container's end of the published port is nginx's own."""
+    """Nginx listens on the container's end of the published port."""
     (port,) = compose()["services"]["nginx"]["ports"]
 
     assert _nginx("listen").split()[0] == resolved(port).rpartition(":")[2]
 
 
 def test_nginx_lets_the_largest_picture_through() -> None:
-    """A picture of `MAX_IMAGE_BYTES` as a data URL, with room for what is around it."""
+    """Nginx's body limit takes MAX_IMAGE_BYTES as a data URL."""
     limit = int(_nginx("client_max_body_size").removesuffix("m")) * MIB
 
     assert limit >= default("max_image_bytes") * 4 / 3 + MIB
 
 
 def test_nginx_is_more_patient_than_the_service() -> None:
-    """The service's own time-outs come first, so that its own answers are seen."""
+    """Nginx's timeouts are longer than the service's own."""
     patience = seconds(_nginx("proxy_read_timeout"))
 
     assert patience > default("wait_timeout_seconds")
@@ -88,21 +88,21 @@ def test_nginx_is_more_patient_than_the_service() -> None:
 
 
 def test_nginx_lets_the_largest_edit_through() -> None:
-    """The service's own limits are met first, in OpenAI's words."""
+    """Nginx's limit for edits is above the service's own."""
     limit = int(_of_location("/v1/", "client_max_body_size").removesuffix("m")) * MIB
 
     assert limit > MAX_EDIT_BYTES + OVERHEAD_BYTES
 
 
 def test_nginx_caches_nothing() -> None:
-    """A hit that the service does not see would not be counted."""
+    """nginx.conf uses no cache, because the service must count every hit."""
     text = nginx_text()
 
     assert not re.search(r"^\s*(proxy_cache|proxy_store)", text, re.MULTILINE)
 
 
 def test_a_refusal_of_nginx_reads_like_one_of_the_service() -> None:
-    """Status, code and title are rows of the service's own table, but for one."""
+    """The problems of nginx have status, code and title of the service's table."""
     codes, titles = _map("problem_code"), _map("problem_title")
     rows = {(row.status, row.code, row.title) for row in (*TABLE.values(), INTERNAL)}
     rows.add((503, "no_replica", "No replica answered"))
@@ -112,7 +112,7 @@ def test_a_refusal_of_nginx_reads_like_one_of_the_service() -> None:
 
 
 def test_every_refusal_of_nginx_becomes_a_problem() -> None:
-    """Whatever nginx answers by itself arrives with a status that has a code."""
+    """Every status that nginx sends by itself has a problem code."""
     pages = re.findall(r"^\s*error_page (.+) /problem;$", nginx_text(), re.MULTILINE)
     answered: set[str] = set()
     for page in pages:

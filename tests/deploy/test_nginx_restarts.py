@@ -1,4 +1,4 @@
-"""Requests that nginx repeats, and never repeats, while replicas come and go."""
+"""nginx repeats a GET and never a POST while replicas come and go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def test_connections_to_the_replicas_are_kept(door: Door) -> None:
-    """Forty requests in a row need no forty connections to the replicas."""
+    """Nginx reuses its connections to the replicas."""
     for _ in range(40):
         async with door.client.get(door.url("/healthz")) as response:
             assert response.status == 200
@@ -38,7 +38,7 @@ async def test_a_replica_that_is_gone_costs_no_request(door: Door, method: str) 
 
 
 async def test_a_replica_that_is_back_is_used_again(door: Door) -> None:
-    """The first requests after a restart are shared by both again."""
+    """After a restart both replicas get requests again."""
     await door.replicas[0].stop()
     async with door.client.get(door.url("/healthz")) as response:
         assert await response.text() == "two"
@@ -53,7 +53,7 @@ async def test_a_replica_that_is_back_is_used_again(door: Door) -> None:
 
 
 async def _hang_up(request: web.Request) -> web.StreamResponse:
-    """Take the request, then vanish like a killed process."""
+    """Read the request, then cut the connection like a killed process."""
     await request.read()
     assert request.transport
     request.transport.abort()
@@ -61,7 +61,7 @@ async def _hang_up(request: web.Request) -> web.StreamResponse:
 
 
 async def test_a_get_that_was_cut_is_asked_again_elsewhere(door: Door) -> None:
-    """A replica that dies under a GET is not noticed: the other one answers."""
+    """A GET whose replica dies is answered by the other one."""
     door.replicas[0].answer = _hang_up
 
     for _ in range(4):
@@ -70,7 +70,7 @@ async def test_a_get_that_was_cut_is_asked_again_elsewhere(door: Door) -> None:
 
 
 async def test_a_post_is_never_sent_twice(door: Door) -> None:
-    """A replica that dies with a POST in its hands may have acted on it."""
+    """A POST whose replica dies is 503 and not sent to the other one."""
     door.both(_hang_up)
 
     url = door.url("/api/images")
@@ -85,7 +85,7 @@ async def test_a_post_is_never_sent_twice(door: Door) -> None:
 
 
 async def _shutting_down(request: web.Request) -> web.StreamResponse:
-    """Answer like a replica that had to give a painting up."""
+    """Answer like a replica that gave a painting up."""
     return web.json_response(
         {"code": "shutting_down"},
         status=503,
@@ -95,7 +95,7 @@ async def _shutting_down(request: web.Request) -> web.StreamResponse:
 
 
 async def test_a_waiter_of_a_stopping_replica_waits_at_the_other(door: Door) -> None:
-    """A GET that is answered with 503 by one replica has a chance at the other."""
+    """A GET that one replica answers with 503 is sent to the other."""
     door.replicas[0].answer = _shutting_down
 
     for _ in range(4):
@@ -103,8 +103,8 @@ async def test_a_waiter_of_a_stopping_replica_waits_at_the_other(door: Door) -> 
             assert await response.text() == "two"
 
 
-async def test_an_outage_of_both_is_told_in_their_own_words(door: Door) -> None:
-    """However often both say 503, the answer is theirs, and neither is given up."""
+async def test_an_outage_of_both_keeps_their_own_answer(door: Door) -> None:
+    """If both replicas answer 503, the client gets their answer."""
     door.both(_shutting_down)
 
     for _ in range(10):
@@ -115,7 +115,7 @@ async def test_an_outage_of_both_is_told_in_their_own_words(door: Door) -> None:
 
 
 async def test_a_picture_that_breaks_off_is_cut(door: Door) -> None:
-    """A body that ends short of its length never looks whole to the client."""
+    """A body shorter than its length breaks the client's connection too."""
 
     async def short(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100000"})
@@ -133,7 +133,7 @@ async def test_a_picture_that_breaks_off_is_cut(door: Door) -> None:
 
 
 async def test_events_are_passed_on_one_by_one(door: Door) -> None:
-    """A state is seen when it happens, not when the stream ends."""
+    """Nginx passes each server-sent event on without delay."""
     first_was_read = asyncio.Event()
 
     async def states(request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The account that compose.yaml makes for the replicas, at a real store."""
+"""The store account that compose.yaml makes for the replicas, at a real store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Run a store of this module's own, whose root is `paintonce-tests`."""
+    """Run a store for this module, whose root is `paintonce-tests`."""
     client = minio_command("mc")
     # There is a file manager of the same name.
     if not client or b"MinIO" not in subprocess.check_output([client, "--version"]):
@@ -64,7 +64,7 @@ def _client(store: S3Server, user: str, password: str) -> Any:
 def test_the_replicas_account_reaches_its_bucket_and_nothing_else(
     store: S3Server, tmp_path: Path
 ) -> None:
-    """What the service does is allowed in one bucket; the rest of the store is not."""
+    """The replicas' account may use its bucket and nothing else in the store."""
     root = _client(store, store.access_key, store.secret_key)
     root.create_bucket(Bucket="other-tenant")
     _make_account(store, tmp_path, "a-lighthouse")
@@ -93,7 +93,7 @@ def test_the_replicas_account_reaches_its_bucket_and_nothing_else(
 def test_the_account_may_be_made_again_with_another_password(
     store: S3Server, tmp_path: Path
 ) -> None:
-    """A second run changes nothing but the password, and keeps what is stored."""
+    """A second run changes the password and keeps the stored objects."""
     _make_account(store, tmp_path, "a-lighthouse")
     _client(store, "painter", "a-lighthouse").put_object(
         Bucket="pictures", Key="whale", Body=b"blue"

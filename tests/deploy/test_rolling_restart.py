@@ -1,4 +1,4 @@
-"""A rolling restart of two replicas behind a real nginx costs nobody a second."""
+"""A rolling restart of two replicas behind a real nginx."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLIENTS = 8
 
 
 class Asking:
-    """Clients that ask over connections that they keep, without a pause."""
+    """Clients that send requests without pause over kept connections."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -37,7 +37,7 @@ class Asking:
         self._is_over = False
 
     async def ask(self) -> None:
-        """Ask one after the other until it is over."""
+        """Send one request after the other until the end."""
         loop = asyncio.get_running_loop()
         async with aiohttp.ClientSession() as session:
             while not self._is_over:
@@ -57,7 +57,7 @@ class Asking:
 async def test_a_rolling_restart_is_not_noticed(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """No HIT is lost or takes a second, and no idle connection holds a replica up."""
+    """A rolling restart loses no HIT, delays none by a second, and ends in time."""
     loop = asyncio.get_running_loop()
     ports = free_port(), free_port()
     environments = [
@@ -83,7 +83,7 @@ async def test_a_rolling_restart_is_not_noticed(
         running = [await start(0), await start(1)]
         asking = Asking(f"{nginx.url}{LIVE}?prompt=a+lighthouse")
         async with aiohttp.ClientSession() as session:
-            # So many at once that nginx keeps connections which nobody uses then.
+            # So many at once that nginx keeps connections that are idle afterwards.
             await asyncio.gather(*(session.get(asking.url) for _ in range(40)))
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(CLIENTS):

@@ -1,4 +1,4 @@
-"""A replica that asks for keys, and a shell with its settings, as an operator has."""
+"""A replica that asks for keys, and a shell with an operator's settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def settings(redis_url: str, s3_server: S3Server, bucket: str) -> dict[str, str]
 def operator(
     settings: dict[str, str], tmp_path: Path
 ) -> Callable[..., AbstractAsyncContextManager[tuple[Replica, Shell]]]:
-    """Give the way to a running service, and to a shell beside it."""
+    """Run a service that asks for keys, and open a shell beside it."""
 
     @asynccontextmanager
     async def operating(**more: str) -> AsyncIterator[tuple[Replica, Shell]]:
@@ -50,5 +50,5 @@ def operator(
 
 @pytest.fixture
 def master_key() -> str:
-    """Give a key to the signing secrets."""
+    """Give a master key for the signing secrets."""
     return secrets.token_urlsafe(32)

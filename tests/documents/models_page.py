@@ -1,4 +1,4 @@
-"""The page of models, from the tables: `make models-page` writes it."""
+"""The page of models, made from the tables; `make models-page` writes it."""
 
 from __future__ import annotations
 
@@ -82,18 +82,18 @@ def _references(endpoint: Endpoint) -> str:
 def _shapes(endpoint: Endpoint) -> str:
     if endpoint.shape == "omit":
         return "the model's own"
-    told = [", ".join(endpoint.ratios or endpoint.sizes)]
+    limits = [", ".join(endpoint.ratios or endpoint.sizes)]
     if bounds := endpoint.bounds:
-        told.append(
+        limits.append(
             f"{bounds.min_width}x{bounds.min_height} to "
             f"{bounds.max_width}x{bounds.max_height} in steps of {bounds.step}"
         )
         if bounds.min_pixels:
-            told.append(f"{bounds.min_pixels} to {bounds.max_pixels} pixels")
+            limits.append(f"{bounds.min_pixels} to {bounds.max_pixels} pixels")
     if endpoint.resolutions:
         names = ", ".join(name for name, _ in endpoint.resolutions)
-        told.append(f"`{endpoint.resolution_field}` {names}")
-    return "; ".join(filter(None, told))
+        limits.append(f"`{endpoint.resolution_field}` {names}")
+    return "; ".join(filter(None, limits))
 
 
 def _options(endpoint: Endpoint) -> str:

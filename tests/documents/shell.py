@@ -1,4 +1,4 @@
-"""The examples of a page, run in a shell as they stand."""
+"""The examples of a page, run unchanged in a shell."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def blocks(page: str, language: str = "sh") -> list[str]:
 class Shell:
     """A bash in *folder*, where `python` is this one and finds `app`.
 
-    A context manager. What one block of commands sets the next ones see; the
-    first command that fails ends it. *variables* are its environment's.
+    It is a context manager. Variables that one block of commands sets are seen by the
+    next ones; the first command that fails ends it. *variables* are its environment.
     """
 
     def __init__(self, folder: Path, **variables: str) -> None:
@@ -49,7 +49,7 @@ class Shell:
         )
 
     def run(self, commands: str) -> str:
-        """Run *commands* and return what they printed; they must not fail."""
+        """Run *commands*, which must not fail; return their output."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
         # What reads standard input must not read the commands that follow.

@@ -1,4 +1,4 @@
-"""docs/how-to/budgets.md, with a service whose pictures have a price."""
+"""The commands of docs/how-to/budgets.md, with a service whose pictures cost money."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ CHANGED_WITHIN_SECONDS = 5.0
 
 
 async def refusal(client: Paintonce, prompt: str) -> PaintonceError:
-    """Return why *prompt* is not painted."""
+    """Return the reason why *prompt* is not painted."""
     with pytest.raises(PaintonceError) as refused:
         await client.generate(prompt)
     return refused.value
 
 
 async def until_painted(client: Paintonce, prompt: str) -> None:
-    """Return when *prompt* is painted after all."""
+    """Return when *prompt* is painted."""
     async with asyncio.timeout(CHANGED_WITHIN_SECONDS):
         while True:
             try:
@@ -49,7 +49,7 @@ async def test_a_budget_ends_and_is_raised(
     operator: Callable[..., AbstractAsyncContextManager[tuple[Replica, Shell]]],
     tmp_path: Path,
 ) -> None:
-    """Two pictures fit, the third waits for a larger budget, and the bill has three."""
+    """Two pictures fit the budget, and the third one fits after it is raised."""
     look, refused, raising, stopping, bill = blocks(PAGE)
     (tmp_path / "models.toml").write_text(
         '[models.default]\nprovider = "placeholder"\nprice = 0.25\n'

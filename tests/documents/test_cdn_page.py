@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 
 
 def ask(url: str, method: str = "GET", **headers: str) -> Answer:
-    """Ask, and return whatever was answered."""
+    """Send a request; return the response, whatever its status."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         with urlopen(Request(url, method=method, headers=named), timeout=20) as answer:
@@ -113,7 +113,7 @@ def listening(command: list[str], folder: Path, port: int) -> tuple[str, ChildPr
 
 
 def answers(address: str) -> bool:
-    """Return whether a server listens there."""
+    """Return whether a server listens at the address."""
     try:
         return ask(f"{address}/healthz").status == 200
     except OSError:
@@ -123,13 +123,13 @@ def answers(address: str) -> bool:
 def test_permalinks_are_kept_and_live_answers_are_not(
     cache: str, service: str, tmp_path: Path
 ) -> None:
-    """The cache saves the service permalinks; each live hit is seen and counted."""
+    """The cache keeps permalinks, and passes every live hit on to be counted."""
     prompt = quote(f"a fox of {urlsplit(cache).port}")
     first = ask(f"{cache}{LIVE}?prompt={prompt}")
     again = ask(f"{cache}{LIVE}?prompt={prompt}")
     path = first.headers["Content-Location"]
     link = ask(f"{cache}{path}")
-    kept = ask(f"{cache}{path}?utm=1", X_API_Key="somebody", Cookie="a=b")
+    kept = ask(f"{cache}{path}?utm=1", X_API_Key="unknown", Cookie="a=b")
     part = ask(f"{cache}{path}", Range="bytes=0-7")
 
     assert first.headers["X-Cache-Status"] == "MISS"
@@ -142,7 +142,7 @@ def test_permalinks_are_kept_and_live_answers_are_not(
 
 
 def test_renditions_are_kept_apart(cache: str) -> None:
-    """Width and format are part of the key, and `auto` goes by what is accepted."""
+    """The cache keeps renditions apart by width, format and Accept."""
     prompt = quote(f"a heron of {urlsplit(cache).port}")
     link = cache + ask(f"{cache}{LIVE}?prompt={prompt}").headers["Content-Location"]
     small, other = f"{link}?w=64&format=webp", f"{link}?w=128&format=webp"
@@ -172,7 +172,7 @@ def test_renditions_are_kept_apart(cache: str) -> None:
 
 
 def test_errors_and_long_prompts_pass_through(cache: str) -> None:
-    """What is not there is asked for again; 4,000 characters fit into an address."""
+    """A 404 is not cached, and a prompt of 4,000 characters passes."""
     gone = (
         f"{cache}/api/v1/images/a/b/generated/{'0' * 8}-0000-4000-8000-{'0' * 12}.png"
     )
@@ -185,7 +185,7 @@ def test_errors_and_long_prompts_pass_through(cache: str) -> None:
 
 
 def test_the_page_finds_a_permalink(service: str, tmp_path: Path) -> None:
-    """What curl prints is the path that a page is made with."""
+    """The page's curl command prints the permalink of a picture."""
     (command,) = blocks(PAGE, "sh")
 
     with Shell(tmp_path) as shell:

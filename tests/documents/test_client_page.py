@@ -1,4 +1,4 @@
-"""docs/reference/client.md: its example runs, its table has every method."""
+"""The example of docs/reference/client.md runs; its table has every method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = "reference/client.md"
 
 
 def test_the_example_paints_three_pictures(tmp_path: Path) -> None:
-    """A reader who copies it sees a MISS, and the others as they are ready."""
+    """The page's example prints a MISS and then two pictures as they are ready."""
     (example,) = blocks(PAGE, "python")
 
     with served(tmp_path) as address, Shell(tmp_path) as shell:

@@ -96,7 +96,7 @@ FIGURES: dict[str, float] = {
 
 
 def rows() -> dict[str, tuple[str, str]]:
-    """Return figure and consequence of each bound of the page."""
+    """Return value and consequence of each limit of the page."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     return {bound: (figure, beyond) for bound, figure, beyond in cells}
@@ -104,12 +104,12 @@ def rows() -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("bound", FIGURES)
 def test_a_figure_is_the_codes(bound: str) -> None:
-    """A developer who changes a bound changes the page."""
+    """Every limit of the page has the value of the code."""
     assert rows()[bound][0] == f"{FIGURES[bound]:,.0f}"
 
 
 def test_lines_are_as_long_as_the_page_says() -> None:
-    """So are the times that are spelled in words."""
+    """The waiting times in the page's sentences are those of the code."""
     page = rows()
 
     slices = page["Slices of transient images on their way from Redis"][1]
@@ -122,7 +122,7 @@ def test_lines_are_as_long_as_the_page_says() -> None:
 
 
 def test_the_models_file_is_bound_as_the_page_says() -> None:
-    """Least and most of its numbers are those of the table's model."""
+    """The bounds of the models file are those of its model in the code."""
     page = rows()
     hints = get_type_hints(ModelTable, include_extras=True)
 
@@ -139,8 +139,8 @@ def test_the_models_file_is_bound_as_the_page_says() -> None:
         }
 
     for name in ("concurrency", "queue"):
-        told = bounds(name)
-        assert page[f"`{name}`"][0] == f"{told['ge']} to {told['le']:,}"
+        bound = bounds(name)
+        assert page[f"`{name}`"][0] == f"{bound['ge']} to {bound['le']:,}"
     for name in ("deadline_seconds", "ambiguous_hold_seconds", "price"):
         assert page[f"`{name}`"][0] == f"up to {bounds(name)['le']:,}"
     assert page["Characters of `model`"][0] == f"{bounds('model')['max_length']}"

@@ -1,4 +1,4 @@
-"""docs/how-to/live-scopes.md: two new pictures, and everything that is painted."""
+"""The commands of docs/how-to/live-scopes.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGE = "how-to/live-scopes.md"
 async def test_a_scope_paints_as_many_as_it_may(
     operator: Callable[..., AbstractAsyncContextManager[tuple[Replica, Shell]]],
 ) -> None:
-    """The third new picture is refused, a painted one never is."""
+    """A scope with a limit of two refuses the third new picture and no painted one."""
     opening, painting, beyond, closing = blocks(PAGE)
     expected = iter(blocks(PAGE, "text"))
     async with operator() as (service, shell):

@@ -1,4 +1,4 @@
-"""docs/how-to/migrate.md moves the prompts of a small cache."""
+"""The commands of docs/how-to/migrate.md move the prompts of a small cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PICTURES = [
 
 @pytest.mark.long
 def test_prompts_move_and_the_code_asks_for_them(tmp_path: Path) -> None:
-    """What was wanted is painted at its size; the new code finds it."""
+    """The moved prompts are painted in their sizes, and the new code gets hits."""
     export, paint = blocks(PAGE)
     (code,) = blocks(PAGE, "python")
     with sqlite3.connect(tmp_path / "cache.db") as cache:

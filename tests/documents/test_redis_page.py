@@ -1,4 +1,4 @@
-"""docs/how-to/redis.md, with two servers and a replica that moves between them."""
+"""The commands of docs/how-to/redis.md, with two Redis servers and a replica."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_a_move_keeps_the_counts_and_a_loss_keeps_the_pictures(
     bucket: str,
     tmp_path: Path,
 ) -> None:
-    """After the move a hit is the second one; after a loss nothing is painted anew."""
+    """A move to another Redis keeps hit counts; a lost Redis paints nothing again."""
     restore, copy, promote, check = blocks(PAGE)
     store = s3_server.environment()
     old = environment_of(redis_url=redis_url, bucket=bucket, object_store=store)

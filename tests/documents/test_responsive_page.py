@@ -1,4 +1,4 @@
-"""The examples of docs/how-to/responsive-images.md, in a real Chromium and next."""
+"""The examples of docs/how-to/responsive-images.md, in Chromium and Next.js."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a service, and give its address."""
+    """Run a service; give its address."""
     with served(tmp_path_factory.mktemp("service")) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def picture(service: str) -> str:
-    """Paint a picture, and give the address of its permalink."""
+    """Paint a picture; give the address of its permalink."""
     with urlopen(f"{service}{LIVE}?prompt={quote('a red fox')}") as answer:
         return service + str(answer.headers["Content-Location"])
 
@@ -96,7 +96,7 @@ def fetched(chromium: Browser, address: str, density: int) -> list[str]:
 def test_plain_html_fetches_one_picture_and_the_right_one(
     chromium: Browser, picture: str, tmp_path: Path, density: int
 ) -> None:
-    """At each density the browser fetches the width that is sharp, and no other."""
+    """At each pixel density the browser fetches exactly the right width."""
     (tag,) = blocks(PAGE, "html")
     page = f"<!doctype html><title>fox</title>{tag.replace('PICTURE', picture)}"
     (tmp_path / "index.html").write_text(page)
@@ -108,7 +108,7 @@ def test_plain_html_fetches_one_picture_and_the_right_one(
 def test_next_image_fetches_one_picture_and_the_right_one(
     chromium: Browser, picture: str, tmp_path: Path
 ) -> None:
-    """A real `next build` with the page's loader gives pages that fetch one width."""
+    """A site built by Next.js with the page's loader fetches one right width."""
     app = asyncio.run(build(tmp_path, picture))
     html = (app / "index.html").read_text()
     widths = set(re.findall(r"w=(\d+)&amp;format=webp \d+w", html))
@@ -125,7 +125,7 @@ def test_next_image_fetches_one_picture_and_the_right_one(
 
 
 async def build(folder: Path, picture: str) -> Path:
-    """Build a site of next with the page's three files; return where it lies."""
+    """Build a Next.js site with the page's three files; return its folder."""
     installed = await environments.node(environments.NEXT)
     # Below its packages: next follows no link out of its own folder.
     with tempfile.TemporaryDirectory(prefix="site-", dir=installed) as name:

@@ -1,4 +1,4 @@
-"""docs/how-to/rotate-keys.md: the new keys work, the old ones do not any more."""
+"""The commands of docs/how-to/rotate-keys.md replace keys."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_keys_are_replaced_without_a_gap(
     master_key: str,
     tmp_path: Path,
 ) -> None:
-    """Both keys work until the old one is revoked, within five seconds."""
+    """Old and new keys work until the old one is revoked, within five seconds."""
     create, revoke, create_signing, revoke_signing, admin = blocks(PAGE)
     async with (
         operator(SIGNING_MASTER_KEY=master_key, ADMIN_API_KEY=ADMIN_KEY) as opened,
@@ -75,7 +75,7 @@ async def test_keys_are_replaced_without_a_gap(
 
 
 async def made(session: aiohttp.ClientSession, kind: str) -> Any:
-    """Make a key before the page is begun."""
+    """Make the key that the page replaces."""
     async with session.post(
         "/api/v1/keys",
         json={"project": "acme/shop", "kind": kind},
@@ -85,7 +85,7 @@ async def made(session: aiohttp.ClientSession, kind: str) -> Any:
 
 
 async def status(session: aiohttp.ClientSession, url: str, key: str = "") -> int:
-    """Return the status that *url* is answered with."""
+    """Return the status of a GET of *url*."""
     headers = {"X-API-Key": key} if key else None
     async with session.get(url, headers=headers) as answer:
         return answer.status
@@ -94,7 +94,7 @@ async def status(session: aiohttp.ClientSession, url: str, key: str = "") -> int
 async def becomes(
     expected: int, session: aiohttp.ClientSession, url: str, key: str = ""
 ) -> None:
-    """Return when *url* is answered with the *expected* status."""
+    """Return when a GET of *url* has the *expected* status."""
     async with asyncio.timeout(REVOKED_WITHIN_SECONDS):
         while True:
             if await status(session, url, key) == expected:

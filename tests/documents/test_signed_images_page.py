@@ -34,7 +34,7 @@ def _signatures() -> list[str]:
 async def test_from_nothing_to_a_signed_image(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
-    """An operator who types the page has a picture that needs no key, in a page."""
+    """The page's commands make a key and an `<img>` that works without a key."""
     sealing, making, asking, tampering, writing = blocks(PAGE)
     expected = iter(blocks(PAGE, "text"))
 
@@ -65,7 +65,7 @@ async def test_from_nothing_to_a_signed_image(
 def test_a_program_of_the_page_signs_both_vectors(
     tmp_path: Path, language: str, name: str, command: list[str]
 ) -> None:
-    """A reader who copies it gets addresses that this service accepts."""
+    """Each program of the page prints the published signatures."""
     needed = [command[0], *(["openssl"] if language == "bash" else [])]
     for tool in needed:
         if shutil.which(tool) is None:
@@ -94,7 +94,7 @@ def test_a_program_of_the_page_signs_both_vectors(
 
 
 def test_the_image_of_the_page_is_signed() -> None:
-    """The `<img>` that a reader sees is the first vector."""
+    """The page's `<img>` has the signature of the first vector."""
     (image,) = blocks(PAGE, "html")
     (address,) = re.findall(r'src="([^"]+)"', image)
 

@@ -17,13 +17,13 @@ STEP = re.compile(r"```sh\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 
 
 def steps() -> list[tuple[str, list[str]]]:
-    """Return each block of commands, and the lines that follow from it."""
+    """Return each block of commands with the output that the page shows."""
     text = (DOCS / "tutorial.md").read_text()
     return [(sh, shown.splitlines()) for sh, shown in STEP.findall(text)]
 
 
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
-    """A reader who types it, in a fresh clone, sees each line that is shown."""
+    """The tutorial's commands print every line that it shows."""
     assert blocks("tutorial.md", "console") == ["make dev\n"]
     clone = clone_into(tmp_path / "paintonce")
     with make_dev(clone) as address, Shell(tmp_path) as shell:

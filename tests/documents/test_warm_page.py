@@ -1,4 +1,4 @@
-"""docs/how-to/warm.md does what it says."""
+"""The commands of docs/how-to/warm.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_the_second_run_of_the_page_costs_nothing(tmp_path: Path) -> None:
-    """A reader who pastes the page paints three pictures, and then finds three."""
+    """The page's first run paints three pictures; the second one has three hits."""
     first, again = blocks("how-to/warm.md")
     (shown,) = blocks("how-to/warm.md", "json")
 
@@ -30,6 +30,6 @@ def test_the_second_run_of_the_page_costs_nothing(tmp_path: Path) -> None:
 
 
 def _summary(printed: str) -> str:
-    """Return the one line that is JSON; the others are the progress bar."""
+    """Return the line of JSON; the other lines are the progress bar."""
     (summary,) = [line for line in printed.splitlines() if line.startswith("{")]
     return summary

@@ -15,7 +15,7 @@ from tests.fake_provider.dialects import DIALECTS
 
 
 async def run(port: int, models: Path | None) -> None:
-    """Print one line of JSON with the port, and serve until told to stop."""
+    """Print the port as one line of JSON, and serve until a signal."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,4 +1,4 @@
-"""Answers that are alike in every dialect, right or wrong, and what makes them."""
+"""Answers that all dialects share, right and wrong ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def paint(call: Call, behaviour: Behaviour) -> bytes:
 
 
 def _paint_jpeg(call: Call, behaviour: Behaviour) -> bytes:
-    """Return a JPEG, whatever its dialect goes on to call it."""
+    """Return a JPEG, whatever media type its dialect claims."""
     return pictures.paint(
         number=call.number, prompt=call.prompt, media_type="image/jpeg"
     )
@@ -97,21 +97,21 @@ async def _bad_gateway(
 async def _gateway_timeout(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Answer like a proxy that has waited long enough, with nothing to say."""
+    """Answer like a proxy whose upstream was too slow."""
     return web.Response(status=504)
 
 
 async def _html(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Answer 200 with a page, as captive portals do."""
+    """Answer 200 with an HTML page, as captive portals do."""
     return web.Response(text=HTML, content_type="text/html")
 
 
 async def _truncated_json(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Answer with half a document whose length is that of the half."""
+    """Answer with half a document and the length of that half."""
     return web.Response(text='{"data": [{"b64_', content_type="application/json")
 
 

@@ -1,4 +1,4 @@
-"""Modes that break the connection, or the reader's patience or memory."""
+"""Modes that break the connection, or exhaust the reader's time or memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENDLESS_BYTES = 1 << 31
 async def _short_body(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Promise more bytes than come before the connection is closed."""
+    """Announce more bytes than are sent before the connection is closed."""
     response = await _start(request, content_length=100_000)
     await response.write(b'{"data": [')
     return _cut(request, response)
@@ -30,7 +30,7 @@ async def _short_body(
 async def _reset_before_headers(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Reset the connection without a word."""
+    """Reset the connection before any answer."""
     _reset(request)
     return web.Response()
 
@@ -48,7 +48,7 @@ async def _reset_in_body(
 async def _huge_length(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Promise two gigabytes and begin to deliver them."""
+    """Announce two gigabytes and begin to send them."""
     response = await _start(request, content_length=_ENDLESS_BYTES)
     await response.write(b" " * 65_536)
     await asyncio.Event().wait()
@@ -58,7 +58,7 @@ async def _huge_length(
 async def _endless(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Send chunk after chunk for as long as anybody reads."""
+    """Send chunk after chunk until the reader closes."""
     response = await _start(request)
     while True:
         await response.write(b" " * 65_536)
@@ -67,7 +67,7 @@ async def _endless(
 async def _gzip_bomb(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Send 64 KB that inflate to 64 MiB, uninvited."""
+    """Send 64 KB that inflate to 64 MiB, without being asked for gzip."""
     response = await _start(request, encoding="gzip")
     # 16 more window bits ask zlib for the gzip format.
     compressor = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
@@ -90,7 +90,7 @@ async def _drip(
 async def _never(
     request: web.Request, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
-    """Take the request and say nothing."""
+    """Read the request and never answer."""
     await asyncio.Event().wait()
     return web.Response()
 
@@ -111,7 +111,7 @@ async def _start(
 
 
 def _cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Close the connection in order, whatever has been promised."""
+    """Close the connection in order, whatever was announced."""
     if request.transport is not None:
         request.transport.close()
     return response

@@ -1,8 +1,7 @@
-"""How providers fetch the references that they are lent: late, twice, in parts.
+"""Fetches lent references the ways providers do: late, twice, in parts.
 
-fal opens an address to read its headers and leaves, then reads it whole;
-Replicate's runner reads when it gets that far; others ask with HEAD or for a
-range first.
+fal opens an address to read its headers and leaves, then reads it whole. Replicate's
+runner reads when it gets that far. Others send HEAD or a range first.
 """
 
 from __future__ import annotations

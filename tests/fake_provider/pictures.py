@@ -1,4 +1,4 @@
-"""Small valid pictures, no two alike: each carries its call's number and prompt."""
+"""Small valid pictures, each with the number of its call and its prompt in it."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def mark_of(picture: bytes) -> tuple[int, str]:
 
 
 def broken_png() -> bytes:
-    """Return the right magic number and nothing that follows from it."""
+    """Return a PNG's magic number followed by garbage."""
     return b"\x89PNG\r\n\x1a\n" + b"no chunk follows " * 8
 
 
 def enormous_png(side: int = 30_000) -> bytes:
-    """Return a small file whose header promises *side* squared pixels."""
+    """Return a small file whose header claims *side* squared pixels."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -28,7 +28,7 @@ MODES = {mode for dialect in DIALECTS.values() for mode in dialect.modes}
 
 
 class FakeProvider:
-    """Paints by order, and remembers who asked for what.
+    """Paints by mode and records every request.
 
     *calls* are the requests to paint; *polls* and *cancels* those about a job;
     *fetches* those for result addresses.
@@ -54,7 +54,7 @@ class FakeProvider:
         dialect: str | None = None,
         **more: Any,
     ) -> None:
-        """Answer in *mode* from now on: to all, or only *prompt*, or only *dialect*."""
+        """Answer in *mode* from now on, to all or only to *prompt* or *dialect*."""
         behaviour = Behaviour.parse({"mode": mode, **more})
         known = MODES if dialect is None else DIALECTS[dialect].modes
         if behaviour.mode not in known:
@@ -62,15 +62,15 @@ class FakeProvider:
         self._behaviours[prompt, dialect] = behaviour
 
     def count(self, prompt: str) -> int:
-        """Return how often *prompt* was asked for."""
+        """Return the number of calls for *prompt*."""
         return sum(call.prompt == prompt for call in self.calls)
 
     async def until_held(self, count: int = 1) -> None:
-        """Return once *count* calls or jobs stand at the barrier."""
+        """Return once *count* calls or jobs wait at the barrier."""
         await self._until(lambda: len(self._barrier) >= count)
 
     async def until_aborted(self, count: int = 1) -> None:
-        """Return once the clients of *count* calls have gone away."""
+        """Return once the clients of *count* calls have disconnected."""
         await self._until(lambda: sum(call.aborted for call in self.calls) >= count)
 
     async def until_cancelled(self, count: int = 1) -> None:
@@ -80,14 +80,14 @@ class FakeProvider:
         )
 
     def release(self, prompt: str | None = None) -> None:
-        """Release the calls at the barrier, or only what asked for *prompt*."""
+        """Release all calls at the barrier, or only those for *prompt*."""
         for held in self._barrier.copy():
             if prompt in (None, held[0]):
                 self._barrier.remove(held)
                 held[1].set()
 
     def reset(self) -> None:
-        """Forget all calls and behaviours; whoever is held goes on."""
+        """Forget all calls and behaviours, and release the barrier."""
         self.release()
         for records in (self.calls, self.polls, self.cancels, self.fetches):
             records.clear()
@@ -95,7 +95,7 @@ class FakeProvider:
         self._behaviours.clear()
 
     async def paint(self, dialect: Dialect, request: web.Request) -> web.StreamResponse:
-        """Record the call, wait as told, answer by mode."""
+        """Record the call, wait as set, answer by mode."""
         call = self._record(self.calls, request)
         call.dialect = dialect.name
         try:
@@ -106,7 +106,7 @@ class FakeProvider:
             call.stumbles = list(behaviour.stumbles)
             await asyncio.sleep(behaviour.delay_seconds)
             if behaviour.hold and not dialect.has_jobs:
-                await self._stand_at_barrier(call.prompt)
+                await self._wait_at_barrier(call.prompt)
             if behaviour.mode not in dialect.modes:
                 raise web.HTTPNotImplemented(text=behaviour.mode)
             return await dialect.modes[behaviour.mode](request, call, behaviour)
@@ -120,7 +120,7 @@ class FakeProvider:
     async def take_on(
         self, call: Call, behaviour: Behaviour, outcome: Callable[[Job], Any]
     ) -> Job:
-        """Begin a job that ends with *outcome*, held if that was ordered."""
+        """Begin a job that ends with *outcome*, held if the test has set that."""
         job = Job(
             uuid4().hex,
             call,
@@ -138,11 +138,11 @@ class FakeProvider:
         return job
 
     def record_poll(self, request: web.Request) -> None:
-        """Remember a question after a job."""
+        """Record a poll of a job."""
         self._record(self.polls, request)
 
     async def cancel(self, job: Job, request: web.Request) -> None:
-        """End *job*, if it has not ended."""
+        """End *job* unless it has ended."""
         self._record(self.cancels, request)
         job.is_cancelled = job.is_cancelled or not job.has_ended
         self._barrier = [held for held in self._barrier if held[1] is not job.released]
@@ -158,8 +158,8 @@ class FakeProvider:
     def _take(self, call: Call) -> Behaviour:
         """Return the behaviour for a call, and use up one of its times.
 
-        What was ordered for its prompt goes before what was for its dialect;
-        then a path whose last word is a mode asks for it, as models can.
+        The order is: a behaviour for the prompt, one for the dialect, then a path whose
+        last word is a mode, as models' ids can have.
         """
         keys = [
             *((call.prompt, call.dialect), (call.prompt, None)),
@@ -178,7 +178,7 @@ class FakeProvider:
         )
         return behaviour
 
-    async def _stand_at_barrier(self, prompt: str) -> None:
+    async def _wait_at_barrier(self, prompt: str) -> None:
         """Wait for the next release."""
         held = (prompt, asyncio.Event())
         self._barrier.append(held)
@@ -196,12 +196,12 @@ class FakeProvider:
             await self._changed.wait_for(reached)
 
     async def _notify(self) -> None:
-        """Wake whoever waits for a change."""
+        """Wake all tasks that wait for a change."""
         async with self._changed:
             self._changed.notify_all()
 
     async def result(self, request: web.Request) -> web.StreamResponse:
-        """Serve the picture of a call whose answer only pointed to it."""
+        """Serve the picture of a call whose answer had only its address."""
         self._record(self.fetches, request)
         for call in self.calls:
             if str(call.number) == request.match_info["number"]:
@@ -212,18 +212,18 @@ class FakeProvider:
         raise web.HTTPNotFound
 
     async def redirect(self, request: web.Request) -> web.Response:
-        """Point on to the picture, as an attacker would to an inner address."""
+        """Redirect to the picture, as an attacker would to an internal address."""
         self._record(self.fetches, request)
         raise web.HTTPFound(f"/results/{request.match_info['number']}.png")
 
     async def expired(self, request: web.Request) -> web.Response:
-        """Refuse a picture that was there for an hour."""
+        """Refuse a picture whose address has expired."""
         self._record(self.fetches, request)
         raise web.HTTPForbidden
 
 
 def _behaviour_in(call: Call) -> Behaviour:
-    """Return the behaviour that a model's id asks for: `fake/moderation`."""
+    """Return the behaviour that a model's id names: `fake/moderation`."""
     checkpoint = pick(call.body, "override_settings", "sd_model_checkpoint")
     model = call.body.get("model") or call.body.get("version") or checkpoint
     words = str(model or call.path).replace(":", "/").split("/")

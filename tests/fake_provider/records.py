@@ -1,4 +1,4 @@
-"""Records of the fake provider: calls as they came in, and jobs under way."""
+"""Records of the fake provider: calls as they arrived, and running jobs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Call:
-    """One request, as it came in; times are of the wall clock.
+    """One request as it arrived; times are of the wall clock.
 
-    *prompt* is empty for requests that have none. *files* are the pictures
-    that came along inside the body; each has `data` and `content_type`.
+    *prompt* is empty for requests that have none. *files* are the pictures inside the
+    body; each has `data` and `content_type`.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Call:
     stumbles: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `GET /_calls` tells about it."""
+        """Return the call as `GET /_calls` lists it."""
         document = dataclasses.asdict(self)
         document.pop("picture")
         for file in document["files"]:
@@ -50,8 +50,8 @@ class Call:
 class Job:
     """A painting that its vendor does in the background.
 
-    *outcome* makes the document with which it ends. *faults* are modes, each
-    of which spoils one poll.
+    *outcome* makes its final document. *faults* are modes, each of which spoils one
+    poll.
     """
 
     id: str
@@ -67,21 +67,21 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has been polled often enough, and is not held."""
+        """Whether the job has been polled often enough and is not held."""
         return self.released.is_set() and self.polls > self.behaviour.polls
 
     @property
     def has_ended(self) -> bool:
-        """Whether it can be cancelled no more; one nobody understands goes on."""
+        """Whether the job can no longer be cancelled."""
         return self.is_done and self.call.mode != "unknown_status"
 
     @property
     def fraction(self) -> float:
-        """Return how much of it is done, as its vendor would tell."""
+        """Return the job's progress as its vendor reports it."""
         return min(1.0, self.polls / (self.behaviour.polls + 1))
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `GET /_jobs` tells about it."""
+        """Return the job as `GET /_jobs` lists it."""
         return {
             "id": self.id,
             "number": self.call.number,

@@ -1,4 +1,4 @@
-"""The fake provider as an application: the dialect, and the strings to pull."""
+"""The fake provider as an application: the dialects, and routes to steer it."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _long_poll(until: Callable[[int], Awaitable[None]]) -> Handler:
 
 
 def _order(obey: Callable[..., None]) -> Handler:
-    """Hand the JSON on as arguments; 400 for a mode or a field that there is not."""
+    """Pass the JSON on as arguments; 400 for an unknown mode or field."""
 
     async def handler(request: web.Request) -> web.Response:
         arguments: dict[str, Any] = {}

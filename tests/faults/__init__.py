@@ -1,4 +1,4 @@
-"""Faults: real parts, broken one by one, held to the promises of the service.
+"""Faults: real parts are broken one by one, and the service keeps its promises.
 
 Each test names its row of the fault matrix, which operators find in
 `docs/reference/operations.md`. Rows about transient images are elsewhere: 9 and 26 in

@@ -23,7 +23,7 @@ Faults = list[tuple[int, Callable[[], Awaitable[None]]]]
 
 @dataclass(frozen=True)
 class VendorFault:
-    """One way in which a vendor fails, as a `Behaviour` of the fake provider."""
+    """One failure of a vendor, as a `Behaviour` of the fake provider."""
 
     kind: Kind
     behaviour: Mapping[str, Any]
@@ -56,7 +56,7 @@ VENDOR_FAULTS = (
 
 @dataclass(frozen=True)
 class Breakages:
-    """Breaks what *turmoil* runs over, and notes it there."""
+    """Breaks the parts that *turmoil* uses, and records each fault there."""
 
     turmoil: Turmoil
     store: S3Server
@@ -69,7 +69,7 @@ class Breakages:
         await self._break([(3, self._kill), (2, self._pause)], stops_at)
 
     async def dependencies(self, stops_at: float) -> None:
-        """Break what they depend on, one at a time, until that moment."""
+        """Break Redis, store and provider in turn until a moment of that clock."""
         faults: Faults = [
             (2, self._flush),
             (2, self._restart_redis),
@@ -83,7 +83,7 @@ class Breakages:
         await self._break(faults, stops_at)
 
     async def _first(self, *happens: Callable[[], Awaitable[None]]) -> None:
-        """Make these happen once each, however little a busy machine gets done."""
+        """Run each of these faults once, before the random ones."""
         for happen in happens:
             await asyncio.sleep(self.random.uniform(0.3, 1.2))
             await happen()

@@ -1,10 +1,9 @@
-"""`python -m tests.faults.chaos`: everything at once, for a while, by chance.
+"""`python -m tests.faults.chaos`: random faults and clients for a while.
 
-Real replicas, Redis, MinIO and a fake provider as processes; clients that
-ask, herd, refresh, purge and reset; replicas that are killed and paused, a
-Redis that is frozen, flushed and restarted, a store that freezes, a provider
-that fails and dawdles. Then the history is checked. Exit status 1 if a
-promise was broken.
+Real replicas, Redis, MinIO and a fake provider run as processes. Clients request, herd,
+refresh, purge and reset. Replicas are killed and paused; Redis is frozen, flushed and
+restarted; the store freezes; the provider fails and is slow. Then the history is
+checked. The exit status is 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ async def chaos(
     replicas: int = 3,
     clients: int = 8,
 ) -> History:
-    """Run for *seconds* and return what happened, to be checked."""
+    """Run for *seconds*; return the history, to be checked."""
     history = History(deadline_seconds=WAIT_SECONDS + OVERHEAD_SECONDS)
     async with installation(
         folder,
@@ -122,7 +121,7 @@ async def chaos(
 
 
 async def _settle(turmoil: Turmoil) -> None:
-    """Wait until nothing is painted any more, then ask every replica for all."""
+    """Wait until no painting runs, then request every prompt at every replica."""
     place, history = turmoil.place, turmoil.history
     for replica in turmoil.alive.values():
         await replica.until_ready()
@@ -134,7 +133,7 @@ async def _settle(turmoil: Turmoil) -> None:
         await until(nothing_is_held, within_seconds=DEADLINE_SECONDS + 20)
     except TimeoutError:
         history.left_behind.append(
-            f"leases that nobody releases: {await place.leases()}"
+            f"leases that were not released: {await place.leases()}"
         )
     for prompt in history.pictures_of():
         await asyncio.gather(
@@ -143,7 +142,7 @@ async def _settle(turmoil: Turmoil) -> None:
 
 
 async def _look_around(place: Place, history: History) -> None:
-    """Note the provider's calls, and what does not fit in Redis and the store."""
+    """Record the provider's calls, and inconsistencies of Redis and the store."""
     async with place.clients.session.get(f"{place.provider.origin}/_calls") as answer:
         calls = (await answer.json())["calls"]
     async with place.clients.session.get(f"{place.provider.origin}/_jobs") as answer:
@@ -163,7 +162,7 @@ async def _look_around(place: Place, history: History) -> None:
         # A picture that can't be fetched is fetched again after half a minute.
         await until(_no_job_is_left(place), within_seconds=45)
     except TimeoutError:
-        history.left_behind.append(f"jobs that nobody finished: {await place.jobs()}")
+        history.left_behind.append(f"jobs that were not finished: {await place.jobs()}")
     for key in await place.entries():
         kept: Any = await place.seen_redis.get(key)
         entry = PromptEntry.from_record("", kept[ACCESS_BYTES:])
@@ -182,10 +181,10 @@ def _no_job_is_left(place: Place) -> Callable[[], Awaitable[bool]]:
 
 
 async def _balance(turmoil: Turmoil) -> None:
-    """Note what does not fit between the accounts and the provider's calls.
+    """Record differences between the accounts and the provider's calls.
 
-    Calls, journal, the day's spend and the statistics are the same sum. A call
-    whose replica died before it went out is in the journal all the same, as open.
+    Calls, journal, the day's spend and the statistics have the same sum. A call whose
+    replica died before it was sent is in the journal as open.
     """
     place, history = turmoil.place, turmoil.history
     replica = next(iter(turmoil.alive.values()))
@@ -233,7 +232,7 @@ async def _balance(turmoil: Turmoil) -> None:
 
 
 async def _flaw_of(place: Place, entry: PromptEntry) -> str:
-    """Return what is wrong with the object of an entry, or nothing."""
+    """Return the defect of an entry's object, or "" if it has none."""
     try:
         found: Any = await place.seen_store.get_object(
             Bucket=place.bucket, Key=str(entry.storage_key)

@@ -1,4 +1,4 @@
-"""Clients, well-behaved and not."""
+"""Well-behaved and rude clients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIVE = "/api/v1/live/generate"
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """One answer, read to its end, and how long that took."""
+    """One response, read to its end, and its duration."""
 
     status: int
     headers: Mapping[str, str]
@@ -45,23 +45,23 @@ class Got:
 
     @property
     def cache(self) -> str:
-        """Whether it was a HIT or a MISS."""
+        """The cache status, HIT or MISS."""
         return self.headers["X-Cache-Status"]
 
     @property
     def hits(self) -> int | None:
-        """The hit's number, None where it was not counted."""
+        """The hit's number, None if it was not counted."""
         counted = self.headers.get("X-Cache-Hit-Count")
         return int(counted) if counted else None
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Clients that look closely: what they got must be right, whatever it is.
+    """Clients that check every response.
 
-    A 200 is whole, has its digest for an ETag and shows the prompt that was
-    asked for; a 503 says when to come back. *answers* are the digests that
-    each prompt was answered with, *sent* the paths of requests that are out.
+    A 200 is whole, has its digest for an ETag and shows the prompt of the request; a
+    503 has Retry-After. *answers* are the digests that each prompt was answered with,
+    *sent* the paths of open requests.
     """
 
     session: aiohttp.ClientSession
@@ -73,7 +73,7 @@ class Clients:
     async def get(
         self, prompt: str, at: Replica | str, *, prefer: str = "", **more: str
     ) -> Got:
-        """Ask a replica, or whoever listens at an address, for a prompt."""
+        """Request a prompt from a replica or an address."""
         url = at if isinstance(at, str) else at.url
         headers = {"Prefer": prefer} if prefer else {}
         query = {"prompt": prompt, **more}
@@ -87,7 +87,7 @@ class Clients:
         return got
 
     async def herd(self, prompt: str, *at: Replica, count: int) -> list[Got]:
-        """Ask *count* times at once, the replicas in turn."""
+        """Send *count* requests at once, to the replicas in turn."""
         asking = (self.get(prompt, at[n % len(at)]) for n in range(count))
         return await asyncio.gather(*asking)
 
@@ -97,14 +97,14 @@ class Clients:
         return await self.call("HEAD", f"{at.url}{LIVE}?{query}")
 
     async def call(self, method: str, url: str, **options: Any) -> Got:
-        """Send anything else."""
+        """Send any other request."""
         began = time.monotonic()
         async with self.session.request(method, url, **options) as answer:
             body = await answer.read()
         return Got(answer.status, answer.headers, body, time.monotonic() - began)
 
     def answers_to(self, prompt: str) -> int:
-        """Return how many different pictures were seen for a prompt."""
+        """Return the number of different pictures seen for a prompt."""
         return len(self.answers[prompt])
 
     def _check(self, prompt: str, got: Got) -> None:
@@ -122,7 +122,7 @@ class Clients:
 
 
 def watching(sent: list[str]) -> aiohttp.TraceConfig:
-    """Return what notes the path of every request that a session sends."""
+    """Return a trace that records the path of every request of a session."""
 
     async def note(
         _session: aiohttp.ClientSession,
@@ -137,7 +137,7 @@ def watching(sent: list[str]) -> aiohttp.TraceConfig:
 
 
 class RudeClient:
-    """A client on a bare socket, that stops reading or resets as it likes."""
+    """A client on a bare socket that can stop reading or reset."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -154,7 +154,7 @@ class RudeClient:
         receives_bytes: int | None = None,
         **more: str,
     ) -> RudeClient:
-        """Send a request, read nothing; *receives_bytes* is what its kernel takes."""
+        """Send a request without reading; *receives_bytes* is the kernel's buffer."""
         connection = socket.socket()
         if receives_bytes is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives_bytes)
@@ -171,7 +171,7 @@ class RudeClient:
         return cls(reader, writer)
 
     def reset(self) -> None:
-        """Go away with a reset (SO_LINGER 0)."""
+        """Close with a reset (SO_LINGER 0)."""
         connection = self._writer.get_extra_info("socket")
         linger = struct.pack("ii", 1, 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

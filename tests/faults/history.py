@@ -20,7 +20,7 @@ OK, NOT_FOUND = 200, 404
 
 
 class Op(StrEnum):
-    """The behaviour of clients."""
+    """The kinds of requests."""
 
     GET = "get"
     HEAD = "head"
@@ -30,7 +30,7 @@ class Op(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is done to the installation."""
+    """The kinds of faults."""
 
     REPLICA_KILLED = "replica killed"
     REPLICA_PAUSED = "replica paused"
@@ -58,8 +58,8 @@ COSTLY = REPLICA_FAULTS | REDIS_OUTAGES | {Kind.REDIS_FLUSHED}
 class Asked:
     """One request; without a *status* its connection was lost.
 
-    *digest* is that of the body, where there was one; *flaw* is what was wrong
-    with the answer on its own: not whole, another prompt's, without its headers.
+    *digest* is that of the body, if there was one. *flaw* is a defect of the response
+    itself: not whole, another prompt's, or without its headers.
     """
 
     op: Op
@@ -75,7 +75,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault; *replica* is whom it hit, None where it hit all."""
+    """One fault; *replica* is the number of the replica, None if it hit all."""
 
     kind: Kind
     began: float
@@ -87,8 +87,8 @@ class Fault:
 class Call:
     """One call that reached the provider; one that *failed* costs nothing.
 
-    One that was *lost* costs the price and brought no picture: an ambiguous end,
-    or a picture that the provider withheld.
+    One that was *lost* costs the price and brought no picture: an ambiguous end, or a
+    picture that the provider withheld.
     """
 
     prompt: str
@@ -100,7 +100,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
-    """What the provider's calls cost, by everybody who counts."""
+    """The cost of the provider's calls, by each account that counts it."""
 
     calls: int
     journaled: int
@@ -111,11 +111,11 @@ class Money:
 
 @dataclass(kw_only=True)
 class History:
-    """Everything that was seen.
+    """Everything that was observed.
 
-    *deadline_seconds* is what a request may take at the most, pauses of its
-    replica apart. *left_behind* is what was found wrong in Redis and in the
-    object store after the last request.
+    *deadline_seconds* is the longest time that a request may take, without pauses of
+    its replica. *left_behind* are the defects found in Redis and in the object store
+    after the last request.
     """
 
     deadline_seconds: float
@@ -150,7 +150,7 @@ class History:
         ]
 
     def takeovers(self) -> list[float]:
-        """Return how long those who followed a killed leader waited for the next."""
+        """Return the times from a leader's death to the next call for its followers."""
         kills = [f.began for f in self.faults if f.kind is Kind.REPLICA_KILLED]
         return [
             again.began - killed
@@ -166,13 +166,13 @@ class History:
         ]
 
     def lost(self) -> list[Asked]:
-        """Return the requests whose connection was lost, resets of clients apart."""
+        """Return the requests whose connection was lost, without clients' resets."""
         return [
             one for one in self.asked if one.status is None and one.op is not Op.RESET
         ]
 
     def paid_again(self) -> int:
-        """Return the calls beyond the first for prompts that nobody replaced."""
+        """Return the number of calls beyond the first for unreplaced prompts."""
         brought = (
             sum(not call.failed and not call.lost for call in calls)
             for prompt, calls in self.calls_of().items()

@@ -1,7 +1,7 @@
 """An installation to break: replicas, Redis, an object store and a provider.
 
-All of them are processes. What stands between them and fails is in-process:
-`TcpProxy`, `LossyWire`, `StoreGate`.
+All of them are processes. `TcpProxy`, `LossyWire` and `StoreGate`, which fail on order
+between them, are in-process.
 """
 
 from __future__ import annotations
@@ -60,10 +60,9 @@ async def installation(
 ) -> AsyncIterator[Place]:
     """Run an installation as long as the context is open.
 
-    *models* is its models file, with places for `origin` and
-    `deadline_seconds`. Without *redis* it has one of its own. *redis_url* and
-    *store_endpoint* are where the replicas look for them, if something stands
-    in between.
+    *models* is its models file, with places for `origin` and `deadline_seconds`.
+    Without *redis* it has one of its own. *redis_url* and *store_endpoint* are the
+    addresses that the replicas use, if a proxy stands in between.
     """
     async with AsyncExitStack() as stack:
         sent: list[str] = []

@@ -26,14 +26,14 @@ class LossyWire:
 
     @property
     def url(self) -> str:
-        """The address, as `REDIS_URL` has it."""
+        """The address in the form of `REDIS_URL`."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def lose_reply_to(self, script: Script, *, silent: bool = False) -> None:
         """Lose the reply to the next call of *script*, which Redis has run.
 
-        The connection is cut with it; a *silent* wire leaves it open, and the
-        client to its time-out.
+        The connection is cut with it; a *silent* wire keeps it open until the client's
+        timeout.
         """
         self._lost.clear()
         self._marker, self._is_silent = script.sha.encode(), silent

@@ -1,4 +1,4 @@
-"""Place: an installation as a test holds it in its hands."""
+"""Place: an installation with the questions and controls of a test."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WITHIN_SECONDS = 15.0
 
 @dataclass
 class Place:
-    """What a test holds in its hands; `start` adds replicas to it."""
+    """The installation of a test; `start` adds replicas to it."""
 
     folder: Path
     redis: RedisServer
@@ -45,7 +45,7 @@ class Place:
     async def start(
         self, count: int = 1, *, ready: bool = True, **settings: str
     ) -> list[Replica]:
-        """Start *count* replicas at once; return these."""
+        """Start *count* replicas at once; return them."""
         environment = self.environment | settings
         started = await asyncio.gather(
             *(
@@ -59,21 +59,21 @@ class Place:
         return list(started)
 
     async def get(self, prompt: str, at: Replica | str, **more: str) -> Got:
-        """Ask for a prompt; see `Clients`."""
+        """Request a prompt; see `Clients`."""
         return await self.clients.get(prompt, at, **more)
 
     def asking(self, prompt: str, at: Replica, **more: str) -> asyncio.Task[Got]:
-        """Ask in the background."""
+        """Request a prompt in the background."""
         return asyncio.create_task(self.get(prompt, at, **more))
 
     async def until_following(self, prompt: str, at: Replica) -> str:
-        """Return the leader's generation once *at* waits for another's painting."""
-        told = await self.get(prompt, at, prefer="respond-async")
-        assert told.status == 202, told.body
-        return str(told.json()["generation_id"])
+        """Return the leader's generation once *at* follows it."""
+        accepted = await self.get(prompt, at, prefer="respond-async")
+        assert accepted.status == 202, accepted.body
+        return str(accepted.json()["generation_id"])
 
     async def until_renewed(self, times: int) -> None:
-        """Return once the only lease that is held was renewed so many times."""
+        """Return once the only held lease was renewed *times* times."""
         (lease,) = await self.leases()
         renewals, left = 0, await self.seen_redis.pttl(lease)
 
@@ -90,39 +90,39 @@ class Place:
         return (await self.get(prompt, at)).headers["X-Prompt-Hash"]
 
     async def leases(self) -> list[str]:
-        """Return the keys of all leases that are held."""
+        """Return the keys of all held leases."""
         return await self._keys(keys.lease)
 
     async def jobs(self) -> list[str]:
-        """Return the keys of all jobs that are waited for."""
+        """Return the keys of all recorded jobs."""
         return await self._keys(keys.job)
 
     async def entries(self) -> list[str]:
-        """Return the keys of all entries that Redis has."""
+        """Return the keys of all entries in Redis."""
         return await self._keys(keys.entry)
 
     async def objects(self, category: str = "generated") -> list[str]:
-        """Return the keys of what the ledger has: pictures, or `prompts`."""
+        """Return the keys of the ledger's objects: pictures, or `prompts`."""
         listed = await self.seen_store.list_objects_v2(
             Bucket=self.bucket, Prefix=f"{PROJECT}/{category}/"
         )
         return [line["Key"] for line in listed.get("Contents", ())]
 
     async def lose(self, key: str) -> None:
-        """Make the object store lose an object."""
+        """Delete an object from the object store."""
         await self.seen_store.delete_object(Bucket=self.bucket, Key=key)
 
     async def damage(self, key: str) -> None:
-        """Make the object store return other bytes than it was given, as many.
+        """Replace an object's bytes by others of the same length.
 
-        What it was told of them it says as before.
+        Its metadata stay the same.
         """
-        told = await self.seen_store.head_object(Bucket=self.bucket, Key=key)
+        head = await self.seen_store.head_object(Bucket=self.bucket, Key=key)
         await self.seen_store.put_object(
             Bucket=self.bucket,
             Key=key,
-            Body=bytes(told["ContentLength"]),
-            Metadata=told["Metadata"],
+            Body=bytes(head["ContentLength"]),
+            Metadata=head["Metadata"],
         )
 
     async def metric(self, at: Replica, line: str) -> float:
@@ -136,21 +136,21 @@ class Place:
         return await self.metric(at, line) > 0
 
     async def has_entries(self, count: int) -> bool:
-        """Return whether Redis has so many entries."""
+        """Return whether Redis has *count* entries."""
         return len(await self.entries()) == count
 
     async def redis_connections(self) -> int:
-        """Return how many connections Redis has."""
+        """Return the number of Redis's connections."""
         return len(await self.seen_redis.client_list())
 
     async def readiness(self, at: Replica, *, strict: bool = False) -> tuple[int, str]:
-        """Return what `/readyz` answers: its status, and its word for it."""
+        """Return status and state of `/readyz`."""
         query = "?strict=1" if strict else ""
         got = await self.clients.call("GET", f"{at.url}/readyz{query}")
         return got.status, str(got.json()["status"])
 
     async def until_ready(self, at: Replica, word: str = "ok") -> None:
-        """Return once a replica says that it is ready, and in this word."""
+        """Return once a replica is ready, in the given state."""
 
         async def says_so() -> bool:
             return await self.readiness(at) == (200, word)
@@ -166,7 +166,7 @@ class Place:
         await until(counts)
 
     async def persistently(self, prompt: str, at: Replica) -> Got:
-        """Ask until there is an answer, as clients do that mind `Retry-After`."""
+        """Repeat until the answer is final, obeying `Retry-After`."""
         got = []
 
         async def is_answered() -> bool:
@@ -177,10 +177,10 @@ class Place:
         return got[-1]
 
     async def check(self, prompt: str, *, calls: int, answers: int = 1) -> None:
-        """Assert what holds after every fault, once it is over.
+        """Assert the state that holds after every fault.
 
-        So many calls were paid for, all clients saw one picture, and no lease
-        is left behind.
+        The given number of calls were paid for, all clients saw one picture, and no
+        lease is left behind.
         """
         await until(self._no_lease_is_left)
         assert await self.provider.calls(prompt) == calls

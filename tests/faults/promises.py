@@ -1,7 +1,6 @@
 """Whether a history keeps the promises of `design.md`.
 
-Pure: whoever is accused here did it in the history, and each broken promise is
-one sentence.
+It is pure, and each broken promise is one sentence.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def violations(history: History) -> list[str]:
 
 
 def _flawed(history: History) -> Iterator[str]:
-    return (f"{_told(one)}: {one.flaw}" for one in history.asked if one.flaw)
+    return (f"{_name(one)}: {one.flaw}" for one in history.asked if one.flaw)
 
 
 def _paid_too_often(history: History) -> Iterator[str]:
@@ -76,7 +75,7 @@ def _excuses(history: History, prompt: str, calls: Iterable[Call]) -> list[Fault
 
 
 def _landed(history: History, prompt: str, call: Call) -> float:
-    """Return when a painting was certainly committed: when it was first seen."""
+    """Return the time at which a painting was first seen, so surely committed."""
     return min(
         (
             one.ended
@@ -98,7 +97,7 @@ def _answered_differently(history: History) -> Iterator[str]:
 
 
 def _served_after_replacement(history: History) -> Iterator[str]:
-    """Look for pictures that a purge or a refresh should have ended."""
+    """Return pictures served after a purge or a refresh had replaced them."""
     by_prompt: dict[str, list[Asked]] = defaultdict(list)
     for one in history.pictures():
         by_prompt[one.prompt].append(one)
@@ -109,7 +108,7 @@ def _served_after_replacement(history: History) -> Iterator[str]:
             old = {one.digest for one in pictures if one.ended < change.began}
             for one in pictures:
                 if one.began > change.ended and one.digest in old:
-                    yield f"{_told(one)}: a picture from before {_told(change)}"
+                    yield f"{_name(one)}: a picture from before {_name(change)}"
 
 
 def _paid_in_the_dark(history: History) -> Iterator[str]:
@@ -123,7 +122,7 @@ def _paid_in_the_dark(history: History) -> Iterator[str]:
                 < call.began
                 < outage.ended - SLACK_SECONDS
             )
-            # Whoever slept meanwhile could not know.
+            # A replica that slept meanwhile could not know.
             is_sleepy = any(abs(call.began - at) < KNOWN_AFTER_SECONDS for at in woken)
             if is_dark and not is_sleepy:
                 yield f"{call.prompt!r} was paid for while {outage.kind.value}"
@@ -138,7 +137,7 @@ def _took_too_long(history: History) -> Iterator[str]:
         )
         took = one.ended - one.began - slept
         if took > history.deadline_seconds:
-            yield f"{_told(one)}: took {took:.1f} s"
+            yield f"{_name(one)}: took {took:.1f} s"
 
 
 def _lost_without_a_fault(history: History) -> Iterator[str]:
@@ -149,14 +148,14 @@ def _lost_without_a_fault(history: History) -> Iterator[str]:
             and one.began < fault.ended + SLACK_SECONDS
             for fault in _faults_of(history, one)
         ):
-            yield f"{_told(one)}: the connection was lost, its replica lived"
+            yield f"{_name(one)}: the connection was lost, its replica lived"
 
 
 def _faults_of(history: History, one: Asked) -> Iterator[Fault]:
     return (fault for fault in history.faults if fault.replica == one.replica)
 
 
-def _told(one: Asked) -> str:
+def _name(one: Asked) -> str:
     return (
         f"{one.op.value} {one.prompt!r} at replica {one.replica} "
         f"({one.began:.2f} to {one.ended:.2f} s: {one.status} {one.code}".rstrip()

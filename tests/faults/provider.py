@@ -1,4 +1,4 @@
-"""The fake provider as a process, and the strings to pull."""
+"""The fake provider as a process, and its controls."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class Provider:
     async def release(self, prompt: str | None = None) -> None:
         """Release the calls at the barrier, and hold no more.
 
-        Only what asked for *prompt* where one is given.
+        With *prompt*, only its calls.
         """
         if prompt is None:
             await self.behave("ok")
         await self._order("_release", {} if prompt is None else {"prompt": prompt})
 
     async def until_held(self, count: int = 1) -> None:
-        """Return once *count* calls stand at the barrier."""
+        """Return once *count* calls wait at the barrier."""
         await self._poll("_held", count)
 
     async def until_aborted(self, count: int = 1) -> None:
-        """Return once the clients of *count* calls have gone."""
+        """Return once the clients of *count* calls have disconnected."""
         await self._poll("_aborted", count)
 
     async def until_cancelled(self, count: int = 1) -> None:
@@ -57,12 +57,12 @@ class Provider:
         await self._poll("_cancelled", count)
 
     async def calls(self, prompt: str) -> int:
-        """Return how often *prompt* was asked for."""
+        """Return the number of calls for *prompt*."""
         counted: int = (await self.all_calls()).get(prompt, 0)
         return counted
 
     async def all_calls(self) -> dict[str, int]:
-        """Return how often each prompt was asked for."""
+        """Return the number of calls for each prompt."""
         async with self.session.get(f"{self.origin}/_calls") as answer:
             prompts: dict[str, int] = (await answer.json())["prompts"]
             return prompts

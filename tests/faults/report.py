@@ -1,4 +1,4 @@
-"""A history as text for people."""
+"""A history as readable text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(history: History, *, seed: int, seconds: float) -> str:
-    """Return what happened, and what of it should not have."""
+    """Return what happened, and the broken promises."""
     takeovers = history.takeovers()
     calls = history.calls_of()
     ends = Counter(
@@ -49,8 +49,8 @@ def report(history: History, *, seed: int, seconds: float) -> str:
 
 
 def _line(name: str, counted: Counter[Any]) -> str:
-    told = ", ".join(f"{key}: {count}" for key, count in sorted(counted.items()))
-    return f"  {name:22}{told}"
+    counts = ", ".join(f"{key}: {count}" for key, count in sorted(counted.items()))
+    return f"  {name:22}{counts}"
 
 
 def _class_of(status: int | None, code: str) -> str:

@@ -1,4 +1,4 @@
-"""A gate before the object store that lets everything through but what it is told."""
+"""A proxy before the object store that fails chosen requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FULL = (
 
 
 class Fault(Enum):
-    """What a request meets instead of an answer."""
+    """The failure that a request meets instead of an answer."""
 
     FULL = auto()  # 507, as MinIO says it
     HOLD = auto()  # held back until `heal`, then let through
@@ -48,7 +48,7 @@ class _Rule:
 
 @dataclass
 class StoreGate:
-    """Forwards HTTP, its `Host` included, so that signatures hold."""
+    """Forwards HTTP with its `Host`, so that signatures hold."""
 
     target: str
     session: aiohttp.ClientSession
@@ -61,12 +61,12 @@ class StoreGate:
     def on(
         self, method: str, part: str, fault: Fault, *, times: int | None = None
     ) -> None:
-        """Make requests whose path has *part* meet *fault*, for ever or so often."""
+        """Make requests whose path has *part* meet *fault*, *times* times if given."""
         self._open.clear()
         self._rules.append(_Rule(method, part, fault, times))
 
     def heal(self) -> None:
-        """Pass everything, also what is held."""
+        """Pass everything, held requests included."""
         self._rules.clear()
         self._open.set()
 
@@ -172,7 +172,7 @@ def _reset(request: web.BaseRequest) -> None:
 
 @asynccontextmanager
 async def store_gate(target: str) -> AsyncIterator[StoreGate]:
-    """Stand before the object store at *target* while the context is open."""
+    """Forward to the object store at *target* while the context is open."""
     async with aiohttp.ClientSession(
         auto_decompress=False,
         connector=aiohttp.TCPConnector(limit=0, force_close=True),

@@ -18,19 +18,19 @@ SECONDS = 15.0
 
 
 async def test_every_promise_is_kept_in_a_short_chaos(tmp_path: Path) -> None:
-    """Whatever breaks: one picture for all, whole, and paid for once a fault."""
+    """Under random faults each prompt has one whole picture, paid for once a fault."""
     # Its own object store: a run freezes it.
     with object_store_server(tmp_path / "store") as store:
         history = await chaos(
             tmp_path, store, seed=SEED, seconds=SECONDS, replicas=2, clients=6
         )
 
-    told = report(history, seed=SEED, seconds=SECONDS)
-    assert violations(history) == [], told
+    text = report(history, seed=SEED, seconds=SECONDS)
+    assert violations(history) == [], text
     # It was a run, not a rest.
     assert {fault.kind for fault in history.faults} >= {
         Kind.REPLICA_KILLED,
         Kind.REPLICA_PAUSED,
     }
-    assert len({fault.kind for fault in history.faults} & COSTLY) > 2, told
-    assert sum(one.status == 200 for one in history.asked) > 50, told
+    assert len({fault.kind for fault in history.faults} & COSTLY) > 2, text
+    assert sum(one.status == 200 for one in history.asked) > 50, text

@@ -1,4 +1,4 @@
-"""The clock of a replica jumps: nobody pays twice, and nothing is lost."""
+"""The clock of a replica jumps while it paints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ time.time_ns = lambda: int(_now() * 1_000_000_000)
 async def test_row_24_a_clock_that_jumps_takes_no_lease_and_counts_on(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """A leader's clock goes a day ahead, a follower's a day back, in a painting."""
+    """A clock that jumps by a day loses no lease and no hit."""
     async with installation(
         tmp_path, s3_server, replicas=0, LEASE_SECONDS="2"
     ) as place:

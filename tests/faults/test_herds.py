@@ -1,4 +1,4 @@
-"""Many at once: herds, storms of clients that leave, readers that stall."""
+"""Many clients at once: herds, clients that leave, readers that stall."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HEARD_WITHIN_SECONDS = 0.25
 async def test_row_02_a_herd_over_four_replicas_is_painted_once(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """Of 500 at once one is the MISS, and each of the others is counted as a hit."""
+    """Of 500 concurrent requests one is a MISS, and each other one a counted HIT."""
     prompt = "a herd of elk"
     async with installation(
         tmp_path, s3_server, replicas=4, LEASE_SECONDS="20"
@@ -56,7 +56,7 @@ async def test_row_02_a_herd_over_four_replicas_is_painted_once(
 async def test_row_02_followers_learn_of_a_commit_at_once(
     tmp_path: Path, s3_server: S3Server, record_property: Callable[[str, object], None]
 ) -> None:
-    """With 200 prompts in flight the other replica answers right after the leader."""
+    """Followers on another replica answer right after the leader has committed."""
     prompts = [f"{number} paper boats" for number in range(PROMPTS_IN_FLIGHT)]
     async with installation(tmp_path, s3_server, LEASE_SECONDS="20") as place:
         leader, follower = place.replicas
@@ -93,7 +93,7 @@ async def test_row_02_followers_learn_of_a_commit_at_once(
 async def test_row_11_a_storm_of_clients_that_leave_mixes_nothing_up(
     place: Place,
 ) -> None:
-    """Whenever they reset, others get what they asked for, and nothing leaks."""
+    """Clients that reset at any moment disturb no other client and leak nothing."""
     prompts = [f"sparrow number {number}" for number in range(20)]
     chance = random.Random(11)
     for prompt in prompts:
@@ -131,10 +131,10 @@ async def test_row_11_a_storm_of_clients_that_leave_mixes_nothing_up(
 @pytest.mark.parametrize(
     "readers", [250, pytest.param(1000, marks=[pytest.mark.timeout(300)])]
 )
-async def test_row_18_readers_that_stall_are_cut_and_hold_nobody_up(
+async def test_row_18_readers_that_stall_are_cut_and_delay_no_others(
     tmp_path: Path, s3_server: S3Server, readers: int
 ) -> None:
-    """Others are served meanwhile; the deadline for writing cuts those that stall."""
+    """Stalled readers are cut at the write deadline and delay no other client."""
     large, small = "a very large mural", "a postage stamp"
     async with installation(tmp_path, s3_server, replicas=1) as place:
         (replica,) = place.replicas

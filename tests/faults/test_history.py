@@ -1,4 +1,4 @@
-"""Broken promises that are planted into a history are found, and nothing else is."""
+"""Planted broken promises are found in a history, and no others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KILLED = Fault(kind=Kind.REPLICA_KILLED, began=10.2, ended=10.2, replica=2)
 
 
 def history(*events: Asked | Call | Fault) -> History:
-    """Return a history of one good request and call, and these."""
+    """Return a history of one good request and call, and *events*."""
     made = History(deadline_seconds=5.0, asked=[GOOD], calls=[PAID])
     for event in events:
         match event:
@@ -40,7 +40,7 @@ def history(*events: Asked | Call | Fault) -> History:
 
 
 def later(one: Asked, seconds: float, **more: Any) -> Asked:
-    """Return a request like *one*, so much later."""
+    """Return a copy of *one*, *seconds* later."""
     return replace(one, began=one.began + seconds, ended=one.ended + seconds, **more)
 
 
@@ -69,7 +69,7 @@ OUTAGE = Fault(kind=Kind.REDIS_FROZEN, began=2.0, ended=9.5)
         (PURGED, later(GOOD, 5.2)),
         # A purge that did not succeed removes nothing.
         (replace(PURGED, status=503), later(GOOD, 6)),
-        # A leader that called before anybody could know.
+        # A leader that called before its replica could know.
         (replace(OUTAGE, ended=12.0, began=9.9),),
         # A client's reset, a killed replica, a paused one.
         (replace(GOOD, op=Op.RESET, status=None, digest=""),),
@@ -83,12 +83,12 @@ OUTAGE = Fault(kind=Kind.REDIS_FROZEN, began=2.0, ended=9.5)
 def test_what_is_allowed_is_no_violation(
     events: tuple[Asked | Call | Fault, ...],
 ) -> None:
-    """Faults excuse what they cause, and nobody is accused without a reason."""
+    """A history of allowed events has no violations."""
     assert violations(history(*events)) == []
 
 
 @pytest.mark.parametrize(
-    ("events", "told"),
+    ("events", "sentence"),
     [
         ((PAID_AGAIN,), "paid for 2 times, 1 allowed"),
         # One fault excuses one call.
@@ -131,40 +131,40 @@ def test_what_is_allowed_is_no_violation(
     ],
 )
 def test_a_planted_violation_is_found(
-    events: tuple[Asked | Call | Fault, ...], told: str
+    events: tuple[Asked | Call | Fault, ...], sentence: str
 ) -> None:
-    """Each broken promise is told once, in words that name it."""
+    """Each broken promise is reported once, in one sentence."""
     found = violations(history(*events))
 
     assert len(found) == 1
-    assert told in found[0]
+    assert sentence in found[0]
 
 
 def test_what_is_left_behind_is_a_violation() -> None:
-    """A lease or an entry without its picture is told as it was found."""
+    """A leftover lease or an entry without its picture is reported."""
     made = history()
     made.left_behind.append("the entry of 'a kite' has no picture")
 
     assert violations(made) == ["the entry of 'a kite' has no picture"]
 
 
-def test_a_takeover_is_measured_where_somebody_waited() -> None:
-    """From the death of a leader to the next call, for those who followed it."""
+def test_a_takeover_is_measured_if_a_client_waited() -> None:
+    """A takeover is the time from a leader's death to its followers' next call."""
     cut = replace(PAID, ended=10.2)
     again = replace(PAID, began=11.7, ended=12.0)
     followed = replace(GOOD, ended=12.1)
 
     waited = history(KILLED, again, followed)
     waited.calls[0] = cut
-    nobody_waited = history(KILLED, again)
-    nobody_waited.calls[0] = cut
+    none_waited = history(KILLED, again)
+    none_waited.calls[0] = cut
 
     assert waited.takeovers() == [pytest.approx(1.5)]
-    assert nobody_waited.takeovers() == []
+    assert none_waited.takeovers() == []
 
 
 def test_payments_beyond_the_first_are_counted() -> None:
-    """Failures and what purges ask for are not among them."""
+    """Further calls for a prompt count unless they failed or followed a purge."""
     assert history().paid_again() == 0
     assert history(PAID_AGAIN).paid_again() == 1
     assert history(replace(PAID_AGAIN, failed=True)).paid_again() == 0

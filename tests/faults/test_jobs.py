@@ -1,4 +1,4 @@
-"""Leaders are killed while a provider's job runs: one submission, whoever leads."""
+"""Leaders are killed while a provider's job runs; the job is submitted once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def place(tmp_path: Path, s3_server: S3Server) -> AsyncIterator[Place]:
 
 
 async def _leader_is_killed(place: Place, prompt: str) -> None:
-    """Kill a leader once its job is known, and have another one go on with it."""
+    """Kill a leader once its job is known; let another replica go on with it."""
     doomed, other = place.replicas
     await place.provider.hold()
     led = place.asking(prompt, doomed)
@@ -69,7 +69,7 @@ async def _has_a_job(place: Place) -> bool:
 async def test_row_03_a_leader_that_is_killed_leaves_its_job_to_the_next(
     place: Place,
 ) -> None:
-    """With a job's id nothing is paid twice: the next leader waits for the same one."""
+    """The next leader waits for the job of a killed one and submits none."""
     await _leader_is_killed(place, "a lighthouse in a storm")
 
 
@@ -78,20 +78,20 @@ async def test_row_03_a_leader_that_is_killed_leaves_its_job_to_the_next(
 async def test_row_03_fifty_leaders_are_killed_and_each_job_is_submitted_once(
     place: Place,
 ) -> None:
-    """Fifty times over, with a fresh replica each time."""
+    """Fifty killed leaders in a row each have their job submitted once."""
     for number in range(KILLS):
         await _leader_is_killed(place, f"a lighthouse, number {number}")
         await place.start()
 
 
-async def test_row_03_a_job_is_finished_within_two_leases_though_nobody_asks(
+async def test_row_03_a_job_is_finished_within_two_leases_without_requests(
     place: Place,
 ) -> None:
-    """M7: the picture is in the store, its generation is done, it is paid for once."""
+    """M7: another replica finishes a killed leader's job without any request."""
     doomed, other = place.replicas
     prompt = "a lighthouse in a storm"
     await place.provider.hold()
-    told = await place.get(prompt, doomed, prefer="respond-async")
+    accepted = await place.get(prompt, doomed, prefer="respond-async")
     await place.provider.until_held()
     await until(lambda: _has_a_job(place))
     await doomed.kill()
@@ -104,7 +104,7 @@ async def test_row_03_a_job_is_finished_within_two_leases_though_nobody_asks(
 
     await until(is_stored)
     seconds = time.monotonic() - killed_at
-    generation = f"{other.url}/api/v1/generations/{told.json()['generation_id']}"
+    generation = f"{other.url}/api/v1/generations/{accepted.json()['generation_id']}"
 
     async def is_done() -> bool:
         record = await place.clients.call("GET", generation)
@@ -121,7 +121,7 @@ async def test_row_03_a_job_is_finished_within_two_leases_though_nobody_asks(
 
 
 async def test_a_job_is_finished_by_the_replica_that_comes_back(place: Place) -> None:
-    """Also where no other one is there, and the leader is started again."""
+    """A single replica that is killed and restarted finishes its job."""
     doomed, other = place.replicas
     await other.kill()
     prompt = "a lighthouse in a storm"
@@ -150,7 +150,7 @@ async def _has_no_job(place: Place) -> bool:
 async def test_row_30_a_result_that_is_unavailable_is_only_fetched_again(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """M4: 502 for 3 s at a time, then the picture; submitted and paid for once."""
+    """M4: a result that is 502 is fetched again; it is submitted and paid for once."""
     prompt = "a lighthouse in a storm"
     async with installation(
         tmp_path,

@@ -1,4 +1,4 @@
-"""KEEP_METADATA: prompts that providers write into pictures (docs/explanation)."""
+"""KEEP_METADATA decides over prompts that providers write into pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def picture_with_a_prompt() -> bytes:
 
 
 async def served(place: Place, at: Replica, prompt: str) -> list[bytes]:
-    """Return the first answer for *prompt*, and what its permalink gives."""
+    """Return the first answer for *prompt*, and the bytes of its permalink."""
     first = await place.clients.call(
         "GET", f"{at.url}{LIVE}", params={"prompt": prompt}
     )
@@ -46,7 +46,7 @@ async def served(place: Place, at: Replica, prompt: str) -> list[bytes]:
 async def test_prompts_are_kept_in_pictures_only_where_that_is_set(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """`off` serves the picture without the provider's text, `on` with it."""
+    """`off` removes the provider's text from the picture, `on` keeps it."""
     painted = base64.b64encode(picture_with_a_prompt()).decode()
     async with installation(
         tmp_path, s3_server, replicas=1, KEEP_METADATA="off"

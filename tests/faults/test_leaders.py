@@ -1,4 +1,4 @@
-"""Leaders of a painting that work, die, sleep or stall."""
+"""Leaders of a painting that are left by clients, die, sleep or stall."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TAKEN_OVER_WITHIN_SECONDS = LEASE_SECONDS + 0.5 + 2.0
 
 
 async def test_row_01_a_client_that_resets_loses_nothing(place: Place) -> None:
-    """What a client that left had begun is painted, kept and the next one's HIT."""
+    """After its client resets a painting goes on, and the next request is a HIT."""
     replica, other = place.replicas
     await place.provider.hold()
     client = await RudeClient.ask(PROMPT, replica)
@@ -48,7 +48,7 @@ async def test_row_01_a_client_that_resets_loses_nothing(place: Place) -> None:
 
 
 async def test_row_03_a_killed_leader_costs_one_more_call(place: Place) -> None:
-    """A follower takes over once the lease has run out, and is the only one to pay."""
+    """After a leader is killed one follower takes over when the lease has expired."""
     leader, follower = place.replicas
     await place.provider.hold()
     lost = place.asking(PROMPT, leader)
@@ -75,7 +75,7 @@ async def test_row_03_a_killed_leader_costs_one_more_call(place: Place) -> None:
 async def test_row_04_a_leader_that_slept_past_its_lease_adopts_the_winner(
     place: Place,
 ) -> None:
-    """Its own picture comes too late: it is refused, swept, and never seen."""
+    """A leader that slept past its lease drops its picture and serves the winner's."""
     sleeper, winner = place.replicas
     await place.provider.hold()
     slept = place.asking(PROMPT, sleeper)
@@ -99,7 +99,7 @@ async def test_row_04_a_leader_that_slept_past_its_lease_adopts_the_winner(
 async def test_row_04_a_sleeper_that_wakes_first_waits_for_its_turn(
     place: Place,
 ) -> None:
-    """While another leads, a late picture is not written under its nose."""
+    """A leader that wakes without its lease waits for the new leader's picture."""
     sleeper, second = place.replicas
     await place.provider.hold()
     slept = place.asking(PROMPT, sleeper)
@@ -121,7 +121,7 @@ async def test_row_04_a_sleeper_that_wakes_first_waits_for_its_turn(
 async def test_row_28_a_stall_shorter_than_the_lease_costs_nothing(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """A loop that stands still for 500 ms neither loses its lease nor is paid twice."""
+    """A loop that stalls for 500 ms loses no lease and pays nothing twice."""
     async with installation(tmp_path, s3_server, LEASE_SECONDS="3") as place:
         leader, follower = place.replicas
         await place.provider.hold()
@@ -143,7 +143,7 @@ async def test_row_28_a_stall_shorter_than_the_lease_costs_nothing(
 
 
 def test_row_24_no_wall_clock_decides_about_a_lease() -> None:
-    """A clock that jumps can't take a lease away: Redis counts it down, loops wait."""
+    """No code or script reads a wall clock to decide about a lease."""
     modules = ("flight/leases.py", "flight/flights.py", "painting/painter.py")
     for name in modules:
         tree = ast.parse((ROOT / "app" / "prompt_cache" / name).read_text())

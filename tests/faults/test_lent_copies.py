@@ -1,4 +1,4 @@
-"""What a provider was lent when the replica that lent it is killed."""
+"""Copies that a provider was lent by a replica that is killed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ deadline_seconds = 5.0
 async def test_a_copy_is_gone_with_the_calls_deadline_and_two_leases(
     redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> None:
-    """Its own time ends it, in the cache itself: nobody has to be there for that."""
+    """A lent copy expires in Redis by itself after the deadline and two leases."""
     provider = FakeProvider()
     provider.behave("hold")
     async with serve(provider) as origin, aiohttp.ClientSession() as session:

@@ -1,4 +1,4 @@
-"""A command got through, its reply did not: nobody is locked out, or pays twice."""
+"""A command took effect, and its reply was lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.servers import S3Server
 
 PROMPT = "a lighthouse in a storm"
-# Long enough that whoever waits for a lease to run out is noticed.
+# So long that waiting for a lease to expire would be noticed.
 LEASE_SECONDS = "30"
 BREAKER = "paintonce_redis_breaker_open"
 
@@ -31,7 +31,7 @@ BREAKER = "paintonce_redis_breaker_open"
 async def wired(
     tmp_path: Path, s3_server: S3Server
 ) -> AsyncIterator[tuple[Place, LossyWire]]:
-    """Run a replica that reaches Redis through the wire, and one that does not."""
+    """Run a replica that reaches Redis through the wire, and one without it."""
     with redis_server(tmp_path / "redis") as redis:
         async with (
             lossy_wire(redis.port) as wire,
@@ -56,7 +56,7 @@ async def wired(
 async def test_row_05_a_lost_acquire_is_no_lock(
     wired: tuple[Place, LossyWire], wire_is: str
 ) -> None:
-    """A replica whose reply about its lease was lost asks once more, and leads."""
+    """A replica whose acquire reply was lost asks again with its token, and leads."""
     place, wire = wired
     at, other = place.replicas
     wire.lose_reply_to(scripts.ACQUIRE, silent=wire_is == "silent")
@@ -76,7 +76,7 @@ async def test_row_05_a_lost_acquire_is_no_lock(
 async def test_row_05_a_lost_commit_is_repeated(
     wired: tuple[Place, LossyWire],
 ) -> None:
-    """The entry is there, the lease is gone, and everybody is told."""
+    """A commit whose reply was lost is repeated and ends the flight."""
     place, wire = wired
     at, other = place.replicas
     wire.lose_reply_to(scripts.COMMIT)
@@ -92,7 +92,7 @@ async def test_row_05_a_lost_commit_is_repeated(
 async def test_row_05_a_lost_look_up_is_not_counted_twice(
     wired: tuple[Place, LossyWire],
 ) -> None:
-    """The hit goes on through the ledger; its `INCR` stands, and no breaker opens."""
+    """A look-up whose reply was lost is answered by the ledger and counted once."""
     place, wire = wired
     at, other = place.replicas
     await place.get(PROMPT, at)
@@ -114,7 +114,7 @@ async def test_row_05_a_lost_look_up_is_not_counted_twice(
 async def test_row_05_a_put_whose_reply_is_lost_is_our_own(
     tmp_path: Path, s3_server: S3Server, category: str
 ) -> None:
-    """A manifest that is there already, and is mine, has won."""
+    """A writer whose PUT lost its reply finds its own manifest, and wins."""
     async with (
         store_gate(s3_server.endpoint) as gate,
         installation(
@@ -135,7 +135,7 @@ async def test_row_05_a_put_whose_reply_is_lost_is_our_own(
     "mode", ["reset_before_headers", "reset_in_body", "short_body"]
 )
 async def test_row_23_a_paid_call_is_never_sent_again(place: Place, mode: str) -> None:
-    """The dialect has no idempotency key, so a reply that was lost is a failure."""
+    """A provider's reply that is lost is a failure, and the call is not repeated."""
     await place.provider.behave(mode)
 
     herd = await place.clients.herd(PROMPT, *place.replicas, count=20)
@@ -146,10 +146,10 @@ async def test_row_23_a_paid_call_is_never_sent_again(place: Place, mode: str) -
     await place.check(PROMPT, calls=1, answers=0)
 
 
-async def test_row_23_what_may_have_been_billed_is_in_the_books(
+async def test_row_23_a_call_that_may_have_been_billed_counts(
     place: Place,
 ) -> None:
-    """A connection that was cut after the request counts as spend."""
+    """A call whose connection was cut after the request counts as spend."""
     await place.provider.behave("reset_in_body")
     at = place.replicas[0]
 

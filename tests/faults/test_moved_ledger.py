@@ -1,4 +1,4 @@
-"""A ledger that moves from one object store to another (docs/how-to)."""
+"""The ledger moves from one object store to another, as the how-to describes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def mirrored(old: S3Server, new: S3Server, bucket: str, folder: Path) -> None:
 async def test_a_ledger_moves_to_another_store(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
-    """Every picture is a HIT with the same bytes, and nothing is paid again."""
+    """After the move every picture is a HIT with the same bytes, without a payment."""
     if s3_server.kind != "minio" or not (
         minio_command("mc") and minio_command("versitygw")
     ):

@@ -32,7 +32,7 @@ SOON_SECONDS = 30.0
 async def _ask(
     session: aiohttp.ClientSession, at: Replica, prompt: str
 ) -> tuple[int, str, bytes]:
-    """Ask until Redis answers again; return status, cache status and body."""
+    """Repeat until Redis answers again; return status, cache status and body."""
     async with asyncio.timeout(SOON_SECONDS):
         while True:
             async with session.get(f"{at.url}{LIVE}", params={"prompt": prompt}) as got:
@@ -72,7 +72,7 @@ def _restored_from_a_snapshot(server: RedisServer) -> None:
 async def test_row_52_a_redis_from_a_snapshot_serves_nothing_that_was_purged(
     s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """Its budget is counted again from the ledger, and lets nothing more through."""
+    """A restored Redis serves no purged picture, and counts budgets anew."""
     with redis_server(tmp_path / "redis") as server:
         environment = environment_of(
             redis_url=server.url,
@@ -102,7 +102,7 @@ async def test_row_52_a_redis_from_a_snapshot_serves_nothing_that_was_purged(
 async def test_a_failover_that_lost_it_serves_nothing_older(
     s3_server: S3Server, bucket: str, tmp_path: Path, how: str
 ) -> None:
-    """1. A replica's link is cut. 2. A purge answers. 3. The replica is promoted."""
+    """A promoted Redis that missed a purge does not serve the purged picture."""
     with watched_redis(tmp_path / "redis") as watched:
         environment = environment_of(
             redis_url=watched.url,

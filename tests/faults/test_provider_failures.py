@@ -1,4 +1,4 @@
-"""The provider refuses, breaks, stalls or talks nonsense."""
+"""The provider refuses, breaks, stalls or sends garbage."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ FAILURES_IN_A_ROW = 5
 REMEMBERED_SECONDS = 3
 
 
-async def test_row_22_a_failure_is_one_call_whoever_asks(
+async def test_row_22_a_failure_is_one_call_for_all_requests(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """Its herd is answered alike, for a while nobody pays again, nothing is stored."""
+    """A failure answers the whole herd, is remembered, and stores nothing."""
     async with installation(tmp_path, s3_server, deadline_seconds=1.5) as place:
         for mode in FAILURES:
             await place.provider.behave(mode, prompt=f"a painter in a mood: {mode}")
@@ -66,7 +66,7 @@ async def test_row_22_a_failure_is_one_call_whoever_asks(
 async def test_row_22_a_provider_that_recovers_paints_again(
     place: Place,
 ) -> None:
-    """A breakdown is remembered for three seconds, and no longer."""
+    """A breakdown is remembered for three seconds, then the prompt is painted."""
     prompt = "second time lucky"
     await place.provider.behave("server_error", times=1)
     failed = await place.get(prompt, place.replicas[0])
@@ -81,7 +81,7 @@ async def test_row_22_a_provider_that_recovers_paints_again(
 async def test_row_22_a_provider_that_fails_again_and_again_is_given_a_rest(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """The breaker answers for it, prompt by prompt, and lets hits alone."""
+    """After repeated failures the breaker refuses misses and serves hits."""
     async with installation(tmp_path, s3_server, replicas=1) as place:
         (at,) = place.replicas
         await place.get("painted before", at)
@@ -99,7 +99,7 @@ async def test_row_22_a_provider_that_fails_again_and_again_is_given_a_rest(
 
 @pytest.mark.parametrize("mode", ["moderation", "server_error"])
 async def test_row_22_a_purge_forgets_a_failure(place: Place, mode: str) -> None:
-    """A caller who knows that the failure is over need not wait for it."""
+    """After a purge a failed prompt is painted at once."""
     prompt = "a difficult customer"
     await place.provider.behave(mode, times=1)
     at, other = place.replicas

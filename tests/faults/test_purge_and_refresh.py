@@ -1,4 +1,4 @@
-"""Owners purge and refresh while others read."""
+"""Purges and refreshes while others read."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def _nothing_is_left(place: Place) -> None:
 
 
 async def _ended(place: Place, generation: str) -> dict[str, Any]:
-    """Return what a generation came to: its end is written after the entry."""
+    """Return the end of a generation, which is written after the entry."""
     asked: dict[str, Any] = {}
 
     async def has_ended() -> bool:
@@ -75,7 +75,7 @@ async def _ended(place: Place, generation: str) -> dict[str, Any]:
 async def test_a_purge_waits_for_a_reader_that_restores(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """A reader of the manifest writes its entry before the purge, or never."""
+    """A reader that restores an entry writes it before the purge or not at all."""
     place, gate = gated
     reader, owner = place.replicas
     prompt_hash = await place.hash_of(PROMPT, reader)
@@ -100,7 +100,7 @@ async def test_a_purge_waits_for_a_reader_that_restores(
 async def test_readers_that_race_a_purge_leave_nothing_of_the_old_picture(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """Once the purge has answered, every replica serves the one new picture."""
+    """After a purge has answered, every replica serves one new picture."""
     place, gate = gated
     reader, owner = place.replicas
     prompt_hash = await place.hash_of(PROMPT, reader)
@@ -113,14 +113,14 @@ async def test_readers_that_race_a_purge_leave_nothing_of_the_old_picture(
     assert {got.headers["ETag"] for got in during} == {f'"{old}"'}
     await place.seen_redis.delete(*await place.entries())
     racing = [place.asking(PROMPT, at) for at in (reader, owner) for _ in range(10)]
-    # Who won't wait is told at once which generation to ask for.
-    told = await place.get(PROMPT, reader, prefer="respond-async")
-    assert (told.status, told.json()["state"]) == (202, "queued")
+    # A request that does not wait gets the generation to ask for at once.
+    accepted = await place.get(PROMPT, reader, prefer="respond-async")
+    assert (accepted.status, accepted.json()["state"]) == (202, "queued")
 
     gate.heal()
     assert (await purging).status == 200
     raced = await asyncio.gather(*racing)
-    generation = f"{owner.url}{told.headers['Location']}"
+    generation = f"{owner.url}{accepted.headers['Location']}"
     asked = await _ended(place, generation)
     after = await place.clients.herd(PROMPT, reader, owner, count=10)
 
@@ -136,7 +136,7 @@ async def test_readers_that_race_a_purge_leave_nothing_of_the_old_picture(
 async def test_refreshes_that_overlap_on_two_replicas_are_one_payment(
     place: Place,
 ) -> None:
-    """Both are told of the same new picture; until then the old one is served."""
+    """Two overlapping refreshes pay once and return the same new picture."""
     one, other = place.replicas
     prompt_hash = await place.hash_of(PROMPT, one)
     old = await place.get(PROMPT, one)
@@ -146,12 +146,12 @@ async def test_refreshes_that_overlap_on_two_replicas_are_one_payment(
     await place.provider.until_held()
     during = await place.get(PROMPT, other)
     await place.provider.release()
-    told = await asyncio.gather(*refreshing)
+    refreshed = await asyncio.gather(*refreshing)
     after = await place.clients.herd(PROMPT, one, other, count=10)
 
     assert during.headers["ETag"] == old.headers["ETag"]
-    assert {got.status for got in told} == {200}
-    assert {got.json()["image_id"] for got in told} == {
+    assert {got.status for got in refreshed} == {200}
+    assert {got.json()["image_id"] for got in refreshed} == {
         got.headers["X-Image-Id"] for got in after
     }
     assert after[0].headers["ETag"] != old.headers["ETag"]
@@ -162,7 +162,7 @@ async def test_refreshes_that_overlap_on_two_replicas_are_one_payment(
 async def test_a_refresh_whose_replica_is_killed_leaves_the_old_picture(
     place: Place,
 ) -> None:
-    """Nothing is lost but the call: the next refresh replaces it as if nothing was."""
+    """A refresh whose replica is killed keeps the old picture, and may be repeated."""
     doomed, other = place.replicas
     prompt_hash = await place.hash_of(PROMPT, other)
     await place.provider.hold()
@@ -187,13 +187,13 @@ async def test_a_refresh_whose_replica_is_killed_leaves_the_old_picture(
 async def test_a_purge_while_a_painting_runs_says_so_in_time(
     place: Place,
 ) -> None:
-    """It waits for two seconds; the painting goes on, and a later purge succeeds."""
+    """A purge during a painting is 503 after two seconds, and succeeds after it."""
     one, other = place.replicas
     await place.provider.hold()
     painting = place.asking(PROMPT, one)
     await place.provider.until_held()
-    told = await place.get(PROMPT, one, prefer="respond-async")
-    prompt_hash = told.json()["prompt_hash"]
+    accepted = await place.get(PROMPT, one, prefer="respond-async")
+    prompt_hash = accepted.json()["prompt_hash"]
 
     refused = await _purge(place, other, prompt_hash)
     await place.provider.release()

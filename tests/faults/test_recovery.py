@@ -1,4 +1,4 @@
-"""What Redis has forgotten is in the ledger: one by one, or all with `rebuild`."""
+"""Entries that Redis lost are restored from the ledger, singly or by `rebuild`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def _rebuild(place: Place, rate: str) -> asyncio.subprocess.Process:
 async def test_rebuild_restores_a_project_and_goes_on_where_it_was_killed(
     place: Place,
 ) -> None:
-    """A run that dies half-way does no harm; the next one does the rest."""
+    """A `rebuild` after a killed one restores the rest."""
     one, other = place.replicas
     prompts = [f"{number} sunflowers" for number in range(ENTRIES)]
     await asyncio.gather(*(place.get(prompt, one) for prompt in prompts))
@@ -72,7 +72,7 @@ async def test_rebuild_restores_a_project_and_goes_on_where_it_was_killed(
 
 
 async def test_rebuild_passes_over_what_has_no_picture(place: Place) -> None:
-    """A manifest whose picture is gone is said, and left for the next painting."""
+    """`rebuild` reports a manifest without its picture and skips it."""
     one, other = place.replicas
     for prompt in ("a rose", "a tulip"):
         await place.get(prompt, one)
@@ -94,7 +94,7 @@ async def test_rebuild_passes_over_what_has_no_picture(place: Place) -> None:
 async def test_rebuild_says_that_redis_is_away_and_can_be_run_again(
     place: Place,
 ) -> None:
-    """An outage is an exit status of one and a sentence, not a traceback."""
+    """`rebuild` without Redis ends with status 1 and one sentence."""
     await place.get("a rose", place.replicas[0])
     place.redis.kill()
 

@@ -1,4 +1,4 @@
-"""Redis hangs, dies, restarts empty, fails over, is too busy, drops connections."""
+"""Redis hangs, dies, restarts empty, is too busy, or drops connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNCOUNTED = "paintonce_uncounted_hits_total"
 
 
 async def _hits_go_on_and_nothing_is_paid(place: Place) -> None:
-    """Assert what each replica answers while Redis does not."""
+    """Assert that each replica serves hits and refuses misses without Redis."""
     prompts = [f"never seen before, {number}" for number in range(20)]
     for at in place.replicas:
         hit = asyncio.gather(*(place.get(PROMPT, at) for _ in range(10)))
@@ -46,7 +46,7 @@ async def _hits_go_on_and_nothing_is_paid(place: Place) -> None:
 
 
 async def _all_is_well_again(place: Place) -> None:
-    """Assert that both replicas count, and paint, without anybody's help."""
+    """Assert that both replicas count and paint again by themselves."""
     for at in place.replicas:
         await place.until_ready(at)
         await place.until_counting(PROMPT, at)
@@ -58,7 +58,7 @@ async def _all_is_well_again(place: Place) -> None:
 async def test_row_06_a_redis_that_hangs_stops_paying_and_nothing_else(
     place: Place,
 ) -> None:
-    """Frozen: hits come from the ledger, misses are refused in time, both recover."""
+    """With a frozen Redis hits come from the ledger and misses are refused in time."""
     await place.get(PROMPT, place.replicas[0])
 
     place.redis.freeze()
@@ -71,7 +71,7 @@ async def test_row_06_a_redis_that_hangs_stops_paying_and_nothing_else(
 async def test_row_07_a_redis_that_died_and_comes_back_empty(
     place: Place,
 ) -> None:
-    """Dead: as if it hung. Back without a key: entries are restored, not painted."""
+    """After a dead Redis comes back empty, entries are restored and not painted."""
     await place.get(PROMPT, place.replicas[0])
 
     place.redis.kill()
@@ -85,7 +85,7 @@ async def test_row_07_a_redis_that_died_and_comes_back_empty(
 async def test_rows_06_and_07_hits_are_as_quick_as_ever(
     place: Place, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """After two calls found Redis unavailable, later calls fail at once."""
+    """After two failed calls the breaker is open, and hits are as quick as before."""
     (at, _) = place.replicas
     await place.get(PROMPT, at)
 
@@ -102,7 +102,7 @@ async def test_rows_06_and_07_hits_are_as_quick_as_ever(
 
 
 async def test_row_07_flushall_restores_from_the_ledger(place: Place) -> None:
-    """The next request is a hit without a generation, and counting goes on."""
+    """After FLUSHALL the next request is a counted HIT without a payment."""
     one, other = place.replicas
     await place.get(PROMPT, one)
     await place.seen_redis.flushall()
@@ -117,7 +117,7 @@ async def test_row_07_flushall_restores_from_the_ledger(place: Place) -> None:
 async def test_row_10_more_requests_than_connections_are_answered_in_time(
     place: Place,
 ) -> None:
-    """While Redis pauses everybody gets an answer, and then everything goes on."""
+    """While Redis pauses, more requests than connections are all answered in time."""
     at = place.replicas[0]
     await place.get(PROMPT, at)
     prompts = [f"impatient painter {number}" for number in range(100)]
@@ -139,7 +139,7 @@ async def test_row_10_more_requests_than_connections_are_answered_in_time(
 async def test_row_12_connections_that_were_killed_are_made_again(
     place: Place,
 ) -> None:
-    """Idle connections that Redis closed cost nobody an answer or a count."""
+    """Connections that Redis closed are replaced without a lost answer or count."""
     for at in place.replicas:
         await place.get(PROMPT, at)
 

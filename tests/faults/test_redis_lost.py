@@ -1,4 +1,4 @@
-"""Redis loses what it knew, in the middle of a painting."""
+"""Redis loses its data in the middle of a painting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROMPT = "a lighthouse in a storm"
 async def test_row_07_a_redis_that_restarts_in_the_middle_of_a_painting(
     place: Place,
 ) -> None:
-    """The leader takes its lease again, and what was paid for is stored and told."""
+    """After Redis restarts empty the leader takes its lease again and commits."""
     leader, other = place.replicas
     await place.provider.hold()
     led = place.asking(PROMPT, leader)
@@ -45,7 +45,7 @@ async def test_row_07_a_redis_that_restarts_in_the_middle_of_a_painting(
 async def test_row_07_a_picture_that_lands_while_redis_is_away_is_kept(
     place: Place,
 ) -> None:
-    """All who waited for it get it, and later it is restored for everybody."""
+    """A picture that is done without Redis is served, and restored later."""
     leader, other = place.replicas
     await place.provider.hold()
     waiting = [place.asking(PROMPT, leader) for _ in range(3)]
@@ -68,17 +68,17 @@ async def test_row_07_a_picture_that_lands_while_redis_is_away_is_kept(
 async def test_row_08_a_failover_that_loses_the_lease_costs_one_more_call(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """A standby that never saw the lease lets another lead; the first picture wins."""
+    """After a failover loses the lease two replicas paint; the first picture wins."""
     with redis_server(tmp_path / "standby") as standby:
         async with (
             installation(tmp_path, s3_server) as place,
             TcpProxy(place.redis.port) as wire,
-            Redis.from_url(standby.url) as told,
+            Redis.from_url(standby.url) as client,
         ):
             first, second = place.replicas
             await place.seen_redis.config_set("repl-diskless-sync-delay", 0)
-            await told.replicaof("127.0.0.1", wire.port)
-            await until(lambda: _is_in_step(told))
+            await client.replicaof("127.0.0.1", wire.port)
+            await until(lambda: _is_in_step(client))
             await wire.refuse()
             await place.provider.hold()
             led = place.asking(PROMPT, first)
@@ -86,9 +86,9 @@ async def test_row_08_a_failover_that_loses_the_lease_costs_one_more_call(
             first.pause()
 
             place.redis.kill()
-            await told.replicaof("NO", "ONE")
+            await client.replicaof("NO", "ONE")
             # The address moves, as a virtual one does.
-            await told.config_set("port", place.redis.port)
+            await client.config_set("port", place.redis.port)
             also_led = asyncio.create_task(place.persistently(PROMPT, second))
             await place.provider.until_held(2)
             await place.provider.release()
@@ -106,8 +106,8 @@ async def _has_leases(place: Place, count: int) -> bool:
 
 
 async def _follows(place: Place, at: Replica) -> bool:
-    told = await place.get(PROMPT, at, prefer="respond-async")
-    return told.status == 202
+    accepted = await place.get(PROMPT, at, prefer="respond-async")
+    return accepted.status == 202
 
 
 async def _is_in_step(standby: Redis) -> bool:

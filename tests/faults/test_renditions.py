@@ -1,4 +1,4 @@
-"""What breaks while a rendition is made costs nothing, and leaves nothing broken."""
+"""Faults while a rendition is made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMATS = ("png", "jpeg", "webp", "avif")
 async def rendition(
     place: Place, at: Replica, *, width: int = 64, name: str = "webp"
 ) -> Got:
-    """Ask a replica for a rendition; a 200 is whole and what was asked for."""
+    """Request a rendition from a replica; check a 200."""
     query = urlencode({"prompt": PROMPT, "w": width, "format": name})
     got = await place.clients.call("GET", f"{at.url}{LIVE}?{query}")
     if got.status == 200:
@@ -44,7 +44,7 @@ async def rendition(
 
 
 async def test_all_widths_and_formats_are_one_payment(place: Place) -> None:
-    """Sixteen renditions, asked for at two replicas at once, are one call."""
+    """Sixteen renditions of a prompt, requested at two replicas, are one payment."""
     asked = [(width, name) for width in WIDTHS for name in FORMATS]
     got = await asyncio.gather(
         *(
@@ -72,7 +72,7 @@ async def test_all_widths_and_formats_are_one_payment(place: Place) -> None:
 async def test_row_61_a_replica_that_dies_over_a_rendition(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """Killed before it was stored: another makes it once the lease is over."""
+    """A rendition whose replica dies is made by another when the lease expires."""
     async with (
         store_gate(s3_server.endpoint) as gate,
         installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
@@ -100,7 +100,7 @@ async def test_row_61_a_replica_that_dies_over_a_rendition(
 async def test_row_62_a_redis_that_is_emptied_over_a_rendition(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """Without the lease two replicas make the same one, and both answer it."""
+    """After Redis is emptied two replicas make the same rendition and serve it."""
     async with (
         store_gate(s3_server.endpoint) as gate,
         installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
@@ -125,7 +125,7 @@ async def test_row_62_a_redis_that_is_emptied_over_a_rendition(
 async def test_row_63_a_store_that_takes_no_renditions(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """The picture is served, a rendition is 503, and later it is made."""
+    """While the store takes no rendition it is 503, and the picture is served."""
     async with (
         store_gate(s3_server.endpoint) as gate,
         installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
@@ -146,7 +146,7 @@ async def test_row_63_a_store_that_takes_no_renditions(
 async def test_many_new_renditions_hold_up_nothing_else(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """64 clients ask for 16 new ones at once; half of /healthz is within 0.1 s."""
+    """While 64 clients wait for renditions, half of /healthz answers within 0.1 s."""
     models = '[models.default]\nprovider = "placeholder"\n'
     async with installation(tmp_path, s3_server, replicas=1, models=models) as place:
         (at,) = place.replicas

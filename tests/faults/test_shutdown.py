@@ -1,4 +1,4 @@
-"""Replicas end, one after the other, and nobody notices."""
+"""Replicas end, one after the other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ deadline_seconds = {deadline_seconds}
 async def test_row_20_a_rolling_restart_behind_nginx_loses_no_request(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """Hits and paintings go on while both replicas are replaced under load."""
+    """A rolling restart under load loses no hit and no painting."""
     ports = (free_port(), free_port())
     async with (
         installation(
@@ -74,7 +74,7 @@ async def test_row_20_a_rolling_restart_behind_nginx_loses_no_request(
 
 
 async def _load(place: Place, url: str, number: int, done: asyncio.Event) -> list[Got]:
-    """Ask for old and new pictures in turn until *done*."""
+    """Request old and new pictures in turn until *done*."""
     answers: list[Got] = []
     for turn in itertools.count():
         if done.is_set():
@@ -88,7 +88,7 @@ async def _load(place: Place, url: str, number: int, done: asyncio.Event) -> lis
 async def test_row_21_a_painting_within_the_grace_is_finished(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """A SIGTERM while the provider paints loses neither the picture nor its waiter."""
+    """A painting that ends within the grace after SIGTERM is stored and served."""
     async with installation(tmp_path, s3_server, SHUTDOWN_GRACE_SECONDS="8") as place:
         leader, other = place.replicas
         await place.provider.hold()
@@ -110,7 +110,7 @@ async def test_row_21_a_painting_within_the_grace_is_finished(
 async def test_row_21_a_painting_whose_client_has_gone_is_finished_too(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """What is paid for belongs to the service: it is stored before the process ends."""
+    """A painting without a client is stored before the process ends."""
     async with installation(tmp_path, s3_server, SHUTDOWN_GRACE_SECONDS="8") as place:
         leader, other = place.replicas
         await place.provider.hold()
@@ -130,7 +130,7 @@ async def test_row_21_a_painting_whose_client_has_gone_is_finished_too(
 async def test_row_21_a_painting_beyond_the_grace_is_not_paid_twice(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """The lease is released, waiters are told, and the prompt rests for a while."""
+    """A painting that outlasts the grace is given up, and its prompt is held."""
     async with installation(
         tmp_path, s3_server, LEASE_SECONDS="60", SHUTDOWN_GRACE_SECONDS="2"
     ) as place:
@@ -167,9 +167,10 @@ async def test_row_21_a_painting_beyond_the_grace_is_not_paid_twice(
 async def test_row_20_a_deploy_loses_no_paid_call(
     tmp_path: Path, s3_server: S3Server, vendor: str, takes: dict[str, Any]
 ) -> None:
-    """A vendor that takes long, with jobs and without, and both replicas replaced.
+    """Replacing both replicas of a slow vendor loses no paid call.
 
-    Times are divided by 30: a picture of 60 s, a deadline of 300 s.
+    The vendor works with and without jobs. Times are divided by 30: a picture of 60 s,
+    a deadline of 300 s.
     """
     ports = (free_port(), free_port())
     async with (
@@ -212,7 +213,7 @@ async def test_row_20_a_deploy_loses_no_paid_call(
 async def _new(
     place: Place, url: str, number: int, done: asyncio.Event
 ) -> list[_Asked]:
-    """Ask for new pictures in turn until *done*."""
+    """Request new pictures in turn until *done*."""
     answers: list[_Asked] = []
     for turn in itertools.count():
         if done.is_set():
@@ -223,7 +224,7 @@ async def _new(
 
 
 class _Asked(NamedTuple):
-    """A prompt, and the status that its caller got."""
+    """A prompt, and the status of its response."""
 
     prompt: str
     status: int

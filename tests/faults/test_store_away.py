@@ -22,7 +22,7 @@ ANSWERED_WITHIN_SECONDS = 3.0
 
 
 async def _hot_bytes_go_on(place: Place, hot: Replica, cold: Replica) -> None:
-    """Assert what is answered while the object store is unavailable."""
+    """Assert that hot pictures are served and all others 503 without the store."""
     entries = await place.entries()
     prompts = [f"never seen before, {number}" for number in range(10)]
     served, refused, missed = await asyncio.gather(
@@ -45,11 +45,11 @@ async def _hot_bytes_go_on(place: Place, hot: Replica, cold: Replica) -> None:
 
 
 async def _all_is_well_again(place: Place) -> None:
-    """Assert that hits and paintings go on without anybody's help."""
+    """Assert that hits and paintings work again by themselves."""
     for at in place.replicas:
         await place.until_ready(at)
         assert (await place.get(PROMPT, at)).cache == "HIT"
-    # An outage is told for a second at the most (decision 5).
+    # Reads fail at once for at most a second after an outage (decision 5).
     await asyncio.sleep(1)
     new = await place.get("the morning after", place.replicas[1])
     assert (new.status, new.cache) == (200, "MISS")
@@ -59,7 +59,7 @@ async def _all_is_well_again(place: Place) -> None:
 async def test_row_13_a_store_that_hangs_is_no_reason_to_paint_again(
     tmp_path: Path,
 ) -> None:
-    """Frozen: hot bytes go on, the rest is 503 in time, and both come back."""
+    """While the store hangs hot pictures are served, all else is 503, none painted."""
     with object_store_server(tmp_path / "s3") as store:
         # A lease outlives what the leader waits for the store.
         async with installation(
@@ -79,7 +79,7 @@ async def test_row_13_a_store_that_hangs_is_no_reason_to_paint_again(
 async def test_row_13_a_store_that_is_gone_is_no_reason_to_paint_again(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """Refused and cut connections are the same outage as silence."""
+    """A store that refuses connections is the same outage as one that hangs."""
     async with TcpProxy(_port_of(s3_server)) as wire:
         endpoint = f"http://127.0.0.1:{wire.port}"
         async with installation(
@@ -96,10 +96,10 @@ async def test_row_13_a_store_that_is_gone_is_no_reason_to_paint_again(
             await _all_is_well_again(place)
 
 
-async def test_rows_06_and_13_with_both_away_everybody_is_told_in_time(
+async def test_rows_06_and_13_with_both_away_every_answer_is_in_time(
     tmp_path: Path,
 ) -> None:
-    """Two time-outs in a row still fit into two seconds; then all is as before."""
+    """Without Redis and store every request is 503 within two seconds."""
     with object_store_server(tmp_path / "s3") as store:
         async with installation(tmp_path, store) as place:
             await place.get(PROMPT, place.replicas[0])
@@ -128,7 +128,7 @@ async def test_rows_06_and_13_with_both_away_everybody_is_told_in_time(
 async def test_row_14_a_lost_picture_is_painted_once_more(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """Its entry goes, a herd pays once, and all of it sees the one new picture."""
+    """A lost picture is painted once for a whole herd."""
     async with installation(tmp_path, s3_server, HOT_TIER_BYTES="0") as place:
         one, other = place.replicas
         first = await place.get(PROMPT, one)
@@ -148,7 +148,7 @@ async def test_row_14_a_lost_picture_is_painted_once_more(
 async def test_row_14_a_lost_picture_whose_painting_fails_is_not_paid_by_everyone(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    """A manifest without its picture does not outrank a remembered failure."""
+    """A lost picture whose painting fails is remembered as failed."""
     async with installation(tmp_path, s3_server, HOT_TIER_BYTES="0") as place:
         one, other = place.replicas
         await place.get(PROMPT, one)
@@ -164,7 +164,7 @@ async def test_row_14_a_lost_picture_whose_painting_fails_is_not_paid_by_everyon
 async def test_a_replica_that_starts_while_the_store_is_away_waits_for_it(
     tmp_path: Path,
 ) -> None:
-    """It answers, is not ready, and makes its bucket as soon as it can."""
+    """A replica that starts without its store is not ready until the store is there."""
     with object_store_server(tmp_path / "s3") as store:
         async with installation(tmp_path, store, replicas=0) as place:
             store.freeze()
@@ -175,7 +175,7 @@ async def test_a_replica_that_starts_while_the_store_is_away_waits_for_it(
 
             store.thaw()
             await place.until_ready(replica)
-            # An outage is told for a second at the most (decision 5).
+            # Reads fail at once for at most a second after an outage (decision 5).
             await asyncio.sleep(1)
 
             assert (await place.get(PROMPT, replica)).cache == "MISS"

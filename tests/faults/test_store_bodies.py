@@ -52,7 +52,7 @@ async def gated(
 async def test_rows_15_and_16_a_body_that_breaks_off_is_cut(
     gated: tuple[Place, StoreGate], row: int, fault: Fault
 ) -> None:
-    """What has begun is cut and counted, what has not is 503; nothing is painted."""
+    """A body that breaks off is cut, or is 503 before its head; nothing is painted."""
     place, gate = gated
     (at,) = place.replicas
     gate.on("GET", "/generated/", fault)
@@ -80,7 +80,7 @@ async def test_rows_15_and_16_a_body_that_breaks_off_is_cut(
 async def test_row_15_a_picture_that_was_damaged_is_never_a_whole_answer(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """Other bytes of the same length are no answer either."""
+    """A picture with other bytes of the same length is cut or 503."""
     place, _ = gated
     (at,) = place.replicas
     for key in await place.objects():
@@ -97,7 +97,7 @@ async def test_row_15_a_picture_that_was_damaged_is_never_a_whole_answer(
 async def test_row_15_permalinks_of_damaged_pictures_are_no_whole_answer_either(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """By permalink, by id and by range: cut or refused, and counted."""
+    """A damaged picture is cut or 503 by permalink, by id and by range."""
     place, _ = gated
     (at,) = place.replicas
     wholes = {}
@@ -127,7 +127,7 @@ async def test_row_15_permalinks_of_damaged_pictures_are_no_whole_answer_either(
 async def test_row_14_a_picture_that_is_gone_is_gone_for_head_and_304_too(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """HEAD is 404, and whoever has the old picture gets the new one."""
+    """A lost picture is 404 for HEAD, and painted again for a conditional GET."""
     place, _ = gated
     (at,) = place.replicas
     old = await place.get(SMALL, at)

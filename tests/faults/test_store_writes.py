@@ -1,4 +1,4 @@
-"""Paid for, and the object store will not take it; or the leader dies while it does."""
+"""A paid picture can't be stored, or its leader dies while it is stored."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def gated(
 async def test_rows_17_and_27_a_full_store_gets_the_picture_when_it_has_room(
     gated: tuple[Place, StoreGate], category: str
 ) -> None:
-    """What was paid for is kept and offered again, and told only once it is stored."""
+    """A paid picture is kept and offered again until a full store has room."""
     place, gate = gated
     gate.on("PUT", f"/{category}/", Fault.FULL)
 
@@ -63,7 +63,7 @@ async def test_rows_17_and_27_a_full_store_gets_the_picture_when_it_has_room(
 async def test_row_27_a_store_that_takes_and_freezes_is_not_waited_for_for_ever(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """Requests end in time, the lease is kept, the PUT is given up and repeated."""
+    """If the store freezes in a PUT, requests end in time and the PUT is repeated."""
     place, gate = gated
     leader, follower = place.replicas
     gate.on("PUT", "/generated/", Fault.HOLD, times=1)
@@ -75,7 +75,7 @@ async def test_row_27_a_store_that_takes_and_freezes_is_not_waited_for_for_ever(
         (503, "still_generating")
     }
     assert max(one.seconds for one in (*got, again)) < 2 + 1
-    # Nobody heals the gate: the PUT that it holds must run into a time-out.
+    # The gate is not healed: the held PUT must run into a time-out.
     await until(lambda: place.has_entries(1), within_seconds=20)
     assert (await place.get(PROMPT, follower)).cache == "HIT"
     await place.check(PROMPT, calls=1)
@@ -84,7 +84,7 @@ async def test_row_27_a_store_that_takes_and_freezes_is_not_waited_for_for_ever(
 async def test_row_03_a_leader_that_dies_before_the_manifest_leaves_no_answer(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """Its picture is an orphan that nobody sees; the next leader's is the one."""
+    """A leader that dies before its manifest leaves an orphan; the next one paints."""
     place, gate = gated
     leader, other = place.replicas
     gate.on("PUT", "/prompts/", Fault.HOLD, times=1)
@@ -105,7 +105,7 @@ async def test_row_03_a_leader_that_dies_before_the_manifest_leaves_no_answer(
 async def test_row_03_a_leader_that_dies_after_the_manifest_cost_nothing(
     gated: tuple[Place, StoreGate],
 ) -> None:
-    """The ledger has the picture, so that the next one finds it without a call."""
+    """A leader that dies after its manifest leaves a HIT for the next request."""
     place, gate = gated
     leader, other = place.replicas
     gate.on("PUT", "/prompts/", Fault.HOLD_REPLY, times=1)

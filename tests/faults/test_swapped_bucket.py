@@ -1,4 +1,4 @@
-"""A bucket that is swapped under running replicas (fault row 50)."""
+"""The bucket is swapped under running replicas (fault row 50)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _ready(session: aiohttp.ClientSession, url: str, status: int) -> Any:
 
 
 async def _taken_out(store: S3ObjectStore) -> dict[str, bytes]:
-    """Empty the bucket; return what was in it."""
+    """Empty the bucket; return its objects."""
     objects: dict[str, bytes] = {}
     async for listed in store.list(""):
         found = await store.get(listed.key)
@@ -48,7 +48,7 @@ async def _taken_out(store: S3ObjectStore) -> dict[str, bytes]:
 async def test_row_50_another_bucket_is_an_outage(
     s3_server: S3Server, redis_url: str, bucket: str, tmp_path: Path, *, how: str
 ) -> None:
-    """Nothing is painted or made in it; the right one ends the outage by itself."""
+    """Another bucket is an outage, which ends when the right one is back."""
     environment = environment_of(
         redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
     )
@@ -103,7 +103,7 @@ async def test_row_50_another_bucket_is_an_outage(
 async def test_an_empty_bucket_is_adopted(
     s3_server: S3Server, redis_url: str, bucket: str, tmp_path: Path
 ) -> None:
-    """`rebuild --adopt` begins anew; the replica follows and paints again."""
+    """After `rebuild --adopt` a replica paints into an empty bucket."""
     environment = environment_of(
         redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
     )

@@ -57,7 +57,7 @@ async def test_check_names_what_the_store_did(
     behaviour: str,
     said: str,
 ) -> None:
-    """Status 1 and a line for a store that ignores, races or refuses conditions."""
+    """`check` ends with status 1 and names how the store failed the proof."""
     async with conditions_proxy(s3_server) as proxy:
         environment = _environment(proxy, redis_url, bucket)
         async with replica(environment, folder=tmp_path):
@@ -83,7 +83,7 @@ async def test_check_names_what_the_store_did(
 async def test_row_29_nothing_is_painted_over_a_store_that_failed(
     s3_server: S3Server, redis_url: str, bucket: str, tmp_path: Path, behaviour: str
 ) -> None:
-    """HITs, purges, keys and lent pictures go on; a MISS is 503 and costs nothing."""
+    """Over a store that failed the proof only misses are 503."""
     async with conditions_proxy(s3_server) as proxy, aiohttp.ClientSession() as session:
         environment = _environment(proxy, redis_url, bucket)
         async with (
@@ -124,14 +124,14 @@ async def test_row_29_nothing_is_painted_over_a_store_that_failed(
             async with session.get(f"{failed.url}/metrics") as answer:
                 metrics = await answer.text()
             assert 'paintonce_store_fence{verdict="failed"} 1.0' in metrics
-            (told,) = failed.events("store fence")
-            assert told["level"] == "ERROR"
+            (logged,) = failed.events("store fence")
+            assert logged["level"] == "ERROR"
 
 
 async def test_with_the_lease_no_condition_reaches_the_store(
     s3_server: S3Server, redis_url: str, bucket: str, tmp_path: Path
 ) -> None:
-    """A store that answers 501 to every condition paints, and keeps rules."""
+    """With LEDGER_FENCE=lease no conditional write reaches the store."""
     async with (
         conditions_proxy(s3_server, "refuse") as proxy,
         aiohttp.ClientSession() as session,
@@ -147,7 +147,7 @@ async def test_with_the_lease_no_condition_reaches_the_store(
                 f"{one.url}/api/v1/project", json={"budget_per_day": 5}
             ) as answer:
                 assert answer.status == 200
-            (told,) = one.events("store fence")
-            assert told["level"] == "WARNING"
+            (logged,) = one.events("store fence")
+            assert logged["level"] == "WARNING"
 
         assert not proxy.seen

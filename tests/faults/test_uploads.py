@@ -1,4 +1,4 @@
-"""Transient images: no memory, lies about lengths, races; the books stay exact."""
+"""Uploads without memory, with wrong lengths, and in races; the quota stays exact."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ async def _forget(place: Place, at: Replica, image_id: str) -> bool:
 
 
 async def _books(place: Place, at: Replica) -> tuple[int, int]:
-    """Return what the quota counts, and what the list adds up to."""
-    told = (await place.clients.call("GET", f"{at.url}{IMAGES}")).json()
-    listed = sum(image["size"] for image in told["images"])
-    return told["quota_used_bytes"], listed
+    """Return the used bytes of the quota, and the sum over the list."""
+    listing = (await place.clients.call("GET", f"{at.url}{IMAGES}")).json()
+    listed = sum(image["size"] for image in listing["images"])
+    return listing["quota_used_bytes"], listed
 
 
 async def test_row_09_a_redis_without_memory(place: Place) -> None:
-    """Uploads and paintings are refused, what is there is served, and can go."""
+    """A full Redis refuses uploads and paintings, and still serves and deletes."""
     one, other = place.replicas
     kept = [(await _upload(place, one)).json()["id"] for _ in range(3)]
     prompt = "a lighthouse in a storm"
@@ -54,7 +54,7 @@ async def test_row_09_a_redis_without_memory(place: Place) -> None:
 
     await place.seen_redis.config_set("maxmemory", 1)
     refused = await _upload(place, other)
-    missed = await place.get("nobody has painted this", one)
+    missed = await place.get("this is not painted yet", one)
     hit = await place.get(prompt, other)
     read = await place.clients.call("GET", f"{other.url}{IMAGES}/{kept[0]}")
     first, again = [await _forget(place, at, kept[0]) for at in (one, other)]
@@ -70,7 +70,7 @@ async def test_row_09_a_redis_without_memory(place: Place) -> None:
     assert used == listed == 2 * len(PICTURE)
     assert (await _upload(place, one)).status == 201
     assert (await place.get(prompt, one)).hits == 1
-    assert await place.provider.calls("nobody has painted this") == 0
+    assert await place.provider.calls("this is not painted yet") == 0
 
 
 def _head(at: Replica, *fields: str) -> bytes:
@@ -97,7 +97,7 @@ async def _sent(
 
 
 async def test_row_25_uploads_that_lie(place: Place) -> None:
-    """No length, a wrong one, a bomb, too much: refused, and nothing is counted."""
+    """Uploads with no, wrong or too large lengths are refused and not counted."""
     at = place.replicas[0]
     zipped = gzip.compress(bytes(8 * 1024**2))
     kind, length = "Content-Type: image/png", "Content-Length: "
@@ -121,7 +121,7 @@ async def test_row_25_uploads_that_lie(place: Place) -> None:
 
 @pytest.mark.long
 async def test_row_25_an_upload_that_drips_is_refused_in_time(place: Place) -> None:
-    """A body that is not complete after 15 s is 408, and its room is given back."""
+    """An upload that is not complete after 15 s is 408 and gives its room back."""
     at = place.replicas[0]
     address = urlsplit(at.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -147,13 +147,13 @@ async def test_row_25_an_upload_that_drips_is_refused_in_time(place: Place) -> N
 
 
 async def test_row_26_uploads_deletions_and_expiry_race(place: Place) -> None:
-    """Each id is there or not, one deletion of it counts, and the sum is exact."""
+    """Racing uploads, deletions and expiries keep the list and the sum exact."""
     chance = random.Random(26)
     sizes = {PICTURE: len(PICTURE), LARGE: len(LARGE)}
     alive: dict[str, int] = {}
 
     async def live_and_die() -> None:
-        """Upload, read, and perhaps delete, twice at once and on either replica."""
+        """Upload and read; delete some twice at once, on either replica."""
         data = chance.choice(list(sizes))
         at, elsewhere = chance.sample(place.replicas, 2)
         image_id = (await _upload(place, at, data)).json()["id"]
@@ -173,7 +173,7 @@ async def test_row_26_uploads_deletions_and_expiry_race(place: Place) -> None:
         assert after.status == 404
 
     async def expire() -> None:
-        """Upload something that goes by itself."""
+        """Upload a picture that expires by itself."""
         at = chance.choice(place.replicas)
         assert (await _upload(place, at, params={"ttl": "1"})).status == 201
 

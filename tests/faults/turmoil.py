@@ -1,7 +1,7 @@
-"""Random clients, and the history of what they were answered.
+"""Random clients, and the history of their requests.
 
-The choices come from a seed; how they interleave does not, so a seed repeats
-the kind of run, not the run.
+The choices come from a seed. Their interleaving does not, so a seed repeats the kind of
+run, not the run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PAINTING_SECONDS = 0.8
 
 
 def prompts() -> Iterator[str]:
-    """Give ever new prompts, in the words of real ones."""
+    """Yield new prompts in realistic words."""
     with PROMPTS.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         words = [row[0] for row in rows if row and not row[0].startswith("#")][1:]
@@ -50,7 +50,7 @@ def prompts() -> Iterator[str]:
 
 @dataclass
 class Turmoil:
-    """Clients of the replicas that live; what happens is noted in *history*."""
+    """Clients of the live replicas; events are recorded in *history*."""
 
     place: Place
     history: History
@@ -62,16 +62,16 @@ class Turmoil:
     _welcomed: list[Replica] = field(default_factory=list)
 
     def welcome(self, replica: Replica) -> None:
-        """Send clients to *replica*, too."""
+        """Send clients to *replica* as well."""
         self._welcomed.append(replica)
         self.alive[len(self._welcomed)] = replica
 
     def pick(self, random: Random) -> int:
-        """Return the number of a replica that lives."""
+        """Return the number of a live replica."""
         return random.choice(sorted(self.alive))
 
     async def client(self, random: Random, stops_at: float) -> None:
-        """Ask for this and that until a moment of the monotonic clock."""
+        """Send random requests until a moment of the monotonic clock."""
         acts: list[tuple[int, Callable[[Random], Awaitable[None]]]] = [
             (20, self._herd),
             (50, self._get),
@@ -88,8 +88,8 @@ class Turmoil:
     async def ask(
         self, op: Op, prompt: str, number: int, *, method: str = "GET", path: str = ""
     ) -> None:
-        """Send one request to a replica, and note how it went."""
-        # It may have been killed since it was picked: then nobody answers.
+        """Send one request to a replica, and record its result."""
+        # It may have been killed since it was picked: then the connection fails.
         url = self._welcomed[number - 1].url + (path or LIVE)
         query = {} if path else {"prompt": prompt, "model": model_of(prompt)}
         began = time.time()
@@ -125,7 +125,7 @@ class Turmoil:
         )
 
     def _prompt(self, random: Random) -> str:
-        """Pick a prompt: new, or asked for lately; of three one may be replaced."""
+        """Pick a new or a recent prompt; a third of them may be replaced."""
         share = random.choice((self._kept, self._kept, self._replaced))
         if not share or random.random() < 0.25:
             share.append(next(self._unpainted))
@@ -197,7 +197,7 @@ def model_of(prompt: str) -> str:
 def _flaw_of(
     prompt: str, answer: aiohttp.ClientResponse, body: bytes, digest: str
 ) -> str:
-    """Return what is wrong with a 200 on its own, or nothing."""
+    """Return the defect of a 200 itself, or "" if it has none."""
     if answer.headers.get("Content-Length") != str(len(body)):
         return "not of the length that was said"
     if answer.headers.get("ETag") != f'"{digest}"':

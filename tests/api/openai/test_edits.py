@@ -1,4 +1,4 @@
-"""Edits in OpenAI's words: pictures are part of the prompt by what they show."""
+"""Edits in OpenAI's API: input pictures are part of the prompt by their content."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def a_mask() -> bytes:
 
 
 class Service:
-    """A replica, and what its provider was asked for."""
+    """A replica and the requests that its provider got."""
 
     def __init__(self, paintonce: Paintonce) -> None:
         self.paintonce = paintonce
@@ -51,7 +51,7 @@ class Service:
         provider.paint = noting  # type: ignore[method-assign]
 
     async def edited(self, *parts: tuple[str, Any], **texts: str) -> Answer:
-        """Send a form with *parts*, bytes as files, and the fields *texts*."""
+        """Send an edit as a form: *parts* are files, *texts* are fields."""
         form = aiohttp.FormData(default_to_multipart=True)
         for name, value in {"prompt": "with a hat", **texts}.items():
             form.add_field(name, value)
@@ -60,13 +60,13 @@ class Service:
         return await self.paintonce.ask("POST", PATH, data=form)
 
     async def edited_json(self, **fields: Any) -> Answer:
-        """Send JSON."""
+        """Send an edit as JSON."""
         return await self.paintonce.ask(
             "POST", PATH, json={"prompt": "with a hat", **fields}
         )
 
     async def lent(self, data: bytes) -> Any:
-        """Keep a picture as a transient image; return its document."""
+        """Upload a picture as a transient image; return its document."""
         answer = await self.paintonce.ask(
             "POST", "/api/images", {"Content-Type": "image/png"}, data=data
         )
@@ -74,7 +74,7 @@ class Service:
         return answer.json
 
     async def copies(self) -> list[str]:
-        """Return the ids of all copies that are kept."""
+        """Return the ids of all copies in the transient store."""
         listed = await self.paintonce.transient.inventory("_copies/default/main")
         return [image.image_id for image in listed.images]
 
@@ -87,13 +87,13 @@ async def service() -> AsyncIterator[Service]:
 
 
 def data_url(data: bytes) -> dict[str, str]:
-    """Return a picture as JSON takes it."""
+    """Return a picture as a data URL in the form that JSON edits take."""
     return {"image_url": f"data:image/png;base64,{base64.b64encode(data).decode()}"}
 
 
 @pytest.mark.parametrize("name", ["image", "image[]"])
 async def test_an_edit_goes_by_its_pictures(service: Service, name: str) -> None:
-    """The provider gets them in order, and a repetition is a HIT without copies."""
+    """The provider gets the pictures in order; a repeated edit is a HIT."""
     first = await service.edited((name, ONE), (name, OTHER))
     again = await service.edited(("image[]", ONE), ("image[]", OTHER))
     turned = await service.edited((name, OTHER), (name, ONE))
@@ -110,7 +110,7 @@ async def test_an_edit_goes_by_its_pictures(service: Service, name: str) -> None
 async def test_bytes_and_ids_of_the_same_picture_are_one_prompt(
     service: Service,
 ) -> None:
-    """An edit in a form, in JSON and by a lent picture's id is one payment."""
+    """A picture sent as bytes, as JSON or by id makes the same prompt."""
     lent = await service.lent(ONE)
 
     by_bytes = await service.edited(("image", ONE))
@@ -131,7 +131,7 @@ async def test_bytes_and_ids_of_the_same_picture_are_one_prompt(
 
 
 async def test_a_mask_is_part_of_the_prompt(service: Service) -> None:
-    """It reaches the provider apart from the pictures, in a form as in JSON."""
+    """A mask changes the prompt and reaches the provider apart from the pictures."""
     mask = a_mask()
 
     plain = await service.edited(("image", ONE))
@@ -148,7 +148,7 @@ async def test_a_mask_is_part_of_the_prompt(service: Service) -> None:
 
 
 async def test_form_fields_are_texts(service: Service) -> None:
-    """Numbers and booleans are read, and an empty text is as absent."""
+    """Form fields are read as numbers and booleans, and empty ones count as absent."""
     answer = await service.edited(
         ("image", ONE), n="2", size="", response_format="", stream="false", user=""
     )
@@ -158,14 +158,14 @@ async def test_form_fields_are_texts(service: Service) -> None:
 
 
 async def test_an_edit_is_streamed(service: Service) -> None:
-    """Its events are named after it."""
+    """A streamed edit sends `image_edit` events."""
     answer = await service.edited(("image", ONE), stream="true")
 
     assert b"event: image_edit.completed\n" in answer.body
 
 
 async def test_a_waiting_edit_holds_copies_and_no_bytes(service: Service) -> None:
-    """Requests with the same pictures share copies, and the last removes them."""
+    """Waiting edits share copies of their pictures, and the last one removes them."""
     gate = service.paintonce.world.provider.before("paint")
     asked = [
         asyncio.create_task(service.edited(("image", ONE), ("image", OTHER)))
@@ -193,7 +193,7 @@ async def test_a_waiting_edit_holds_copies_and_no_bytes(service: Service) -> Non
 
 
 async def test_a_refresh_of_an_edit_finds_no_pictures(service: Service) -> None:
-    """409 `references_gone`: the bytes lived as long as the painting needed them."""
+    """A refresh of an edit is 409 `references_gone`, as its pictures are not kept."""
     answer = await service.edited(("image", ONE))
     prompt_hash = answer.json["data"][0]["prompt_hash"]
 
@@ -229,7 +229,7 @@ async def test_what_is_wrong_with_a_form_is_named(
     status: int,
     param: str | None,
 ) -> None:
-    """The field is in `param`, and nothing is paid or kept."""
+    """A bad form is refused with its field in `param`; nothing is paid or kept."""
     answer = await service.edited(*parts, **texts)
 
     assert (answer.status, answer.json["error"]["param"]) == (status, param)
@@ -259,7 +259,7 @@ async def test_what_is_wrong_with_a_form_is_named(
 async def test_what_is_wrong_with_json_is_named(
     service: Service, fields: dict[str, Any], param: str
 ) -> None:
-    """Nothing is fetched from elsewhere, and the field is in `param`."""
+    """A bad JSON edit is refused with its field in `param`; nothing is fetched."""
     answer = await service.edited_json(**fields)
 
     assert (answer.status, answer.json["error"]["param"]) == (400, param)
@@ -267,7 +267,7 @@ async def test_what_is_wrong_with_json_is_named(
 
 
 async def test_another_projects_picture_is_unknown(service: Service) -> None:
-    """An address of a picture that another project lent is 400."""
+    """The address of another project's picture is 400."""
     answer = await service.paintonce.ask(
         "POST",
         "/api/images",
@@ -331,7 +331,7 @@ HOSTILE = [
 async def test_hostile_bodies_are_refused(
     service: Service, media_type: str, body: bytes, status: int
 ) -> None:
-    """In passing, in OpenAI's envelope, and with `param` where it is a 400."""
+    """A hostile body is refused in OpenAI's envelope without stalling the loop."""
     answer = await service.paintonce.ask(
         "POST", PATH, {"Content-Type": media_type}, data=io.BytesIO(body)
     )
@@ -353,7 +353,7 @@ async def test_hostile_bodies_are_refused(
 async def test_a_head_is_refused_before_its_body(
     service: Service, headers: dict[str, str], status: int, code: str | None
 ) -> None:
-    """A length that is too large, unsaid or compressed costs no reading."""
+    """A wrong or missing length is refused before the body is read."""
     async with _asked(service, headers) as reader:
         head = await reader.readline()
         body = await reader.read()
@@ -367,7 +367,7 @@ async def test_a_head_is_refused_before_its_body(
 async def _asked(
     service: Service, headers: dict[str, str]
 ) -> AsyncIterator[asyncio.StreamReader]:
-    """Send the head of an edit and no body; yield the answer."""
+    """Send the head of an edit without its body; yield the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.paintonce.port)
     said = {
         "Host": f"127.0.0.1:{service.paintonce.port}",
@@ -385,7 +385,7 @@ async def _asked(
 
 
 async def test_a_painted_picture_is_named_by_its_permalink(service: Service) -> None:
-    """An edit of its address and one of its bytes are the same prompt."""
+    """An edit by permalink and one by the same bytes are the same prompt."""
     painted = await service.paintonce.get("/api/v1/live/generate", prompt="a fox")
     location = painted.headers["Content-Location"]
 

@@ -1,4 +1,4 @@
-"""Generations in OpenAI's words: one cache, one payment, whatever the words."""
+"""Generations in OpenAI's API: the same cache and payment as live generation."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ async def service() -> AsyncIterator[Paintonce]:
 
 
 async def generated(service: Paintonce, headers: Any = None, **fields: Any) -> Answer:
-    """Ask for pictures."""
+    """Send a generation request."""
     return await service.ask("POST", PATH, headers, json={**FOX, **fields})
 
 
 def decoded(datum: dict[str, Any]) -> bytes:
-    """Return the bytes of one picture of an answer."""
+    """Return the bytes of one picture of a response."""
     return base64.b64decode(datum["b64_json"], validate=True)
 
 
-async def test_the_same_prompt_is_one_payment_in_any_words(service: Paintonce) -> None:
-    """What was painted through the front is a HIT of live generation."""
+async def test_both_apis_share_one_payment(service: Paintonce) -> None:
+    """A picture painted through the OpenAI API is a HIT of live generation."""
     first = await generated(service)
     live = await service.get(LIVE, prompt="a fox")
     again = await generated(service)
@@ -69,7 +69,7 @@ async def test_the_same_prompt_is_one_payment_in_any_words(service: Paintonce) -
 
 
 async def test_the_answer_has_the_fields_that_clients_read(service: Paintonce) -> None:
-    """Exactly one of the two keys, the picture's own form, and zeros for usage."""
+    """The response has the fields that OpenAI's clients read, with zero usage."""
     answer = await generated(service)
 
     document = answer.json
@@ -86,7 +86,7 @@ async def test_the_answer_has_the_fields_that_clients_read(service: Paintonce) -
 async def test_one_picture_has_the_headers_of_live_generation(
     service: Paintonce,
 ) -> None:
-    """Those that begin with X-, the permalink, and what the cache did."""
+    """A response with one picture has the headers of live generation."""
     miss = await generated(service)
     hit = await generated(service)
     live = await service.ask("POST", LIVE, json=FOX)
@@ -101,21 +101,21 @@ async def test_one_picture_has_the_headers_of_live_generation(
 
 
 async def test_an_address_is_the_permalink(service: Paintonce) -> None:
-    """It is fetched with a key in its headers, as some clients do."""
+    """With `response_format=url` the picture's address is its permalink."""
     answer = await generated(service, response_format="url")
 
     (datum,) = answer.json["data"]
     assert "b64_json" not in datum
     path = urlsplit(datum["url"]).path
     assert path == answer.headers["Content-Location"]
-    for headers in ({}, {"Authorization": "Bearer sk-of-somebody-else"}):
+    for headers in ({}, {"Authorization": "Bearer sk-of-another-account"}):
         picture = await service.ask("GET", path, headers)
         assert picture.status == 200
         assert hashlib.sha256(picture.body).hexdigest() in picture.headers["ETag"]
 
 
 async def test_n_pictures_are_variants(service: Paintonce) -> None:
-    """Each is painted and cached once, under the hash of its variant."""
+    """Each of `n` pictures is painted and cached under the hash of its variant."""
     one = await service.get(LIVE, prompt="a fox", variant="4")
     answer = await generated(service, n=3, variant=3)
     again = await generated(service, n=3, variant=3)
@@ -135,7 +135,7 @@ async def test_n_pictures_are_variants(service: Paintonce) -> None:
 
 
 async def test_one_failure_of_several_is_the_answer(service: Paintonce) -> None:
-    """The others stay cached: a repetition pays for the one that failed."""
+    """One failed variant fails the response; the painted ones stay cached."""
     service.world.provider.script.append(PromptRejected("No."))
 
     failed = await generated(service, n=3)
@@ -148,7 +148,7 @@ async def test_one_failure_of_several_is_the_answer(service: Paintonce) -> None:
 async def test_usage_is_the_providers_and_is_summed(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a provider counted for a MISS is told once, and a HIT used nothing."""
+    """Usage is the sum of the provider's figures for MISSes, and zero for HITs."""
     provider = service.world.provider
     paint = provider.paint
 
@@ -185,7 +185,7 @@ async def test_usage_is_the_providers_and_is_summed(
 async def test_fields_that_choose_nothing_change_nothing(
     service: Paintonce, fields: dict[str, Any]
 ) -> None:
-    """Clients that send every field share the picture of those that send none."""
+    """Default values for optional fields do not change the prompt."""
     first = await generated(service)
     answer = await generated(service, **fields)
 
@@ -196,7 +196,7 @@ async def test_fields_that_choose_nothing_change_nothing(
 
 
 async def test_a_size_is_a_width_and_a_height(service: Paintonce) -> None:
-    """The picture has exactly that size, under the hash of live generation."""
+    """`size` sets width and height, with the prompt hash of live generation."""
     answer = await generated(service, size="640x480", seed=0)
 
     key = PromptKey(MAIN, Parameters("a fox", width=640, height=480, seed=0))
@@ -244,7 +244,7 @@ async def test_a_size_is_a_width_and_a_height(service: Paintonce) -> None:
 async def test_what_is_wrong_is_named(
     service: Paintonce, fields: dict[str, Any], param: str
 ) -> None:
-    """400 in OpenAI's envelope, with the field in `param`, and nothing is paid."""
+    """A bad field is 400 in OpenAI's envelope with `param`, and nothing is paid."""
     answer = await generated(service, **fields)
 
     error = answer.json["error"]
@@ -262,7 +262,7 @@ async def test_what_is_wrong_is_named(
 async def test_a_body_that_is_no_object_is_named(
     service: Paintonce, body: bytes
 ) -> None:
-    """Input that can't be read at all is the body's fault."""
+    """A body that is not a JSON object is 400 with `param` "body"."""
     headers = {"Content-Type": "application/json"}
     answer = await service.ask("POST", PATH, headers, data=body)
 
@@ -270,7 +270,7 @@ async def test_a_body_that_is_no_object_is_named(
 
 
 async def test_deep_json_is_refused(service: Paintonce) -> None:
-    """Nesting costs neither the stack nor time."""
+    """Deeply nested JSON is 400."""
     body = b'{"prompt":' + b"[" * 8000 + b"]" * 8000 + b"}"
     headers = {"Content-Type": "application/json"}
 
@@ -296,7 +296,7 @@ async def test_every_error_below_v1_is_in_the_envelope(  # noqa: PLR0917 - a tab
     status: int,
     code: str,
 ) -> None:
-    """An SDK reads the same form, whatever it was that went wrong."""
+    """Every error below `/v1` has OpenAI's envelope."""
     answer = await service.ask(method, path, headers, data=b"x")
 
     error = answer.json["error"]
@@ -306,7 +306,7 @@ async def test_every_error_below_v1_is_in_the_envelope(  # noqa: PLR0917 - a tab
 
 
 async def test_an_unknown_model_is_not_found(service: Paintonce) -> None:
-    """404 `model_not_found`, for generations as for the model itself."""
+    """An unknown model is 404 `model_not_found` in every route."""
     for answer in (
         await generated(service, model="dall-e-9"),
         await service.ask("GET", "/v1/models/dall-e-9"),
@@ -317,7 +317,7 @@ async def test_an_unknown_model_is_not_found(service: Paintonce) -> None:
 
 
 async def test_models_are_listed_by_every_name(service: Paintonce) -> None:
-    """The list has the form that clients read, and each of them can be asked for."""
+    """The list of models has the form that clients read, with every name."""
     listed = await service.ask("GET", "/v1/models?api-version=2026-01-01")
 
     (model,) = listed.json["data"]
@@ -328,7 +328,7 @@ async def test_models_are_listed_by_every_name(service: Paintonce) -> None:
 
 
 async def test_queries_are_ignored(service: Paintonce) -> None:
-    """Clients for Azure add a version to every address."""
+    """A query such as Azure's `api-version` is ignored."""
     answer = await service.ask(
         "POST", f"{PATH}?api-version=2026-01-01&api-version=%", json=FOX
     )
@@ -337,7 +337,7 @@ async def test_queries_are_ignored(service: Paintonce) -> None:
 
 
 async def test_a_key_may_stand_where_clients_put_it() -> None:
-    """Bearer, `api-key`, and a project in OpenAI's header; none of them is 401."""
+    """Bearer, `api-key` and OpenAI's project header are accepted; no key is 401."""
     async with running() as service:
         key = (await service.key())["key"]
         reads = (await service.key(role="read"))["key"]
@@ -377,7 +377,7 @@ async def test_a_key_may_stand_where_clients_put_it() -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-async def test_failures_of_a_provider_are_told_to_sdks(  # noqa: PLR0917 - a table
+async def test_failures_of_a_provider_reach_sdks(  # noqa: PLR0917 - a table
     service: Paintonce,
     failure: Exception,
     status: int,
@@ -385,7 +385,7 @@ async def test_failures_of_a_provider_are_told_to_sdks(  # noqa: PLR0917 - a tab
     code: str,
     should_retry: str | None,
 ) -> None:
-    """Class, code, and whether a repetition can succeed, at once and when repeated."""
+    """A provider's failure has the class, code and `x-should-retry` that SDKs read."""
     service.world.provider.script.append(failure)
 
     for _ in range(2):
@@ -397,7 +397,7 @@ async def test_failures_of_a_provider_are_told_to_sdks(  # noqa: PLR0917 - a tab
 
 
 async def test_a_wait_that_was_shortened_may_be_repeated(service: Paintonce) -> None:
-    """503 `still_generating`, and `respond-async` is ignored."""
+    """A wait shortened by Prefer ends in 503 that SDKs may repeat."""
     gate = service.world.provider.before("paint")
     held = asyncio.create_task(generated(service, {"Prefer": "respond-async, wait=0"}))
     await gate.reached()
@@ -412,7 +412,7 @@ async def test_a_wait_that_was_shortened_may_be_repeated(service: Paintonce) -> 
 async def test_a_caller_is_held_as_long_as_the_painting_may_take(
     service: Paintonce,
 ) -> None:
-    """The time of live requests (20 s here) is not the front's."""
+    """A request waits longer than live requests may, until its painting ends."""
     gate = service.world.provider.before("paint")
     asked = asyncio.create_task(generated(service))
     await gate.reached()
@@ -423,7 +423,7 @@ async def test_a_caller_is_held_as_long_as_the_painting_may_take(
 
 
 def events_of(body: bytes) -> list[tuple[str, Any]]:
-    """Return name and data of each event, comments left out."""
+    """Return name and data of each event, without comments."""
     blocks = [block for block in body.decode().split("\n\n") if "data: " in block]
     return [
         (
@@ -435,7 +435,7 @@ def events_of(body: bytes) -> list[tuple[str, Any]]:
 
 
 async def test_a_hit_is_streamed_at_once(service: Paintonce) -> None:
-    """One event for each picture, with the fields that SDKs read."""
+    """A streamed HIT sends one event for each picture at once."""
     whole = await generated(service, n=2)
     answer = await generated(service, n=2, stream=True)
 
@@ -459,7 +459,7 @@ async def test_a_hit_is_streamed_at_once(service: Paintonce) -> None:
 async def test_a_stream_has_comments_while_it_is_painted(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proxies that cut silent connections see one, then the picture comes."""
+    """A stream sends comments while the picture is painted, then the picture."""
     monkeypatch.setattr("app.api.openai.stream.COMMENT_SECONDS", 0.01)
     gate = service.world.provider.before("paint")
     async with service.client.post(
@@ -476,7 +476,7 @@ async def test_a_stream_has_comments_while_it_is_painted(
 async def test_a_failure_within_a_stream_is_an_event(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the head it has the error's document; before it, its status."""
+    """A failure after the head is an error event; before it, a plain error."""
     monkeypatch.setattr("app.api.openai.stream.COMMENT_SECONDS", 0.01)
     service.world.provider.script.append(PromptRejected("No."))
     gate = service.world.provider.before("paint")
@@ -495,7 +495,7 @@ async def test_a_failure_within_a_stream_is_an_event(
 
 
 async def test_a_client_that_leaves_has_paid_for_a_hit(service: Paintonce) -> None:
-    """The painting goes on, and the repetition is a HIT."""
+    """After a client disconnects the painting goes on, and a repeat is a HIT."""
     gate = service.world.provider.before("paint")
     asked = asyncio.create_task(generated(service, stream=True))
     await gate.reached()
@@ -512,7 +512,7 @@ async def test_a_client_that_leaves_has_paid_for_a_hit(service: Paintonce) -> No
 async def test_addresses_of_hits_are_ready_and_say_the_same(
     service: Paintonce,
 ) -> None:
-    """What is prepared for hits differs from other answers in the count alone."""
+    """A prepared HIT has the body of a MISS but for status and count."""
     miss = await generated(service, response_format="url")
     hits = [await generated(service, response_format="url") for _ in range(2)]
     closing = await generated(service, {"Connection": "close"}, response_format="url")
@@ -543,7 +543,7 @@ async def test_addresses_of_hits_are_ready_and_say_the_same(
 async def test_an_output_format_is_a_rendition_of_the_paid_picture(
     service: Paintonce, fields: dict[str, Any], media_type: str, query: str
 ) -> None:
-    """Bytes, permalink and live answer are the same file; nothing more is paid."""
+    """`output_format` gives a rendition of the same paid picture."""
     answer = await generated(service, **fields)
     by_url = await generated(service, response_format="url", **fields)
 
@@ -564,7 +564,7 @@ async def test_an_output_format_is_a_rendition_of_the_paid_picture(
 async def test_a_stream_keeps_the_order_of_variants_and_has_bytes(
     service: Paintonce,
 ) -> None:
-    """The first variant comes first though it is painted last; no addresses."""
+    """A stream sends variants in order, as bytes, even if the first ends last."""
     second = await generated(service, variant=1)
     gate = service.world.provider.before("paint")
     asked = asyncio.create_task(
@@ -592,7 +592,7 @@ async def test_a_stream_keeps_the_order_of_variants_and_has_bytes(
 async def test_an_unknown_field_is_named_beside_the_known(
     service: Paintonce, path: str, name: str, param: str, named: str
 ) -> None:
-    """A typing error is seen at once; what is not harmless is not repeated."""
+    """An unknown field is 400 with the known names; unsafe text is not echoed."""
     answer = await service.ask("POST", path, json={**FOX, name: "x"})
 
     error = answer.json.get("error", answer.json)

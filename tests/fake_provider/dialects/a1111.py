@@ -37,7 +37,7 @@ def _refused(status: int, kind: str, **more: str) -> Mode:
 
 
 def _read(call: Call) -> None:
-    """Take the pictures out of their base64, with or without a prefix."""
+    """Decode the pictures from base64, with or without a data URL's prefix."""
     call.prompt = str(call.body.get("prompt", ""))
     for picture in call.body.get("init_images") or []:
         data = base64.b64decode(picture.rpartition(",")[2])
@@ -45,7 +45,7 @@ def _read(call: Call) -> None:
 
 
 async def _options(request: web.Request) -> web.Response:
-    """Answer with the web UI's settings, which costs nothing."""
+    """Answer with the web UI's settings; this is free of cost."""
     return json_answer({"sd_model_checkpoint": "fake.safetensors"})
 
 

@@ -40,12 +40,12 @@ class Dialect:
 
     @property
     def modes(self) -> dict[str, Mode]:
-        """Every way to answer a call in this dialect, by its name."""
+        """Every mode of this dialect by name."""
         return {**FAULTS, **ANSWERS, **self.own_modes}
 
 
 def pick(document: Any, *path: str | int) -> Any:
-    """Return what lies at *path*, None where nothing does."""
+    """Return the value at *path*, None if there is none."""
     for step in path:
         try:
             document = document[step]

@@ -1,4 +1,4 @@
-"""fal: a queue whose every end is COMPLETED, failures included."""
+"""fal: a queue whose requests all end as COMPLETED, failures included."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.fake_provider.dialects.jobs import (
     job_of,
     picture_at,
     poll,
+    progress_lines,
     submitted,
-    tell_logs,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _VIOLATION = "content_policy_violation"
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """What the response address answers, and what the status says beside it."""
+    """The answer at the response address, and additions to the status."""
 
     document: Any
     status: int = 200
@@ -39,7 +39,7 @@ class _Ending:
 
 
 def _queued(request: web.Request, job: Job, origin: str | None = None) -> Any:
-    """Return what fal says to a submission: addresses without the sub-path."""
+    """Return fal's answer to a submission: addresses without the sub-path."""
     owner, app = job.call.path.removeprefix("/fal/").split("/")[:2]
     at = f"{origin or request.url.origin()}/fal/{owner}/{app}/requests/{job.id}"
     return {
@@ -79,7 +79,7 @@ async def _status(request: web.Request) -> web.StreamResponse:
     if not job.is_done:
         waits: dict[str, Any] = {"status": "IN_QUEUE", "queue_position": 1}
         if job.polls > 1:
-            logs = [{"message": tell_logs(job), "level": "INFO"}]
+            logs = [{"message": progress_lines(job), "level": "INFO"}]
             waits = {"status": "IN_PROGRESS", "logs": logs}
         return json_answer(waits | {"request_id": job.id}, 202)
     ending = job.outcome(job)
@@ -102,7 +102,7 @@ async def _response(request: web.Request) -> web.StreamResponse:
 
 
 def _filled(document: Any, origin: str) -> Any:
-    """Put the provider's own origin into addresses."""
+    """Insert the provider's own origin into addresses."""
     if isinstance(document, list):
         return [_filled(item, origin) for item in document]
     if isinstance(document, dict):
@@ -113,7 +113,7 @@ def _filled(document: Any, origin: str) -> Any:
 
 
 async def _cancel(request: web.Request) -> web.Response:
-    """Ask for a request's end."""
+    """Cancel a request."""
     job = await job_of(request)
     if job.has_ended:
         return json_answer({"status": "ALREADY_COMPLETED"}, 400)
@@ -147,7 +147,7 @@ def _ended(document: Any, status: int = 200, **more: Any) -> Mode:
 
 
 def _refused(kind: str, message: str) -> Any:
-    """Return fal's envelope of a model's own error."""
+    """Return fal's error document for a model's own error."""
     detail = {"loc": ["body", "prompt"], "msg": message, "type": kind}
     return {"detail": [detail | {"url": f"https://docs.fal.ai/errors/#{kind}"}]}
 
@@ -161,7 +161,7 @@ def _broken(kind: str) -> Mode:
 
 
 def _read(call: Call) -> None:
-    """Take the prompt: the whole body is the model's input."""
+    """Read the prompt; the whole body is the model's input."""
     call.prompt = str(call.body.get("prompt", ""))
 
 

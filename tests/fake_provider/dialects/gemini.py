@@ -45,7 +45,7 @@ def _candidate(*parts: Any, reason: str = "STOP") -> dict[str, Any]:
 
 
 def _blocked(reason: str) -> dict[str, Any]:
-    """Return a candidate that was held back: it has no content at all."""
+    """Return a blocked candidate, which has no content."""
     candidate = {"finishReason": reason, "finishMessage": "Not shown.", "index": 0}
     return {"candidates": [candidate], "responseId": "resp_fake"}
 
@@ -57,7 +57,7 @@ def _failed(code: int, status: str, message: str, *details: Any) -> dict[str, An
 
 
 def _thoughts(call: Call, behaviour: Behaviour) -> Any:
-    """Think aloud, with a sketch, and end with the picture."""
+    """Return thoughts and a sketch before the picture."""
     sketch = pictures.paint(number=0, prompt="a sketch")
     return _candidate(
         {"text": "First the sea.", "thought": True},
@@ -93,7 +93,7 @@ def _encoded(text: str) -> Mode:
 
 
 def _read(call: Call) -> None:
-    """Texts are the prompt; what is inline is a picture, in either spelling."""
+    """Read texts as the prompt and inline data as pictures, in both spellings."""
     texts = []
     for part in pick(call.body, "contents", 0, "parts") or []:
         inline = part.get("inlineData") or part.get("inline_data")
@@ -110,7 +110,7 @@ def _read(call: Call) -> None:
 
 
 async def _model(request: web.Request) -> web.Response:
-    """Answer about a model, which costs nothing."""
+    """Answer with a model's description; this is free of cost."""
     name = f"models/{request.match_info['model']}"
     return json_answer({"name": name, "displayName": "Fake", "version": "001"})
 

@@ -1,4 +1,4 @@
-"""Jobs, as vendors with a queue do them: submitted, polled, cancelled."""
+"""Jobs of vendors with a queue: submitted, polled, cancelled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def submitted(outcome: Outcome, answer: Callable[[web.Request, Job], Any]) -> Mode:
-    """Return a mode that takes a job on and ends it as *outcome* says."""
+    """Return a mode that accepts a job and ends it as *outcome* says."""
 
     async def submit(
         request: web.Request, call: Call, behaviour: Behaviour
@@ -36,7 +36,7 @@ def submitted(outcome: Outcome, answer: Callable[[web.Request, Job], Any]) -> Mo
 
 
 async def job_of(request: web.Request) -> Job:
-    """Return the job that is asked for."""
+    """Return the job that the request names."""
     job = request.app[PROVIDER].jobs.get(request.match_info["id"])
     if job is None:
         raise web.HTTPNotFound(text='{"detail": "Not found."}')
@@ -44,7 +44,7 @@ async def job_of(request: web.Request) -> Job:
 
 
 async def poll(request: web.Request) -> tuple[Job, web.StreamResponse | None]:
-    """Count a poll, and spoil it where that was ordered."""
+    """Count a poll, and spoil it if the test has set that."""
     job = await job_of(request)
     request.app[PROVIDER].record_poll(request)
     job.polls += 1
@@ -58,7 +58,10 @@ async def poll(request: web.Request) -> tuple[Job, web.StreamResponse | None]:
 
 
 def picture_at(text: str, brush: Brush = BRUSHES["ok"]) -> Callable[[Job], str]:
-    """Return what gives the address of a job's picture; *text* has its place in it."""
+    """Return a function that gives the address of a job's picture.
+
+    *text* contains a place for it.
+    """
 
     def address(job: Job) -> str:
         job.call.picture = brush(job.call, job.behaviour)
@@ -72,7 +75,7 @@ def picture_at(text: str, brush: Brush = BRUSHES["ok"]) -> Callable[[Job], str]:
     return address
 
 
-# Where the picture lies; the origin is filled in by whoever answers.
+# Addresses of the picture; the answer fills in the origin.
 ADDRESSES = {
     "url_foreign": "https://pictures.invalid/{number}.png",
     "url_metadata": "http://169.254.169.254/latest/{number}.png",
@@ -84,7 +87,7 @@ ADDRESSES = {
 RESULT = "{origin}/results/{number}.png"
 
 
-def tell_logs(job: Job) -> str:
+def progress_lines(job: Job) -> str:
     """Return the lines of a progress bar, as models print them."""
     percent = round(job.fraction * 100)
     bar = "#" * (percent // 10)

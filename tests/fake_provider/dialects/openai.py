@@ -1,4 +1,4 @@
-"""OpenAI images, with the errors of the servers that speak it, too."""
+"""OpenAI's images, with the errors of other servers that speak its dialect."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def _encoded(encode: str) -> Mode:
 
 
 def _address(text: str) -> Mode:
-    """Return a mode whose picture lies at *text*, with its origin and number in it."""
+    """Return a mode that answers with the picture's address.
+
+    *text* has places for its origin and number.
+    """
 
     async def answer(
         request: web.Request, call: Call, behaviour: Behaviour
@@ -73,12 +76,12 @@ def _address(text: str) -> Mode:
 
 
 def _read(call: Call) -> None:
-    """Take the prompt from its field; pictures came as files."""
+    """Read the prompt from its field; pictures came as files."""
     call.prompt = str(call.body.get("prompt", ""))
 
 
 async def _model(request: web.Request) -> web.Response:
-    """Answer about a model, which costs nothing."""
+    """Answer with a model's description; this is free of cost."""
     model = {"id": request.match_info["model"], "object": "model"}
     return json_answer(model | {"created": 1, "owned_by": "fake"})
 

@@ -1,4 +1,4 @@
-"""Replicate: predictions that are made, polled and cancelled."""
+"""Replicate: predictions that are created, polled and cancelled."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.fake_provider.dialects.jobs import (
     job_of,
     picture_at,
     poll,
+    progress_lines,
     submitted,
-    tell_logs,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _STARTED_AT = "2026-11-01T12:00:01.000Z"
 
 
 def _prediction(request: web.Request, job: Job, **changes: Any) -> dict[str, Any]:
-    """Return a prediction as it stands."""
+    """Return a prediction in its current state."""
     origin = request.url.origin()
     at = f"{origin}/v1/predictions/{job.id}"
     return {
@@ -64,7 +64,7 @@ async def _poll(request: web.Request) -> web.StreamResponse:
         return json_answer({"detail": "Not found."}, 404)
     if job.is_cancelled:
         return json_answer(_prediction(request, job, status="canceled"))
-    changes: Any = {"status": "processing", "logs": tell_logs(job)}
+    changes: Any = {"status": "processing", "logs": progress_lines(job)}
     if job.is_done or job.call.mode == "early_output":
         changes = job.outcome(job)
     if not isinstance(changes, dict):
@@ -75,7 +75,7 @@ async def _poll(request: web.Request) -> web.StreamResponse:
 
 
 def _filled(output: Any, origin: str) -> Any:
-    """Put the provider's own origin into addresses."""
+    """Insert the provider's own origin into addresses."""
     if isinstance(output, list):
         return [_filled(item, origin) for item in output]
     if isinstance(output, dict):
@@ -84,14 +84,14 @@ def _filled(output: Any, origin: str) -> Any:
 
 
 async def _cancel(request: web.Request) -> web.Response:
-    """Cancel a prediction; one that has ended stays as it is."""
+    """Cancel a prediction; an ended one stays unchanged."""
     job = await job_of(request)
     await request.app[PROVIDER].cancel(job, request)
     return json_answer(_prediction(request, job, status="canceled"))
 
 
 async def _account(request: web.Request) -> web.Response:
-    """Answer with the owner of a token, which costs nothing."""
+    """Answer with the owner of a token; this is free of cost."""
     if not request.headers.get("Authorization"):
         return json_answer({"title": "Unauthenticated", "detail": "Who?"}, 401)
     return json_answer({"type": "user", "username": "fake", "name": "Fake"})
@@ -110,7 +110,7 @@ def _ended(status: str, said: str | None = None) -> Mode:
 
 
 def _polled(make: Any) -> Mode:
-    """Return a mode whose polls say *make*, of whatever shape."""
+    """Return a mode whose polls answer with *make*, valid or not."""
     return submitted(lambda job: make, _created)
 
 
@@ -124,7 +124,7 @@ def _listed(address: str) -> Any:
 
 
 def _read(call: Call) -> None:
-    """Take the prompt from the input."""
+    """Read the prompt from the input."""
     call.prompt = str(pick(call.body, "input", "prompt") or "")
 
 
