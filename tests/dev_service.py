@@ -1,4 +1,4 @@
-"""The service as a reader of the documents starts it, and the clone it starts in."""
+"""The service as the documents start it, in a clone of the tree."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _is_ready(address: str) -> bool:
 
 
 def _first_lines(output: IO[str]) -> Iterator[str]:
-    """Yield what the service says until it is listening."""
+    """Yield the service's output until it listens."""
     for line in output:
         yield line
         if "listening port=" in line:
@@ -76,7 +76,7 @@ def _first_lines(output: IO[str]) -> Iterator[str]:
 
 
 def clone_into(folder: Path) -> Path:
-    """Copy the tree into *folder* as a clone has it, with the set-up done."""
+    """Copy the tree into *folder* like a clone after its set-up."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -93,7 +93,7 @@ def clone_into(folder: Path) -> Path:
 
 @contextmanager
 def make_dev(folder: Path) -> Iterator[str]:
-    """Run `make dev` on a free port; yield the address that took 8080's place."""
+    """Run `make dev` on a free port; yield the address to use instead of 8080's."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A transient store in a dict, held to the suite of the real one."""
+"""A transient store in a dict; it passes the suite of the real one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Kept:
 
 @dataclass
 class InMemoryTransientStore:
-    """The shared state of a test's replicas; *reads* names every id that was read."""
+    """A store shared by a test's replicas; *reads* has every id that was read."""
 
     reads: list[str] = field(default_factory=list)
     _kept: dict[str, _Kept] = field(default_factory=dict)
@@ -62,12 +62,12 @@ class InMemoryTransientStore:
         return image
 
     async def describe(self, image_id: str) -> Described | None:
-        """Return what a reader must know first, or None if nothing is there."""
+        """Return the head of a picture, or None if there is none."""
         one = self._alive().get(image_id)
         return None if one is None else Described(len(one.data), one.data[:64])
 
     async def read(self, image_id: str, first: int, last: int) -> bytes:
-        """Return the bytes from *first* to *last*; fewer where they are gone."""
+        """Return the bytes from *first* to *last*; fewer if they are gone."""
         self.reads.append(image_id)
         one = self._alive().get(image_id)
         if one is None:
@@ -77,7 +77,7 @@ class InMemoryTransientStore:
     async def forget(
         self, project: str, image_ids: Sequence[str], *, media_type: str | None = None
     ) -> int:
-        """Take away what *project* has of *image_ids*, and tell how many those were."""
+        """Remove those of *image_ids* that *project* has; return their number."""
         mine = [
             one.image.image_id
             for one in self._of(project)
@@ -89,24 +89,24 @@ class InMemoryTransientStore:
         return len(mine)
 
     async def inventory(self, project: str) -> Inventory:
-        """Return what a project has, and its count, at one moment."""
+        """Return a project's pictures and its count, at one moment."""
         images = tuple(one.image for one in self._of(project))
         return Inventory(images, sum(image.size for image in images), _now())
 
     async def digests(
         self, project: str, image_ids: Sequence[str]
     ) -> Mapping[str, bytes]:
-        """Return what was noted of those of *image_ids* that *project* has."""
+        """Return the digests of those of *image_ids* that *project* has."""
         own = {one.image.image_id: one.digest for one in self._of(project)}
         return {name: own[name] for name in image_ids if name in own}
 
     async def note_digest(self, image_id: str, digest: bytes) -> None:
-        """Keep *digest* for as long as the picture is there."""
+        """Store *digest* as long as the picture is there."""
         if image_id in self._kept:
             self._kept[image_id].digest = digest
 
     async def sweep(self) -> int:
-        """Discard bytes whose time is up; tell how many."""
+        """Remove expired bytes; return the number of pictures."""
         before = len(self._kept)
         self._kept = self._alive()
         return before - len(self._kept)

@@ -1,7 +1,7 @@
 """Ports in memory, with gates that force a schedule and switches that fail.
 
-They are held to the same contract suites as what they stand for
-(`tests/contracts`), so a test of the prompt cache may believe them.
+They pass the same contract suites as the real ports (`tests/contracts`), so tests of
+the prompt cache may rely on them.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ class UnlimitedPermit:
     is_visitor = False
 
     def count_look_up(self) -> None:
-        """Count nothing."""
+        """Do nothing."""
 
     async def refusal(self) -> None:
-        """Refuse nothing."""
+        """Return None."""
 
     @asynccontextmanager
     async def painting(
@@ -114,14 +114,14 @@ PAID_ALREADY = _PaidAlready()
 
 
 class Gate:
-    """A barrier for one caller: it waits there until the test lets it go."""
+    """A barrier at which one caller waits until the test opens it."""
 
     def __init__(self) -> None:
         self._reached = asyncio.Event()
         self._opened = asyncio.Event()
 
     async def reached(self) -> None:
-        """Return when the caller stands at the gate."""
+        """Return when the caller waits at the gate."""
         async with asyncio.timeout(SOON_SECONDS):
             await self._reached.wait()
 
@@ -130,13 +130,13 @@ class Gate:
         self._opened.set()
 
     async def passed(self) -> None:
-        """Stand at the gate until it is opened."""
+        """Wait at the gate until it is opened."""
         self._reached.set()
         await self._opened.wait()
 
 
 class Gated:
-    """A fake whose methods can be stopped, made to fail, and are counted."""
+    """A fake whose calls are counted, and can be stopped or made to fail."""
 
     away: type[ServiceError] = CacheUnavailable
 
@@ -160,7 +160,7 @@ class Gated:
         self._failures[method] += times
 
     def lose_reply(self, method: str, times: int = 1) -> None:
-        """Make the next calls of *method* take effect, and fail all the same."""
+        """Make the next calls of *method* take effect, and fail."""
         self._lost_replies[method] += times
 
     def _gate(self, when: str, method: str) -> Gate:
@@ -210,20 +210,20 @@ class InMemoryBody:
 
     @property
     def size(self) -> int:
-        """Return how many bytes `chunks` yields."""
+        """Return the number of bytes that `chunks` yields."""
         return len(self.data)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes in three pieces, or in as many as they need."""
+        """Yield the bytes in three pieces or more."""
         step = max(1, min(-(-len(self.data) // 3), 131_072))
         for at in range(0, len(self.data), step):
             yield self.data[at : at + step]
 
 
 class InMemoryObjectStore(Gated):
-    """`ObjectStore` in a dictionary; *objects* may be looked at and tampered with.
+    """`ObjectStore` in a dictionary; tests may read and change *objects*.
 
-    One that is not *is_made* is unavailable until it is made, like a lost bucket.
+    A store that is not *is_made* is unavailable until it is made, like a lost bucket.
     """
 
     away = StorageUnavailable
@@ -235,7 +235,7 @@ class InMemoryObjectStore(Gated):
 
     @asynccontextmanager
     async def _about(self, method: str, key: str) -> AsyncIterator[None]:
-        """Run a method's body about a plain *key* of a store that is there."""
+        """Run a method's body for a valid *key* of a store that is made."""
         require_plain_key(key)
         async with self._call(method):
             if not self.is_made:
@@ -250,14 +250,14 @@ class InMemoryObjectStore(Gated):
         media_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
-        """Keep *data* under *key*, replacing what was there."""
+        """Store *data* under *key*, replacing any object."""
         async with self._about("put", key):
             kept = _Object(data, media_type, dict(metadata or {}))
             self.objects[key] = kept
         return kept.etag
 
     async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
-        """Keep *data* only if *key* is free."""
+        """Store *data* only if *key* is free."""
         async with self._about("create", key):
             made = None
             if key not in self.objects:
@@ -267,7 +267,7 @@ class InMemoryObjectStore(Gated):
     async def replace(
         self, key: str, data: bytes, *, etag: str, media_type: str
     ) -> str | None:
-        """Replace *key* only while its tag is *etag*."""
+        """Replace *key* only if its tag is *etag*."""
         kept = _Object(data, media_type)
         async with self._about("replace", key):
             found = self.objects.get(key)
@@ -305,12 +305,12 @@ class InMemoryObjectStore(Gated):
             return key in self.objects
 
     async def delete(self, key: str) -> None:
-        """Remove *key*; removing what is not there is a no-op."""
+        """Remove *key*; a missing one is a no-op."""
         async with self._about("delete", key):
             self.objects.pop(key, None)
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
-        """Yield what starts with *prefix* and comes after *after*, in key order."""
+        """Yield the keys that start with *prefix* and follow *after*, in order."""
         require_plain_prefix(prefix)
         async with self._call("list"):
             if not self.is_made:
@@ -324,7 +324,7 @@ class InMemoryObjectStore(Gated):
             yield listed
 
     def on_a_line(self, at_once: int) -> InMemoryObjectStore:
-        """Return the store itself: it has no lines."""
+        """Return the store itself, since it has no lines."""
         return self
 
     async def ping(self) -> None:
@@ -340,13 +340,13 @@ class InMemoryObjectStore(Gated):
 
 
 class InMemoryLanding:
-    """The news of one prompt."""
+    """The completion events of one prompt."""
 
     def __init__(self) -> None:
         self.landed = asyncio.Event()
 
     async def wait(self, max_seconds: float) -> None:
-        """Return when there is news since the last call, or the time is up."""
+        """Return after the next event or when the time is up."""
         waiting = asyncio.ensure_future(self.landed.wait())
         await asyncio.wait([waiting], timeout=max_seconds)
         waiting.cancel()
@@ -354,7 +354,7 @@ class InMemoryLanding:
 
 
 class InMemoryCompletionEvents:
-    """`CompletionEvents` for all replicas of a test; *is_deaf* loses the news."""
+    """`CompletionEvents` for all replicas of a test; *is_deaf* loses events."""
 
     def __init__(self) -> None:
         self.is_deaf = False
@@ -362,7 +362,7 @@ class InMemoryCompletionEvents:
 
     @contextmanager
     def expect(self, prompt_hash: str) -> Iterator[InMemoryLanding]:
-        """Collect the news of a prompt as long as the context is open."""
+        """Collect the events of a prompt as long as the context is open."""
         completion = InMemoryLanding()
         self._expected[prompt_hash].append(completion)
         try:
@@ -371,7 +371,7 @@ class InMemoryCompletionEvents:
             self._expected[prompt_hash].remove(completion)
 
     def tell(self, prompt_hash: str) -> None:
-        """Pass on that a flight has ended."""
+        """Send the event that a flight has ended."""
         for completion in () if self.is_deaf else self._expected[prompt_hash]:
             completion.landed.set()
 
@@ -387,7 +387,7 @@ class _Expiring:
 
 
 class InMemoryPromptIndex(Gated):
-    """`PromptIndex` in dictionaries; *is_full* refuses what needs memory."""
+    """`PromptIndex` in dictionaries; *is_full* refuses writes that need memory."""
 
     def __init__(self, completions: InMemoryCompletionEvents) -> None:
         super().__init__()
@@ -413,7 +413,7 @@ class InMemoryPromptIndex(Gated):
         del self._failures_of[prompt_hash]
 
     def lose_everything(self) -> None:
-        """Forget all there is, as FLUSHALL does."""
+        """Forget everything, as FLUSHALL does."""
         self.entries.clear()
         self.hits.clear()
         self._accesses.clear()
@@ -425,12 +425,12 @@ class InMemoryPromptIndex(Gated):
         self.jobs.clear()
 
     def holder_now(self, prompt_hash: str) -> str | None:
-        """Return the token of whoever holds the lease, past all gates."""
+        """Return the token of the lease's holder, past all gates."""
         lease = _alive(self._leases, prompt_hash)
         return lease.value.decode() if lease else None
 
     async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
-        """Return the record and count the hit, uncounted while it is full."""
+        """Return the record and count the hit, uncounted while full."""
         counted: CountedRecord | None = None
         async with self._call("look_up"):
             record = self.entries.get(prompt_hash)
@@ -455,7 +455,7 @@ class InMemoryPromptIndex(Gated):
     async def acquire(
         self, prompt_hash: str, token: str, lease_for: timedelta
     ) -> Verdict:
-        """Take the lease for a painting, unless there is nothing to paint."""
+        """Take the lease for a painting, unless the prompt is painted or failed."""
         verdict: Verdict
         async with self._call("acquire"):
             self._need_memory()
@@ -478,14 +478,14 @@ class InMemoryPromptIndex(Gated):
         *,
         frees: bool = False,
     ) -> Holding:
-        """Take or renew the lease, whatever is known of the prompt."""
+        """Take or renew the lease, whatever the state of the prompt."""
         async with self._call("hold"):
             if not frees:
                 self._need_memory()
             return self._hold(prompt_hash, token, lease_for)
 
     async def renew(self, prompt_hash: str, token: str, lease_for: timedelta) -> bool:
-        """Renew the lease; False where it is not ours any more."""
+        """Renew the lease; return False if it is lost."""
         async with self._call("renew"):
             is_ours = self.holder_now(prompt_hash) == token
             if is_ours:
@@ -493,14 +493,14 @@ class InMemoryPromptIndex(Gated):
         return is_ours
 
     async def holder(self, prompt_hash: str) -> str | None:
-        """Return the token of whoever holds the lease, or None."""
+        """Return the token of the lease's holder, or None."""
         async with self._call("holder"):
             return self.holder_now(prompt_hash)
 
     async def keep_job(
         self, prompt_hash: str, token: str, job: bytes, keep_for: timedelta
     ) -> bool:
-        """Keep the provider's job of a painting, in place of any other."""
+        """Store the provider's job of a painting, replacing any other."""
         async with self._call("keep_job"):
             self._need_memory()
             is_ours = self.holder_now(prompt_hash) == token
@@ -520,7 +520,7 @@ class InMemoryPromptIndex(Gated):
             return self.jobs.get(prompt_hash)
 
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
-        """Write the entry, tell the followers, release."""
+        """Write the entry, notify the followers, release."""
         async with self._call("commit"):
             self._need_memory()
             is_ours = self.holder_now(prompt_hash) == token
@@ -541,7 +541,7 @@ class InMemoryPromptIndex(Gated):
         is_hold: bool = False,
         keeps_job: bool = False,
     ) -> bool:
-        """Remember a failure, tell the followers, release."""
+        """Remember a failure, notify the followers, release."""
         async with self._call("fail"):
             self._need_memory()
             is_ours = self.holder_now(prompt_hash) == token
@@ -558,7 +558,7 @@ class InMemoryPromptIndex(Gated):
     async def note(
         self, prompt_hash: str, token: str, failure: bytes, remember_for: timedelta
     ) -> bool:
-        """Remember a failure for those who ask, and keep the lease."""
+        """Remember a failure and keep the lease."""
         async with self._call("note"):
             self._need_memory()
             is_ours = self.holder_now(prompt_hash) == token
@@ -583,7 +583,7 @@ class InMemoryPromptIndex(Gated):
         return FailedBefore(failure.value, failure.remaining) if failure else None
 
     async def forget(self, prompt_hash: str, token: str, left: bytes) -> bool:
-        """Remove entry, hits and failure, and keep *left*."""
+        """Remove entry, hits and failure, and store *left*."""
         async with self._call("forget"):
             is_ours = self.holder_now(prompt_hash) == token
             if is_ours:
@@ -596,18 +596,18 @@ class InMemoryPromptIndex(Gated):
         return is_ours
 
     async def left(self, prompt_hash: str) -> bytes | None:
-        """Return what a purge that was interrupted has left, or None."""
+        """Return what an interrupted purge has left, or None."""
         async with self._call("left"):
             return self._left.get(prompt_hash)
 
     async def finish(self, prompt_hash: str, token: str) -> None:
-        """Remove `left`, if the lease is still ours."""
+        """Remove `left` if the lease is still ours."""
         async with self._call("finish"):
             if self.holder_now(prompt_hash) == token:
                 self._left.pop(prompt_hash, None)
 
     async def withdraw(self, prompt_hash: str, token: str) -> bool:
-        """Take the entry away that is about to be replaced; its hits stay."""
+        """Remove an entry that is about to be replaced; its hits stay."""
         async with self._call("withdraw"):
             is_ours = self.holder_now(prompt_hash) == token
             if is_ours:
@@ -617,13 +617,13 @@ class InMemoryPromptIndex(Gated):
     async def mark_refresh(
         self, prompt_hash: str, mark: bytes, keep_for: timedelta
     ) -> None:
-        """Keep what the last refresh of a prompt says of itself."""
+        """Store the mark of a prompt's last refresh."""
         async with self._call("mark_refresh"):
             until = time.monotonic() + keep_for.total_seconds()
             self._refreshes[prompt_hash] = _Expiring(mark, until)
 
     async def refresh_mark(self, prompt_hash: str) -> bytes | None:
-        """Return what `mark_refresh` kept, or None."""
+        """Return the mark of the last refresh, or None."""
         async with self._call("refresh_mark"):
             found = _alive(self._refreshes, prompt_hash)
         return found.value if found else None
@@ -660,7 +660,7 @@ def _alive(kept: dict[str, _Expiring], key: str) -> _Expiring | None:
 
 @dataclass
 class Sums:
-    """What all replicas have added up for one project."""
+    """The sums of all replicas for one project."""
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     recency: dict[str, int] = field(default_factory=dict)
@@ -671,7 +671,7 @@ class Sums:
 
 
 class InMemoryStatistics(Gated):
-    """`StatisticsStore` of one replica; *projects* is what they share."""
+    """`StatisticsStore` of one replica; *projects* is shared by all."""
 
     def __init__(self, projects: dict[str, Sums] | None = None) -> None:
         super().__init__()
@@ -686,7 +686,7 @@ class InMemoryStatistics(Gated):
                 _add(self.projects[project], batch)
 
     async def read(self, project: str) -> dict[str, float]:
-        """Return the sums by name, `entries` with them."""
+        """Return the sums by name, including `entries`."""
         async with self._call("read"):
             known = self.projects[project]
             return {**known.sums, "entries": len(known.recency)}
@@ -702,7 +702,7 @@ class InMemoryStatistics(Gated):
     async def page(
         self, project: str, *, by_hits: bool, after: tuple[int, str], limit: int
     ) -> list[tuple[int, str]]:
-        """Return scores and prompt hashes, the highest first, after *after*."""
+        """Return scores and prompt hashes, highest first, after *after*."""
         async with self._call("page"):
             known = self.projects[project]
             scores = known.hits if by_hits else known.recency
@@ -748,7 +748,7 @@ class InMemoryGenerations(Gated):
         self.history: list[bytes] = []
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record*, and tell whoever expects news of it."""
+        """Store *record*, and notify its watchers."""
         async with self._call("put"):
             self.records[generation_id] = record
             self.kept_for[generation_id] = keep_for
@@ -761,13 +761,13 @@ class InMemoryGenerations(Gated):
             return self.records.get(generation_id)
 
     async def watch(self, members: Sequence[str], look_in: timedelta) -> None:
-        """Have *members* claimed in so long, unless watched again."""
+        """Make *members* claimable after a time, unless they are watched again."""
         async with self._call("watch"):
             due = time.monotonic() + look_in.total_seconds()
             self.watched.update(dict.fromkeys(members, due))
 
     async def claim(self, at_most: int, look_again_in: timedelta) -> list[str]:
-        """Return members that are due; they are due again in so long."""
+        """Return due members; they are due again after a time."""
         async with self._call("claim"):
             now = time.monotonic()
             due = [member for member, at in self.watched.items() if at <= now]
@@ -776,17 +776,17 @@ class InMemoryGenerations(Gated):
             return due[:at_most]
 
     async def unwatch(self, member: str) -> None:
-        """Claim *member* no more."""
+        """Remove *member* from the watched ones."""
         async with self._call("unwatch"):
             self.watched.pop(member, None)
 
     def let_all_be_due(self) -> None:
-        """Make everything that is watched due."""
+        """Make every watched member due."""
         self.watched = dict.fromkeys(self.watched, 0.0)
 
 
 def a_picture(number: int = 0, *, side: int = 16) -> bytes:
-    """Return the bytes of a small PNG; each number has another colour."""
+    """Return the bytes of a small PNG, with another colour for each number."""
     data = io.BytesIO()
     colour = (number * 37 % 256, number * 91 % 256, 128)
     PIL.Image.new("RGB", (side, side), colour).save(data, "PNG")
@@ -796,8 +796,8 @@ def a_picture(number: int = 0, *, side: int = 16) -> bytes:
 class ScriptedProvider(Gated):
     """An `ImageProvider` that counts; each call paints another picture.
 
-    *script* holds what the next calls come to instead, an error or bytes.
-    `before("paint")` is a gate like those of the other fakes.
+    *script* holds the results of the next calls, errors or bytes. `before("paint")` is
+    a gate like those of the other fakes.
     """
 
     vendor = "scripted"
@@ -811,11 +811,11 @@ class ScriptedProvider(Gated):
 
     @property
     def count(self) -> int:
-        """Return how many calls there were in all."""
+        """Return the number of all calls."""
         return self.calls["paint"]
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
-        """Return the next picture of the script, or one that nobody has seen."""
+        """Return the next result of the script, or a new picture."""
         self.calls_by_prompt[request.prompt] += 1
         async with self._call("paint"):
             comes = self.script.popleft() if self.script else a_picture(self.count)
@@ -824,11 +824,11 @@ class ScriptedProvider(Gated):
         return ProviderPicture(comes, Origin(self.vendor, "scripted-1"))
 
     async def cancel(self, job_id: str) -> bool:
-        """Do nothing: there are no jobs."""
+        """Do nothing, since there are no jobs."""
         return False
 
     async def probe(self) -> bool:
-        """Return False: nothing is free."""
+        """Return False, since no question is free."""
         return False
 
 
@@ -855,7 +855,7 @@ class World:
 
 
 def leases_of(world: World, lease_for: timedelta = timedelta(seconds=20)) -> Leases:
-    """Return the leases of a replica that does nothing else."""
+    """Return the leases of a replica without other parts."""
     return Leases(
         index=world.index,
         completions=world.completions,
@@ -887,25 +887,25 @@ class Replica:
 
     @property
     def cache(self) -> PromptCache:
-        """Live generation."""
+        """The live generation."""
         return self.parts.cache
 
     @property
     def entries(self) -> PromptEntries:
-        """The view of owners."""
+        """The administration of entries."""
         return self.parts.entries
 
     @property
     def statistics(self) -> Statistics:
-        """The sums of this replica."""
+        """The statistics of this replica."""
         return self.parts.statistics
 
     async def purge(self, project: Project, prompt_hash: str) -> None:
-        """Remove what a prompt became."""
+        """Purge a prompt."""
         await self.parts.purge.run(project, prompt_hash)
 
     async def waits_for(self, key: PromptKey, callers: int = 1) -> None:
-        """Return when so many callers wait for a prompt here."""
+        """Return when *count* callers wait for a prompt here."""
         flights = self.cache.flights._flights
         async with asyncio.timeout(SOON_SECONDS):
             while (  # noqa: ASYNC110 - the service has no event for its tests
@@ -914,12 +914,12 @@ class Replica:
                 await asyncio.sleep(0)
 
     async def waits_for_any(self, callers: int) -> None:
-        """Return when so many callers wait for one prompt here, whichever it is."""
+        """Return when *count* callers wait for some prompt here."""
         flights = self.cache.flights._flights
         await until(lambda: any(one.waiters >= callers for one in flights.values()))
 
     async def queues(self, paintings: int) -> None:
-        """Return when so many paintings wait for their turn."""
+        """Return when *count* paintings wait for a slot."""
         name = "paintonce_provider_queue_length"
         await until(lambda: self.counted(name, model="default") >= paintings)
 
@@ -928,12 +928,12 @@ class Replica:
         await self.parts.give_up()
 
     def looked_up(self, result: str) -> float:
-        """Return how many look-ups came to *result*."""
+        """Return the number of look-ups with *result*."""
         return self.counted("paintonce_cache_lookups_total", result=result)
 
     @property
     def uncounted(self) -> float:
-        """Return how many hits were not counted."""
+        """Return the number of uncounted hits."""
         return self.counted("paintonce_uncounted_hits_total")
 
     def counted(self, name: str, **labels: str) -> float:
@@ -945,7 +945,7 @@ GENERATION_TIMEOUT = timedelta(seconds=30)
 
 
 def model_names(*aliases: str, accept: tuple[str, ...] = ()) -> ModelNames:
-    """Return the names of models that are called *aliases* and nothing else."""
+    """Return the names of models with *aliases* and no further names."""
     return ModelNames(
         {alias: ModelConfig(alias, "scripted", accept=accept) for alias in aliases}
     )
@@ -955,7 +955,7 @@ def model_names(*aliases: str, accept: tuple[str, ...] = ()) -> ModelNames:
 async def no_references(
     project: Project, image_ids: tuple[str, ...]
 ) -> AsyncIterator[None]:
-    """Paint without reference pictures."""
+    """Return no reference pictures."""
     yield
 
 
@@ -1021,17 +1021,17 @@ class InMemoryLedgerMemory(Gated):
         self.proposed: str | None = None
 
     async def recall(self) -> str | None:
-        """Return the id, or None where no ledger was seen."""
+        """Return the id, or None if no ledger is known."""
         async with self._call("recall"):
             return self.remembered
 
     async def remember(self, ledger_id: str) -> None:
-        """Keep the id unless there is one."""
+        """Store the id unless there is one."""
         async with self._call("remember"):
             self.remembered = self.remembered or ledger_id
 
     async def replace(self, ledger_id: str) -> None:
-        """Keep the id in place of any other."""
+        """Store the id, replacing any other."""
         async with self._call("replace"):
             self.remembered = ledger_id
 

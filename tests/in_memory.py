@@ -1,4 +1,4 @@
-"""Ports and terms of a replica over memory, for the door that production takes."""
+"""Ports and terms of a replica in memory, for production's own entry point."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def terms_in_memory(
     quota_bytes: int = 1_000_000,
     **terms: Any,
 ) -> Terms:
-    """Return terms that a test waits for; *terms* replaces some of them."""
+    """Return terms with short times; *terms* replaces some of them."""
     usual: dict[str, Any] = {
         "spending": spending or SpendingRules(),
         "prompts": prompt_cache.Limits(

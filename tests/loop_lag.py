@@ -1,4 +1,4 @@
-"""The time for which the event loop is kept from everything else."""
+"""The longest time for which the event loop is blocked."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class LoopLag:
-    """The longest that the loop was at one thing, in seconds of processor time.
+    """The longest time that the loop was blocked, in seconds of processor time.
 
-    Of this process and all its threads: what other processes take from a busy
-    machine is no fault of the loop's, and a thread that holds the interpreter is.
+    It is the processor time of this process and all its threads: time that other
+    processes take from a busy machine does not count, and a thread that holds the
+    interpreter does.
     """
 
     longest_seconds: float = 0.0
@@ -28,9 +29,9 @@ class LoopLag:
 
 @asynccontextmanager
 async def loop_lag() -> AsyncIterator[LoopLag]:
-    """Measure as long as the context is open, without Python's garbage collector.
+    """Measure as long as the context is open, without garbage collection.
 
-    All that a test run holds would be collected in the middle of it.
+    Else all objects of the test run would be collected in the middle of it.
     """
     lag = LoopLag()
     gc.disable()

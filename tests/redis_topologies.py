@@ -1,4 +1,4 @@
-"""Redis as it is run for availability: a Cluster, and a primary under Sentinel."""
+"""Redis with high availability: a Cluster, and a primary under Sentinel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """The address of all of them, as `REDIS_URL` has it."""
+        """The address of all primaries in the form of `REDIS_URL`."""
         return f"redis+cluster://{_joined(server.port for server in self.primaries)}"
 
     def owner(self, key: str) -> RedisServer:
@@ -52,7 +52,7 @@ class RedisCluster:
 
 @dataclass(frozen=True)
 class WatchedRedis:
-    """A primary, a replica of it, and three sentinels of whom two decide."""
+    """A primary, its replica, and three sentinels with a quorum of two."""
 
     primary: RedisServer
     replica: RedisServer
@@ -60,17 +60,17 @@ class WatchedRedis:
 
     @property
     def url(self) -> str:
-        """The address of the sentinels, as `REDIS_URL` has it."""
+        """The address of the sentinels in the form of `REDIS_URL`."""
         return f"redis+sentinel://{_joined(self.sentinel_ports)}/{SERVICE}/0"
 
     def demote_first(self) -> None:
-        """Make the first primary follow the second, as a sentinel does in some time."""
+        """Make the first primary follow the second, as a sentinel does later."""
         _ask(self.primary, "REPLICAOF", "127.0.0.1", self.replica.port)
 
 
 @contextmanager
 def redis_cluster(directory: Path, *, primaries: int = 3) -> Iterator[RedisCluster]:
-    """Run a Cluster that serves what is covered while a primary is unavailable."""
+    """Run a Cluster that serves covered slots while a primary is unavailable."""
     with ExitStack() as stack:
         buses = [free_port() for _ in range(primaries)]
         servers = [
@@ -96,7 +96,7 @@ def redis_cluster(directory: Path, *, primaries: int = 3) -> Iterator[RedisClust
 
 
 def _share_slots(cluster: RedisCluster) -> None:
-    """Give each primary its part of the slots, and an epoch of its own."""
+    """Give each primary its share of the slots, and an epoch of its own."""
     owned: list[list[int]] = [[] for _ in cluster.primaries]
     count = len(cluster.primaries)
     for slot in range(REDIS_CLUSTER_HASH_SLOTS):
@@ -109,7 +109,7 @@ def _share_slots(cluster: RedisCluster) -> None:
 
 
 def _sees_all(server: RedisServer, count: int) -> bool:
-    """Return whether a node knows all others and finds the Cluster whole."""
+    """Return whether a node knows all others and a complete Cluster."""
     info = _ask(server, "CLUSTER INFO")
     return bool(
         info["cluster_state"] == "ok"
@@ -173,7 +173,7 @@ def _sentinel(directory: Path, primary_port: int) -> Iterator[int]:
 
 
 def _answers(port: int) -> bool:
-    """Return whether a server answers there."""
+    """Return whether a server answers."""
     try:
         with Redis(port=port, protocol=2) as client:
             return bool(client.ping())
@@ -195,7 +195,7 @@ def _ask(server: RedisServer, *command: str | int) -> Any:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    """Look until it holds."""
+    """Wait until *holds* is true."""
     give_up_at = time.monotonic() + _SETTLES_WITHIN_SECONDS
     while not holds():
         assert time.monotonic() < give_up_at, "Redis does not settle"
@@ -203,5 +203,5 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 def _joined(ports: Iterator[int] | Sequence[int]) -> str:
-    """Return hosts as an address lists them."""
+    """Return hosts as a comma-separated list."""
     return ",".join(f"127.0.0.1:{port}" for port in ports)

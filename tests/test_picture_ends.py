@@ -1,4 +1,4 @@
-"""A picture that was cut is no picture, whatever its header says."""
+"""A picture that was cut is refused, whatever its header claims."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.test_image import ENCODERS, chunk, encoded
 
 @pytest.mark.parametrize("media_type", ENCODERS)
 def test_a_cut_picture_is_refused_wherever_it_was_cut(media_type: str) -> None:
-    """Every kind knows its own end: without it the download is not the picture."""
+    """A picture of any format is refused if its end is missing."""
     data = encoded(media_type, (96, 64))
 
     assert is_whole(data, media_type)
@@ -31,7 +31,7 @@ def test_a_cut_picture_is_refused_wherever_it_was_cut(media_type: str) -> None:
 
 
 def test_an_end_in_a_thumbnail_is_not_the_pictures() -> None:
-    """A JPEG in the Exif data has an end of its own."""
+    """The end of a thumbnail in Exif data is not the picture's end."""
     thumbnail = encoded("image/jpeg")
     exif = PIL.Image.Exif()
     exif[0x010E] = "small"
@@ -46,7 +46,7 @@ def test_an_end_in_a_thumbnail_is_not_the_pictures() -> None:
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_of_several_scans_is_walked_to_its_end(*, progressive: bool) -> None:
-    """Markers between scans are stepped over, restart markers too."""
+    """A JPEG of several scans is read to its end."""
     data = io.BytesIO()
     picture = PIL.Image.effect_noise((300, 200), 90).convert("RGB")
     picture.save(data, "JPEG", progressive=progressive, restart_marker_rows=1)
@@ -55,7 +55,7 @@ def test_a_jpeg_of_several_scans_is_walked_to_its_end(*, progressive: bool) -> N
 
 
 def heavy(kind: bytes, body: bytes) -> bytes:
-    """Return a PNG with a note of that kind in front of its pixels."""
+    """Return a PNG with a large text chunk of *kind* before its pixels."""
     data = encoded("image/png")
     at = data.index(b"IDAT") - 4
     return data[:at] + chunk(kind, body) + data[at:]
@@ -77,14 +77,14 @@ MEGABYTES = zlib.compress(os.urandom(1 << 20) + bytes(3 << 20))
     ],
 )
 def test_notes_of_any_size_are_skipped(kind: bytes, body: bytes) -> None:
-    """The picture was paid for; what its notes hold is not read to vouch for it."""
+    """Text chunks of any size are skipped."""
     image = Image.inspect(heavy(kind, body))
 
     assert (image.width, image.height) == (48, 32)
 
 
 def test_a_hostile_gif_is_given_up_in_time() -> None:
-    """Blocks of one byte each are more than any encoder makes."""
+    """A GIF of one-byte blocks is refused in bounded time."""
     data = encoded("image/gif")[:-1] + b"\x21\xfe" + b"\x01x" * 4_000_000
 
     # The time of this thread: others may have the core meanwhile.

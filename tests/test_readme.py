@@ -1,4 +1,4 @@
-"""The README's first screen, run as it stands."""
+"""The README's first screen, run unchanged."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def code_blocks() -> list[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Return a copy of the tree as a clone has it, with the set-up done."""
+    """Return a copy of the tree like a clone after its set-up."""
     return clone_into(tmp_path / "paintonce")
 
 
 def run(command: str, folder: Path, address: str) -> str:
-    """Run one command of the README at *address*; return what it printed."""
+    """Run one command of the README at *address*; return its output."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command.replace(ADDRESS, address)],
         cwd=folder,
@@ -41,7 +41,7 @@ def run(command: str, folder: Path, address: str) -> str:
 
 
 def test_a_new_user_gets_a_hit_with_the_second_curl(clone: Path) -> None:
-    """`make dev` and the README's commands paint once and count the hit."""
+    """The README's commands paint once and then count a hit."""
     first_screen, asking_twice, uploading = code_blocks()
     assert "make dev" in first_screen
     assert "make test" in first_screen
@@ -62,7 +62,7 @@ def test_a_new_user_gets_a_hit_with_the_second_curl(clone: Path) -> None:
 
 
 def test_pictures_counts_and_transient_images_survive_a_restart(clone: Path) -> None:
-    """A second `make dev` goes on where the first one ended."""
+    """Pictures, counts and transient images survive a restart of `make dev`."""
     _, asking_twice, uploading = code_blocks()
     ask = asking_twice.strip().splitlines()[0]
 
@@ -79,7 +79,7 @@ def test_pictures_counts_and_transient_images_survive_a_restart(clone: Path) -> 
 
 
 def test_make_dev_stops_what_it_started(clone: Path) -> None:
-    """After Ctrl-C no redis-server of this folder is left."""
+    """Ctrl-C in `make dev` stops its Redis."""
     with make_dev(clone):
         assert servers_in(clone)
 
@@ -87,7 +87,7 @@ def test_make_dev_stops_what_it_started(clone: Path) -> None:
 
 
 def servers_in(folder: Path) -> list[str]:
-    """Return the ids of running processes whose working folder is below *folder*."""
+    """Return the ids of processes whose working folder is below *folder*."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""Settings: what an operator can get wrong, and how they are told."""
+"""Settings: their values, and how problems are reported."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ ENOUGH = {"REDIS_URL": "redis://127.0.0.1", "S3_BUCKET": "images", "ADMIN_API_KE
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Forget this machine's own settings and `.env`."""
+    """Remove this machine's settings and `.env`."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
-    """Put *values* into the environment."""
+    """Set *values* in the environment."""
     for name, value in values.items():
         monkeypatch.setenv(name, value)
 
 
 def problems() -> list[str]:
-    """Return what is wrong with the environment."""
+    """Return the problems of the environment."""
     with pytest.raises(InvalidSettings) as raised:
         load_configuration()
     return raised.value.problems
 
 
 def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything else has a default that works."""
+    """Three settings are enough to start."""
     set_all(monkeypatch, ENOUGH)
 
     configuration = load_configuration()
@@ -49,11 +49,11 @@ def test_three_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(configuration.models) == ["default"]
 
 
-def test_every_problem_is_told_at_once(
+def test_every_problem_is_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Settings and models file together, each by its name."""
-    (tmp_path / "models.toml").write_text('[models.default]\nprovider = "nobody"\n')
+    """All problems of settings and models file are reported together."""
+    (tmp_path / "models.toml").write_text('[models.default]\nprovider = "unknown"\n')
     set_all(
         monkeypatch,
         {
@@ -80,30 +80,30 @@ def test_every_problem_is_told_at_once(
     }
 
 
-def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Redis and the bucket are needed, an empty value is as if unset."""
+def test_a_missing_setting_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing REDIS_URL or S3_BUCKET is reported, an empty one as well."""
     monkeypatch.setenv("REDIS_URL", "")
 
-    told = " ".join(problems())
+    reported = " ".join(problems())
 
-    assert "REDIS_URL" in told
-    assert "S3_BUCKET" in told
-    assert "ADMIN_API_KEY" not in told
+    assert "REDIS_URL" in reported
+    assert "S3_BUCKET" in reported
+    assert "ADMIN_API_KEY" not in reported
 
 
-def test_what_is_missing_is_told_beside_what_is_wrong(
+def test_missing_and_wrong_settings_are_reported_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nobody has to start the service three times to hear of three problems."""
+    """Missing and wrong settings are reported together."""
     models = tmp_path / "models.toml"
-    models.write_text('[models.default]\nprovider = "nobody"\n')
+    models.write_text('[models.default]\nprovider = "unknown"\n')
     set_all(monkeypatch, {"PORT": "none", "PROVIDERS_FILE": f"{models}"})
-    told = problems()
+    reported = problems()
 
-    assert {problem.partition(":")[0] for problem in told} == {
+    assert {problem.partition(":")[0] for problem in reported} == {
         *("PORT", "REDIS_URL", "S3_BUCKET", "PROVIDERS_FILE"),
     }
-    assert any(str(models) in problem for problem in told)
+    assert any(str(models) in problem for problem in reported)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_is_missing_is_told_beside_what_is_wrong(
 def test_a_deploy_cuts_no_call(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grace: str | None, seconds: float
 ) -> None:
-    """The grace is the longest deadline and ten seconds, unless it is set."""
+    """The grace defaults to the longest deadline and ten seconds."""
     models = tmp_path / "models.toml"
     models.write_text(
         '[models.default]\nprovider = "placeholder"\n'
@@ -144,14 +144,14 @@ def test_a_deploy_cuts_no_call(
 def test_numbers_are_spelled_in_digits(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    """What only Python reads as a number is a typing error."""
+    """A number that only Python reads as one is a problem."""
     set_all(monkeypatch, {**ENOUGH, name: value})
 
     assert [problem.partition(":")[0] for problem in problems()] == [name]
 
 
 def test_fractions_of_seconds_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds are decimals, a lease of one is the shortest."""
+    """Seconds may have fractions, and a lease has at least one second."""
     set_all(
         monkeypatch,
         {**ENOUGH, "WAIT_TIMEOUT_SECONDS": "0.5", "LEASE_SECONDS": "1"},
@@ -164,7 +164,7 @@ def test_fractions_of_seconds_are_taken(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_libraries_read_may_stand_in_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The object store's own settings, and the threshold of lent pictures."""
+    """`.env` may also set AWS variables and the threshold."""
     set_all(monkeypatch, ENOUGH)
     # Whatever is added to it goes with the test.
     monkeypatch.setattr(os, "environ", dict(os.environ))
@@ -190,13 +190,13 @@ def test_what_libraries_read_may_stand_in_the_file(
     ],
 )
 def test_a_weak_admin_key_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    """Fewer than eight different characters, or an example that was shipped."""
+    """An admin key with few different characters, or a shipped example, is refused."""
     set_all(monkeypatch, {**ENOUGH, "ADMIN_API_KEY": key})
 
-    (told,) = problems()
+    (problem,) = problems()
 
-    assert told.startswith("ADMIN_API_KEY: ")
-    assert key not in told
+    assert problem.startswith("ADMIN_API_KEY: ")
+    assert key not in problem
 
 
 @pytest.mark.parametrize(
@@ -212,17 +212,17 @@ def test_a_weak_admin_key_is_refused(monkeypatch: pytest.MonkeyPatch, key: str) 
 def test_a_weak_master_key_is_refused(
     monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """Secrets are sealed under 32 random bytes, as base64url, or not at all."""
+    """A master key that is not 32 random bytes in base64url is refused."""
     set_all(monkeypatch, {**ENOUGH, "SIGNING_MASTER_KEY": key})
 
-    (told,) = problems()
+    (problem,) = problems()
 
-    assert told.startswith("SIGNING_MASTER_KEY: ")
-    assert key not in told
+    assert problem.startswith("SIGNING_MASTER_KEY: ")
+    assert key not in problem
 
 
 def test_a_random_master_key_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With or without its padding; it is in no representation."""
+    """A random master key is accepted with and without padding, and never shown."""
     for key in (
         "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8",
         "X2-n7Jq_5yZ3v0TnRk1cWbE9hUoLsPdA4gQxMzVtYi8=",
@@ -233,7 +233,7 @@ def test_a_random_master_key_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_networks_and_origins_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no CIDR network, no origin, or no host is told at the start."""
+    """A bad network, origin or host is reported at the start."""
     wrong = {
         "TRUSTED_PROXIES": "10.0.0.1/8",
         "CORS_ALLOWED_ORIGINS": "shop.example",
@@ -241,17 +241,17 @@ def test_networks_and_origins_are_checked(monkeypatch: pytest.MonkeyPatch) -> No
     }
     set_all(monkeypatch, {**ENOUGH, **wrong})
 
-    assert {told.partition(":")[0] for told in problems()} == wrong.keys()
+    assert {problem.partition(":")[0] for problem in problems()} == wrong.keys()
 
 
 @pytest.mark.parametrize("wrong", ["*", "a b", "*.*.a", "a,-b", "http://a", "a..b"])
 def test_what_is_no_host_is_refused(
     monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    """A name is one name, or every name below one."""
+    """A host must be one name, or a star before one."""
     set_all(monkeypatch, {**ENOUGH, "ALLOWED_HOSTS": wrong})
 
-    assert [told.partition(":")[0] for told in problems()] == ["ALLOWED_HOSTS"]
+    assert [problem.partition(":")[0] for problem in problems()] == ["ALLOWED_HOSTS"]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_what_is_no_host_is_refused(
 def test_origins_may_be_none_at_all(
     monkeypatch: pytest.MonkeyPatch, given: str | None, allowed: list[str]
 ) -> None:
-    """For this setting alone an empty value says something: no origin."""
+    """An empty ALLOWED_ORIGINS means no origin."""
     set_all(monkeypatch, ENOUGH)
     if given is not None:
         monkeypatch.setenv("CORS_ALLOWED_ORIGINS", given)
@@ -277,7 +277,7 @@ def test_origins_may_be_none_at_all(
 def test_a_short_admin_key_is_refused_and_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """31 characters are too few, 32 are enough; no message holds the key."""
+    """An admin key of 31 characters is refused, and not shown."""
     set_all(monkeypatch, {**ENOUGH, "ADMIN_API_KEY": KEY[:-1]})
     assert KEY[:-1] not in " ".join(problems())
 
@@ -288,7 +288,7 @@ def test_a_short_admin_key_is_refused_and_not_repeated(
 def test_the_environment_outranks_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`.env` in the working directory fills in what the environment leaves out."""
+    """The environment overrides `.env`."""
     (tmp_path / ".env").write_text("PORT=9001\nLOG_LEVEL=DEBUG\n")
     set_all(monkeypatch, {**ENOUGH, "PORT": "9002"})
 
@@ -300,7 +300,7 @@ def test_the_environment_outranks_the_file(
 def test_a_providers_key_may_stand_in_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """`OPENAI_API_KEY` in `.env` is as good as in the environment."""
+    """`.env` may set a provider's key."""
     (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-from-a-file\n")
     (tmp_path / "models.toml").write_text(
         '[models.default]\nprovider = "openai"\nmodel = "gpt-image-2"\n'
@@ -323,7 +323,7 @@ def test_a_providers_key_may_stand_in_the_file(
 def test_the_public_address_loses_its_last_slash(
     monkeypatch: pytest.MonkeyPatch, value: str, expected: str
 ) -> None:
-    """URLs are made by appending a path."""
+    """The public address loses its last slash."""
     set_all(monkeypatch, {**ENOUGH, "PUBLIC_BASE_URL": value})
 
     assert load_settings().base_url == expected
@@ -332,7 +332,7 @@ def test_the_public_address_loses_its_last_slash(
 def test_without_a_public_address_it_is_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The port is the one that is listened on."""
+    """Without a public address the base URL is this machine and its port."""
     set_all(monkeypatch, {**ENOUGH, "PORT": "9003"})
 
     assert load_settings().base_url == "http://127.0.0.1:9003"
@@ -352,7 +352,7 @@ def test_without_a_public_address_it_is_this_machine(
 def test_widths_of_renditions_are_checked(
     monkeypatch: pytest.MonkeyPatch, widths: str, sentence: str
 ) -> None:
-    """A list that is none, or names what can't be served, is said in one sentence."""
+    """A bad list of widths is reported in one sentence."""
     monkeypatch.setenv("RENDITION_WIDTHS", widths)
     with pytest.raises(InvalidSettings) as refused:
         load_settings()
@@ -360,6 +360,6 @@ def test_widths_of_renditions_are_checked(
 
 
 def test_widths_of_renditions_may_have_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Widths are in order, however they are written."""
+    """Widths may have spaces and are sorted."""
     monkeypatch.setenv("RENDITION_WIDTHS", "1280, 16,640")
     assert load_settings().widths_of_renditions == (16, 640, 1280)

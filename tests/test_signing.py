@@ -1,4 +1,4 @@
-"""Signed URLs, computed: the published vectors, and what makes no difference."""
+"""Signed URLs: the published vectors, and the canonical text."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ queries = st.dictionaries(texts.filter(lambda name: name != "sig"), texts, min_s
 
 @pytest.mark.parametrize(("parameters", "expected"), VECTORS)
 def test_the_published_vectors_hold(parameters: dict[str, str], expected: str) -> None:
-    """The two published signatures are the ones that the code makes."""
+    """The code computes the two published signatures."""
     text = canonical("GET", LIVE_PATH, {**parameters, **COMMON})
 
     assert signature(SECRET, text) == expected
 
 
 def test_the_canonical_text_is_four_lines() -> None:
-    """Version, method, path, and the sorted query, encoded as RFC 3986 has it."""
+    """The canonical text is version, method, path and the sorted query."""
     text = canonical(
         "GET", LIVE_PATH, {"prompt": "ü ~+/", "exp": "1", "kid": "k", "sig": "x"}
     )
@@ -48,7 +48,7 @@ def test_the_canonical_text_is_four_lines() -> None:
 
 
 def test_a_signature_for_get_covers_head() -> None:
-    """A browser's HEAD of a signed image is no other request, a POST is."""
+    """GET and HEAD have the same signature, POST another one."""
     head, get, post = (
         canonical(method, LIVE_PATH, COMMON) for method in ("HEAD", "GET", "POST")
     )
@@ -58,7 +58,7 @@ def test_a_signature_for_get_covers_head() -> None:
 
 @given(parameters=queries, data=st.data())
 def test_order_does_not_matter(parameters: dict[str, str], data: st.DataObject) -> None:
-    """The same parameters in any order are the same text."""
+    """Parameters in any order give the same canonical text."""
     shuffled = dict(data.draw(st.permutations(list(parameters.items()))))
 
     assert canonical("GET", LIVE_PATH, shuffled) == canonical(
@@ -68,7 +68,7 @@ def test_order_does_not_matter(parameters: dict[str, str], data: st.DataObject) 
 
 @given(parameters=queries)
 def test_the_encoding_that_arrives_does_not_matter(parameters: dict[str, str]) -> None:
-    """A query that a browser wrote, with `+` and fewer escapes, verifies alike."""
+    """A query in a browser's encoding gives the same canonical text."""
     arrived = "&".join(
         f"{quote_plus(name, safe=':/')}={quote_plus(value, safe=':/')}"
         for name, value in parameters.items()
@@ -83,7 +83,7 @@ def test_the_encoding_that_arrives_does_not_matter(parameters: dict[str, str]) -
 
 @given(one=queries, other=queries)
 def test_every_difference_matters(one: dict[str, str], other: dict[str, str]) -> None:
-    """No two sets of parameters have the same text, whatever characters they have."""
+    """Different parameters give different canonical texts."""
     texts = [canonical("GET", LIVE_PATH, parameters) for parameters in (one, other)]
 
     assert (texts[0] == texts[1]) == (one == other)
@@ -91,12 +91,12 @@ def test_every_difference_matters(one: dict[str, str], other: dict[str, str]) ->
 
 @given(given_text=st.text())
 def test_any_text_may_be_compared(given_text: str) -> None:
-    """What is no signature is refused without an error, whatever it is made of."""
+    """Any other text is no signature and raises nothing."""
     assert not is_signature(given_text, SECRET, "a lighthouse in a storm")
 
 
 def test_only_one_spelling_is_the_signature() -> None:
-    """Padding, the other alphabet and loose last bits are refused."""
+    """Padding, another alphabet and loose last bits make a signature invalid."""
     text = canonical("GET", LIVE_PATH, {**VECTORS[0][0], **COMMON})
     right = signature(SECRET, text)
 
@@ -110,7 +110,7 @@ def test_only_one_spelling_is_the_signature() -> None:
 
 
 def test_a_signed_url_carries_what_it_signs() -> None:
-    """The URL has every parameter once, and the signature of the vector."""
+    """A signed URL has each parameter once and the vector's signature."""
     parameters, expected = VECTORS[1]
 
     url = sign_url(

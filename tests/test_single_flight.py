@@ -1,4 +1,4 @@
-"""Callers that ask for the same thing at the same time share one call."""
+"""Concurrent callers with the same key share one call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fakes import Gate
 
 
 class Calls:
-    """A call that waits at a gate, counts, and comes to what a test says."""
+    """A call that waits at a gate, counts, and ends as the test sets it."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.shared: SingleFlight[str, int] = SingleFlight()
@@ -20,7 +20,7 @@ class Calls:
         self._error = error
 
     async def ask(self, key: str = "lighthouse") -> int:
-        """Ask for *key*, together with whoever else does."""
+        """Call for *key*, shared with concurrent callers."""
         return await self.shared.share(key, self._call)
 
     async def _call(self) -> int:
@@ -33,7 +33,7 @@ class Calls:
         return number
 
     async def callers(self, count: int) -> list[asyncio.Task[int]]:
-        """Start so many callers, and return when they all wait."""
+        """Start *count* callers; return when they all wait."""
         tasks = [asyncio.create_task(self.ask()) for _ in range(count)]
         await asyncio.sleep(0)
         await self.gates[0].reached()
@@ -41,7 +41,7 @@ class Calls:
 
 
 async def test_all_who_ask_meanwhile_get_one_result() -> None:
-    """Ten callers are one call; who asks after it has ended makes another."""
+    """Ten concurrent callers share one call; a later caller makes another."""
     calls = Calls()
     asking = await calls.callers(10)
     calls.gates[0].open()
@@ -54,7 +54,7 @@ async def test_all_who_ask_meanwhile_get_one_result() -> None:
 
 
 async def test_other_keys_are_other_calls() -> None:
-    """Nobody is answered with what somebody else asked for."""
+    """Callers with different keys get different results."""
     calls = Calls()
     lighthouse, gull = (asyncio.create_task(calls.ask(key)) for key in ("a", "b"))
     await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def test_other_keys_are_other_calls() -> None:
 
 
 async def test_all_who_share_a_call_share_its_error() -> None:
-    """A store that is unavailable is asked once, and not by each in turn."""
+    """Callers of a failed call all get its error."""
     calls = Calls(StorageUnavailable("It is unavailable, says the test."))
     asking = await calls.callers(3)
     calls.gates[0].open()
@@ -75,8 +75,8 @@ async def test_all_who_share_a_call_share_its_error() -> None:
     assert len(calls.gates) == 1
 
 
-async def test_a_caller_that_goes_away_takes_nobody_with_it() -> None:
-    """Where the one who was calling leaves, one of the others calls for the rest."""
+async def test_a_caller_that_leaves_is_replaced() -> None:
+    """If the calling one is cancelled, one of the waiters calls again."""
     calls = Calls()
     first, *others = await calls.callers(3)
     first.cancel()
@@ -90,7 +90,7 @@ async def test_a_caller_that_goes_away_takes_nobody_with_it() -> None:
 
 
 async def test_one_who_waits_may_leave() -> None:
-    """Cancelling one who only waits changes nothing for the others."""
+    """A cancelled waiter does not affect the others."""
     calls = Calls()
     first, second, third = await calls.callers(3)
     second.cancel()
@@ -101,8 +101,8 @@ async def test_one_who_waits_may_leave() -> None:
     assert (await first, await third) == (1, 1)
 
 
-async def test_whoever_comes_late_shares_the_next_call() -> None:
-    """What was read before one came may be gone: three who are late call once more."""
+async def test_late_callers_share_the_next_call() -> None:
+    """Late callers do not get a call that began before them; they share the next."""
     calls = Calls()
     first = asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))
     await asyncio.sleep(0)
@@ -121,8 +121,8 @@ async def test_whoever_comes_late_shares_the_next_call() -> None:
     assert len(calls.gates) == 2
 
 
-async def test_whoever_comes_late_shares_an_error() -> None:
-    """A store that is unavailable is not asked again by those who came while it was."""
+async def test_late_callers_share_an_error() -> None:
+    """Late callers get the error of the running call."""
     calls = Calls(StorageUnavailable("It is unavailable, says the test."))
     asking = [
         asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))
@@ -136,8 +136,8 @@ async def test_whoever_comes_late_shares_an_error() -> None:
     assert len(calls.gates) == 1
 
 
-async def test_whoever_comes_late_calls_where_the_caller_went_away() -> None:
-    """A call that was given up says nothing to anybody."""
+async def test_late_callers_call_after_a_cancelled_one() -> None:
+    """Late callers call again after the running call was cancelled."""
     calls = Calls()
     first, late = (
         asyncio.create_task(calls.shared.share_next("lighthouse", calls._call))

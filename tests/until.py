@@ -1,4 +1,4 @@
-"""The one way in which a test waits for what has no event."""
+"""Waiting for a condition that sends no event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def until(
     *,
     within_seconds: float = WITHIN_SECONDS,
 ) -> None:
-    """Return once *holds* does; raise `TimeoutError` after *within_seconds*."""
+    """Return once *holds* is true; raise `TimeoutError` after *within_seconds*."""
     async with asyncio.timeout(within_seconds):
         while True:
             held = holds()

@@ -86,7 +86,7 @@ def _cut_off(request: web.Request) -> None:
 
 @dataclass
 class ScriptedService:
-    """Its address, and the requests that it got, as `GET /path`."""
+    """A running script: its address and the requests so far, as `GET /path`."""
 
     url: str = ""
     asked: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Which calls the client repeats, and which it never does."""
+"""The client repeats safe calls, and no others."""
 
 from __future__ import annotations
 

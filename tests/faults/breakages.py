@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.servers import S3Server
 
 Faults = list[tuple[int, Callable[[], Awaitable[None]]]]
-"""What may happen, and how often against the others."""
+"""The possible faults, with their relative frequencies."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def provider() -> FakeProvider:
-    """Give a provider that nobody has asked yet."""
+    """Give a provider that has got no request yet."""
     return FakeProvider()
 
 
@@ -31,14 +31,14 @@ async def origin(provider: FakeProvider) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Give a session as the service opens it."""
+    """Give a client session as the service opens it."""
     async with open_outbound_session() as session:
         yield session
 
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask after jobs without waiting for long."""
+    """Poll jobs with short pauses."""
     monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(polling, "ROW_SECONDS", 0.05)

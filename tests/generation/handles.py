@@ -1,4 +1,4 @@
-"""Job handles for tests of adapters, and a keeper that remembers."""
+"""Job handles for tests of adapters, and a keeper that records them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAKER = Maker("scripted", "", "")
 
 
 class RecordingKeeper:
-    """A `JobKeeper` that remembers; one that is *lost* can keep nothing."""
+    """A `JobKeeper` that records jobs; a *lost* one can't keep any."""
 
     def __init__(self, left: SubmittedJob | None = None, *, lost: bool = False) -> None:
         self.left = left
@@ -28,13 +28,13 @@ class RecordingKeeper:
         self.has_one = asyncio.Event()
 
     async def keep(self, job: SubmittedJob) -> bool:
-        """Remember *job*."""
+        """Record *job*."""
         self.kept.append(job)
         self.has_one.set()
         return not self.lost
 
     async def drop(self) -> None:
-        """Remember that what was left is not waited for."""
+        """Record that the left job was dropped."""
         self.left = None
 
 
@@ -44,7 +44,7 @@ def a_job(
     *,
     seconds: float = 10.0,
 ) -> JobHandle:
-    """Return the handle of a call to the model `default`, which has *seconds*."""
+    """Return the handle of a call to the model `default` with *seconds* left."""
     keeper = keeper or RecordingKeeper()
     handle = JobHandle(
         "default",
@@ -67,23 +67,23 @@ def left_behind(job_id: str, *, seconds_ago: float = 1.0) -> SubmittedJob:
 async def picture_by(
     provider: ImageProvider, request: PaintRequest, *, seconds: float = 10.0
 ) -> bytes:
-    """Return the bytes that *provider* paints, in a call that has *seconds*."""
+    """Return the bytes that *provider* paints in a call with *seconds* left."""
     return (await provider.paint(request, a_job(seconds=seconds))).data
 
 
 class Unheard:
-    """A `PaintObserver` that nobody listens to."""
+    """A `PaintObserver` that ignores everything."""
 
     def provider_call(
         self, provider: str, model: str, outcome: str, seconds: float, price: float
     ) -> None:
-        """Count nothing."""
+        """Ignore the call."""
 
     def ambiguous_end(self, model: str) -> None:
-        """Count nothing."""
+        """Ignore the end."""
 
     def job_resumed(self, model: str) -> None:
-        """Count nothing."""
+        """Ignore the job."""
 
     def watch(self, model: str, **looks: Callable[[], float]) -> None:
-        """Look nowhere."""
+        """Ignore the gauges."""

@@ -34,7 +34,7 @@ OPTION = replace(PLAIN, options={"quality": "quality"})
 
 @dataclass
 class Painter:
-    """An `ImageProvider` that counts."""
+    """An `ImageProvider` that counts its calls."""
 
     capabilities: Capabilities
     vendor: str = "scripted"
@@ -56,7 +56,7 @@ class Painter:
 
 
 def catalogue(*endpoints: Endpoint) -> tuple[Models, list[Painter]]:
-    """Return models that fall back on one another, and who paints."""
+    """Return models that fall back on one another, and their painters."""
     names = [f"m{number}" for number in range(len(endpoints))]
     painters = [Painter(Capabilities("model", endpoint)) for endpoint in endpoints]
     models = {
@@ -73,7 +73,7 @@ def catalogue(*endpoints: Endpoint) -> tuple[Models, list[Painter]]:
 
 
 async def loader(**_: Any) -> tuple[Reference, ...]:
-    """Read nothing."""
+    """Return no references."""
     return (PICTURE,)
 
 
@@ -90,7 +90,7 @@ async def loader(**_: Any) -> tuple[Reference, ...]:
 async def test_what_no_model_can_do_names_its_parameter_and_costs_nothing(
     request_: PaintRequest, count: int, parameter: str
 ) -> None:
-    """Nothing is dropped silently, and nobody is asked."""
+    """A request that no model can paint is refused by parameter, without a call."""
     models, painters = catalogue(PLAIN, PLAIN)
 
     with pytest.raises(InvalidParameter) as refused:
@@ -109,7 +109,7 @@ async def test_what_no_model_can_do_names_its_parameter_and_costs_nothing(
 
 
 async def test_a_fall_back_that_can_is_asked_instead() -> None:
-    """The first model takes no references: the second is asked at once."""
+    """A request that the first model can't paint goes to the next model at once."""
     models, painters = catalogue(PLAIN, EDITS)
 
     painting = await models.paint(
@@ -144,7 +144,7 @@ async def test_a_fall_back_that_can_is_asked_instead() -> None:
 def test_there_are_no_guesses(
     provider: str, model: str, options: dict[str, Any], takes: int
 ) -> None:
-    """An unknown model takes no references until its options say how."""
+    """An unknown model takes no references until its options set them."""
     config = ModelConfig(
         "default", provider, model=model, base_url="http://x", options=options
     )
@@ -156,7 +156,7 @@ def test_there_are_no_guesses(
 
 
 def test_pictures_that_may_not_fit_are_warned_of() -> None:
-    """4K as PNG has more than 16 MiB, wherever the options ask for it."""
+    """Options whose pictures may exceed MAX_IMAGE_BYTES give a warning."""
     limit = 16 * 1024 * 1024
     for options in (
         {"image_size": "4K"},
@@ -170,7 +170,7 @@ def test_pictures_that_may_not_fit_are_warned_of() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
 def test_a_reference_of_another_type_is_converted_pixel_by_pixel(mode: str) -> None:
-    """GIF and AVIF become PNG; a colour that a GIF has is the colour that is sent."""
+    """A GIF or AVIF reference is sent as a PNG with the same pixels."""
     picture = gradient("RGBA" if mode == "RGBA" else "RGB").convert(mode)
     image_format = "GIF" if mode == "P" else "AVIF"
     came = Image.inspect(encoded(picture, image_format))
@@ -182,7 +182,7 @@ def test_a_reference_of_another_type_is_converted_pixel_by_pixel(mode: str) -> N
 
 
 def test_a_mask_becomes_white_where_it_is_transparent() -> None:
-    """A1111 paints white anew, OpenAI what is transparent."""
+    """For A1111 a mask's transparent pixels become white."""
     mask = gradient("RGBA")
 
     white = Image.inspect(white_mask(encoded(mask, "PNG")))

@@ -1,4 +1,4 @@
-"""When a failing provider is left alone, and when it is tried again."""
+"""The circuit breaker of a provider: when it opens, and when it closes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.generation.circuit_breaker import ProviderBreaker
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -33,20 +33,20 @@ def breaker(clock: ManualClock) -> ProviderBreaker:
 
 
 def fail(breaker: ProviderBreaker, times: int) -> None:
-    """Admit calls one after the other, each of which fails."""
+    """Admit *times* calls in a row, each of which fails."""
     for _ in range(times):
         breaker.report(breaker.admit(), healthy=False)
 
 
 def test_four_failures_in_a_row_are_borne(breaker: ProviderBreaker) -> None:
-    """A provider that stumbles is still asked."""
+    """Four failures in a row leave the breaker closed."""
     fail(breaker, 4)
 
     breaker.admit()
 
 
 def test_the_fifth_failure_opens_it(breaker: ProviderBreaker) -> None:
-    """A provider that is down is not asked; the caller learns when to come back."""
+    """The fifth failure in a row opens the breaker for ten seconds."""
     fail(breaker, 5)
 
     with pytest.raises(ProviderFailed) as caught:
@@ -57,7 +57,7 @@ def test_the_fifth_failure_opens_it(breaker: ProviderBreaker) -> None:
 
 
 def test_a_success_starts_the_count_again(breaker: ProviderBreaker) -> None:
-    """Failures count only in a row."""
+    """A success resets the count of failures."""
     fail(breaker, 4)
     breaker.report(breaker.admit(), healthy=True)
     fail(breaker, 4)
@@ -65,8 +65,8 @@ def test_a_success_starts_the_count_again(breaker: ProviderBreaker) -> None:
     breaker.admit()
 
 
-def test_calls_that_tell_nothing_leave_the_count(breaker: ProviderBreaker) -> None:
-    """Cancelled calls neither hide an outage nor cause one."""
+def test_cancelled_calls_leave_the_count(breaker: ProviderBreaker) -> None:
+    """Cancelled calls neither add to the count of failures nor reset it."""
     fail(breaker, 4)
     breaker.report(breaker.admit(), healthy=None)
     breaker.admit()
@@ -79,7 +79,7 @@ def test_calls_that_tell_nothing_leave_the_count(breaker: ProviderBreaker) -> No
 def test_one_trial_call_passes_after_the_rest(
     breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
-    """After five seconds one call finds out for all whether the provider is back."""
+    """After the rest one trial call passes, and further ones are refused."""
     fail(breaker, 5)
     clock.now += 9.9
     with pytest.raises(ProviderFailed):
@@ -96,7 +96,7 @@ def test_one_trial_call_passes_after_the_rest(
 def test_a_trial_that_succeeds_closes_it(
     breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
-    """A provider that is back is asked as before, with five failures to spare."""
+    """A successful trial closes the breaker and resets the count."""
     fail(breaker, 5)
     clock.now += 10
     breaker.report(breaker.admit(), healthy=True)
@@ -109,7 +109,7 @@ def test_a_trial_that_succeeds_closes_it(
 def test_a_trial_that_fails_opens_it_again(
     breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
-    """A provider that is still down gets another rest of ten seconds."""
+    """A failed trial opens the breaker for another ten seconds."""
     fail(breaker, 5)
     clock.now += 10
     fail(breaker, 1)
@@ -124,7 +124,7 @@ def test_a_trial_that_fails_opens_it_again(
 def test_a_cancelled_trial_lets_the_next_one_pass(
     breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
-    """A trial that nobody waits for any more does not keep the breaker open."""
+    """After a cancelled trial another one passes."""
     fail(breaker, 5)
     clock.now += 10
     breaker.report(breaker.admit(), healthy=None)
@@ -136,7 +136,7 @@ def test_a_cancelled_trial_lets_the_next_one_pass(
 def test_late_calls_do_not_speak_for_the_trial(
     breaker: ProviderBreaker, clock: ManualClock, *, healthy: bool
 ) -> None:
-    """A call from before the outage changes nothing when it ends at last."""
+    """The end of a call from before the outage does not change the breaker."""
     late = breaker.admit()
     fail(breaker, 5)
     clock.now += 10
@@ -152,7 +152,7 @@ def test_late_calls_do_not_speak_for_the_trial(
 def test_a_trial_that_has_not_failed_after_5_s_closes_it(
     breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
-    """A call that takes minutes does not keep everyone else out."""
+    """A trial that runs for five seconds closes the breaker."""
     fail(breaker, 5)
     clock.now += 10
     trial = breaker.admit()
@@ -173,7 +173,7 @@ def test_a_trial_that_has_not_failed_after_5_s_closes_it(
 def test_a_trial_that_was_accepted_as_a_job_closes_it(
     breaker: ProviderBreaker, clock: ManualClock
 ) -> None:
-    """A provider that takes a job on works; a late one from before says nothing."""
+    """A trial accepted as a job closes the breaker; an older call does not."""
     late = breaker.admit()
     fail(breaker, 5)
     clock.now += 10

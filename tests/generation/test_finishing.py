@@ -1,4 +1,4 @@
-"""From what a provider sent to what is stored: checked, resized, marked."""
+"""A provider's picture is checked, resized and marked before it is stored."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SIZED = replace(AS_IT_COMES, width=20, height=20)
 
 
 def finishing(*, marks: bool = True) -> Finishing:
-    """Return what finishes the pictures of a replica."""
+    """Return the finishing of a replica with these limits."""
     return Finishing(max_image_bytes=100_000, marks=marks, keeps_metadata=not marks)
 
 
 async def test_a_picture_is_checked_and_marked() -> None:
-    """What is stored says who painted it, and not what was asked for."""
+    """A finished picture names its model, and neither prompt nor request id."""
     came = SAMPLES["plain.png"]()
 
     image, provenance = await finishing().finish(
@@ -41,7 +41,7 @@ async def test_a_picture_is_checked_and_marked() -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_without_marks_the_bytes_are_the_providers(name: str) -> None:
-    """An operator who turns marking off stores exactly what was sent."""
+    """With marking off the provider's bytes are stored."""
     came = SAMPLES[name]()
 
     image, provenance = await finishing(marks=False).finish(
@@ -53,7 +53,7 @@ async def test_without_marks_the_bytes_are_the_providers(name: str) -> None:
 
 
 async def test_a_resized_picture_says_what_it_lost() -> None:
-    """Content Credentials do not survive a resize, and the entry says so."""
+    """A resized picture records that it lost its Content Credentials."""
     signed = (SIGNED / "embedded.png").read_bytes()
 
     image, provenance = await finishing().finish(ProviderPicture(signed, OPENAI), SIZED)
@@ -65,7 +65,7 @@ async def test_a_resized_picture_says_what_it_lost() -> None:
 
 
 async def test_a_signed_picture_of_the_right_size_is_left_alone() -> None:
-    """One that has the size already keeps its Content Credentials."""
+    """A signed picture of the right size keeps its bytes."""
     signed = (SIGNED / "embedded.png").read_bytes()
     as_large = replace(AS_IT_COMES, width=24, height=16)
 
@@ -87,13 +87,13 @@ async def test_a_signed_picture_of_the_right_size_is_left_alone() -> None:
     ids=["page", "cut", "large"],
 )
 async def test_what_is_no_picture_is_never_stored(data: bytes) -> None:
-    """Input that can't be read or is beyond the limit is the provider's fault."""
+    """An unreadable or too large picture is a `BadImage`."""
     with pytest.raises(BadImage):
         await finishing().finish(ProviderPicture(data, OPENAI), AS_IT_COMES)
 
 
 async def test_few_pictures_are_resized_at_once() -> None:
-    """One that is resized takes memory: the next waits, all others do not."""
+    """Only a few pictures are resized at once; others that need none do not wait."""
     work, gate = finishing(), threading.Event()
     plain = ProviderPicture(SAMPLES["plain.png"](), OPENAI)
     busy = [work._sizing.submit(gate.wait, 30) for _ in range(RESIZED_AT_ONCE)]

@@ -1,4 +1,4 @@
-"""Jobs of a vendor, which outlive the leader that had them submitted."""
+"""Jobs of a vendor, which outlive the leader that submitted them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CAPABLE = Capabilities("scripted", PAINTER)
 
 @dataclass
 class Vendor:
-    """An `ImageProvider` with jobs; each waits for the gate to open."""
+    """An `ImageProvider` with jobs, each of which waits for the gate to open."""
 
     vendor: str = "scripted"
     capabilities: Capabilities = CAPABLE
@@ -60,7 +60,7 @@ class Vendor:
     never_ran: bool = False
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
-        """Submit or go on, and wait for the gate."""
+        """Submit or resume a job, and wait for the gate."""
         if job.resumed is None:
             self.submitted.append(request)
             await job.begun(f"job-{len(self.submitted)}")
@@ -75,20 +75,20 @@ class Vendor:
         return ProviderPicture(a_picture(), Origin("scripted", "job-1"))
 
     async def cancel(self, job_id: str) -> bool:
-        """Remember it."""
+        """Record the cancellation."""
         self.cancelled.append(job_id)
         if self.cancel_failure is not None:
             raise self.cancel_failure
         return self.never_ran
 
     async def probe(self) -> bool:
-        """Return False: nothing is free."""
+        """Return False, since no question is free."""
         return False
 
 
 @dataclass
 class Counts:
-    """A `PaintObserver` that remembers."""
+    """A `PaintObserver` that records calls and resumed jobs."""
 
     calls: list[tuple[str, str, float]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
@@ -96,18 +96,18 @@ class Counts:
     def provider_call(
         self, provider: str, model: str, outcome: str, seconds: float, price: float
     ) -> None:
-        """Remember one call."""
+        """Record the call."""
         self.calls.append((model, str(outcome), price))
 
     def ambiguous_end(self, model: str) -> None:
-        """Remember nothing: `test_models` looks at it."""
+        """Ignore the end; `test_models` tests it."""
 
     def job_resumed(self, model: str) -> None:
-        """Remember one."""
+        """Record the job."""
         self.resumed.append(model)
 
     def watch(self, model: str, **looks: Callable[[], float]) -> None:
-        """Look nowhere."""
+        """Ignore the gauges."""
 
 
 def models_of(
@@ -132,7 +132,7 @@ def models_of(
 
 
 async def paint(models: Models, keeper: RecordingKeeper, **more: Any) -> Painting:
-    """Have the lighthouse painted by `default`."""
+    """Paint the lighthouse by `default`."""
     deadline = asyncio.get_running_loop().time() + 30
     return await models.paint(
         "default",
@@ -141,7 +141,7 @@ async def paint(models: Models, keeper: RecordingKeeper, **more: Any) -> Paintin
 
 
 async def killed(models: Models, vendor: Vendor, keeper: RecordingKeeper) -> None:
-    """Begin a painting, and end its leader once the job is polled."""
+    """Begin a painting; cancel its leader once the job is polled."""
     leader = asyncio.create_task(paint(models, keeper))
     await vendor.polled.wait()
     leader.cancel()
@@ -150,7 +150,7 @@ async def killed(models: Models, vendor: Vendor, keeper: RecordingKeeper) -> Non
 
 
 async def test_a_job_is_kept_before_it_is_asked_after() -> None:
-    """The next leader finds the alias and the vendor's id; progress only grows."""
+    """A job's alias and id are recorded before its first poll."""
     vendor, keeper, progress = Vendor(), RecordingKeeper(), Progress()
     painting = asyncio.create_task(
         paint(models_of((DEFAULT, vendor)), keeper, progress=progress)
@@ -164,7 +164,7 @@ async def test_a_job_is_kept_before_it_is_asked_after() -> None:
 
 
 async def test_the_next_leader_goes_on_with_the_job() -> None:
-    """A leader that dies while a job runs costs nothing: one submission, one price."""
+    """The next leader resumes a dead leader's job and pays nothing more."""
     vendor, keeper, counts = Vendor(), RecordingKeeper(), Counts()
     await killed(models_of((DEFAULT, vendor), counts=counts), vendor, keeper)
     assert (vendor.cancelled, counts.calls) == ([], [])
@@ -180,7 +180,7 @@ async def test_the_next_leader_goes_on_with_the_job() -> None:
 
 
 async def test_a_job_that_is_not_kept_ends_with_its_leader() -> None:
-    """While Redis is unavailable no job can be resumed, so it is cancelled."""
+    """A job that could not be recorded is cancelled with its leader."""
     vendor, counts = Vendor(), Counts()
     await killed(
         models_of((DEFAULT, vendor), counts=counts),
@@ -193,7 +193,7 @@ async def test_a_job_that_is_not_kept_ends_with_its_leader() -> None:
 
 
 async def test_a_job_is_cancelled_at_the_deadline() -> None:
-    """A waiter gets the failure at once; a failed cancellation is only logged."""
+    """A job is cancelled at the deadline, even if the cancellation fails."""
     vendor = Vendor(cancel_failure=ProviderFailed("away"))
     models = models_of((replace(DEFAULT, deadline_seconds=0.05), vendor))
 
@@ -205,7 +205,7 @@ async def test_a_job_is_cancelled_at_the_deadline() -> None:
 
 
 async def test_a_job_goes_on_at_the_model_that_has_it() -> None:
-    """Models that were asked before it are not asked, nor paid, again."""
+    """A job is resumed at its own model, and earlier models are not called."""
     first, spare = Vendor(), Vendor()
     spare.open.set()
     job = replace(left_behind("job-7"), model="spare")
@@ -218,7 +218,7 @@ async def test_a_job_goes_on_at_the_model_that_has_it() -> None:
 
 
 async def test_a_job_that_failed_is_followed_by_the_next_model() -> None:
-    """The rest of the chain is asked as it would have been."""
+    """After a resumed job fails the next model of the chain is called."""
     first, spare = Vendor(failure=ProviderFailed("no")), Vendor()
     first.open.set()
     spare.open.set()
@@ -231,7 +231,7 @@ async def test_a_job_that_failed_is_followed_by_the_next_model() -> None:
 
 
 async def test_a_job_of_a_model_that_is_gone_is_not_waited_for() -> None:
-    """After the models file has changed the prompt is painted anew."""
+    """A job of a model that no longer exists is ignored, and painting begins anew."""
     vendor = Vendor()
     vendor.open.set()
     job = replace(left_behind("job-7"), model="gone")
@@ -241,8 +241,8 @@ async def test_a_job_of_a_model_that_is_gone_is_not_waited_for() -> None:
     assert (len(vendor.submitted), vendor.resumed) == (1, [])
 
 
-async def test_an_open_breaker_stops_nobody_from_asking_after_a_job() -> None:
-    """It is paid for, and to ask after it costs nothing."""
+async def test_an_open_breaker_lets_a_job_be_polled() -> None:
+    """An open breaker refuses new calls and lets a job be resumed."""
     vendor, breaker = Vendor(), ProviderBreaker(failures=1)
     vendor.open.set()
     breaker.report(breaker.admit(), healthy=False)
@@ -259,7 +259,7 @@ async def test_an_open_breaker_stops_nobody_from_asking_after_a_job() -> None:
 async def test_a_jobs_time_began_with_its_submission(
     monkeypatch: pytest.MonkeyPatch, seconds_ago: float
 ) -> None:
-    """What is left of the deadline is what the next leader has, but for a last look."""
+    """A resumed job has the rest of its deadline, and one last poll."""
     monkeypatch.setattr("app.generation.jobs.LAST_LOOK_SECONDS", 0.05)
     vendor = Vendor()
     models = models_of((DEFAULT, vendor))
@@ -277,7 +277,7 @@ async def test_a_jobs_time_began_with_its_submission(
 async def test_row_31_an_abandoned_job_is_cancelled_and_costs_what_the_vendor_says(
     *, never_ran: bool, cost: float
 ) -> None:
-    """Its prompt was purged: it costs the price unless it never ran."""
+    """An abandoned job is cancelled, and costs its price unless it never ran."""
     vendor, counts = Vendor(never_ran=never_ran), Counts()
     models = models_of((DEFAULT, vendor), counts=counts)
 
@@ -289,7 +289,7 @@ async def test_row_31_an_abandoned_job_is_cancelled_and_costs_what_the_vendor_sa
 
 
 async def test_a_job_at_an_address_that_no_model_has_is_not_sent_there() -> None:
-    """The key of one origin goes to no other; the job is booked all the same."""
+    """A job of an unknown origin gets no request, and its price is recorded."""
     vendor = Vendor()
     elsewhere = Maker("scripted", "", "https://elsewhere.example")
     job = replace(left_behind("job-7"), maker=elsewhere)
@@ -303,7 +303,7 @@ async def test_a_job_at_an_address_that_no_model_has_is_not_sent_there() -> None
 async def test_a_wait_that_was_ended_costs_nothing_where_the_job_never_ran(
     *, never_ran: bool, has_run: bool
 ) -> None:
-    """The vendor's word counts, unless we have seen it paint."""
+    """A cancelled job is free if the vendor says that it never ran."""
 
     class Queueing(Vendor):
         async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
@@ -322,10 +322,10 @@ async def test_a_wait_that_was_ended_costs_nothing_where_the_job_never_ran(
 
 
 class Delivering(Vendor):
-    """A vendor whose job has succeeded, and whose picture can't be fetched."""
+    """A vendor whose job has succeeded and whose picture can't be fetched."""
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:
-        """Succeed, and fail to deliver as the test says."""
+        """Record the job's success, then fail to deliver."""
         if job.resumed is None:
             await job.begun("job-1")
         job.succeeded()
@@ -339,7 +339,7 @@ class Delivering(Vendor):
 async def test_a_job_that_succeeded_is_left_to_the_next_leader(
     failure: Exception,
 ) -> None:
-    """Nothing is cancelled, booked or asked of a fall-back: the picture is made."""
+    """A job whose picture can't be fetched yet is left to the next leader."""
     vendor, spare, counts = Delivering(failure=failure), Vendor(), Counts()
     models = models_of(
         (replace(DEFAULT, fallbacks=("spare",)), vendor), (SPARE, spare), counts=counts
@@ -352,7 +352,7 @@ async def test_a_job_that_succeeded_is_left_to_the_next_leader(
 
 
 async def test_a_result_that_is_gone_is_billed() -> None:
-    """There is nothing left to fetch: the call is booked, and the failure is final."""
+    """A job whose picture is gone is billed and fails for good."""
     vendor, counts = Delivering(failure=BadImage("gone")), Counts()
 
     with pytest.raises(BadImage) as failure:
@@ -363,7 +363,7 @@ async def test_a_result_that_is_gone_is_billed() -> None:
 
 
 async def test_a_job_under_another_price_costs_what_it_was_submitted_for() -> None:
-    """The models file may say another price by now."""
+    """A resumed job costs the price at its submission."""
     vendor, counts = Vendor(), Counts()
     vendor.open.set()
     dear = replace(DEFAULT, price=0.5)
@@ -377,7 +377,7 @@ async def test_a_job_under_another_price_costs_what_it_was_submitted_for() -> No
 
 
 async def test_an_alias_that_means_another_model_paints_anew() -> None:
-    """M6: the job that was left is cancelled and booked, and references are read."""
+    """M6: if an alias means another model now, its job is cancelled and repainted."""
     vendor, counts, seen = Vendor(), Counts(), []
     vendor.open.set()
     keeper = RecordingKeeper(left_behind("job-7", seconds_ago=3600))
@@ -403,7 +403,7 @@ async def test_an_alias_that_means_another_model_paints_anew() -> None:
 
 
 async def test_where_nothing_may_begin_no_other_model_is_asked() -> None:
-    """A job that was left is fetched; what comes of it costs no new call."""
+    """With `may_begin=False` a job is resumed and no new call is made."""
     vendor, spare = Vendor(failure=ProviderFailed("no")), Vendor()
     vendor.open.set()
     models = models_of((replace(DEFAULT, fallbacks=("spare",)), vendor), (SPARE, spare))
@@ -416,8 +416,8 @@ async def test_where_nothing_may_begin_no_other_model_is_asked() -> None:
     assert (vendor.resumed, vendor.submitted, spare.submitted) == (["job-7"], [], [])
 
 
-async def test_references_are_read_once_there_is_a_place() -> None:
-    """A waiter holds no pictures in memory, and a resumed job reads none."""
+async def test_references_are_read_once_there_is_a_slot() -> None:
+    """References are read when a slot is free, and never for a resumed job."""
     vendor, seen = Vendor(), []
 
     async def references(

@@ -1,4 +1,4 @@
-"""Bodies with pictures in them, and answers that are almost JSON."""
+"""JSON bodies with pictures in them, and answers that are almost JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINK = "https://replicate.delivery/x/out.png"
     prompt=st.text(max_size=30).filter(lambda text: text.isprintable()),
 )
 def test_a_body_is_the_json_of_its_document(pictures: list[bytes], prompt: str) -> None:
-    """Its length is known before a byte of base64 is made."""
+    """A streamed body is valid JSON of the size known before."""
     inlined = [Inlined(data, "image/png") for data in pictures]
     body = JsonBody({"prompt": prompt, "images": inlined, "one": Inlined(b"ab")})
 
@@ -43,7 +43,7 @@ def test_a_body_is_the_json_of_its_document(pictures: list[bytes], prompt: str) 
 
 
 class Writer:
-    """A stream that takes what it is given, and says what the longest wait was."""
+    """A stream that measures the longest wait between writes."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -51,7 +51,7 @@ class Writer:
         self._last = time.perf_counter()
 
     async def write(self, chunk: bytes) -> None:
-        """Take *chunk*, and let others run."""
+        """Record *chunk*, and let other tasks run."""
         self.size += len(chunk)
         self.longest = max(self.longest, time.perf_counter() - self._last)
         await asyncio.sleep(0)
@@ -59,7 +59,7 @@ class Writer:
 
 
 async def test_sixteen_large_references_never_stop_the_loop() -> None:
-    """64 MiB of pictures are 85 MiB of base64, a slice of it at a time."""
+    """Encoding 64 MiB of references never blocks the loop for 50 ms."""
     document = {"images": [Inlined(bytes(4 * MIB), "image/png")] * 16}
     writer = Writer()
 
@@ -83,12 +83,12 @@ async def test_sixteen_large_references_never_stop_the_loop() -> None:
     ],
 )
 def test_what_is_almost_json_is_read(body: bytes, document: Any) -> None:
-    """Python's servers write NaN, and Windows a byte order mark."""
+    """JSON with NaN or a byte order mark is read."""
     assert parse_json(body) == document
 
 
 async def test_base64_is_read_with_and_without_padding() -> None:
-    """In both alphabets; what can't be base64 at all is refused."""
+    """Base64 is decoded in both alphabets, and without padding."""
     for text in ("-_8=", "-_8", "+/8=", "+/8", "data:image/png;base64,+/8"):
         assert await decode_base64(text, limit_bytes=9) == b"\xfb\xff"
     for text in ("AAAAA", "AA=A", "=", "!"):
@@ -109,12 +109,12 @@ async def test_base64_is_read_with_and_without_padding() -> None:
     ],
 )
 def test_the_first_address_in_an_output_is_the_picture(output: object) -> None:
-    """Whatever form a model gives its output."""
+    """The first address in a model's output is the picture's."""
     assert _address_in(output) == LINK
 
 
 @pytest.mark.parametrize("output", [None, [], {}, ["two", "texts"], 7, [[[[]]]]])
 def test_an_output_without_an_address_is_no_picture(output: object) -> None:
-    """It was paid for, and is not asked for again."""
+    """An output without an address is a `BadImage`."""
     with pytest.raises(BadImage):
         _address_in(output)

@@ -1,8 +1,7 @@
-"""Every known model by every kind of request: nothing it lacks is ever sent.
+"""Every known model with every kind of request.
 
-What is sent is held against facts of the vendors' own schemas, which are written
-down here a second time and by hand: a row that says otherwise is a mistake in one
-of the two places.
+The requests are compared with facts of the vendors' own schemas, which are written down
+here a second time and by hand. A difference is a mistake in one of the two places.
 """
 
 from __future__ import annotations
@@ -53,13 +52,13 @@ SEEDS = [0, 1, 2**31 - 1, 2**31, 2**32 - 1]
 
 
 def capabilities(vendor: str, model: str) -> Capabilities:
-    """Return what a row says, without any option."""
+    """Return the capabilities of a model without any option."""
     table = TABLES[vendor]
     return capabilities_of(model, InputOptions(), known=table, unknown=SERVER)
 
 
 def shaped() -> list[PaintRequest]:
-    """Return a request for each ratio that can be asked for, and for exact sizes."""
+    """Return a request for each aspect ratio, and for exact sizes."""
     ratios = [replace(PROMPT, aspect_ratio=ratio) for ratio in sorted(ASPECT_RATIOS)]
     return ratios + [replace(PROMPT, width=w, height=h) for w, h in SIZES]
 
@@ -67,7 +66,7 @@ def shaped() -> list[PaintRequest]:
 def going_by(
     endpoint: Endpoint, capabilities: Capabilities, request: PaintRequest
 ) -> PaintRequest:
-    """Return *request* with the reference that a model needs, if it needs one."""
+    """Return *request* with a reference if the model needs one."""
     is_needed = endpoint.needs_reference and capabilities.edit is None
     return replace(request, references=(PICTURE,)) if is_needed else request
 
@@ -76,7 +75,7 @@ def going_by(
 def test_every_request_is_painted_or_refused_with_its_parameter(
     vendor: str, model: str
 ) -> None:
-    """Text, one reference, three, seventeen and a mask: never a silent drop."""
+    """Each model takes a number of references and a mask, or refuses by parameter."""
     can = capabilities(vendor, model)
     for count in (0, 1, 3, 17):
         refusal = can.refusal(references=count)
@@ -95,7 +94,7 @@ def test_every_request_is_painted_or_refused_with_its_parameter(
 
 @pytest.mark.parametrize(("vendor", "model"), ROWS)
 def test_every_shape_is_one_that_the_model_paints(vendor: str, model: str) -> None:
-    """A ratio of its list, one of its sizes, or a size within its bounds."""
+    """Each planned shape is one of the model's ratios, sizes or bounds."""
     can = capabilities(vendor, model)
     for wanted in shaped():
         for count in range(2 if can.reference_limit else 1):
@@ -112,7 +111,7 @@ def test_every_shape_is_one_that_the_model_paints(vendor: str, model: str) -> No
 
 @pytest.mark.parametrize(("vendor", "model"), ROWS)
 def test_every_seed_is_folded_into_those_of_the_model(vendor: str, model: str) -> None:
-    """Extreme seeds and variants too; a model without seeds gets none."""
+    """Every seed is mapped into the model's range; a model without seeds gets none."""
     can = capabilities(vendor, model)
     most = can.text.max_seed
     for seed in SEEDS:
@@ -125,7 +124,7 @@ def test_every_seed_is_folded_into_those_of_the_model(vendor: str, model: str) -
 
 
 def painted(plan_ratio: float) -> bytes:
-    """Return a small picture of about that ratio, as a vendor paints it."""
+    """Return a small picture of about the planned ratio."""
     height = 120
     data = io.BytesIO()
     size = (max(1, round(height * plan_ratio)), height)
@@ -148,7 +147,7 @@ RATIOED = [
 async def test_the_picture_has_the_ratio_that_was_asked_for(
     vendor: str, model: str
 ) -> None:
-    """Painted in the nearest shape and cropped; the crop is exact to the pixel."""
+    """The cropped picture has exactly the requested ratio."""
     can = capabilities(vendor, model)
     finishing = Finishing(max_image_bytes=1 << 20, marks=False)
 
@@ -210,7 +209,7 @@ IDEOGRAM = ("ideogram-ai/ideogram-v3-turbo", "fal-ai/ideogram/v3")
 
 @pytest.mark.parametrize(("vendor", "model"), FIELDS, ids=lambda name: name)
 def test_only_fields_of_the_vendors_schema_are_sent(vendor: str, model: str) -> None:
-    """Replicate drops any other silently, and the wrong picture would be cached."""
+    """Only fields of the model's schema are sent."""
     can = capabilities(vendor, model)
     for wanted in shaped():
         for count in range(min(can.reference_limit, 3) + 1):
@@ -223,7 +222,7 @@ def test_only_fields_of_the_vendors_schema_are_sent(vendor: str, model: str) -> 
 
 @pytest.mark.parametrize("model", IDEOGRAM)
 def test_ideogram_gets_no_seed_beyond_an_int32(model: str) -> None:
-    """Seed 1 with variant 1 was a 422, and opened the breaker for everybody."""
+    """Ideogram gets seeds within 31 bits."""
     vendor = "fal" if model.startswith("fal") else "replicate"
     asked = replace(PROMPT, seed=1, variant=1)
 
@@ -242,7 +241,7 @@ def test_ideogram_gets_no_seed_beyond_an_int32(model: str) -> None:
     ],
 )
 def test_gemini_is_asked_for_ratios_of_its_own(model: str, ratios: int) -> None:
-    """1:8 was a 400 with Pro; an id as Google's lists spell it was a 404."""
+    """Each Gemini model gets only its own ratios, whatever the id's spelling."""
     config = ModelConfig("default", "gemini", model=model, base_url="http://x")
     adapter: Any = GeminiImages(config, session=None, max_image_bytes=1)  # type: ignore[arg-type]
     seen = set()

@@ -1,4 +1,4 @@
-"""The catalogue: queues, deadlines, checks, fall-backs, money and metrics."""
+"""The catalogue: queues, deadlines, checks, fall-backs, spend and metrics."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def picture(width: int = 40, height: int = 20) -> bytes:
 
 
 class Call(NamedTuple):
-    """What an observer was told."""
+    """One call as an observer gets it."""
 
     provider: str
     model: str
@@ -65,7 +65,7 @@ class Call(NamedTuple):
 
 
 class RecordingObserver:
-    """A `PaintObserver` that remembers."""
+    """A `PaintObserver` that records all events."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -76,21 +76,21 @@ class RecordingObserver:
     def provider_call(
         self, provider: str, model: str, outcome: str, seconds: float, price: float
     ) -> None:
-        """Remember one call."""
+        """Record the call."""
         self.calls.append(Call(provider, model, str(outcome), price))
         self.seconds.append(seconds)
 
     def ambiguous_end(self, model: str) -> None:
-        """Remember the model."""
+        """Record the model."""
         self.ambiguous.append(model)
 
     def job_resumed(self, model: str) -> None:
-        """Remember nothing: jobs have tests of their own."""
+        """Ignore the job; jobs have tests of their own."""
 
     def watch(
         self, model: str, *, waiting: Callable[[], int], is_resting: Callable[[], bool]
     ) -> None:
-        """Remember where to look."""
+        """Record the gauges."""
         self.watched[model] = (waiting, is_resting)
 
 
@@ -99,7 +99,7 @@ CAPABLE = Capabilities("scripted", PAINTER)
 
 @dataclass
 class ScriptedProvider:
-    """An `ImageProvider` that answers as told, through a gate that can be shut."""
+    """An `ImageProvider` that answers by a script, behind a gate."""
 
     answer: bytes | BaseException = field(default_factory=picture)
     vendor: str = "scripted"
@@ -132,11 +132,11 @@ class ScriptedProvider:
         return ProviderPicture(self.answer, Origin(self.vendor, "scripted-1"))
 
     async def cancel(self, job_id: str) -> bool:
-        """Do nothing: there are no jobs."""
+        """Do nothing, since there are no jobs."""
         return False
 
     async def probe(self) -> bool:
-        """Return False: nothing is free."""
+        """Return False, since no question is free."""
         return False
 
 
@@ -148,7 +148,7 @@ def observer() -> RecordingObserver:
 
 @pytest.fixture
 def catalogue(observer: RecordingObserver) -> Callable[..., Models]:
-    """Return how a catalogue is made from configurations and providers."""
+    """Return a function that makes a catalogue of configurations and providers."""
 
     def make(
         *pairs: tuple[ModelConfig, ScriptedProvider],
@@ -173,19 +173,19 @@ def catalogue(observer: RecordingObserver) -> Callable[..., Models]:
 
 
 def config(alias: str = "default", **terms: object) -> ModelConfig:
-    """Return a model's configuration at four cents a picture."""
+    """Return a model's configuration with a price of four cents."""
     return ModelConfig(alias, "scripted", **{"price": 0.04, **terms})  # type: ignore[arg-type]
 
 
 def soon(seconds: float = 30.0) -> float:
-    """Return a deadline that many seconds away."""
+    """Return the deadline in *seconds*."""
     return asyncio.get_running_loop().time() + seconds
 
 
 def paint(
     models: Models, progress: Progress | None = None, *, within: float = 30.0
 ) -> asyncio.Task[Painting]:
-    """Start a painting by `default` and let it come as far as it can."""
+    """Start a painting by `default`, and run it until it waits."""
     return asyncio.create_task(
         models.paint(
             "default",
@@ -207,7 +207,7 @@ async def settle() -> None:
 async def test_a_painting_says_who_painted_it(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """A checked picture comes with the alias, the price and the time of its call."""
+    """A painting has the alias, price, origin and duration of its call."""
     models = catalogue((config(), ScriptedProvider(picture(40, 20))))
 
     painting = await paint(models)
@@ -222,7 +222,7 @@ async def test_a_painting_says_who_painted_it(
 async def test_the_size_asked_for_is_delivered(
     catalogue: Callable[..., Models],
 ) -> None:
-    """A provider that paints another size does not show."""
+    """A picture in another size is resized to the requested one."""
     models = catalogue((config(), ScriptedProvider(picture(40, 20))))
     request = PaintRequest("a red fox", width=64, height=65)
 
@@ -236,7 +236,7 @@ async def test_the_size_asked_for_is_delivered(
 async def test_never_more_at_once_than_the_model_allows(
     catalogue: Callable[..., Models],
 ) -> None:
-    """Twenty paintings share three places, and all are painted."""
+    """Twenty paintings share the model's three slots, and all are painted."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(concurrency=3, queue=17), provider))
@@ -249,10 +249,10 @@ async def test_never_more_at_once_than_the_model_allows(
     assert (provider.calls, provider.max_running) == (20, 3)
 
 
-async def test_a_full_queue_is_told_at_once(
+async def test_a_full_queue_refuses_at_once(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """Beyond places and queue nobody waits, nothing is called, and none falls back."""
+    """A full queue refuses at once, without a call or a fall-back."""
     provider, spare = ScriptedProvider(), ScriptedProvider()
     provider.open.clear()
     models = catalogue(
@@ -272,7 +272,7 @@ async def test_a_full_queue_is_told_at_once(
     await asyncio.gather(*accepted)
 
 
-async def test_a_place_in_the_queue_can_be_told(
+async def test_a_waiting_request_has_its_position(
     catalogue: Callable[..., Models],
 ) -> None:
     """A waiting request has its position in the queue."""
@@ -295,7 +295,7 @@ async def test_a_place_in_the_queue_can_be_told(
 
 
 async def test_paintings_are_served_in_order(catalogue: Callable[..., Models]) -> None:
-    """Nobody who came later is painted earlier."""
+    """Waiting paintings begin in the order of arrival."""
     models = catalogue((config(concurrency=1), ScriptedProvider()))
     order: list[int] = []
 
@@ -312,7 +312,7 @@ async def test_paintings_are_served_in_order(catalogue: Callable[..., Models]) -
 async def test_a_cancelled_painting_leaves_its_place(
     catalogue: Callable[..., Models], victims: tuple[int, ...]
 ) -> None:
-    """A cancelled request, painting or waiting, gives its slot back."""
+    """A cancelled request frees its slot or its position."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(concurrency=1, queue=3), provider))
@@ -339,10 +339,10 @@ async def test_a_cancelled_painting_leaves_its_place(
 async def test_a_turn_that_meets_its_cancellation_goes_on(
     *, cancelled_first: bool
 ) -> None:
-    """A place handed over just as its heir is cancelled goes to the next in line.
+    """A slot given to a request that is being cancelled goes to the next one.
 
-    1. The first gives its place up. 2. In the same turn of the event loop the
-    second, whose turn it is, is cancelled. 3. The third must get the place.
+    1. The first gives its slot up. 2. In the same turn of the event loop the second,
+    whose turn it is, is cancelled. 3. The third must get the slot.
     """
     queue = PaintingQueue(1, 2, CallTimes(1.0))
     release = await queue.acquire("first", soon())
@@ -367,7 +367,7 @@ async def test_a_turn_that_meets_its_cancellation_goes_on(
 async def test_a_call_ends_at_the_models_deadline(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """A provider that hangs is given up, and may still send its bill."""
+    """A call that hangs ends at the model's deadline, as ambiguous."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(deadline_seconds=0.05), provider))
@@ -384,7 +384,7 @@ async def test_a_call_ends_at_the_models_deadline(
 async def test_the_smaller_deadline_wins(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """The time of the whole generation bounds a call as well."""
+    """A call ends at the generation's deadline if that is earlier."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(deadline_seconds=3600), provider), timeout=0.05)
@@ -399,7 +399,7 @@ async def test_the_smaller_deadline_wins(
 async def test_waiting_in_the_queue_is_bounded_and_free(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """Time that runs out in the queue costs nothing: the provider was not asked."""
+    """A deadline that passes in the queue is `QueueFull` and costs nothing."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(concurrency=1), provider), timeout=0.05)
@@ -415,10 +415,10 @@ async def test_waiting_in_the_queue_is_bounded_and_free(
     await first
 
 
-async def test_a_deadline_that_has_passed_asks_nobody(
+async def test_a_passed_deadline_makes_no_call(
     catalogue: Callable[..., Models],
 ) -> None:
-    """A generation that comes too late pays for nothing."""
+    """A painting whose deadline has passed makes no call."""
     provider = ScriptedProvider()
     models = catalogue((config(), provider))
 
@@ -449,14 +449,14 @@ async def test_a_deadline_that_has_passed_asks_nobody(
         (TimeoutError(), ProviderFailed, ("failed", 0.04)),
     ],
 )
-async def test_each_failure_is_told_counted_and_charged(
+async def test_each_failure_is_raised_counted_and_charged(
     catalogue: Callable[..., Models],
     observer: RecordingObserver,
     answer: bytes | Exception,
     error: type[Exception],
     end: tuple[str, float],
 ) -> None:
-    """Callers, metrics and the budget agree on how a call ended and what it cost."""
+    """Each failure is raised, counted with its outcome, and charged."""
     models = catalogue((config(), ScriptedProvider(answer)))
     progress = Progress()
 
@@ -468,10 +468,10 @@ async def test_each_failure_is_told_counted_and_charged(
     assert progress.spent == end[1]
 
 
-async def test_a_request_that_the_adapter_turns_down_reached_nobody(
+async def test_a_request_that_the_adapter_refuses_is_no_call(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """A model that takes no references says so; no call is counted or paid."""
+    """A request that the adapter refuses is not counted and costs nothing."""
     refusal = InvalidParameter("references", "The model takes no references.")
     models = catalogue((config(), ScriptedProvider(refusal)))
     progress = Progress()
@@ -485,7 +485,7 @@ async def test_a_request_that_the_adapter_turns_down_reached_nobody(
 async def test_a_cancelled_call_may_be_billed(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """A call that is cut off in the middle is counted, at its full price."""
+    """A cancelled call is counted as failed, at its full price."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(), provider))
@@ -504,7 +504,7 @@ async def test_a_cancelled_call_may_be_billed(
 async def test_an_adapter_that_breaks_is_logged_without_its_secrets(
     catalogue: Callable[..., Models], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bug in an adapter is a failed provider; what it blurts out stays inside."""
+    """A bug in an adapter is a failed provider, and its message is not logged."""
     models = catalogue(
         (config(), ScriptedProvider(KeyError("sk-secret, a lighthouse")))
     )
@@ -533,7 +533,7 @@ async def test_an_adapter_that_breaks_is_logged_without_its_secrets(
 async def test_a_fallback_paints_instead(
     catalogue: Callable[..., Models], failure: Exception
 ) -> None:
-    """After a failure the next model paints, under its own name and price."""
+    """After a failure the fall-back paints under its own name and price."""
     models = catalogue(
         (config(fallbacks=("spare",)), ScriptedProvider(failure)),
         (config("spare", price=0.01), ScriptedProvider()),
@@ -555,7 +555,7 @@ AMBIGUOUS = [
 async def test_nothing_more_is_paid_after_an_ambiguous_end(
     catalogue: Callable[..., Models], failure: Exception
 ) -> None:
-    """No fall-back is asked where the first model may have painted all the same."""
+    """After an ambiguous end no fall-back is called, and the prompt is held."""
     spare = ScriptedProvider()
     models = catalogue(
         (
@@ -577,7 +577,7 @@ async def test_nothing_more_is_paid_after_an_ambiguous_end(
 async def test_an_operator_may_want_the_fallback_all_the_same(
     catalogue: Callable[..., Models], failure: Exception
 ) -> None:
-    """With `fallback_when_ambiguous` a picture now is worth a second payment."""
+    """With `fallback_when_ambiguous` the fall-back is called after an ambiguous end."""
     models = catalogue(
         (
             config(fallbacks=("spare",), fallback_when_ambiguous=True),
@@ -596,7 +596,7 @@ async def test_an_operator_may_want_the_fallback_all_the_same(
 async def test_a_hold_outlasts_what_the_fallback_said(
     catalogue: Callable[..., Models],
 ) -> None:
-    """The last failure is the answer; the prompt still rests for the first one."""
+    """The prompt is held for the first ambiguous end, whatever the fall-back does."""
     models = catalogue(
         (
             config(fallbacks=("spare",), fallback_when_ambiguous=True),
@@ -621,7 +621,7 @@ class Purse:
         self.reference = ""
 
     async def begin(self, model: str, price: float) -> JournalEntry:
-        """Permit a call that the purse can pay."""
+        """Permit a call that costs no more than is left."""
         if price > self.left:
             raise BudgetExhausted("The purse is empty.")
         self.left -= price
@@ -632,14 +632,14 @@ class Purse:
         return self
 
     async def settle(self, outcome: CallOutcome, amount: float) -> None:
-        """Note how a call ended."""
+        """Record the end of a call."""
         self.settled.append((str(outcome), amount))
 
 
 async def test_a_cheaper_fallback_is_asked_where_the_budget_refuses(
     catalogue: Callable[..., Models],
 ) -> None:
-    """A fall-back beyond the budget is skipped, and so is one that costs no less."""
+    """A model beyond the budget is skipped for a cheaper fall-back."""
     dear, as_dear, cheap = ScriptedProvider(), ScriptedProvider(), ScriptedProvider()
     models = catalogue(
         (config(price=0.5, fallbacks=("as_dear", "cheap")), dear),
@@ -658,7 +658,7 @@ async def test_a_cheaper_fallback_is_asked_where_the_budget_refuses(
 async def test_a_billed_failure_is_known_where_the_budget_ends_the_chain(
     catalogue: Callable[..., Models],
 ) -> None:
-    """The refusal is the answer, and what was billed before it can be remembered."""
+    """If the budget ends the chain, an earlier billed failure is still recorded."""
     models = catalogue(
         (config(fallbacks=("dear",)), ScriptedProvider(b"<html>")),
         (config("dear", price=0.5), ScriptedProvider()),
@@ -696,7 +696,7 @@ async def test_the_journal_has_what_a_call_may_have_cost(
     answer: Exception,
     entry: tuple[str, float],
 ) -> None:
-    """An ambiguous end is booked as unknown, and counted; a sure one as it was."""
+    """An ambiguous end is journaled as unknown at its price, a certain one as free."""
     models = catalogue((config(), ScriptedProvider(answer)))
     purse = Purse(1.0)
 
@@ -712,7 +712,7 @@ async def test_the_journal_has_what_a_call_may_have_cost(
 async def test_all_calls_on_the_way_are_charged(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """What a failed model may bill is added to what the fall-back costs."""
+    """The charges of a failed model and of its fall-back add up."""
     models = catalogue(
         (config(price=0.5, fallbacks=("spare",)), ScriptedProvider(b"<html>")),
         (config("spare", price=0.25), ScriptedProvider()),
@@ -729,7 +729,7 @@ async def test_all_calls_on_the_way_are_charged(
 
 
 async def test_a_refusal_is_final(catalogue: Callable[..., Models]) -> None:
-    """A refused prompt is not shopped around."""
+    """A refused prompt is not sent to the fall-back."""
     spare = ScriptedProvider()
     models = catalogue(
         (config(fallbacks=("spare",)), ScriptedProvider(PromptRejected("no"))),
@@ -745,7 +745,7 @@ async def test_a_refusal_is_final(catalogue: Callable[..., Models]) -> None:
 async def test_fallbacks_are_asked_in_order_and_once(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """Each fall-back is followed by its own; the last failure is what is told."""
+    """Fall-backs are called depth first, each once, and the last failure is raised."""
     broken = ScriptedProvider(ProviderFailed("502"))
     models = catalogue(
         (config(fallbacks=("near", "far")), broken),
@@ -763,10 +763,10 @@ async def test_fallbacks_are_asked_in_order_and_once(
     assert [call.model for call in observer.calls] == ["default", "near", "last", "far"]
 
 
-async def test_a_fallback_with_a_full_queue_is_told(
+async def test_a_fallback_with_a_full_queue_is_raised(
     catalogue: Callable[..., Models],
 ) -> None:
-    """Where the fall-back has no place left the caller is asked to come back."""
+    """A fall-back with a full queue raises `QueueFull`."""
     busy = ScriptedProvider()
     busy.open.clear()
     models = catalogue(
@@ -787,7 +787,7 @@ async def test_a_fallback_with_a_full_queue_is_told(
 async def test_no_fallback_is_asked_when_the_time_is_up(
     catalogue: Callable[..., Models],
 ) -> None:
-    """A generation out of time ends with what went wrong first."""
+    """Out of time, the first failure is raised without a fall-back."""
     provider, spare = ScriptedProvider(), ScriptedProvider()
     provider.open.clear()
     models = catalogue(
@@ -820,7 +820,7 @@ async def test_no_fallback_is_asked_when_the_time_is_up(
 async def test_only_the_providers_own_faults_open_the_breaker(
     catalogue: Callable[..., Models], answer: bytes | Exception, calls: int
 ) -> None:
-    """After five failures in a row it is left alone; a refusal is none."""
+    """Five failures of the provider open its breaker; refused prompts do not."""
     provider = ScriptedProvider(answer)
     models = catalogue((config(), provider))
 
@@ -837,7 +837,7 @@ async def test_only_the_providers_own_faults_open_the_breaker(
 
 
 async def test_our_own_cuts_rest_no_vendor(catalogue: Callable[..., Models]) -> None:
-    """Calls that end with the generation, before their own deadline, tell nothing."""
+    """Calls cut by the generation's deadline do not open the breaker."""
     provider = ScriptedProvider()
     provider.open.clear()
     models = catalogue((config(concurrency=10), provider), timeout=0.05)
@@ -853,7 +853,7 @@ async def test_our_own_cuts_rest_no_vendor(catalogue: Callable[..., Models]) -> 
 async def test_a_trial_that_lasts_lets_the_others_pass(
     catalogue: Callable[..., Models],
 ) -> None:
-    """A picture takes minutes: who has not failed after 5 s is not asked alone."""
+    """A trial that runs for five seconds lets other calls pass."""
     now = 0.0
     provider = ScriptedProvider(ProviderFailed("500"))
     breaker = ProviderBreaker(failures=1, clock=lambda: now)
@@ -877,7 +877,7 @@ async def test_a_trial_that_lasts_lets_the_others_pass(
 async def test_a_job_that_was_accepted_ends_the_trial(
     catalogue: Callable[..., Models],
 ) -> None:
-    """A vendor that takes a job on is back, however long the job takes."""
+    """A trial that is accepted as a job closes the breaker."""
     now = 0.0
     provider = ScriptedProvider(ProviderFailed("500"))
     breaker = ProviderBreaker(failures=1, clock=lambda: now)
@@ -898,7 +898,7 @@ async def test_a_job_that_was_accepted_ends_the_trial(
 async def test_refusals_and_limits_do_not_hide_an_outage(
     catalogue: Callable[..., Models],
 ) -> None:
-    """Between failures they leave the count as it is, and on trial the rest goes on."""
+    """Refusals and rate limits between failures do not reset their count."""
     now = 0.0
     provider = ScriptedProvider()
     breaker = ProviderBreaker(clock=lambda: now)
@@ -916,10 +916,10 @@ async def test_refusals_and_limits_do_not_hide_an_outage(
         assert provider.calls == calls
 
 
-async def test_an_open_breaker_calls_nobody_and_frees_the_queue(
+async def test_an_open_breaker_makes_no_call_and_frees_the_queue(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """A model at rest fails at once, with a hint, and no call is counted."""
+    """An open breaker fails waiting requests at once, with a hint and no call."""
     provider = ScriptedProvider(ProviderFailed("502"))
     breaker = ProviderBreaker(failures=1)
     models = catalogue((config(concurrency=1), provider), breaker=breaker)
@@ -941,7 +941,7 @@ async def test_an_open_breaker_calls_nobody_and_frees_the_queue(
 async def test_queues_and_rests_can_be_watched(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
-    """Metrics look when they are asked, so that they are never out of date."""
+    """Gauges return the current queue length and breaker state."""
     provider = ScriptedProvider(ProviderFailed("502"))
     provider.open.clear()
     models = catalogue(
@@ -958,10 +958,10 @@ async def test_queues_and_rests_can_be_watched(
     assert (waiting(), is_resting()) == (0, True)
 
 
-async def test_nobody_queues_for_a_model_at_rest(
+async def test_no_request_queues_for_a_model_at_rest(
     catalogue: Callable[..., Models],
 ) -> None:
-    """While its last calls still hang, a model at rest fails at once, too."""
+    """An open breaker refuses at once, even while its last calls still run."""
     provider = ScriptedProvider()
     provider.open.clear()
     breaker = ProviderBreaker(failures=1)
@@ -982,7 +982,7 @@ async def test_nobody_queues_for_a_model_at_rest(
 async def test_a_cancelled_trial_is_followed_by_another(
     catalogue: Callable[..., Models],
 ) -> None:
-    """A caller that leaves during the trial does not keep the model shut."""
+    """After a cancelled trial the next call is the trial."""
     now = 0.0
     breaker = ProviderBreaker(failures=1, clock=lambda: now)
     provider = ScriptedProvider(ProviderFailed("502"))
@@ -1005,7 +1005,7 @@ async def test_a_cancelled_trial_is_followed_by_another(
 
 
 async def test_the_catalogue_knows_its_models(catalogue: Callable[..., Models]) -> None:
-    """What can be named, and what each costs, can be looked up."""
+    """The catalogue lists its aliases and their prices."""
     models = catalogue(
         (config("fast", price=0.01, fallbacks=("fine",)), ScriptedProvider()),
         (config("fine", price=0.08), ScriptedProvider()),
@@ -1021,7 +1021,7 @@ async def test_the_catalogue_knows_its_models(catalogue: Callable[..., Models]) 
 async def test_without_a_file_the_placeholder_paints(
     observer: RecordingObserver,
 ) -> None:
-    """The service that nobody configured paints placeholders under `default`."""
+    """Without a models file the placeholder paints as `default`."""
     async with aiohttp.ClientSession() as session:
         models = build_models(
             load_models(None, {}),
@@ -1051,7 +1051,7 @@ async def test_without_a_file_the_placeholder_paints(
 async def test_each_rehearsed_failure_has_its_outcome(
     observer: RecordingObserver, failure: str, outcome: str
 ) -> None:
-    """What the placeholder is told to do is what operators see in the metrics."""
+    """Each failure of the placeholder is counted under its own outcome."""
     unhappy = ModelConfig(
         "default", "placeholder", deadline_seconds=0.05, options={"failure": failure}
     )
@@ -1070,7 +1070,7 @@ async def test_each_rehearsed_failure_has_its_outcome(
 
 
 async def test_vendors_are_built_with_their_terms(observer: RecordingObserver) -> None:
-    """A model of the file is asked at its own address."""
+    """A model of the file calls its own address."""
     openai = ModelConfig(
         "default", "openai", model="gpt-image-2", base_url="http://127.0.0.1:9/v1"
     )

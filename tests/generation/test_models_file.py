@@ -1,4 +1,4 @@
-"""The models file: what it may contain, and how its problems are reported."""
+"""The models file: its keys, and how its problems are reported."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ failure = "none"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return where the models file of a test stands."""
+    """Return the path of a test's models file."""
     return tmp_path / "models.toml"
 
 
 def problems_of(
     file: Path, text: str, environ: dict[str, str] | None = None
 ) -> list[str]:
-    """Write *text* and return what is wrong with it."""
+    """Write *text*; return the problems of the file."""
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidModelsFile) as caught:
         load_models(file, ENVIRON if environ is None else environ)
@@ -62,14 +62,14 @@ def problems_of(
 
 
 def test_without_a_file_the_placeholder_is_the_default() -> None:
-    """The service paints without any configuration."""
+    """Without a models file the only model is the placeholder as `default`."""
     assert load_models(None, {}) == {
         "default": ModelConfig(alias="default", provider="placeholder")
     }
 
 
 def test_every_key_is_read(file: Path) -> None:
-    """Each model has the terms that its table gives."""
+    """Every key of a table is read into the model's configuration."""
     file.write_text(FULL, encoding="utf-8")
 
     assert load_models(file, ENVIRON) == {
@@ -95,7 +95,7 @@ def test_every_key_is_read(file: Path) -> None:
 
 
 def test_a_table_may_leave_its_terms_out(file: Path) -> None:
-    """A model has eight slots, a queue of 64 and its vendor's time, and is free."""
+    """A table without optional keys has the documented defaults."""
     file.write_text('[models.m]\nprovider = "openai"\nmodel = "x"', encoding="utf-8")
 
     assert load_models(file, ENVIRON)["m"] == ModelConfig(
@@ -127,7 +127,7 @@ def test_a_table_may_leave_its_terms_out(file: Path) -> None:
 def test_a_deadline_is_the_vendors_own(
     file: Path, provider: str, seconds: float
 ) -> None:
-    """At some vendors a large picture takes minutes, and a call that is cut is paid."""
+    """The default deadline depends on the vendor."""
     file.write_text(
         f'[models.m]\nprovider = "{provider}"\nmodel = "x"\napi_key_env = ""',
         encoding="utf-8",
@@ -137,7 +137,7 @@ def test_a_deadline_is_the_vendors_own(
 
 
 def test_a_server_may_want_no_key(file: Path) -> None:
-    """An empty `api_key_env` sends none, even where the vendor's own is set."""
+    """An empty `api_key_env` sends no key, even if the vendor's variable is set."""
     file.write_text(
         '[models.m]\nprovider = "openai"\nmodel = "x"\napi_key_env = ""\n'
         'base_url = "http://127.0.0.1:1234/v1"',
@@ -149,21 +149,21 @@ def test_a_server_may_want_no_key(file: Path) -> None:
 
 
 def test_a_key_is_not_shown(file: Path) -> None:
-    """The key of a provider stands in no log that shows a model."""
+    """The repr of a configuration does not contain the key."""
     file.write_text(FULL, encoding="utf-8")
 
     assert KEY not in repr(load_models(file, ENVIRON))
 
 
 def test_no_model_needs_to_be_the_default(file: Path) -> None:
-    """A file without `default` is valid; callers then name a model."""
+    """A file without a model `default` is valid."""
     file.write_text('[models.slow]\nprovider = "placeholder"', encoding="utf-8")
 
     assert list(load_models(file, {})) == ["slow"]
 
 
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
-    """A path that can't be read names the setting that has it."""
+    """An unreadable path is a problem that names the setting."""
     for path in (tmp_path / "nowhere.toml", tmp_path):
         with pytest.raises(InvalidModelsFile) as caught:
             load_models(path, {})
@@ -172,8 +172,8 @@ def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
         assert problem.startswith(f"PROVIDERS_FILE: {path}: can't be read: ")
 
 
-def test_a_syntax_error_tells_its_line(file: Path) -> None:
-    """An operator is told where the file stops being TOML."""
+def test_a_syntax_error_names_its_line(file: Path) -> None:
+    """A TOML syntax error is a problem that names its line."""
     (problem,) = problems_of(file, '[models.default]\nprovider = "openai\n')
 
     assert problem.startswith("is no TOML: ")
@@ -186,7 +186,7 @@ def test_a_syntax_error_tells_its_line(file: Path) -> None:
     ids=["no text", "a huge number", "deep nesting", "a zero byte"],
 )
 def test_bytes_that_are_no_toml_are_a_problem(file: Path, data: bytes) -> None:
-    """Whatever the file holds, the start ends with a sentence and no traceback."""
+    """A file that is not TOML is a problem and no traceback."""
     file.write_bytes(data)
 
     with pytest.raises(InvalidModelsFile, match="is no"):
@@ -195,7 +195,7 @@ def test_bytes_that_are_no_toml_are_a_problem(file: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["", "models = 1", "[models]", "[[models]]"])
 def test_a_file_without_models_is_a_problem(file: Path, text: str) -> None:
-    """A service that could paint nothing does not start."""
+    """A file without models is a problem."""
     (problem,) = problems_of(file, text)
 
     assert problem.startswith("models: ")
@@ -242,7 +242,7 @@ def test_a_file_without_models_is_a_problem(file: Path, text: str) -> None:
     ],
 )
 def test_a_bad_value_is_named_by_its_key(file: Path, line: str, key: str) -> None:
-    """Wrong types, bounds and names are told with the key that has them."""
+    """A wrong value is a problem that begins with its key."""
     text = f'[models.m]\nprovider = "placeholder"\n{line}'
 
     (problem,) = problems_of(file, text)
@@ -252,7 +252,7 @@ def test_a_bad_value_is_named_by_its_key(file: Path, line: str, key: str) -> Non
 
 @pytest.mark.parametrize("line", ["", 'model = ""', 'model = "  "'])
 def test_a_vendor_needs_a_model(file: Path, line: str) -> None:
-    """Only the placeholder can do without the provider's own id."""
+    """Every provider but the placeholder needs `model`."""
     (problem,) = problems_of(file, f'[models.m]\nprovider = "openai"\n{line}')
 
     assert problem.startswith("models.m.model: is missing")
@@ -260,14 +260,14 @@ def test_a_vendor_needs_a_model(file: Path, line: str) -> None:
 
 @pytest.mark.parametrize("line", ["", "provider = 1", 'provider = "dall-e"'])
 def test_a_provider_must_be_known(file: Path, line: str) -> None:
-    """A table that names no provider that exists is told so."""
+    """An unknown provider is a problem."""
     (problem,) = problems_of(file, f"[models.m]\n{line}")
 
     assert problem.startswith("models.m.provider: ")
 
 
 def test_a_table_must_be_a_table(file: Path) -> None:
-    """An alias is not a mere value."""
+    """An alias with a plain value is a problem."""
     assert problems_of(file, "[models]\nfast = true") == [
         "models.fast: must be a table"
     ]
@@ -289,7 +289,7 @@ def test_a_table_must_be_a_table(file: Path) -> None:
 def test_each_vendor_has_its_own_key_and_address(
     file: Path, provider: str, variable: str, base_url: str
 ) -> None:
-    """A table with a provider and a model is enough; A1111 wants no key at first."""
+    """Each vendor has a default address and key variable; A1111 has no key."""
     file.write_text(f'[models.m]\nprovider = "{provider}"\nmodel = "x"')
 
     config = load_models(file, {variable: KEY} if variable else {})["m"]
@@ -299,7 +299,7 @@ def test_each_vendor_has_its_own_key_and_address(
 
 
 def test_a1111s_key_is_a_user_and_a_password(file: Path) -> None:
-    """Input that can't be sent as Basic is refused, without being shown."""
+    """A1111's key must be `user:password`, and a wrong one is not shown."""
     text = '[models.m]\nprovider = "a1111"\napi_key_env = "WEBUI"'
 
     (problem,) = problems_of(file, text, {"WEBUI": KEY})
@@ -311,7 +311,7 @@ def test_a1111s_key_is_a_user_and_a_password(file: Path) -> None:
 
 
 def test_result_hosts_are_names_or_origins(file: Path) -> None:
-    """A model says where its pictures may lie; an address alone is neither."""
+    """`result_hosts` takes host names and origins, and no IP addresses."""
     table = '[models.m]\nprovider = "fal"\nmodel = "x"\nresult_hosts = '
     file.write_text(f'{table}["*.example.com", "http://127.0.0.1:9000"]')
     hosts = load_models(file, {"FAL_KEY": KEY})["m"].result_hosts
@@ -329,7 +329,7 @@ def test_result_hosts_are_names_or_origins(file: Path) -> None:
 def test_a_missing_key_is_a_problem(
     file: Path, environ: dict[str, str], base_url: str
 ) -> None:
-    """A variable that is unset or empty is told, and how to want none."""
+    """An unset key variable is a problem that names it and the way to do without."""
     text = f'[models.m]\nprovider = "openai"\nmodel = "x"\n{base_url}'
 
     (problem,) = problems_of(file, text, environ)
@@ -340,7 +340,7 @@ def test_a_missing_key_is_a_problem(
 
 
 def test_a_key_with_a_line_end_is_a_problem(file: Path) -> None:
-    """A key that no header can carry is told without being shown."""
+    """A key that no header can carry is a problem, and is not shown."""
     text = '[models.m]\nprovider = "openai"\nmodel = "x"'
 
     (problem,) = problems_of(file, text, {"OPENAI_API_KEY": f"{KEY}\n"})
@@ -351,7 +351,7 @@ def test_a_key_with_a_line_end_is_a_problem(file: Path) -> None:
 
 @pytest.mark.parametrize("pasted", [KEY, "r8_aVeryLongTokenOfReplicate"])
 def test_a_key_in_place_of_its_variable_is_not_shown(file: Path, pasted: str) -> None:
-    """A secret that was pasted into the file does not reach the log."""
+    """A key pasted as `api_key_env` is not shown in the problem."""
     text = f'[models.m]\nprovider = "openai"\nmodel = "x"\napi_key_env = "{pasted}"'
 
     (problem,) = problems_of(file, text)
@@ -371,14 +371,14 @@ def test_a_key_in_place_of_its_variable_is_not_shown(file: Path, pasted: str) ->
     ],
 )
 def test_an_alias_must_be_a_plain_name(file: Path, alias: str, shown: str) -> None:
-    """Aliases stand in addresses, headers and metrics, so they are plain."""
+    """An alias with characters other than plain ones is a problem."""
     (problem,) = problems_of(file, f'[models.{alias}]\nprovider = "placeholder"')
 
     assert problem.startswith(f"models.{shown}: an alias has ")
 
 
 def models_with_fallbacks(**fallbacks: list[str]) -> str:
-    """Return a file of placeholders with those fall-backs."""
+    """Return a file of placeholders with these fall-backs."""
     return "\n".join(
         f'[models.{alias}]\nprovider = "placeholder"\nfallbacks = {names}'
         for alias, names in fallbacks.items()
@@ -398,7 +398,7 @@ def models_with_fallbacks(**fallbacks: list[str]) -> str:
 def test_further_names_mean_one_model(
     file: Path, also: dict[str, list[str]], problems: list[str]
 ) -> None:
-    """A further name that is an alias, or stands twice, is a problem."""
+    """A further name that repeats an alias or a name is a problem."""
     tables = [
         f'[models.{alias}]\nprovider = "placeholder"\nalso = {json.dumps(names)}'
         for alias, names in also.items()
@@ -420,7 +420,7 @@ def test_further_names_mean_one_model(
     ],
 )
 def test_names_and_options_are_checked(file: Path, line: str, key: str) -> None:
-    """An option that is none, and a name that no caller could send, are problems."""
+    """An unknown option in `accept` or a bad further name is a problem."""
     table = f'[models.a]\nprovider = "placeholder"\n{line}'
 
     (problem,) = problems_of(file, table)
@@ -452,12 +452,12 @@ def test_names_and_options_are_checked(file: Path, line: str, key: str) -> None:
 def test_fallbacks_must_lead_somewhere(
     file: Path, fallbacks: dict[str, list[str]], problems: list[str]
 ) -> None:
-    """Fall-backs that dangle, repeat or go round in a circle are told."""
+    """Fall-backs that are unknown, repeated or circular are problems."""
     assert problems_of(file, models_with_fallbacks(**fallbacks)) == problems
 
 
 def test_fallbacks_may_meet_again(file: Path) -> None:
-    """Two ways to the same last resort are no circle."""
+    """Two paths to the same fall-back are valid."""
     text = models_with_fallbacks(a=["b", "c"], b=["d"], c=["d"], d=[])
     file.write_text(text, encoding="utf-8")
 
@@ -481,7 +481,7 @@ def test_fallbacks_may_meet_again(file: Path) -> None:
 def test_options_are_checked_by_their_provider(
     file: Path, provider: str, option: str
 ) -> None:
-    """An option that its provider can't use is told with its full key."""
+    """A wrong option is a problem that begins with its full key."""
     table = f'[models.m]\nprovider = "{provider}"\nmodel = "x"'
     text = f"{table}\n[models.m.options]\n{option}"
 
@@ -493,8 +493,8 @@ def test_options_are_checked_by_their_provider(
     assert problem.startswith(f"models.m.options.{option.partition(' ')[0]}: ")
 
 
-def test_all_problems_are_told_at_once(file: Path) -> None:
-    """An operator repairs a file in one go."""
+def test_all_problems_are_reported_at_once(file: Path) -> None:
+    """All problems of a file are reported together."""
     problems = problems_of(
         file,
         """
@@ -503,7 +503,7 @@ def test_all_problems_are_told_at_once(file: Path) -> None:
 provider = "openai"
 concurrency = "many"
 price = -1
-fallbacks = ["nobody"]
+fallbacks = ["unknown"]
 colour = "red"
 [models.default.options]
 size_policy = "guess"
@@ -538,7 +538,7 @@ provider = "fal"
 
 
 def test_what_a_known_model_has_not_is_not_accepted(file: Path) -> None:
-    """A request could choose it, and the vendor would drop it or refuse it."""
+    """`accept` may only list options that a known model has."""
     text = FULL.replace("price = 0.04", 'accept = ["quality", "style"]')
 
     (problem,) = problems_of(file, text)
@@ -562,20 +562,20 @@ def test_what_a_known_model_has_not_is_not_accepted(file: Path) -> None:
         ('references = "none"\nmask_field = "mask"', "mask_field is of no use"),
     ],
 )
-def test_what_a_model_can_do_is_told_in_sentences(
+def test_problems_of_options_are_sentences(
     file: Path, options: str, problem: str
 ) -> None:
-    """Each problem names its key and what it wants."""
+    """A wrong capability option is a problem that names key and expectation."""
     text = FULL.replace('quality = "high"', options)
 
-    (told,) = problems_of(file, text)
+    (reported,) = problems_of(file, text)
 
-    assert told.startswith("models.default.options")
-    assert problem in told
+    assert reported.startswith("models.default.options")
+    assert problem in reported
 
 
 def test_what_gemini_has_no_field_for_is_no_option(file: Path) -> None:
-    """It would be passed on to Google, who would refuse the request."""
+    """`mask_field` is no option of gemini."""
     text = """
 [models.default]
 provider = "gemini"

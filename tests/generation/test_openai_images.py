@@ -1,4 +1,4 @@
-"""What is peculiar to the OpenAI dialect; what all vendors share is told elsewhere."""
+"""The peculiarities of the OpenAI dialect."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_IMAGE_BYTES = 1 << 20
 
 
 class MakeOpenAI(Protocol):
-    """Makes an adapter; what is not given is as for a plain server with a key."""
+    """Makes an adapter; the defaults are those of a plain server with a key."""
 
     def __call__(
         self, *, model: str = ..., api_key: str | None = ..., **options: object
@@ -73,7 +73,7 @@ def reference(number: int, media_type: str = "image/png", size: int = 0) -> Refe
 
 
 async def failure_of(openai: OpenAIImages) -> GenerationError:
-    """Return the error that painting the lighthouse ends with."""
+    """Return the error that painting the lighthouse raises."""
     with pytest.raises(GenerationError) as failure:
         await picture_by(openai, LIGHTHOUSE)
     return failure.value
@@ -85,7 +85,7 @@ async def failure_of(openai: OpenAIImages) -> GenerationError:
 async def test_options_are_passed_on_as_the_provider_documents_them(
     openai: MakeOpenAI, provider: FakeProvider
 ) -> None:
-    """Only the adapter's own options stay at home; the extra body has the last word."""
+    """Unknown options are sent to the server, and `extra_body` overrides fields."""
     adapter = openai(
         model="x/z-image-turbo",
         quality="high",
@@ -110,7 +110,7 @@ async def test_options_are_passed_on_as_the_provider_documents_them(
 async def test_a_seed_is_sent_where_the_server_knows_seeds(
     openai: MakeOpenAI, provider: FakeProvider
 ) -> None:
-    """Variant 0 is the caller's seed, every other variant a seed of its own."""
+    """A server with seeds gets the caller's seed, or another one for each variant."""
     adapter = openai(model="flux", send_seed=True)
     for variant in range(16):
         await picture_by(adapter, PaintRequest(prompt=PROMPT, seed=0, variant=variant))
@@ -153,7 +153,7 @@ async def test_a_size_is_asked_for_that_the_model_takes(
     wish: dict[str, Any],
     size: str | None,
 ) -> None:
-    """GPT image models get their own sizes, other models exactly the wish."""
+    """GPT image models get one of their sizes, other models the exact one."""
     adapter = openai(model=model, size_policy=policy)
     await picture_by(adapter, PaintRequest(prompt=PROMPT, **wish))
 
@@ -162,7 +162,7 @@ async def test_a_size_is_asked_for_that_the_model_takes(
 
 @given(width=st.integers(64, 4096), height=st.integers(64, 4096))
 def test_every_size_is_within_the_models_bounds(width: int, height: int) -> None:
-    """Multiples of 16, at most 3:1, not too few pixels, not too many."""
+    """Every size for a GPT image model is within its bounds."""
     request = PaintRequest(prompt=PROMPT, width=width, height=height)
     size = plan_shape(request, KNOWN["gpt-image-2"]).size
 
@@ -176,7 +176,7 @@ def test_every_size_is_within_the_models_bounds(width: int, height: int) -> None
 async def test_references_go_out_as_files_in_order(
     openai: MakeOpenAI, provider: FakeProvider
 ) -> None:
-    """Each reference is a part of its own, large ones too, under an ASCII name."""
+    """References are sent in order as files with ASCII names."""
     first = reference(1)
     second = reference(2, "image/jpeg", size=3_000_000)
     request = PaintRequest(
@@ -219,7 +219,7 @@ async def test_references_go_out_as_files_in_order(
 async def test_servers_that_call_the_field_image_get_it_so(
     openai: MakeOpenAI, provider: FakeProvider
 ) -> None:
-    """vLLM-Omni wants the files under `image`."""
+    """The field of references can be set to `image`."""
     request = PaintRequest(prompt=PROMPT, references=(reference(1), reference(2)))
     await picture_by(openai(image_field="image"), request)
 
@@ -229,7 +229,7 @@ async def test_servers_that_call_the_field_image_get_it_so(
 async def test_references_for_a_server_that_takes_none_are_the_callers_mistake(
     openai: MakeOpenAI,
 ) -> None:
-    """They are refused, not dropped as if the references were not there."""
+    """References are refused for a server that takes none."""
     refusal = openai(edits=False).capabilities.refusal(references=1)
 
     assert refusal is not None
@@ -257,7 +257,7 @@ async def test_references_for_a_server_that_takes_none_are_the_callers_mistake(
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], named: str) -> None:
-    """An operator learns which key is wrong before anything is painted."""
+    """A wrong option is a problem that names its key."""
     with pytest.raises(ValidationError) as caught:
         OpenAIOptions.model_validate(options)
 
@@ -267,7 +267,7 @@ def test_wrong_options_are_named(options: dict[str, object], named: str) -> None
 
 
 def test_right_options_have_no_problems() -> None:
-    """What the provider documents is passed on unchecked."""
+    """Documented options of the server are passed on unchecked."""
     options: dict[str, object] = {
         "quality": "high",
         "background": "transparent",
@@ -285,7 +285,7 @@ def test_right_options_have_no_problems() -> None:
 async def test_base64_in_other_wrappings_is_understood(
     openai: MakeOpenAI, provider: FakeProvider, form: str
 ) -> None:
-    """Some servers send a data URI, in either field, or break lines."""
+    """Base64 is read from either field, as a data URL and with line breaks."""
     data = pictures.paint(number=1, prompt=PROMPT)
     uri = "data:image/png;base64," + base64.b64encode(data).decode()
     item = {
@@ -322,10 +322,10 @@ async def test_base64_in_other_wrappings_is_understood(
         (200, {"error": {"code": "moderation_blocked", "message": "no"}}),
     ],
 )
-async def test_a_refusal_is_told_from_a_failure(
+async def test_a_refusal_is_recognised(
     openai: MakeOpenAI, provider: FakeProvider, status: int, body: dict[str, Any]
 ) -> None:
-    """Whatever its envelope, a refusal is the prompt's fault; only a 200 is billed."""
+    """A refused prompt is `PromptRejected` in each envelope; only a 200 is billed."""
     provider.behave("error", status=status, body=body)
     failure = await failure_of(openai())
 
@@ -345,7 +345,7 @@ async def test_a_refusal_is_told_from_a_failure(
 async def test_an_empty_account_is_no_rate_limit(
     openai: MakeOpenAI, provider: FakeProvider, code: str
 ) -> None:
-    """Waiting does not fill an account, so no caller is told to wait."""
+    """An empty account is a failed provider without Retry-After."""
     provider.behave("error", status=429, body={"error": {"code": code}})
     failure = await failure_of(openai())
 
@@ -357,7 +357,7 @@ async def test_an_empty_account_is_no_rate_limit(
 async def test_an_item_of_another_shape_is_no_picture(
     openai: MakeOpenAI, provider: FakeProvider, item: object
 ) -> None:
-    """No shape of JSON gets past the adapter as anything but a bad image."""
+    """JSON of any other shape is a `BadImage`."""
     provider.behave("given", body={"data": [item]})
 
     assert isinstance(await failure_of(openai()), BadImage)
@@ -366,7 +366,7 @@ async def test_an_item_of_another_shape_is_no_picture(
 async def test_a_post_after_others_is_not_repeated_either(
     openai: MakeOpenAI, provider: FakeProvider
 ) -> None:
-    """A connection that dies once the session is warm causes no second payment."""
+    """A POST whose connection breaks is not repeated, even in a used session."""
     await picture_by(openai(), LIGHTHOUSE)
     provider.behave("reset_before_headers")
     await failure_of(openai())

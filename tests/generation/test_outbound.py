@@ -1,4 +1,4 @@
-"""What every vendor's adapter can rely on when it asks the outside world."""
+"""HTTP requests that every vendor's adapter sends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIMIT = 1 << 20
 async def test_neither_proxies_nor_cookies_are_picked_up(
     aiohttp_server: AiohttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy in the environment is not used, and no cookie is ever sent back."""
+    """Proxies of the environment are not used, and cookies not sent back."""
     cookies: list[str | None] = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -51,7 +51,7 @@ async def test_neither_proxies_nor_cookies_are_picked_up(
 async def test_a_redirect_is_an_answer_and_is_not_followed(
     aiohttp_server: AiohttpServer,
 ) -> None:
-    """A provider can't send a request, and the key with it, to another address."""
+    """A redirect is returned and not followed."""
 
     async def answer(request: web.Request) -> web.Response:
         raise web.HTTPTemporaryRedirect("http://127.0.0.1:9/")
@@ -68,7 +68,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(
 
 
 async def test_a_connection_is_never_used_twice(aiohttp_server: AiohttpServer) -> None:
-    """No request goes out on a connection that the provider may be closing."""
+    """Each request has a new connection."""
     ports: set[Any] = set()
 
     async def answer(request: web.Request) -> web.Response:
@@ -89,7 +89,7 @@ async def test_a_connection_is_never_used_twice(aiohttp_server: AiohttpServer) -
 
 
 async def test_a_broken_chunk_is_a_cut_connection() -> None:
-    """Bytes that are no HTTP end as a provider's failure that may have been billed."""
+    """A broken chunk is a failure with an ambiguous end."""
 
     async def answer(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -125,7 +125,7 @@ async def test_a_broken_chunk_is_a_cut_connection() -> None:
     ids=["empty", "html", "truncated", "no UTF-8", "no number", "deep", "crowded"],
 )
 def test_whatever_is_no_json_says_nothing(body: bytes) -> None:
-    """No answer of a provider makes the parser raise."""
+    """A body that is not JSON is read as None."""
     assert parse_json(body) is None
 
 
@@ -142,13 +142,13 @@ def test_whatever_is_no_json_says_nothing(body: bytes) -> None:
     ],
 )
 def test_json_of_another_shape_is_an_absent_value(document: object, found: Any) -> None:
-    """A list for a table, a text for a list: nothing is there, and nothing raises."""
+    """`pick` returns None for JSON of another shape."""
     assert pick(document, "data", 0, "b64_json") == found
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100_000, 1_000_001, 3 * 262_144])
 async def test_base64_gives_back_what_was_encoded(size: int) -> None:
-    """With a `data:` prefix, with line breaks, small or large: the same bytes."""
+    """Base64 of any size is decoded, with a prefix or line breaks too."""
     data = os.urandom(size)
     plain = base64.b64encode(data).decode()
     wrapped = "data:image/png;base64," + base64.encodebytes(data).decode()
@@ -159,7 +159,7 @@ async def test_base64_gives_back_what_was_encoded(size: int) -> None:
 
 @pytest.mark.parametrize("text", ["eA==", "eA=", "eA", "eA==="])
 async def test_padding_says_nothing(text: str) -> None:
-    """A picture that was paid for is not lost for padding that is cut or missing."""
+    """Base64 with cut or missing padding is decoded."""
     assert await decode_base64(text, limit_bytes=1) == b"x"
 
 
@@ -180,7 +180,7 @@ async def test_padding_says_nothing(text: str) -> None:
     ],
 )
 async def test_what_is_no_base64_is_no_picture(text: object) -> None:
-    """Junk is refused rather than skipped, also between two slices."""
+    """Text that is not base64 is a `BadImage`, wherever the junk is."""
     with pytest.raises(BadImage) as failure:
         await decode_base64(text, limit_bytes=LIMIT)
 
@@ -188,13 +188,13 @@ async def test_what_is_no_base64_is_no_picture(text: object) -> None:
 
 
 async def test_a_picture_beyond_the_limit_is_refused() -> None:
-    """One byte more than allowed is too many."""
+    """Base64 of one byte more than the limit is a `BadImage`."""
     with pytest.raises(BadImage):
         await decode_base64(base64.b64encode(b"x" * 101).decode(), limit_bytes=100)
 
 
 async def test_decoding_a_large_picture_leaves_the_loop_running() -> None:
-    """Other requests go on while sixteen megabytes are being decoded."""
+    """Decoding sixteen megabytes does not block the event loop."""
     text = base64.b64encode(bytes(16 << 20)).decode()
     decoding = asyncio.create_task(decode_base64(text, limit_bytes=16 << 20))
     turns = 0
@@ -236,7 +236,7 @@ NOON = "Sat, 21 Nov 2026 12:00:00 GMT"
 def test_the_first_usable_hint_counts(
     headers: dict[str, str], document: object, seconds: float | None
 ) -> None:
-    """Every provider's way to say when is understood, and none may say never."""
+    """The first usable Retry-After hint is taken, within its bound."""
     hint = retry_hint(CIMultiDict(headers), document)
 
     assert hint == (None if seconds is None else timedelta(seconds=seconds))

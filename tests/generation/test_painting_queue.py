@@ -1,4 +1,4 @@
-"""The queue of a model: no call is begun that can't end in time."""
+"""The queue of a model, which begins no call that can't end in time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT = 300.0
 
 
 def times_of(*seconds: float) -> CallTimes:
-    """Return what is known after calls of that many seconds."""
+    """Return the times of a model after calls of these seconds."""
     times = CallTimes(TIMEOUT)
     for one in seconds:
         times.add(one)
@@ -28,12 +28,12 @@ def now() -> float:
 
 
 def test_at_first_a_call_needs_half_of_the_time() -> None:
-    """Nothing is known of a model that has painted nothing."""
+    """A model without calls is assumed to need half of its time."""
     assert times_of().needed == 150
 
 
 def test_a_call_needs_a_tenth_more_than_nine_of_ten_took() -> None:
-    """The slowest tenth does not decide for the others."""
+    """A call is assumed to need a tenth more than the ninth decile."""
     times = times_of(*range(1, 11))
 
     assert times.needed == pytest.approx(1.1 * 9)
@@ -41,19 +41,19 @@ def test_a_call_needs_a_tenth_more_than_nine_of_ten_took() -> None:
 
 
 def test_only_the_last_fifty_calls_count() -> None:
-    """A vendor that has become slow is known to be slow soon."""
+    """Only the last fifty calls count."""
     times = times_of(*[1.0] * 100, *[100.0] * 45)
 
     assert times.needed == pytest.approx(110)
 
 
 def test_a_call_that_takes_all_the_time_can_still_begin() -> None:
-    """Else a model of such calls would never be asked again."""
+    """The assumed time is at most 95 % of the timeout."""
     assert times_of(299.0).needed == pytest.approx(0.95 * TIMEOUT)
 
 
 async def test_no_slot_for_a_call_that_cannot_end_in_time() -> None:
-    """Less time than needed is refused at once, even where a slot is free."""
+    """A call that can't end in time is refused, even if a slot is free."""
     queue = PaintingQueue(1, 10, times_of(60.0))
 
     with pytest.raises(QueueFull) as caught:
@@ -65,8 +65,8 @@ async def test_no_slot_for_a_call_that_cannot_end_in_time() -> None:
     )
 
 
-async def test_the_entrance_refuses_whose_position_is_too_late() -> None:
-    """Calls of 60 s within 300 s: the fourth in line would begin too late."""
+async def test_the_entrance_refuses_a_position_that_is_too_late() -> None:
+    """A request whose position would begin too late is refused at once."""
     queue = PaintingQueue(1, 100, times_of(60.0))
     deadline = now() + TIMEOUT
     await queue.acquire("painting", deadline)
@@ -84,7 +84,7 @@ async def test_the_entrance_refuses_whose_position_is_too_late() -> None:
 
 
 async def test_slots_shorten_the_line() -> None:
-    """With more slots more of those who wait begin in time."""
+    """With more slots a longer queue is accepted."""
     queue = PaintingQueue(4, 100, times_of(60.0))
     deadline = now() + TIMEOUT
     for number in range(4):
@@ -100,8 +100,8 @@ async def test_slots_shorten_the_line() -> None:
         task.cancel()
 
 
-async def test_unknown_times_refuse_nobody_at_the_entrance() -> None:
-    """As long as no call has succeeded a position says nothing."""
+async def test_unknown_times_refuse_no_position() -> None:
+    """Before the first success no position is refused."""
     queue = PaintingQueue(1, 100, times_of())
     deadline = now() + TIMEOUT
     await queue.acquire("painting", deadline)
@@ -118,7 +118,7 @@ async def test_unknown_times_refuse_nobody_at_the_entrance() -> None:
 
 
 async def test_a_turn_that_comes_too_late_is_passed_over() -> None:
-    """The slot goes to the next one who has the time."""
+    """A request whose turn comes too late is refused, and the next one begins."""
     queue = PaintingQueue(1, 10, times_of())
     release = await queue.acquire("painting", now() + TIMEOUT)
     late = asyncio.create_task(queue.acquire("late", now() + 100))
@@ -133,7 +133,7 @@ async def test_a_turn_that_comes_too_late_is_passed_over() -> None:
 
 
 async def test_a_wait_ends_with_its_deadline() -> None:
-    """Also where nothing is known and no slot comes free."""
+    """A wait ends with `QueueFull` at its deadline."""
     queue = PaintingQueue(1, 10, CallTimes(0.02))
     await queue.acquire("painting", now() + 1)
 
@@ -144,7 +144,7 @@ async def test_a_wait_ends_with_its_deadline() -> None:
 
 
 async def test_a_full_queue_says_when_a_slot_comes_free() -> None:
-    """The hint is the time that the call under way still takes."""
+    """A full queue's hint is the rest of the running call's time."""
     queue = PaintingQueue(1, 0, times_of(20.0))
     await queue.acquire("painting", now() + TIMEOUT)
 
@@ -156,7 +156,7 @@ async def test_a_full_queue_says_when_a_slot_comes_free() -> None:
 
 
 async def test_a_replica_that_ends_begins_no_call_that_it_would_cut() -> None:
-    """Calls of 60 s, 100 s left: a call may begin now, and not after another one."""
+    """A draining replica begins only calls that end within its grace."""
     queue = PaintingQueue(2, 10, times_of(60.0))
     release = await queue.acquire("painting", now() + TIMEOUT)
     (await queue.acquire("free", now() + TIMEOUT))()
@@ -179,7 +179,7 @@ async def test_a_replica_that_ends_begins_no_call_that_it_would_cut() -> None:
 
 
 async def test_a_replica_that_ends_and_knows_no_times_paints_on() -> None:
-    """What a first call takes is unknown: it is answered as long as it can be."""
+    """A draining replica without known times still begins calls."""
     queue = PaintingQueue(1, 10, times_of())
 
     queue.close_at(now() + 8)

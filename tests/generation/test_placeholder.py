@@ -1,4 +1,4 @@
-"""What the placeholder paints, how fast, and how it fails when told to."""
+"""The placeholder's pictures, its speed, and its rehearsed failures."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ LIGHTHOUSE = PaintRequest("a lighthouse in a storm")
 
 
 def prompts() -> list[str]:
-    """Return real prompts; where they are from stands in their file."""
+    """Return real prompts; their source is named in the file."""
     with PROMPTS.open(encoding="utf-8", newline="") as file:
         rows = [line for line in file if not line.startswith("#")]
     return [row["Prompt"] for row in csv.DictReader(rows, delimiter="\t")]
 
 
 def small(prompt: str) -> PaintRequest:
-    """Return a request for a picture that takes no time."""
+    """Return a request for a small picture."""
     return PaintRequest(prompt, width=96, height=64)
 
 
@@ -53,7 +53,7 @@ def reference() -> Reference:
 
 
 def test_it_is_an_image_provider() -> None:
-    """The placeholder stands wherever a vendor's adapter does, and says what it is."""
+    """The placeholder is an `ImageProvider` that takes no addresses."""
     provider: ImageProvider = Placeholder()
 
     assert provider.vendor == "placeholder"
@@ -61,7 +61,7 @@ def test_it_is_an_image_provider() -> None:
 
 
 async def test_a_request_has_one_picture() -> None:
-    """Every replica paints the same bytes for the same request."""
+    """The same request always gives the same bytes."""
     first = await picture_by(Placeholder(), LIGHTHOUSE)
     second = await picture_by(Placeholder(), replace(LIGHTHOUSE))
 
@@ -69,7 +69,7 @@ async def test_a_request_has_one_picture() -> None:
 
 
 async def test_every_parameter_changes_the_picture() -> None:
-    """Requests that differ in anything get pictures that differ."""
+    """Requests that differ in any parameter give different pictures."""
     fox = PaintRequest("a red fox")
     requests = [
         fox,
@@ -94,7 +94,7 @@ async def test_every_parameter_changes_the_picture() -> None:
     [(64, 64), (64, 4096), (4096, 64), (1023, 769), (4096, 3900)],
 )
 async def test_any_size_is_met_exactly(width: int, height: int) -> None:
-    """The picture has the width and height that were asked for."""
+    """The picture has the requested width and height."""
     data = await picture_by(
         Placeholder(), replace(LIGHTHOUSE, width=width, height=height)
     )
@@ -126,7 +126,7 @@ async def test_any_size_is_met_exactly(width: int, height: int) -> None:
     ],
 )
 async def test_a_ratio_is_met_around_a_megapixel(ratio: str) -> None:
-    """The picture has the very ratio that was asked for."""
+    """The picture has exactly the requested ratio and about a megapixel."""
     image = Image.inspect(
         await picture_by(Placeholder(), replace(LIGHTHOUSE, aspect_ratio=ratio))
     )
@@ -143,7 +143,7 @@ async def test_a_ratio_is_met_around_a_megapixel(ratio: str) -> None:
 async def test_the_format_is_that_of_the_options(
     image_format: str, media_type: str
 ) -> None:
-    """An operator chooses the format; a megapixel stays below 200 KB in each."""
+    """The picture has the configured format and fewer than 200 KB."""
     data = await picture_by(Placeholder({"format": image_format}), LIGHTHOUSE)
 
     with PIL.Image.open(io.BytesIO(data)) as picture:
@@ -154,7 +154,7 @@ async def test_the_format_is_that_of_the_options(
 
 
 async def test_a_megapixel_takes_a_fraction_of_a_second() -> None:
-    """A demonstration or load test is not held up by its pictures."""
+    """A megapixel is painted within a quarter of a second."""
     provider = Placeholder()
     await picture_by(provider, LIGHTHOUSE)
 
@@ -169,7 +169,7 @@ async def test_a_megapixel_takes_a_fraction_of_a_second() -> None:
 
 
 async def test_the_event_loop_goes_on_while_it_paints() -> None:
-    """Painting a large picture keeps no other request waiting."""
+    """Painting a large picture does not block the event loop."""
     painting = asyncio.create_task(
         picture_by(Placeholder(), replace(LIGHTHOUSE, width=2048, height=2048))
     )
@@ -185,7 +185,7 @@ async def test_the_event_loop_goes_on_while_it_paints() -> None:
 
 @pytest.mark.parametrize("prompt", prompts())
 async def test_real_prompts_are_painted(prompt: str) -> None:
-    """What people really ask for becomes a picture."""
+    """Real prompts are painted."""
     image = Image.inspect(await picture_by(Placeholder(), small(prompt)))
 
     assert (image.width, image.height) == (96, 64)
@@ -194,7 +194,7 @@ async def test_real_prompts_are_painted(prompt: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(), max_size=120))
 def test_any_unicode_is_painted(prompt: str) -> None:
-    """No text whatever, lone surrogates included, brings the typesetter down."""
+    """Any Unicode text is painted, lone surrogates included."""
     assert asyncio.run(picture_by(Placeholder(), small(prompt)))
 
 
@@ -215,19 +215,19 @@ def test_any_unicode_is_painted(prompt: str) -> None:
     ],
 )
 async def test_awkward_prompts_are_painted(prompt: str) -> None:
-    """Scripts from right to left, emoji, one endless word, and 4000 characters."""
+    """Right-to-left scripts, emoji, an endless word and 4000 characters are painted."""
     image = Image.inspect(await picture_by(Placeholder(), PaintRequest(prompt[:4000])))
 
     assert (image.width, image.height) == (1024, 1024)
 
 
 def test_a_prompt_is_written_in_letters_that_the_font_has() -> None:
-    """Accents, ligatures and typographic marks are read as their plain relatives."""
+    """Letters that the font lacks are replaced by plain ones."""
     assert drawable("Zürich \u2013 “grüße” œuvre…") == 'Zurich - "grusse" oeuvre...'
 
 
 async def test_a_long_prompt_leaves_the_sky_free() -> None:
-    """A caption of 4000 characters is cut and keeps to the lower half."""
+    """A caption of any length stays in the lower half."""
     short = await picture_by(Placeholder(), PaintRequest("x"))
     long = await picture_by(Placeholder(), PaintRequest("x " * 2000))
 
@@ -248,14 +248,14 @@ async def test_a_long_prompt_leaves_the_sky_free() -> None:
         ("rate_limited", ProviderRateLimited),
     ],
 )
-async def test_it_fails_as_told(failure: str, error: type[Exception]) -> None:
-    """An operator can rehearse each way in which a provider fails."""
+async def test_it_fails_as_set(failure: str, error: type[Exception]) -> None:
+    """Each `failure` raises its error."""
     with pytest.raises(error):
         await picture_by(Placeholder({"failure": failure}), LIGHTHOUSE)
 
 
 async def test_a_time_out_never_answers() -> None:
-    """A provider that hangs can be rehearsed, and can be cancelled."""
+    """The failure `timeout` never ends, and can be cancelled."""
     painting = asyncio.create_task(
         picture_by(Placeholder({"failure": "timeout"}), LIGHTHOUSE)
     )
@@ -269,7 +269,7 @@ async def test_a_time_out_never_answers() -> None:
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "webp"])
 async def test_a_broken_image_has_the_right_magic_number(image_format: str) -> None:
-    """A picture that only looks like one can be rehearsed."""
+    """The failure `broken_image` has a right magic number and is undecodable."""
     options = {"failure": "broken_image", "format": image_format}
     data = await picture_by(Placeholder(options), LIGHTHOUSE)
 
@@ -279,7 +279,7 @@ async def test_a_broken_image_has_the_right_magic_number(image_format: str) -> N
 
 
 async def test_the_delay_passes_before_the_failure() -> None:
-    """A slow provider that fails in the end can be rehearsed."""
+    """`delay_seconds` pass before the failure."""
     loop = asyncio.get_running_loop()
     started = loop.time()
 
@@ -291,8 +291,10 @@ async def test_the_delay_passes_before_the_failure() -> None:
     assert loop.time() - started >= 0.05
 
 
-async def test_it_says_that_nobody_painted(caplog: pytest.LogCaptureFixture) -> None:
-    """The log warns of the placeholder, notes its pictures, and has no prompt."""
+async def test_it_logs_that_a_placeholder_painted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log warns of the placeholder and contains no prompt."""
     caplog.set_level(logging.INFO)
     await picture_by(Placeholder(), LIGHTHOUSE)
 
@@ -313,7 +315,7 @@ async def test_it_says_that_nobody_painted(caplog: pytest.LogCaptureFixture) -> 
     ],
 )
 def test_good_options_pass(options: dict[str, object]) -> None:
-    """Options within their bounds are no problem."""
+    """Options within their bounds are accepted."""
     checked = PlaceholderOptions.model_validate(options)
 
     assert checked.model_dump(exclude_unset=True) == options
@@ -338,7 +340,7 @@ def test_good_options_pass(options: dict[str, object]) -> None:
     ],
 )
 def test_a_bad_option_is_named(name: str, value: object) -> None:
-    """An operator who mistypes an option is told which one."""
+    """A wrong option is refused by its name."""
     with pytest.raises(ValidationError) as caught:
         PlaceholderOptions.model_validate({name: value})
 

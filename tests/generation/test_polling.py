@@ -1,4 +1,4 @@
-"""Polls of a job: what they bear, what ends them, and the last one at the deadline."""
+"""Polls of a job: tolerated answers, final ones, and the last poll at the deadline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DONE = Reply(200, {}, {"status": "done"})
 
 @dataclass
 class Clock:
-    """A loop's time that goes on when somebody sleeps."""
+    """A clock that advances only by sleeping."""
 
     now: float = 0.0
     pauses: list[float] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Clock:
 
 @dataclass
 class Job:
-    """A job whose polls answer in turn, and then the last answer for ever."""
+    """A job whose polls answer in turn; the last answer repeats."""
 
     clock: Clock
     answers: list[Reply | Exception]
@@ -57,7 +57,7 @@ class Job:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Give a clock that the module goes by."""
+    """Give the clock that the module uses."""
     made = Clock()
     monkeypatch.setattr("app.generation.transport.polling.asyncio.sleep", made.sleep)
     monkeypatch.setattr(polling, "_now", made.time)
@@ -65,12 +65,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def read(reply: Reply) -> str | None:
-    """Return what a finished job says."""
+    """Return the result of a finished job."""
     return "picture" if reply.document["status"] == "done" else None
 
 
 def answer(status: int, **headers: str) -> Reply:
-    """Return an answer without success."""
+    """Return an unsuccessful answer."""
     return Reply(status, headers, {"detail": "no"})
 
 
@@ -83,7 +83,7 @@ async def followed(job: Job, *, seconds: float = 120.0) -> str:
 async def test_row_30_one_odd_answer_does_not_end_the_wait(
     clock: Clock, status: int
 ) -> None:
-    """M5: a job is paid for; a gateway, or a lagging replica, may say this once."""
+    """M5: one odd answer to a poll does not end the wait."""
     job = Job(clock, [answer(status), answer(status), DONE])
 
     assert await followed(job) == "picture"
@@ -93,7 +93,7 @@ async def test_row_30_one_odd_answer_does_not_end_the_wait(
 async def test_the_same_answer_for_five_seconds_ends_the_wait(
     clock: Clock, status: int
 ) -> None:
-    """Three in a row are believed once the first is five seconds old."""
+    """The same error three times in a row over five seconds ends the wait."""
     job = Job(clock, [answer(status)])
 
     with pytest.raises(GenerationError) as failure:
@@ -105,7 +105,7 @@ async def test_the_same_answer_for_five_seconds_ends_the_wait(
 
 
 async def test_a_row_is_broken_by_any_other_answer(clock: Clock) -> None:
-    """404 and 503 in turn are borne to the deadline."""
+    """Errors that alternate are tolerated until the deadline."""
     job = Job(clock, [answer(404), answer(503)] * 500)
 
     with pytest.raises(GenerationTimedOut):
@@ -118,7 +118,7 @@ async def test_a_row_is_broken_by_any_other_answer(clock: Clock) -> None:
 async def test_an_overloaded_vendor_is_polled_to_the_deadline(
     clock: Clock, status: int
 ) -> None:
-    """It ends in a time-out, after a last look at the deadline itself."""
+    """An overloaded vendor is polled until the deadline, and once more then."""
     job = Job(clock, [answer(status)])
 
     with pytest.raises(GenerationTimedOut):
@@ -131,7 +131,7 @@ async def test_an_overloaded_vendor_is_polled_to_the_deadline(
 async def test_an_answer_that_is_final_ends_the_wait_at_once(
     clock: Clock, status: int
 ) -> None:
-    """The job is lost: nobody knows what it cost."""
+    """A final error ends the wait at once, with an ambiguous end."""
     job = Job(clock, [answer(status)])
 
     with pytest.raises(GenerationError) as failure:
@@ -142,7 +142,7 @@ async def test_an_answer_that_is_final_ends_the_wait_at_once(
 
 
 async def test_a_hint_beyond_the_deadline_does_not_sleep_past_it(clock: Clock) -> None:
-    """M5: `Retry-After: 120` with 30 s left: the finished job is seen at the end."""
+    """M5: with `Retry-After: 120` and 30 s left the last poll is at the deadline."""
     job = Job(clock, [answer(429, **{"retry-after": "120"}), DONE])
 
     assert await followed(job, seconds=30) == "picture"
@@ -150,14 +150,14 @@ async def test_a_hint_beyond_the_deadline_does_not_sleep_past_it(clock: Clock) -
 
 
 async def test_cut_connections_are_borne(clock: Clock) -> None:
-    """A question starts no work, so it is asked again."""
+    """Polls whose connections are cut are repeated."""
     cut = ProviderFailed("cut", end=CallEnd.AMBIGUOUS)
 
     assert await followed(Job(clock, [cut, cut, cut, cut, DONE])) == "picture"
 
 
 async def test_nonsense_ends_the_wait_like_a_refusal(clock: Clock) -> None:
-    """A captive portal's page passes; a vendor that means it does not."""
+    """Two nonsense answers are tolerated, lasting ones are a `BadImage`."""
     page = Reply(200, {}, None)
     assert await followed(Job(clock, [page, page, DONE])) == "picture"
 
@@ -166,7 +166,7 @@ async def test_nonsense_ends_the_wait_like_a_refusal(clock: Clock) -> None:
 
 
 async def test_pauses_grow_and_fit_into_the_time_left(clock: Clock) -> None:
-    """Up to four seconds, and never longer than what is left."""
+    """Pauses grow up to four seconds and never exceed the time left."""
     job = Job(clock, [Reply(200, {}, {"status": "running"})])
 
     with pytest.raises(GenerationTimedOut):
@@ -181,7 +181,7 @@ async def test_pauses_grow_and_fit_into_the_time_left(clock: Clock) -> None:
 async def test_a_poll_that_stalls_has_a_time_out_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One stalled connection does not take the whole deadline with it."""
+    """A stalled poll ends by its own timeout, and the next one succeeds."""
     monkeypatch.setattr(polling, "TRY_SECONDS", 0.05)
     monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.001)
     polls = []

@@ -1,4 +1,4 @@
-"""Pictures that an answer only points to: fetched, but never trusted."""
+"""Pictures that an answer names by address: fetched with checks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HOST = "pictures.example.com"
 
 
 def soon(seconds: float = 0.5) -> float:
-    """Return when a test's download is tried for the last time."""
+    """Return the deadline of a test's download."""
     return asyncio.get_running_loop().time() + seconds
 
 
@@ -66,11 +66,11 @@ class StaticResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
 
 class PictureHost:
-    """A host with pictures that records what it is asked for."""
+    """A host with pictures that records its requests."""
 
     def __init__(self) -> None:
         self.requests: list[web.BaseRequest] = []
@@ -78,7 +78,7 @@ class PictureHost:
         self.headers: dict[str, str] = {}
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer as the path says, once the *stumbles* are used up."""
+        """Answer by the path, after the *stumbles* are used up."""
         self.requests.append(request)
         return await self._stumble(request) or await self._answer(request)
 
@@ -115,7 +115,7 @@ class PictureHost:
     async def _unsized(
         self, request: web.BaseRequest, data: bytes
     ) -> web.StreamResponse:
-        """Send *data* without a length; the end of the connection is its end."""
+        """Send *data* without a length and close the connection."""
         answer = web.StreamResponse(headers={"Connection": "close"})
         answer.force_close()
         await answer.prepare(request)
@@ -125,7 +125,7 @@ class PictureHost:
 
 @pytest.fixture
 def host() -> PictureHost:
-    """Give a host that nobody has asked yet."""
+    """Give a host that has got no request yet."""
     return PictureHost()
 
 
@@ -146,21 +146,21 @@ async def serve(
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Give the session that may reach the provider's own origin."""
+    """Give a session that may reach the provider's own origin."""
     async with open_outbound_session() as session:
         yield session
 
 
 @pytest.fixture
 async def own(session: aiohttp.ClientSession, host: PictureHost) -> AsyncIterator[str]:
-    """Give the origin of a provider with pictures of its own, over plain http."""
+    """Give the origin of a provider with pictures of its own, over plain HTTP."""
     async with serve(host) as port:
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
 def fetch(session: aiohttp.ClientSession, own: str) -> ResultUrls:
-    """Give the results of the provider at *own*, with one foreign host allowed."""
+    """Give the result fetcher of the provider at *own*, with one foreign host."""
     return ResultUrls(
         session=session, base_url=f"{own}/v1", hosts=[HOST], limit_bytes=LIMIT
     )
@@ -201,7 +201,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def foreign(
     host: PictureHost, certificate: Path, session: aiohttp.ClientSession
 ) -> AsyncIterator[ResultUrls]:
-    """Give results at a foreign https host, reached as if its address were global."""
+    """Give a result fetcher for a foreign HTTPS host, treated as global."""
     server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server_side.load_cert_chain(certificate)
     client_side = ssl.create_default_context(cafile=certificate)
@@ -222,7 +222,7 @@ async def foreign(
 async def test_the_providers_own_pictures_are_fetched_with_the_key(
     fetch: ResultUrls, own: str, host: PictureHost
 ) -> None:
-    """Absolute or relative, private and plain http: the operator chose the origin."""
+    """Pictures at the provider's own origin are fetched with its key."""
     for address in (f"{own}/picture?token=a%2Fb", "/picture", "picture"):
         assert await fetch.fetch(address, headers=KEY, deadline=soon()) == b"a picture"
 
@@ -236,7 +236,7 @@ async def test_the_providers_own_pictures_are_fetched_with_the_key(
 async def test_an_allowed_host_gets_no_key(
     foreign: ResultUrls, host: PictureHost
 ) -> None:
-    """A picture at a foreign host is fetched, without the provider's credentials."""
+    """A picture at an allowed foreign host is fetched without the key."""
     assert (
         await foreign.fetch(f"https://{HOST}/picture", headers=KEY, deadline=soon())
         == b"a picture"
@@ -273,7 +273,7 @@ async def test_an_allowed_host_gets_no_key(
 async def test_any_other_address_is_refused_unasked(
     fetch: ResultUrls, host: PictureHost, address: str
 ) -> None:
-    """Wrong scheme, port, host, user or spelling: no connection is made."""
+    """Any other address is a `BadImage` without a connection."""
     with pytest.raises(BadImage) as failure:
         await fetch.fetch(address, headers=KEY, deadline=soon())
 
@@ -282,7 +282,7 @@ async def test_any_other_address_is_refused_unasked(
 
 
 async def test_an_address_that_holds_the_picture_is_read(fetch: ResultUrls) -> None:
-    """A `data:` address asks nobody."""
+    """A `data:` address is decoded without a request."""
     assert (
         await fetch.fetch("data:image/png;base64,eA==", headers=KEY, deadline=soon())
         == b"x"
@@ -292,7 +292,7 @@ async def test_an_address_that_holds_the_picture_is_read(fetch: ResultUrls) -> N
 async def test_an_origin_that_is_allowed_may_be_private_and_gets_no_key(
     session: aiohttp.ClientSession, own: str, host: PictureHost
 ) -> None:
-    """An operator's own store may lie anywhere; no other port of it is meant."""
+    """An allowed origin may be private, gets no key, and allows no other port."""
     results = ResultUrls(
         session=session, base_url="https://x.invalid", hosts=[own], limit_bytes=LIMIT
     )
@@ -309,7 +309,7 @@ async def test_an_origin_that_is_allowed_may_be_private_and_gets_no_key(
 async def test_another_port_of_the_own_host_is_another_origin(
     session: aiohttp.ClientSession, own: str, host: PictureHost
 ) -> None:
-    """The neighbour on the provider's machine is not the provider."""
+    """Another port of the provider's host is refused."""
     fetch = ResultUrls(
         session=session, base_url="http://127.0.0.1:9/v1", hosts=[], limit_bytes=LIMIT
     )
@@ -322,7 +322,7 @@ async def test_another_port_of_the_own_host_is_another_origin(
 async def test_an_allowed_name_with_a_private_address_is_not_reached(
     session: aiohttp.ClientSession, host: PictureHost
 ) -> None:
-    """A name that resolves into our network opens no door to it."""
+    """An allowed name with a private address is not connected."""
     async with serve(host) as port:
         resolver = GlobalResolver(StaticResolver("127.0.0.1", port=port))
         fetch = ResultUrls(
@@ -342,7 +342,7 @@ async def test_an_allowed_name_with_a_private_address_is_not_reached(
 async def test_only_a_whole_picture_at_that_address_counts(
     fetch: ResultUrls, host: PictureHost, path: str
 ) -> None:
-    """Redirects are not followed, 410 is final, sizes have a limit."""
+    """A redirect, a 410 and a too large picture are a `BadImage`."""
     with pytest.raises(BadImage):
         await fetch.fetch(path, headers=KEY, deadline=soon())
 
@@ -353,7 +353,7 @@ async def test_only_a_whole_picture_at_that_address_counts(
 async def test_a_paid_picture_is_fetched_again_when_its_host_stumbles(
     fetch: ResultUrls, host: PictureHost
 ) -> None:
-    """M4: what passes on a download does not cost a painting."""
+    """M4: a download is repeated after passing errors."""
     host.stumbles = [403, 404, 408, 425, 429, 500, 503, 504, *["cut"] * 2]
 
     data = await fetch.fetch("/picture", headers=KEY, deadline=soon(10))
@@ -369,7 +369,7 @@ async def test_a_paid_picture_is_fetched_again_when_its_host_stumbles(
 async def test_a_picture_is_gone_only_where_its_host_says_so_to_the_deadline(
     fetch: ResultUrls, host: PictureHost, stumble: int, kind: type[ProviderFailed]
 ) -> None:
-    """A host that is unavailable has the picture still, and the next leader asks."""
+    """A picture is gone only if its host answers 404 until the deadline."""
     host.stumbles = [stumble] * 1000
 
     with pytest.raises(ProviderFailed) as failure:
@@ -384,7 +384,7 @@ async def test_a_picture_is_gone_only_where_its_host_says_so_to_the_deadline(
 async def test_the_last_try_begins_at_the_deadline(
     fetch: ResultUrls, host: PictureHost
 ) -> None:
-    """A hint of two minutes does not sleep past it, and a picture there is taken."""
+    """A long Retry-After is cut so that the last try is at the deadline."""
     host.stumbles = [429]
     host.headers = {"Retry-After": "120"}
 
@@ -398,7 +398,7 @@ async def test_the_last_try_begins_at_the_deadline(
 async def test_a_host_that_stalls_is_asked_again(
     fetch: ResultUrls, host: PictureHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each try has a time-out of its own."""
+    """A stalled download ends by its own timeout and is repeated."""
     monkeypatch.setattr(polling, "TRY_SECONDS", 0.05)
     host.stumbles = ["stall"]
 
@@ -411,7 +411,7 @@ async def test_a_host_that_stalls_is_asked_again(
 async def test_a_picture_without_a_length_that_was_cut_is_fetched_again(
     fetch: ResultUrls, host: PictureHost
 ) -> None:
-    """Nothing but the picture itself says that half of it is missing."""
+    """A cut picture without a length is noticed and fetched again."""
     host.stumbles = ["half", "half"]
 
     assert await fetch.fetch("/whole", headers=KEY, deadline=soon(10)) == a_picture()
@@ -425,7 +425,7 @@ async def test_a_picture_without_a_length_that_was_cut_is_fetched_again(
     "address", ["93.184.215.14", "8.8.8.8", "2606:4700::1111", "2a00:1450:4001::200e"]
 )
 def test_addresses_on_the_open_internet_are_global(address: str) -> None:
-    """Hosts that anybody can reach may be reached."""
+    """Public addresses are global."""
     assert is_global(address)
 
 
@@ -475,12 +475,12 @@ def test_addresses_on_the_open_internet_are_global(address: str) -> None:
     ],
 )
 def test_all_other_addresses_are_not(address: str) -> None:
-    """Nor is anything that could carry such an address inside."""
+    """Private addresses, and addresses that embed them, are not global."""
     assert not is_global(address)
 
 
 async def test_a_name_resolves_to_its_global_addresses_only() -> None:
-    """Of mixed addresses the inner ones are dropped; with none left it fails."""
+    """A name resolves only to its global addresses, or fails."""
     resolver = GlobalResolver(StaticResolver("10.0.0.1", "8.8.8.8", "::1"))
 
     assert [found["host"] for found in await resolver.resolve(HOST)] == ["8.8.8.8"]
@@ -515,5 +515,5 @@ async def test_a_name_resolves_to_its_global_addresses_only() -> None:
 def test_what_may_be_allowed_is_a_host_name_or_an_origin(
     *, pattern: object, is_one: bool
 ) -> None:
-    """Addresses, single labels, paths and stars in the middle can't be allowed."""
+    """Only host names and origins may be allowed."""
     assert is_result_host(pattern) == is_one

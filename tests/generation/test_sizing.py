@@ -1,4 +1,4 @@
-"""A picture in exactly the size that was asked for."""
+"""A picture is brought to exactly the requested size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIDEWAYS = ORIENTATION.tobytes()
 
 
 def encoded(picture: PIL.Image.Image, image_format: str, **parameters: Any) -> Image:
-    """Return *picture* as a provider would have given it."""
+    """Return *picture* as a provider would send it."""
     data = io.BytesIO()
     picture.save(data, image_format, **parameters)
     return Image.inspect(data.getvalue())
@@ -40,14 +40,14 @@ def flag(width: int = 300, height: int = 100) -> PIL.Image.Image:
 
 
 def opened(image: Image) -> PIL.Image.Image:
-    """Return *image* decoded, so that its pixels can be asked for."""
+    """Return *image* decoded."""
     with PIL.Image.open(io.BytesIO(image.data)) as picture:
         picture.load()
         return picture
 
 
 def colour_at(image: Image, x: int, y: int) -> tuple[int, int, int]:
-    """Return which of the flag's colours is nearest at that place."""
+    """Return the flag's colour nearest to that pixel."""
     there: Any = opened(image).convert("RGB").getpixel((x, y))
     return min(
         (RED, GREEN, BLUE),
@@ -58,7 +58,7 @@ def colour_at(image: Image, x: int, y: int) -> tuple[int, int, int]:
 @pytest.mark.parametrize("image_format", FORMATS)
 @pytest.mark.parametrize("size", [(100, 100), (64, 512), (512, 64), (301, 99), (7, 5)])
 def test_the_size_is_met_to_the_pixel(image_format: str, size: tuple[int, int]) -> None:
-    """Whatever the provider gave, the picture has the size that was asked for."""
+    """Any picture is fitted to exactly the requested size."""
     sized = fit(encoded(flag(), image_format), *size)
 
     assert (sized.width, sized.height) == opened(sized).size == size
@@ -66,7 +66,7 @@ def test_the_size_is_met_to_the_pixel(image_format: str, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
 def test_the_format_stays(image_format: str) -> None:
-    """A JPEG stays a JPEG."""
+    """PNG, JPEG and WebP keep their format."""
     image = encoded(flag(), image_format)
 
     assert fit(image, 90, 90).media_type == image.media_type
@@ -74,13 +74,13 @@ def test_the_format_stays(image_format: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["GIF", "AVIF"])
 def test_gif_and_avif_become_png(image_format: str) -> None:
-    """Formats that lose too much or take too long are kept as PNG."""
+    """A resized GIF or AVIF becomes a PNG."""
     assert fit(encoded(flag(), image_format), 90, 90).media_type == "image/png"
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_the_right_size_is_left_untouched(image_format: str) -> None:
-    """A picture that needs nothing keeps the provider's very bytes."""
+    """A picture of the right size keeps its bytes."""
     image = encoded(flag(), image_format)
 
     assert fit(image, 300, 100) is image
@@ -96,7 +96,7 @@ def test_the_middle_is_kept() -> None:
 
 
 def test_a_small_picture_is_enlarged() -> None:
-    """A provider that paints smaller than asked for is no problem."""
+    """A smaller picture is enlarged."""
     sized = fit(encoded(flag(30, 10), "PNG"), 1200, 400)
 
     assert [colour_at(sized, x, 200) for x in (60, 600, 1140)] == [RED, GREEN, BLUE]
@@ -104,7 +104,7 @@ def test_a_small_picture_is_enlarged() -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "PNG"])
 def test_a_picture_on_its_side_is_set_upright(image_format: str) -> None:
-    """The Exif orientation is obeyed and then gone."""
+    """A resized picture is rotated by its Exif orientation, which is removed."""
     stored = encoded(flag(), image_format, exif=SIDEWAYS)
 
     # Orientation 6: the stored left side is shown at the top.
@@ -115,7 +115,7 @@ def test_a_picture_on_its_side_is_set_upright(image_format: str) -> None:
 
 
 def test_a_picture_on_its_side_has_not_the_size_that_it_is_stored_in() -> None:
-    """The size that counts is the one that is shown."""
+    """The requested size is compared with the size after orientation."""
     sized = fit(encoded(flag(), "JPEG", exif=SIDEWAYS, quality=95), 300, 100)
 
     assert (sized.width, sized.height) == (300, 100)
@@ -123,7 +123,7 @@ def test_a_picture_on_its_side_has_not_the_size_that_it_is_stored_in() -> None:
 
 
 def test_a_square_on_its_side_is_left_untouched() -> None:
-    """Where both sides are equal the provider's bytes can stay."""
+    """A square with an orientation keeps its bytes."""
     image = encoded(flag(90, 90), "JPEG", exif=SIDEWAYS)
 
     assert fit(image, 90, 90) is image
@@ -132,7 +132,7 @@ def test_a_square_on_its_side_is_left_untouched() -> None:
 # Pillow warns of it, once, and goes on.
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_does_not_cost_the_picture() -> None:
-    """A paid picture is kept although its notes can't be read."""
+    """A picture with unreadable Exif data is kept and resized."""
     image = encoded(flag(), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\xff\xff junk")
 
     assert fit(image, 300, 100) is image
@@ -141,7 +141,7 @@ def test_broken_exif_does_not_cost_the_picture() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparency_is_kept(mode: str) -> None:
-    """What could be seen through before can be seen through after."""
+    """A resized picture keeps its alpha channel."""
     picture = PIL.Image.new("RGBA", (80, 40), (*RED, 0))
     ImageDraw.Draw(picture).rectangle((0, 0, 39, 40), (*RED, 255))
     sized = fit(encoded(picture.convert(mode), "PNG"), 40, 20)
@@ -151,7 +151,7 @@ def test_transparency_is_kept(mode: str) -> None:
 
 
 def test_a_transparent_colour_is_kept() -> None:
-    """So is a PNG's single transparent colour."""
+    """A resized PNG keeps its single transparent colour."""
     image = encoded(flag(), "PNG", transparency=GREEN)
 
     alpha = opened(fit(image, 150, 50)).convert("RGBA").getchannel("A")
@@ -159,7 +159,7 @@ def test_a_transparent_colour_is_kept() -> None:
 
 
 def test_sixteen_bits_of_grey_keep_their_brightness() -> None:
-    """Deep grey becomes ordinary grey, not white."""
+    """Sixteen-bit grey is converted to eight bits with the same brightness."""
     picture = PIL.Image.new("I;16", (20, 20), 0x4000)
 
     assert opened(fit(encoded(picture, "PNG"), 10, 10)).getpixel((5, 5)) == 0x40
@@ -167,7 +167,7 @@ def test_sixteen_bits_of_grey_keep_their_brightness() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "CMYK"])
 def test_other_colour_modes_are_taken(mode: str) -> None:
-    """Pictures in black and white, grey or printing colours are sized, too."""
+    """Pictures in black and white, grey or CMYK are resized."""
     image_format = "JPEG" if mode == "CMYK" else "PNG"
     sized = fit(encoded(flag().convert(mode), image_format), 60, 60)
 
@@ -175,7 +175,7 @@ def test_other_colour_modes_are_taken(mode: str) -> None:
 
 
 def test_the_colour_profile_stays_where_it_fits() -> None:
-    """Colours are shown as before; a profile for other colours is dropped."""
+    """The colour profile is kept if it fits the new colours, else dropped."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     coloured = fit(encoded(flag(), "PNG", icc_profile=srgb), 60, 60)
     printed = encoded(
@@ -187,7 +187,7 @@ def test_the_colour_profile_stays_where_it_fits() -> None:
 
 
 def test_an_animation_becomes_its_first_frame() -> None:
-    """A moving picture of another size is stilled."""
+    """A resized animation becomes its first frame."""
     frames = [PIL.Image.new("RGB", (40, 40), colour) for colour in (RED, BLUE)]
     image = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:])
 
@@ -199,7 +199,7 @@ def test_an_animation_becomes_its_first_frame() -> None:
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "GIF"])
 def test_an_undecodable_picture_is_a_bad_image(image_format: str) -> None:
-    """A picture that breaks off in its pixels is the provider's fault, and billed."""
+    """A picture that breaks off in its pixels is a `BadImage` and billed."""
     whole = encoded(flag(), image_format)
     cut = Image(whole.data[: len(whole.data) * 2 // 3], whole.media_type, "", 300, 100)
 
@@ -211,7 +211,7 @@ def test_an_undecodable_picture_is_a_bad_image(image_format: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "AVIF"])
 def test_what_the_provider_says_of_its_picture_is_kept(image_format: str) -> None:
-    """Its XMP packet goes on, but for an orientation that is no more."""
+    """A resized picture keeps its XMP packet without the orientation."""
     packet = b'<r xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6" />'
     if image_format == "PNG":
         notes = PngInfo()
@@ -226,21 +226,21 @@ def test_what_the_provider_says_of_its_picture_is_kept(image_format: str) -> Non
 
 
 def test_a_packet_that_no_jpeg_holds_is_not_kept() -> None:
-    """A segment has 64 KB; what came in one fits into one, with any ending."""
+    """An XMP packet too large for a JPEG segment is dropped."""
     image = encoded(flag(), "JPEG", xmp=b"x" * 65_504)
 
     assert opened(fit(image, 60, 60)).info["xmp"] == b"x" * 65_504
 
 
 def test_a_jpeg_that_is_decoded_in_a_part_of_its_size_keeps_its_middle() -> None:
-    """A picture many times too large is not decoded whole, and looks the same."""
+    """A very large JPEG is decoded at a smaller scale and cropped evenly."""
     sized = fit(encoded(flag(900, 300), "JPEG"), 30, 10)
 
     assert [colour_at(sized, x, 5) for x in (3, 15, 26)] == [RED, GREEN, BLUE]
 
 
 def test_a_jpeg_of_endless_scans_is_not_decoded() -> None:
-    """Each one goes over all pixels again: a hundred KB would take minutes."""
+    """A JPEG with too many scans is a `BadImage` in bounded time."""
     whole = encoded(flag(3000, 3000), "JPEG", progressive=True)
     scan = whole.data[whole.data.rindex(b"\xff\xc4") : -2]
     data = whole.data[:-2] + scan * 1000 + whole.data[-2:]

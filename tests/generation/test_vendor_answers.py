@@ -1,4 +1,4 @@
-"""What each vendor answers: pictures in every shape, refusals, and nonsense."""
+"""Answers of each vendor: pictures in every shape, refusals, and nonsense."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 
 
 def cases(*rows: tuple[Vendor, str]) -> pytest.MarkDecorator:
-    """Return a parameter for each vendor and way to answer."""
+    """Return a parameter for each vendor and mode."""
     return pytest.mark.parametrize(
         ("vendor", "mode"), rows, ids=[f"{row[0].name}-{row[1]}" for row in rows]
     )
@@ -47,7 +47,7 @@ def cases(*rows: tuple[Vendor, str]) -> pytest.MarkDecorator:
 async def failure_of(
     vendor: Vendor, session: aiohttp.ClientSession, origin: str
 ) -> GenerationError:
-    """Return the error that painting the lighthouse ends with."""
+    """Return the error that painting the lighthouse raises."""
     with pytest.raises(GenerationError) as failure:
         await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
     return failure.value
@@ -80,7 +80,7 @@ async def test_a_picture_in_another_shape_is_found(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """Google's sketches are passed over; a job may have its picture before its end."""
+    """A picture is found in each shape of a vendor's answer."""
     provider.behave(mode)
     picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
 
@@ -92,7 +92,7 @@ async def test_a_picture_in_another_shape_is_found(
 async def test_the_bytes_say_what_they_are(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """A JPEG that every vendor calls PNG comes back as the JPEG that it is."""
+    """The media type comes from the bytes, not from the vendor."""
     provider.behave("picture_jpeg")
     picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
 
@@ -118,7 +118,7 @@ async def test_a_picture_comes_with_its_origin(
     model: str,
     request_id: str | None,
 ) -> None:
-    """Vendor and model, as the file has them, and what support will ask for."""
+    """A picture has its vendor, model and request id."""
     painted = await vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job())
 
     assert (painted.origin.vendor, painted.origin.model) == (vendor.name, model)
@@ -150,7 +150,7 @@ REFUSED_BEFORE_PAINTING = {
     (FAL, "moderation_at_once"),
     (FAL, "nsfw"),
 )
-async def test_a_refusal_is_told_from_a_failure(
+async def test_a_refusal_is_recognised(
     session: aiohttp.ClientSession,
     origin: str,
     provider: FakeProvider,
@@ -159,7 +159,7 @@ async def test_a_refusal_is_told_from_a_failure(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """It is the prompt's fault, is asked once, not quoted, and costs what ran."""
+    """A refused prompt is `PromptRejected`, called once and not logged."""
     caplog.set_level(logging.DEBUG)
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
@@ -215,7 +215,7 @@ async def test_an_answer_without_a_picture_is_not_asked_for_again(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """No shape of answer is a crash; it may have been billed, and is one call."""
+    """An answer without a picture is a `BadImage` after one call."""
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
 
@@ -239,7 +239,7 @@ async def test_what_the_bytes_are_is_not_the_adapters_business(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """Bytes that are no picture are handed on to who checks them, not decoded."""
+    """The adapter returns bytes without decoding them."""
     provider.behave(mode)
 
     assert await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
@@ -262,7 +262,7 @@ async def test_a_job_that_fails_costs_the_price(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """A job that failed or was cancelled after it had started is billed."""
+    """A job that failed after its start is billed."""
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
 
@@ -274,7 +274,7 @@ async def test_a_job_that_fails_costs_the_price(
 async def test_a_job_that_never_ran_is_free(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider
 ) -> None:
-    """Replicate ends a job as aborted, or cancelled before it was started."""
+    """A job that was aborted before its start is free."""
     provider.behave("aborted")
     failure = await failure_of(REPLICATE, session, origin)
 

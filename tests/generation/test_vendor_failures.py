@@ -1,4 +1,4 @@
-"""Failures between us and each vendor, and what they may have cost."""
+"""Failures of the connection to each vendor, and their cost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ every_vendor = pytest.mark.parametrize(
 async def failure_of(
     vendor: Vendor, session: aiohttp.ClientSession, origin: str
 ) -> GenerationError:
-    """Return the error that painting the lighthouse ends with."""
+    """Return the error that painting the lighthouse raises."""
     with pytest.raises(GenerationError) as failure:
         await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
     return failure.value
@@ -79,7 +79,7 @@ async def failure_of(
     ids=["seconds", "milliseconds", "date", "huge", "none"],
 )
 @every_vendor
-async def test_a_rate_limit_is_told_and_not_waited_out(
+async def test_a_rate_limit_is_raised_with_its_hint(
     session: aiohttp.ClientSession,
     origin: str,
     provider: FakeProvider,
@@ -88,7 +88,7 @@ async def test_a_rate_limit_is_told_and_not_waited_out(
     headers: dict[str, str],
     seconds: float,
 ) -> None:
-    """The caller learns how long to wait, 10 s without a hint, and 120 s at most."""
+    """A rate limit is raised with its hint, of 10 s by default and 120 s at most."""
     provider.behave("rate_limited", headers=headers)
     failure = await failure_of(vendor, session, origin)
 
@@ -107,7 +107,7 @@ async def test_a_hint_in_the_body_counts(
     vendor: Vendor,
     seconds: int,
 ) -> None:
-    """Google says it in `RetryInfo`, Replicate in `retry_after`."""
+    """A Retry-After hint in the body is read."""
     provider.behave("rate_limited_in_body")
 
     failure = await failure_of(vendor, session, origin)
@@ -133,7 +133,7 @@ async def test_an_empty_account_is_no_rate_limit(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """Waiting does not fill an account, so no caller is told to wait."""
+    """An empty account is a failed provider without a hint."""
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
 
@@ -161,7 +161,7 @@ async def test_a_clear_error_costs_nothing(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """JSON, HTML, half a document: the status says enough, and nobody asks again."""
+    """An error status is a certain end after one call, whatever its body."""
     # Were it asked again, the second call would succeed.
     provider.behave(mode, times=1)
     failure = await failure_of(vendor, session, origin)
@@ -175,7 +175,7 @@ async def test_a_clear_error_costs_nothing(
 async def test_a_gateways_error_may_have_been_billed(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """A 502 is no answer of the vendor: what is behind it may go on painting."""
+    """A 502 or 504 of a gateway is an ambiguous end."""
     provider.behave("bad_gateway", times=1)
     failure = await failure_of(vendor, session, origin)
 
@@ -187,7 +187,7 @@ async def test_a_gateways_error_may_have_been_billed(
 async def test_googles_errors_in_a_list_are_read(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider
 ) -> None:
-    """Some come wrapped in a list of one."""
+    """An error wrapped in a list is read."""
     provider.behave("error_in_list")
 
     assert type(await failure_of(GEMINI, session, origin)) is ProviderFailed
@@ -209,7 +209,7 @@ async def test_a_vendors_own_time_out_is_one(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """It gave up on a painting that may have been billed."""
+    """A vendor's own timeout is `GenerationTimedOut` with an ambiguous end."""
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
 
@@ -226,7 +226,7 @@ async def test_a_vendors_own_time_out_is_one(
         (GEMINI, "bad_key"),
     ],
 )
-async def test_a_key_that_is_not_accepted_is_told_so(
+async def test_a_refused_key_is_named_as_the_cause(
     session: aiohttp.ClientSession,
     origin: str,
     provider: FakeProvider,
@@ -234,7 +234,7 @@ async def test_a_key_that_is_not_accepted_is_told_so(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """Google's is a 400. The sentence has no key in it, though the answer had."""
+    """A refused key is reported without the key itself."""
     provider.behave(mode)
     failure = await failure_of(vendor, session, origin)
 
@@ -250,7 +250,7 @@ async def test_keys_and_prompts_are_not_said_aloud(
     caplog: pytest.LogCaptureFixture,
     vendor: Vendor,
 ) -> None:
-    """Not in logs, errors or reprs, however hard a vendor tries to echo them."""
+    """No log, error or repr has a key or a prompt that a vendor echoes."""
     caplog.set_level(logging.DEBUG)
     said = repr(vendor.config(origin))
     echo = f"{vendor.key} {vendor.value} {PROMPT}"
@@ -283,13 +283,13 @@ async def test_a_failure_can_be_traced_at_the_vendor(
     provider: FakeProvider,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The log has the vendor's request id, status and code: what support asks for."""
+    """The log has the vendor's request id, status and code."""
     caplog.set_level(logging.INFO, logger="app")
     for vendor in VENDORS:
         provider.behave("server_error", times=1)
         await failure_of(vendor, session, origin)
 
-    told = [
+    logged = [
         (
             vars(record)["provider"],
             vars(record)["provider_status"],
@@ -299,7 +299,7 @@ async def test_a_failure_can_be_traced_at_the_vendor(
         for record in caplog.records
         if record.getMessage() == "provider answered"
     ]
-    assert told == [
+    assert logged == [
         ("openai", 500, "server_error", "req_fake"),
         ("gemini", 500, "INTERNAL", "req_fake"),
         ("replicate", 500, None, "req_fake"),
@@ -318,7 +318,7 @@ async def test_an_unreachable_vendor_costs_nothing(
     unused_tcp_port: int,
     vendor: Vendor,
 ) -> None:
-    """A refused connection, no TLS, no such name: known to be unbilled."""
+    """An unreachable vendor is a certain end."""
     for away in (
         f"http://127.0.0.1:{unused_tcp_port}",
         origin.replace("http://", "https://"),
@@ -342,7 +342,7 @@ async def test_a_cut_connection_may_have_been_billed(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """Once bytes have gone out nobody knows, so nobody asks again."""
+    """A connection cut after the request is an ambiguous end and not repeated."""
     provider.behave(mode, times=1)
     failure = await failure_of(vendor, session, origin)
 
@@ -361,7 +361,7 @@ async def test_cancelling_closes_the_connection(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """When the caller's deadline passes, the vendor sees at once that nobody waits."""
+    """A cancelled call closes its connection."""
     provider.behave(mode)
     started = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -376,10 +376,10 @@ async def test_cancelling_closes_the_connection(
 
 
 @every_vendor
-async def test_an_answer_that_never_comes_keeps_nobody_else(
+async def test_an_answer_that_never_comes_delays_no_other(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """Other paintings on the same loop and session go on."""
+    """A call without an answer does not delay others in the same session."""
     provider.behave("drip", prompt="a fox")
     slow = asyncio.create_task(
         picture_by(vendor.adapter(session, origin), type(LIGHTHOUSE)(prompt="a fox"))
@@ -396,7 +396,7 @@ async def test_an_answer_that_never_comes_keeps_nobody_else(
 
 @pytest.fixture(scope="module")
 def steered() -> Iterator[str]:
-    """Start the fake provider as a process, whose memory is not ours."""
+    """Start the fake provider in a process with its own memory."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.fake_provider", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -426,7 +426,7 @@ async def test_a_huge_answer_takes_little_memory(
     vendor: Vendor,
     behaviour: dict[str, Any],
 ) -> None:
-    """Whatever the vendor promises or sends, reading stops at the limit."""
+    """An answer of any size is read only up to the limit."""
     async with session.post(f"{steered}/_behaviour", json=behaviour) as answer:
         assert answer.status == 200
     tracemalloc.start()
@@ -459,7 +459,7 @@ async def test_a_vendor_can_be_tried_without_paying(
     vendor: Vendor,
     has_one: bool,
 ) -> None:
-    """Each is asked for what is free, where there is such a thing."""
+    """A probe sends a free request, or none if the vendor has none."""
     assert await vendor.adapter(session, origin).probe() == has_one
     assert provider.calls == []
 
@@ -467,6 +467,6 @@ async def test_a_vendor_can_be_tried_without_paying(
 async def test_a_probe_finds_a_key_that_is_wrong(
     session: aiohttp.ClientSession, origin: str
 ) -> None:
-    """The fake Replicate wants any token at all."""
+    """A probe without a valid key raises."""
     with pytest.raises(ProviderFailed, match="key"):
         await REPLICATE.adapter(session, origin, api_key=None).probe()

@@ -1,4 +1,4 @@
-"""Jobs at Replicate and fal: one submission, patient questions, a sure end."""
+"""Jobs at Replicate and fal: one submission, polls, and a certain end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ with_jobs = pytest.mark.parametrize("vendor", WITH_JOBS, ids=lambda vendor: vend
 async def test_a_job_is_asked_after_until_it_is_done(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """One submission, told to the handle before the first question; progress grows."""
+    """A job is submitted once, recorded, and polled until it is done."""
     provider.behave(polls=4)
     keeper, progress = RecordingKeeper(), Progress()
     painted = await vendor.adapter(session, origin).paint(
@@ -66,7 +66,7 @@ async def test_a_job_is_asked_after_until_it_is_done(
 async def test_a_job_is_kept_before_it_is_asked_after(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """As long as the id is not kept there is no question."""
+    """A job is not polled before its id is recorded."""
     may_go_on = asyncio.Event()
 
     class SlowKeeper(RecordingKeeper):
@@ -105,7 +105,7 @@ async def test_questions_may_fail(
     vendor: Vendor,
     faults: tuple[str, ...],
 ) -> None:
-    """What passes while a job is polled is borne: the picture is paid for."""
+    """Passing errors of polls are tolerated."""
     provider.behave(faults=faults, polls=3)
 
     picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
@@ -122,7 +122,7 @@ async def test_questions_become_fewer(
     monkeypatch: pytest.MonkeyPatch,
     vendor: Vendor,
 ) -> None:
-    """Each pause is longer than the one before, up to a few seconds."""
+    """The pauses between polls grow to a few seconds."""
     pauses: list[float] = []
     sleep = asyncio.sleep
 
@@ -151,7 +151,7 @@ async def test_a_job_of_a_former_leader_is_gone_on_with(
     monkeypatch: pytest.MonkeyPatch,
     vendor: Vendor,
 ) -> None:
-    """Another replica understands what was written down, and looks at once."""
+    """A recorded job is resumed with a poll at once and no submission."""
     provider.behave("hold", polls=0)
     keeper = RecordingKeeper()
     former = asyncio.create_task(
@@ -182,7 +182,7 @@ async def test_a_job_is_cancelled_at_the_deadline(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """Also one whose status nobody knows: it is asked after until then, not longer."""
+    """A job is cancelled at the deadline, even if its status is unknown."""
     provider.behave(mode)
     models = build_models(
         {"default": vendor.config(origin, deadline_seconds=0.3)},
@@ -214,7 +214,7 @@ async def test_a_job_is_cancelled_at_the_deadline(
 async def test_a_job_that_has_ended_can_be_cancelled(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """It is a no-op, as whoever cancels can't know."""
+    """Cancelling an ended job succeeds."""
     keeper = RecordingKeeper()
     adapter = vendor.adapter(session, origin)
     await adapter.paint(LIGHTHOUSE, a_job(keeper))
@@ -228,16 +228,16 @@ async def test_a_job_that_has_ended_can_be_cancelled(
 async def test_a_job_that_replicate_does_not_know_can_not_be_cancelled(
     session: aiohttp.ClientSession, origin: str
 ) -> None:
-    """Whoever asked for it is told that it failed."""
+    """Cancelling a job that Replicate does not know raises."""
     with pytest.raises(ProviderFailed):
-        await REPLICATE.adapter(session, origin).cancel("nobody")
+        await REPLICATE.adapter(session, origin).cancel("unknown")
 
 
 @pytest.mark.parametrize("mode", ["status_foreign", "response_foreign"])
 async def test_fals_addresses_are_used_at_its_own_origin_only(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, mode: str
 ) -> None:
-    """The key does not go where an answer points; the job may be paid for."""
+    """An address of fal at another host is not called; the end is ambiguous."""
     provider.behave(mode)
     keeper = RecordingKeeper()
 
@@ -262,7 +262,7 @@ async def test_fals_addresses_are_used_at_its_own_origin_only(
 async def test_a_job_of_another_origin_is_not_gone_on_with(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, job_id: str
 ) -> None:
-    """The models file may have changed since it was written down."""
+    """A job recorded at another origin is not resumed."""
     job = a_job(RecordingKeeper(left_behind(job_id)))
 
     with pytest.raises(BadImage):

@@ -1,4 +1,4 @@
-"""Requests to each vendor: as documented, with as few fields as possible."""
+"""Requests to each vendor: as documented, with few fields."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ BODIES: dict[str, dict[str, Any]] = {
 async def test_a_plain_prompt(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """Unset parameters are left to the model; the bytes come back untouched."""
+    """A plain prompt is sent without optional fields, and its bytes come back."""
     adapter = vendor.adapter(session, origin)
     picture = await picture_by(adapter, LIGHTHOUSE)
 
@@ -74,7 +74,7 @@ async def test_a_plain_prompt(
 async def test_a_server_that_wants_no_key_gets_none(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """Without a key there is no header for it, not an empty one."""
+    """Without a key no header for it is sent."""
     await picture_by(vendor.adapter(session, origin, api_key=None), LIGHTHOUSE)
 
     asked = [*provider.calls, *provider.polls, *provider.fetches]
@@ -99,7 +99,7 @@ async def test_replicate_has_three_ways_to_name_a_model(
     path: str,
     version: str | None,
 ) -> None:
-    """Official models and deployments have a path, versions go into the body."""
+    """Replicate's official models, deployments and versions have their own paths."""
     await picture_by(REPLICATE.adapter(session, origin, model=model), LIGHTHOUSE)
 
     assert provider.calls[0].path == path
@@ -161,7 +161,7 @@ async def test_a_shape_is_asked_for_that_the_model_takes(
     request_: PaintRequest,
     sent: dict[str, Any],
 ) -> None:
-    """Sizes are snapped up, ratios to the nearest one; the rest is cut to measure."""
+    """A request is mapped to the model's next size or nearest ratio."""
     await picture_by(vendor.adapter(session, origin, model=model), request_)
 
     body = provider.calls[0].body
@@ -197,7 +197,7 @@ async def test_a_seed_goes_where_the_vendor_knows_seeds(
     seed: int,
     sent: int | None,
 ) -> None:
-    """0 is a seed; Google's has 31 bits, into which larger ones are folded."""
+    """A seed is sent if the vendor has seeds, within its range."""
     adapter = vendor.adapter(session, origin, options=options)
     for variant in range(2):
         request = replace(LIGHTHOUSE, seed=seed, variant=variant)
@@ -264,7 +264,7 @@ async def test_options_are_passed_on_as_the_vendor_documents_them(
     options: dict[str, object],
     sent: dict[str, Any],
 ) -> None:
-    """Only the adapter's own options stay at home."""
+    """Options other than the adapter's own are sent to the vendor."""
     await picture_by(vendor.adapter(session, origin, options=options), LIGHTHOUSE)
 
     assert provider.calls[0].body == sent
@@ -289,7 +289,7 @@ def inline(number: int) -> str:
 async def test_references_go_out_in_order(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """As files, inline, or as data URIs, with the type that their bytes have."""
+    """References are sent in order, in each vendor's form, with their own type."""
     model = TAKES_REFERENCES.get(vendor.name, "")
     request = replace(LIGHTHOUSE, references=(FIRST, SECOND))
     await picture_by(vendor.adapter(session, origin, model=model), request)
@@ -330,7 +330,7 @@ async def test_references_go_out_in_order(
 async def test_a_reference_that_is_lent_goes_as_its_address_where_that_is_fetched(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """Replicate and fal fetch it; all others are sent the picture."""
+    """Replicate and fal get a lent reference's address, others its bytes."""
     model = TAKES_REFERENCES.get(vendor.name, "")
     adapter = vendor.adapter(session, origin, model=model)
     await picture_by(adapter, replace(LIGHTHOUSE, references=(LENT,)))
@@ -379,7 +379,7 @@ async def test_each_model_has_its_own_field_for_references(
     field: str,
     is_list: bool,
 ) -> None:
-    """Known models have defaults, options name the others; a lone field takes one."""
+    """References are sent in the model's own field."""
     adapter = vendor.adapter(session, origin, model=model, options=options)
     await picture_by(adapter, replace(LIGHTHOUSE, references=(LENT,)))
 

@@ -1,4 +1,4 @@
-"""Where pictures lie that an answer only points to: followed with distrust."""
+"""Pictures at addresses that an answer names: fetched with checks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ by_address = pytest.mark.parametrize(
 
 @pytest.fixture
 async def elsewhere() -> AsyncIterator[tuple[FakeProvider, str]]:
-    """Give another host that serves pictures, at an origin of its own."""
+    """Give another host that serves pictures."""
     host = FakeProvider()
     async with serve(host) as origin:
         yield host, origin
@@ -53,7 +53,7 @@ def address_mode(vendor: Vendor) -> str:
 async def test_a_picture_at_the_own_origin_is_fetched_with_the_key(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """A self-hosted server may serve its results itself, over plain http."""
+    """A picture at the vendor's own origin is fetched with the key."""
     provider.behave(address_mode(vendor))
     picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
 
@@ -71,13 +71,13 @@ async def test_a_delivery_host_gets_no_key(
     elsewhere: tuple[FakeProvider, str],
     vendor: Vendor,
 ) -> None:
-    """An origin that the models file allows is asked for the picture and no more."""
+    """A picture at an allowed host is fetched without the key."""
     host, there = elsewhere
     provider.behave(address_mode(vendor), results_at=there)
     adapter = vendor.adapter(session, origin, result_hosts=(there,))
 
     with pytest.raises(BadImage):
-        # It has no such picture; what matters is what it was told.
+        # It has no such picture; only the request's headers matter.
         await picture_by(adapter, LIGHTHOUSE, seconds=0.2)
 
     assert host.fetches
@@ -94,7 +94,7 @@ async def test_another_origin_is_not_asked(
     elsewhere: tuple[FakeProvider, str],
     vendor: Vendor,
 ) -> None:
-    """Plain http on another port is another origin, which nobody has allowed."""
+    """An origin that is not allowed gets no request."""
     host, there = elsewhere
     provider.behave(address_mode(vendor), results_at=there)
 
@@ -123,7 +123,7 @@ async def test_any_other_address_gives_no_picture(
     mode: str,
     fetches: int,
 ) -> None:
-    """Foreign hosts are not asked, redirects not followed; the painting is paid."""
+    """Other addresses and redirects are a `BadImage`, and billed."""
     provider.behave(mode)
 
     with pytest.raises(BadImage) as failure:
@@ -138,7 +138,7 @@ async def test_any_other_address_gives_no_picture(
 async def test_a_delivery_host_that_stumbles_costs_no_painting(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """M4: 404, 503, a cut and a reset on the way; one submission, and its picture."""
+    """M4: a download is repeated after 404, 503, a cut and a reset."""
     stumbles = ("missing", "overloaded", "short_body", "reset_in_body", "missing")
     provider.behave(address_mode(vendor), stumbles=stumbles)
 
@@ -159,7 +159,7 @@ async def test_a_result_that_is_missing_is_asked_for_until_the_deadline(
     vendor: Vendor,
     mode: str,
 ) -> None:
-    """A delivery host may lag behind; what it never has is gone, and was paid for."""
+    """A missing result is requested until the deadline, then billed."""
     provider.behave(mode)
 
     with pytest.raises(BadImage) as failure:
@@ -174,7 +174,7 @@ async def test_a_result_that_is_missing_is_asked_for_until_the_deadline(
 async def test_twenty_paintings_keep_to_the_limit(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
-    """As many at once as the model allows, each with its own picture."""
+    """Twenty paintings never exceed the model's concurrency."""
     provider.behave("hold")
     models = build_models(
         {"default": vendor.config(origin, concurrency=5, queue=20)},

@@ -1,7 +1,7 @@
-"""What vendors say where they give no picture, each answer as it came.
+"""Answers without a picture, as each vendor sends them.
 
-One table over all dialects: a refusal of the prompt, a blocked or unverified
-account, or neither, and what the call costs.
+One table over all dialects: a refusal of the prompt, a blocked or unverified account,
+or neither, and the cost of the call.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.generation.transport.verdicts import verdict_of
 
 
 class Case(NamedTuple):
-    """An answer, and what it means."""
+    """An answer, and its verdict."""
 
     vendor: str
     status: int
@@ -116,7 +116,7 @@ REFUSALS = [
     "case", REFUSALS, ids=lambda case: f"{case.vendor}-{case.status}"
 )
 def test_a_refusal_is_known_in_every_dialect(case: Case) -> None:
-    """It is free, unless a gateway hands on what it saw after the provider ran."""
+    """A refusal is recognised; it is free unless the provider had painted."""
     failure = failure_of(Reply(case.status, {}, case.body))
 
     assert isinstance(failure, PromptRejected)
@@ -134,7 +134,7 @@ WITHHELD = [
 
 @pytest.mark.parametrize("body", WITHHELD)
 def test_a_picture_that_is_withheld_costs_the_price(body: dict[str, Any]) -> None:
-    """XAI and gateways say it with a 200, after the provider has painted."""
+    """A picture withheld with a 200 is a refusal, and billed."""
     failure = without_picture(body)
 
     assert isinstance(failure, PromptRejected)
@@ -142,7 +142,7 @@ def test_a_picture_that_is_withheld_costs_the_price(body: dict[str, Any]) -> Non
 
 
 def test_a_picture_that_respects_moderation_is_one() -> None:
-    """The flag says nothing against a picture that is there."""
+    """A moderation flag beside a picture is ignored."""
     body = {"data": [{"respect_moderation": True, "b64_json": "eA=="}]}
 
     assert without_picture(body) is None
@@ -162,7 +162,7 @@ def test_a_picture_that_respects_moderation_is_one() -> None:
     ],
 )
 def test_replicate_refuses_in_a_sentence(sentence: str) -> None:
-    """A job that ran and was refused is the prompt's fault, and billed."""
+    """A Replicate job that fails with a refusing sentence is a refusal, and billed."""
     failure = _failure(sentence)
 
     assert isinstance(failure, PromptRejected)
@@ -180,7 +180,7 @@ def test_replicate_refuses_in_a_sentence(sentence: str) -> None:
     ],
 )
 def test_a_word_alone_is_no_refusal(sentence: str) -> None:
-    """A model that broke is asked again, and its fall-back as well."""
+    """A sentence with a single suspicious word is a failure, not a refusal."""
     assert type(_failure(sentence)) is ProviderFailed
 
 
@@ -231,7 +231,7 @@ ACCOUNTS = [
 
 @pytest.mark.parametrize(("case", "says"), ACCOUNTS)
 def test_an_account_is_no_prompt(case: Case, says: str) -> None:
-    """What is wrong with our account is said, rests the model, and falls back."""
+    """A problem of the account is a failed provider, not a refusal."""
     failure = failure_of(Reply(case.status, {}, case.body))
 
     assert type(failure) is ProviderFailed
@@ -254,12 +254,12 @@ def test_an_account_is_no_prompt(case: Case, says: str) -> None:
     ],
 )
 def test_other_answers_say_nothing_of_it(document: object) -> None:
-    """Odd shapes are read without a crash, and a repeated prompt is not searched."""
+    """Answers of other shapes have no verdict, even if they repeat the prompt."""
     assert verdict_of(document) is None
 
 
 def test_an_odd_parameter_is_the_requests_own() -> None:
-    """A 422 without a verdict rests nobody else."""
+    """A 422 without a verdict does not count against the provider."""
     body = {"detail": [{"msg": "not a valid size", "type": "value_error"}]}
     failure: GenerationError = failure_of(Reply(422, {}, body))
 

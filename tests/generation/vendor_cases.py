@@ -1,4 +1,4 @@
-"""Every vendor with an adapter, and how a test gets hold of it."""
+"""Every vendor with an adapter, as the tests use it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_IMAGE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Vendor:
-    """One vendor: what its key looks like, and in which header it goes out."""
+    """One vendor, with the form and header of its key."""
 
     name: str
     key: str

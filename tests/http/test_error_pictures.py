@@ -1,4 +1,4 @@
-"""A failure as a picture: who asks for one, and what it says."""
+"""Failures as pictures: which requests get them, and their text."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from app.http.problems import TABLE, Row, problem_response, row_for
 def test_a_query_asks_for_a_picture_whatever_else_is_wrong(
     query: str, *, wanted: bool
 ) -> None:
-    """Only one `on_error` that is `image` counts; other faults change nothing."""
+    """A single `on_error=image` gets a picture, even if the query has other faults."""
     assert asks_for_a_picture(query) is wanted
 
 
 @pytest.mark.parametrize("row", sorted(set(TABLE.values())))
 def test_every_error_is_a_picture_with_its_title(row: Row) -> None:
-    """The text is the table's own, in well-formed XML without a script."""
-    error = QueueFull("Nobody may paint <b>this</b>.")
+    """Every error has a well-formed SVG with its title and no script."""
+    error = QueueFull("The queue is <b>full</b>.")
     picture = picture_of(problem_response(error, "storm-1"), row)
 
     assert isinstance(picture.body, bytes)
@@ -50,7 +50,7 @@ def test_every_error_is_a_picture_with_its_title(row: Row) -> None:
 
 
 def test_a_picture_has_the_headers_of_the_problem() -> None:
-    """Status, hints and the ban on keeping it are the problem's; the type is SVG."""
+    """The picture has the status and headers of the problem, and the type SVG."""
     error = QueueFull("There is a queue.")
     problem = problem_response(error, "storm-1", headers={"Vary": "X-API-Key"})
 
@@ -65,7 +65,7 @@ def test_a_picture_has_the_headers_of_the_problem() -> None:
 
 
 def test_what_a_caller_wrote_is_in_no_picture() -> None:
-    """The detail of an error, which may name a parameter, stays out."""
+    """The detail of an error is not in its picture."""
     error = InvalidParameter("prompt", "prompt has <script>alert(1)</script>.")
 
     body = picture_of(problem_response(error, "storm-1"), row_for(error)).body

@@ -1,4 +1,4 @@
-"""The preferred wait of a caller, in each form of RFC 7240."""
+"""The Prefer header in each form of RFC 7240."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from app.http.preferences import preference_of
     ],
 )
 def test_a_wish_is_granted_and_named(line: str, applied: str) -> None:
-    """The first wish that can be read counts, and a wait has its bound."""
+    """The first readable preference is applied and named, within the longest wait."""
     granted = preference_of([line], max_seconds=60)
 
     assert granted is not None
@@ -39,5 +39,5 @@ def test_a_wish_is_granted_and_named(line: str, applied: str) -> None:
     ["", "wait", "wait=", "wait=-1", "wait=1.5", "wait=soon", 'a="respond-async"'],
 )
 def test_what_is_no_wish_is_ignored(line: str) -> None:
-    """A preference that can't be read is none (RFC 7240, 2)."""
+    """An unreadable preference is ignored (RFC 7240, 2)."""
     assert preference_of([line], max_seconds=60) is None

@@ -54,14 +54,14 @@ CONTRACT = {
 
 
 def leaves(root: type[errors.ServiceError]) -> list[type[errors.ServiceError]]:
-    """Return the service's classes below *root* that have none below them."""
+    """Return the subclasses of *root* that have no subclasses."""
     # Other tests have errors of their own.
     below = [one for one in root.__subclasses__() if one.__module__.startswith("app.")]
     return [leaf for child in below for leaf in leaves(child)] if below else [root]
 
 
 def example_of(error: type[errors.ServiceError]) -> errors.ServiceError:
-    """Return an error of this class."""
+    """Return an error of *kind*."""
     match error:
         case http_errors.RangeNotSatisfiable:
             return http_errors.RangeNotSatisfiable(1000)
@@ -76,18 +76,18 @@ def example_of(error: type[errors.ServiceError]) -> errors.ServiceError:
     "leaf", leaves(errors.ServiceError), ids=lambda it: it.__name__
 )
 def test_every_error_has_a_row(leaf: type[errors.ServiceError]) -> None:
-    """An error that the service raises itself is never an internal error."""
+    """Every error class of the service has a row of its own or of an ancestor."""
     assert row_of(leaf) is not INTERNAL
 
 
 def test_an_error_without_a_row_has_that_of_its_nearest_ancestor() -> None:
-    """A special kind of an outage is answered as that outage, however deep it is."""
+    """An error without a row uses that of its nearest ancestor."""
 
     class Special(errors.InvalidParameter):
-        """Has a row above it, and another one above that."""
+        """An error whose parent has a row."""
 
     class MoreSpecial(Special):
-        """Has no row directly above it."""
+        """An error whose grandparent has a row."""
 
     assert row_of(Special) is row_of(MoreSpecial) is TABLE[errors.InvalidParameter]
     assert row_of(errors.LaterVersion) is TABLE[errors.StorageUnavailable]
@@ -97,7 +97,7 @@ def test_an_error_without_a_row_has_that_of_its_nearest_ancestor() -> None:
 
 @pytest.mark.parametrize("error", TABLE, ids=lambda it: it.__name__)
 def test_a_row_is_one_of_the_contract(error: type[errors.ServiceError]) -> None:
-    """No answer has a code that the contract does not know at that status."""
+    """Every row has a code and a status of the contract."""
     row = TABLE[error]
 
     assert row.code in CONTRACT[row.status]
@@ -106,7 +106,7 @@ def test_a_row_is_one_of_the_contract(error: type[errors.ServiceError]) -> None:
 
 @pytest.mark.parametrize("error", TABLE, ids=lambda it: it.__name__)
 def test_every_row_makes_a_whole_document(error: type[errors.ServiceError]) -> None:
-    """Every problem has all its members and is never cached."""
+    """Every problem has all members and is never cached."""
     response = problem_response(example_of(error), "a-request")
     document = json.loads(response.body)  # type: ignore[arg-type]
     row = TABLE[error]
@@ -132,14 +132,14 @@ def test_every_row_makes_a_whole_document(error: type[errors.ServiceError]) -> N
     ],
 )
 def test_a_hint_is_whole_seconds_rounded_up(hint: timedelta, header: str) -> None:
-    """Nobody is told to come back too early, or at once."""
+    """Retry-After is rounded up to whole seconds, and is at least one."""
     error = errors.ProviderRateLimited("Slow down.", retry_after=hint)
 
     assert problem_response(error, "r").headers["Retry-After"] == header
 
 
 def test_the_special_headers_of_a_status_are_there() -> None:
-    """401 says how to authenticate, 405 what is allowed, 416 what is there."""
+    """A 401, a 405 and a 416 have the header that their status requires."""
     unknown = problem_response(errors.NotAuthenticated("Who are you?"), "r")
     method = problem_response(example_of(http_errors.MethodNotAllowed), "r")
     beyond = problem_response(http_errors.RangeNotSatisfiable(1000), "r")
@@ -150,14 +150,14 @@ def test_the_special_headers_of_a_status_are_there() -> None:
 
 
 def test_a_parameter_is_named() -> None:
-    """A client learns which parameter was wrong."""
+    """A problem names the wrong parameter."""
     response = problem_response(example_of(errors.InvalidParameter), "r")
 
     assert json.loads(response.body)["parameter"] == "width"  # type: ignore[arg-type]
 
 
-def test_what_is_not_ours_is_told_to_nobody() -> None:
-    """An internal error says nothing of what went wrong inside."""
+def test_an_unknown_error_is_internal_without_its_message() -> None:
+    """An unknown error is a 500 without its message."""
     response = problem_response(KeyError("a lighthouse in a storm"), "r")
 
     assert response.status == 500
@@ -166,7 +166,7 @@ def test_what_is_not_ours_is_told_to_nobody() -> None:
 
 
 def test_own_headers_stand_below_those_of_the_problem() -> None:
-    """A failure beneath a resource that is cached for a year is not cached."""
+    """The problem's headers override those of the resource."""
     response = problem_response(
         errors.NotFound("Nothing here."),
         "r",
@@ -178,14 +178,14 @@ def test_own_headers_stand_below_those_of_the_problem() -> None:
 
 
 def test_a_detail_that_no_text_can_hold_is_still_answered() -> None:
-    """Bytes that are not UTF-8 come back as an escape and not as a failure."""
+    """A detail with a lone surrogate is sent as an escape."""
     response = problem_response(errors.NotFound("\udcff"), "r")
 
     assert json.loads(response.body)["detail"] == "\udcff"  # type: ignore[arg-type]
 
 
 def aiohttp_errors() -> list[type[web.HTTPException]]:
-    """Return the errors that aiohttp can raise by itself."""
+    """Return the errors that aiohttp itself can raise."""
     return [
         it
         for _, it in inspect.getmembers(web, inspect.isclass)
@@ -195,7 +195,7 @@ def aiohttp_errors() -> list[type[web.HTTPException]]:
 
 @pytest.mark.parametrize("theirs", aiohttp_errors(), ids=lambda it: it.__name__)
 def test_what_the_framework_refuses_has_a_row(theirs: type[web.HTTPException]) -> None:
-    """No refusal of the framework's own reaches a client as plain text."""
+    """Every error of aiohttp has a row with its status."""
     if theirs is web.HTTPMethodNotAllowed:
         error: web.HTTPException = web.HTTPMethodNotAllowed("PUT", {"GET"})
     elif theirs is web.HTTPRequestEntityTooLarge:

@@ -1,4 +1,4 @@
-"""Parameters and entries as hypothesis makes them up."""
+"""Hypothesis strategies for parameters and entries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IDS = st.uuids().map(str)
 
 
 def _with_digests(parameters: Parameters) -> Parameters:
-    """Have each reference, and the mask, show a picture of its own."""
+    """Give each reference and the mask a digest of its own."""
     digests = [sha256(name.encode()).hexdigest() for name in parameters.references]
     mask = parameters.mask
     return parameters._replace(

@@ -1,4 +1,4 @@
-"""What owners do with their entries: look, list, purge, refresh."""
+"""Entries are shown, listed, purged and refreshed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ FOX = PromptKey(SHOP, Parameters("a red fox"))
 
 
 async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
-    """Ask for a prompt as a patient client does."""
+    """Request a prompt and wait for it."""
     return await replica.cache.get_or_generate(
         key, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
 
 
 async def refresh(replica: Replica) -> SeenEntry:
-    """Refresh the lighthouse as a patient client does."""
+    """Refresh the lighthouse and wait for it."""
     return await replica.entries.refresh(
         SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
@@ -59,8 +59,8 @@ async def listed(replica: Replica, *, by_hits: bool = False) -> list[str]:
     return [entry.entry.parameters.prompt for entry in seen]
 
 
-async def test_an_entry_tells_what_became_of_a_prompt(replica: Replica) -> None:
-    """An entry has the names of the contract, and counts without being counted."""
+async def test_an_entry_has_the_fields_of_the_contract(replica: Replica) -> None:
+    """An entry has the contract's fields, and reading it does not count."""
     painted = (await ask(replica)).entry
     unseen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
     await ask(replica)
@@ -96,7 +96,7 @@ async def test_an_entry_tells_what_became_of_a_prompt(replica: Replica) -> None:
 async def test_an_entry_that_only_the_ledger_knows_is_shown(
     world: World, replica: Replica
 ) -> None:
-    """After the loss of Redis an entry is there, without its count."""
+    """After the loss of Redis an entry is shown from its manifest, without hits."""
     painted = await ask(replica)
     world.index.lose_everything()
 
@@ -108,7 +108,7 @@ async def test_an_entry_that_only_the_ledger_knows_is_shown(
 async def test_an_entry_that_cannot_be_read_is_managed_by_its_manifest(
     world: World, replica: Replica
 ) -> None:
-    """A damaged entry breaks no list, is shown as the ledger has it, and can go."""
+    """An unreadable entry is shown from its manifest, not listed, and can be purged."""
     painted = await ask(replica)
     await ask(replica, FOX)
     world.index.entries[LIGHTHOUSE.hash] = b"another version's"
@@ -124,7 +124,7 @@ async def test_an_entry_that_cannot_be_read_is_managed_by_its_manifest(
 
 
 async def test_entries_of_another_project_are_not_there(replica: Replica) -> None:
-    """Another project can't see, refresh or purge an entry, nor learn of it."""
+    """An entry of another project is not found by any call."""
     await ask(replica)
 
     with pytest.raises(NotFound):
@@ -140,7 +140,7 @@ async def test_entries_of_another_project_are_not_there(replica: Replica) -> Non
 
 
 async def test_lists_go_page_by_page(replica: Replica) -> None:
-    """A page says where the next one begins, and the last one that it is the last."""
+    """A page has a cursor to the next one, and the last page has none."""
     for number in range(5):
         await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
         await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
@@ -154,7 +154,7 @@ async def test_lists_go_page_by_page(replica: Replica) -> None:
 
 
 async def test_a_purge_leaves_nothing_behind(world: World, replica: Replica) -> None:
-    """Entry, count, manifest, picture and hot bytes go; the next request pays."""
+    """A purge removes entry, count, manifest, picture and cached bytes."""
     first = await ask(replica)
     await ask(replica)
 
@@ -177,7 +177,7 @@ async def test_a_purge_leaves_nothing_behind(world: World, replica: Replica) -> 
 async def test_a_purge_on_one_replica_and_a_painting_on_another_are_listed_in_order(
     replica: Replica, another: Replica
 ) -> None:
-    """The last writer about a prompt decides its row in the list, too."""
+    """A painting after a purge on another replica is in the list."""
     await ask(replica)
     await another.purge(SHOP, LIGHTHOUSE.hash)
     emptied = await listed(replica)
@@ -195,7 +195,7 @@ async def test_a_purge_on_one_replica_and_a_painting_on_another_are_listed_in_or
 async def test_a_purge_of_what_only_the_ledger_knows(
     world: World, replica: Replica
 ) -> None:
-    """A prompt that Redis has lost can be purged all the same."""
+    """A prompt that only the ledger has can be purged."""
     await ask(replica)
     world.index.lose_everything()
 
@@ -207,7 +207,7 @@ async def test_a_purge_of_what_only_the_ledger_knows(
 async def test_a_purge_of_a_failure_lets_it_be_tried_again(
     world: World, replica: Replica
 ) -> None:
-    """A remembered failure counts as something that was there, and goes."""
+    """A purge of a remembered failure lets the prompt be painted again."""
     world.provider.script.append(ProviderFailed("It broke down."))
     with pytest.raises(ProviderFailed):
         await ask(replica)
@@ -220,7 +220,7 @@ async def test_a_purge_of_a_failure_lets_it_be_tried_again(
 
 
 async def test_a_purge_of_nothing_says_so(world: World, replica: Replica) -> None:
-    """What was never painted can't be purged, and leaves no lease behind."""
+    """A purge of an unpainted prompt is not found and leaves no lease."""
     with pytest.raises(NotFound):
         await replica.purge(SHOP, LIGHTHOUSE.hash)
 
@@ -228,7 +228,7 @@ async def test_a_purge_of_nothing_says_so(world: World, replica: Replica) -> Non
 
 
 async def test_a_purge_during_a_painting_ends_at_its_bound(world: World) -> None:
-    """A painting is not interrupted: the purge is told to come back."""
+    """A purge during a painting ends with `StillGenerating` at its bound."""
     replica = a_prompt_cache(world, purge_waits_seconds=0.02)
     gate = world.provider.before("paint")
     asked = asyncio.create_task(ask(replica))
@@ -244,7 +244,7 @@ async def test_a_purge_during_a_painting_ends_at_its_bound(world: World) -> None
 async def test_a_purge_waits_for_a_painting_that_ends_soon(
     world: World, replica: Replica
 ) -> None:
-    """A purge that meets a painting in time removes what it brought."""
+    """A purge that waits for a painting removes its picture."""
     gate = world.provider.before("paint")
     asked = asyncio.create_task(ask(replica))
     await gate.reached()
@@ -260,10 +260,10 @@ async def test_a_purge_waits_for_a_painting_that_ends_soon(
     assert world.store.objects == {}
 
 
-async def test_a_purge_that_stalled_past_its_lease_is_told_to_be_repeated(
+async def test_a_purge_that_stalled_past_its_lease_must_be_repeated(
     world: World, replica: Replica
 ) -> None:
-    """A purge without its lease leaves a picture that is there and can be purged."""
+    """A purge that lost its lease removes nothing and must be repeated."""
     painted = await ask(replica)
     stalled = world.index.before("forget")
     purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
@@ -281,7 +281,7 @@ async def test_a_purge_that_stalled_past_its_lease_is_told_to_be_repeated(
 async def test_a_purge_without_its_dependencies_removes_nothing(
     world: World, replica: Replica
 ) -> None:
-    """A purge that can't be whole is an outage."""
+    """A purge without Redis or the store is an outage."""
     await ask(replica)
     before = set(world.store.objects)
     world.index.is_away = True
@@ -299,7 +299,7 @@ async def test_a_purge_without_its_dependencies_removes_nothing(
 async def test_a_refresh_replaces_the_picture_and_keeps_the_hits(
     world: World, replica: Replica
 ) -> None:
-    """The new picture is served under the same hash, and the old one is removed."""
+    """A refresh serves the new picture, removes the old one and keeps the hits."""
     old = await ask(replica)
     await ask(replica)
 
@@ -320,7 +320,7 @@ async def test_a_refresh_replaces_the_picture_and_keeps_the_hits(
 async def test_the_old_picture_is_served_until_the_new_one_is_committed(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Nobody loses a picture to a refresh; in its last step readers wait for it."""
+    """During a refresh the old picture is served; in its last step readers wait."""
     old = await ask(replica)
     painting = world.provider.before("paint")
     committing = world.index.before("commit")
@@ -344,7 +344,7 @@ async def test_the_old_picture_is_served_until_the_new_one_is_committed(
 async def test_refreshes_that_overlap_are_one_payment(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A caller who asks for a refresh while one runs, anywhere, gets its picture."""
+    """Overlapping refreshes on two replicas pay once and get the same picture."""
     await ask(replica)
     gate = world.provider.before("paint")
     refreshing = [asyncio.create_task(refresh(replica)) for _ in range(3)]
@@ -367,7 +367,7 @@ async def test_refreshes_that_overlap_are_one_payment(
 async def test_a_refresh_that_fails_keeps_the_old_picture(
     world: World, replica: Replica
 ) -> None:
-    """A failed refresh is an error for its caller, and a HIT for all others."""
+    """A failed refresh raises for its caller, and others get the old picture."""
     old = await ask(replica)
     world.provider.script.append(ProviderFailed("It broke down."))
 
@@ -383,7 +383,7 @@ async def test_a_refresh_that_fails_keeps_the_old_picture(
 async def test_a_refresh_that_takes_too_long_goes_on(
     world: World, replica: Replica
 ) -> None:
-    """A refresh outlives its caller, who is told which generation to ask for."""
+    """A refresh goes on after its caller's time and gives a generation's id."""
     old = await ask(replica)
     gate = world.provider.before("paint")
     with pytest.raises(StillGenerating) as still:
@@ -404,7 +404,7 @@ async def test_a_refresh_that_takes_too_long_goes_on(
 
 
 async def test_a_refresh_of_nothing_says_so(world: World, replica: Replica) -> None:
-    """What was never painted can't be refreshed."""
+    """A refresh of an unpainted prompt is not found."""
     with pytest.raises(NotFound):
         await refresh(replica)
 
@@ -414,7 +414,7 @@ async def test_a_refresh_of_nothing_says_so(world: World, replica: Replica) -> N
 async def test_a_refresh_of_what_is_purged_meanwhile_says_so(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A purge that comes first wins, and nothing is painted."""
+    """A refresh that comes after a purge is not found, and nothing is painted."""
     await ask(replica)
     late = world.index.before("hold")
     refreshing = asyncio.create_task(refresh(replica))
@@ -430,10 +430,10 @@ async def test_a_refresh_of_what_is_purged_meanwhile_says_so(
 async def test_a_refresh_whose_entry_is_not_written_is_restored_from_the_ledger(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Redis goes away between manifest and entry: afterwards all see the new one.
+    """A refresh that loses Redis before its entry is restored from its manifest.
 
-    The old entry went before the manifest was replaced, so that whoever asks
-    next restores what the ledger has, and pays nothing.
+    The old entry was removed before the manifest was replaced, so the next request
+    restores the ledger's picture and pays nothing.
     """
     old = await ask(replica)
     away = world.index.before("commit")
@@ -458,7 +458,7 @@ async def test_a_refresh_whose_entry_is_not_written_is_restored_from_the_ledger(
 async def test_a_refresh_replaces_nothing_while_redis_is_away(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Everybody sees the old picture until Redis is back, and then the new one."""
+    """A refresh without Redis waits, and replaces the picture when Redis is back."""
     old = await ask(replica)
     painting = world.provider.before("paint")
     refreshing = asyncio.create_task(refresh(replica))
@@ -476,7 +476,7 @@ async def test_a_refresh_replaces_nothing_while_redis_is_away(
 
 
 async def test_a_refresh_gives_up_where_redis_stays_away(world: World) -> None:
-    """Nothing is replaced, the new picture is removed, and the error is told."""
+    """A refresh gives up if Redis stays away, and removes its new picture."""
     replica = a_prompt_cache(world, max_storing_time=timedelta(0))
     old = await ask(replica)
     painting = world.provider.before("paint")
@@ -495,7 +495,7 @@ async def test_a_refresh_gives_up_where_redis_stays_away(world: World) -> None:
 async def test_a_purge_after_an_unfinished_refresh_leaves_nothing(
     world: World, replica: Replica
 ) -> None:
-    """A purge knows the picture of the manifest, whatever became of its entry."""
+    """A purge after an unfinished refresh removes both pictures."""
     await ask(replica)
     world.index.fail_next("commit")
     await refresh(replica)
@@ -508,7 +508,7 @@ async def test_a_purge_after_an_unfinished_refresh_leaves_nothing(
 async def test_a_purge_waits_for_its_lease_without_the_news(
     world: World, replica: Replica
 ) -> None:
-    """A purge finds a lease that ran out, although nobody tells of that."""
+    """A purge gets a lease that expired without an event."""
     await ask(replica)
     gone = leases_of(world, timedelta(seconds=0.05)).of_flight(
         LIGHTHOUSE.hash, "a replica that died"
@@ -524,7 +524,7 @@ async def test_a_purge_waits_for_its_lease_without_the_news(
 async def test_a_refresh_that_arrives_before_anothers_answer_gets_its_picture(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """C12: also where it sees the new picture already, at another replica."""
+    """C12: a refresh that begins before another one has answered gets its picture."""
     await ask(replica)
     answering = world.index.before("mark_refresh")
     answering.open()
@@ -543,7 +543,7 @@ async def test_a_refresh_that_arrives_before_anothers_answer_gets_its_picture(
 async def test_a_refresh_after_anothers_answer_paints_again(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Its caller has seen the picture, and wants another one."""
+    """A refresh after another one has answered paints again."""
     await ask(replica)
     first = await refresh(replica)
     second = await refresh(another)
@@ -555,7 +555,7 @@ async def test_a_refresh_after_anothers_answer_paints_again(
 async def test_refreshes_aimed_at_each_others_end_are_one_payment_or_follow(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """C12: no pair of refreshes that overlap pays twice, wherever they meet."""
+    """C12: two refreshes that overlap never pay twice."""
     await ask(replica)
 
     async def timed(at: Replica) -> tuple[float, float, str]:

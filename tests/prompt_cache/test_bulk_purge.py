@@ -1,4 +1,4 @@
-"""Bulk purges: many prompts by the rules of one, in bounds."""
+"""Bulk purges: many prompts, each purged like one, within bounds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HASHES = [key.hash for key in KEYS]
 
 @pytest.fixture(autouse=True)
 async def painted(replica: Replica) -> None:
-    """Paint twenty foxes, and one for the zoo."""
+    """Paint twenty foxes, and one prompt of the zoo."""
     for key in [*KEYS, PromptKey(ZOO, KEYS[0].parameters)]:
         await replica.cache.get_or_generate(
             key, permit=UNLIMITED_PERMIT, wait_seconds=30
@@ -45,7 +45,7 @@ def bounded(replica: Replica, **bounds: float) -> BulkPurge:
 
 
 def aged(world: World, key: PromptKey, seconds: float) -> None:
-    """Make a prompt painted long ago, as Redis has it."""
+    """Make a prompt's entry in Redis look old."""
     entry = PromptEntry.from_record(key.hash, world.index.entries[key.hash])
     assert entry is not None
     old = entry._replace(created_ms=round((time.time() - seconds) * 1000))
@@ -53,7 +53,7 @@ def aged(world: World, key: PromptKey, seconds: float) -> None:
 
 
 async def test_those_that_are_named_go(world: World, replica: Replica) -> None:
-    """Unknown and foreign hashes are not counted, and repetitions count once."""
+    """Named prompts are purged; unknown, foreign and repeated hashes do not count."""
     purged = await replica.parts.bulk_purge.these(
         SHOP, [*HASHES[:5], HASHES[0], "0" * 64]
     )
@@ -64,7 +64,7 @@ async def test_those_that_are_named_go(world: World, replica: Replica) -> None:
 
 
 async def test_all_goes_of_one_project_alone(world: World, replica: Replica) -> None:
-    """Nothing of another project is touched, and again there is nothing left."""
+    """A purge of all removes one project's prompts and no others."""
     assert await replica.parts.bulk_purge.all(SHOP) == Purged(deleted=20)
 
     assert len(world.images) == len(world.manifests) == len(world.index.entries) == 1
@@ -72,7 +72,7 @@ async def test_all_goes_of_one_project_alone(world: World, replica: Replica) -> 
 
 
 async def test_all_takes_what_only_redis_knows(world: World, replica: Replica) -> None:
-    """An entry whose manifest is lost is a part of all."""
+    """A purge of all removes an entry whose manifest is lost."""
     await replica.statistics.apply()
     del world.store.objects[f"acme/shop/prompts/{HASHES[3]}.json"]
 
@@ -81,7 +81,7 @@ async def test_all_takes_what_only_redis_knows(world: World, replica: Replica) -
 
 
 async def test_what_is_old_goes_by_its_creation(world: World, replica: Replica) -> None:
-    """Young prompts stay, also those that only the ledger knows."""
+    """A purge by age goes by creation, also for prompts that only the ledger has."""
     for key in KEYS[:4]:
         aged(world, key, 3600)
     del world.index.entries[HASHES[5]]
@@ -95,7 +95,7 @@ async def test_what_is_old_goes_by_its_creation(world: World, replica: Replica) 
 async def test_a_call_has_a_bound_and_the_next_one_goes_on(
     world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Callers repeat while there is more, and nothing is looked at for ever."""
+    """A call purges a bounded number, and the next call goes on."""
     monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 6)
     some = bounded(replica, max_prompts=8)
     calls = [await some.all(SHOP)]
@@ -109,15 +109,15 @@ async def test_a_call_has_a_bound_and_the_next_one_goes_on(
 
 
 async def test_a_call_ends_in_its_time(replica: Replica) -> None:
-    """What there was no time for is more to come."""
+    """A call that runs out of time returns `more`."""
     late = bounded(replica, max_seconds=0)
 
     assert await late.these(SHOP, HASHES) == Purged(more=True)
     assert await late.all(SHOP) == Purged(more=True)
 
 
-async def test_what_somebody_writes_about_is_told(world: World) -> None:
-    """A prompt that is being written fails, the others go."""
+async def test_a_prompt_that_is_being_written_counts_as_failed(world: World) -> None:
+    """A prompt that is being written counts as failed, and the others are purged."""
     replica = a_prompt_cache(world, purge_waits_seconds=0.01)
     async with leases_of(world).writing(SHOP, HASHES[7]):
         purged = await replica.parts.bulk_purge.these(SHOP, HASHES)
@@ -126,7 +126,7 @@ async def test_what_somebody_writes_about_is_told(world: World) -> None:
 
 
 async def test_an_outage_ends_a_call(world: World, replica: Replica) -> None:
-    """Before anything went it is an outage, after that there is more to come."""
+    """An outage raises before the first purge, and later returns `more`."""
     world.index.is_away = True
     with pytest.raises(CacheUnavailable):
         await replica.parts.bulk_purge.all(SHOP)
@@ -142,7 +142,7 @@ async def test_an_outage_ends_a_call(world: World, replica: Replica) -> None:
 async def test_ghosts_of_a_list_are_taken_off_it(
     world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the list names and nothing else knows goes, and all gets on."""
+    """A listed prompt that exists nowhere is removed from the list."""
     monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 8)
     await replica.statistics.apply()
     for key in KEYS:
@@ -158,7 +158,7 @@ async def test_ghosts_of_a_list_are_taken_off_it(
 async def test_a_second_caller_ends_no_walk_of_the_first(
     world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1. One begins. 2. What it passed becomes old. 3. Another goes on: all go."""
+    """A second call does not skip prompts that became old behind the first one."""
     monkeypatch.setattr(bulk_purge, "LOOKED_AT_ONCE", 6)
     some = bounded(replica, max_prompts=8)
     for key in KEYS[:4]:
@@ -181,7 +181,7 @@ async def test_a_second_caller_ends_no_walk_of_the_first(
 async def test_an_outage_in_the_middle_leaves_more(
     world: World, replica: Replica
 ) -> None:
-    """A store that refuses some deletions for a moment: repeated, nothing is left."""
+    """After a store that refused some deletions, repeated calls remove the rest."""
     world.store.fail_next("delete", 3)
     calls: list[Purged] = []
     while not calls or calls[-1].more:

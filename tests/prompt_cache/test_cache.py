@@ -1,4 +1,4 @@
-"""The loading process: what a request for a prompt comes to, whatever happens."""
+"""The loading process: the result of a request in every situation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FOX = PromptKey(SHOP, Parameters("a red fox"))
 
 
 async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
-    """Ask for a prompt as a patient client does."""
+    """Request a prompt and wait for it."""
     return await replica.cache.get_or_generate(
         key, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
@@ -54,7 +54,7 @@ async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
 def asking(
     replica: Replica, key: PromptKey = LIGHTHOUSE, times: int = 1
 ) -> list[asyncio.Task[Answer]]:
-    """Ask at the same time, in the background."""
+    """Request a prompt in the background."""
     return [asyncio.create_task(ask(replica, key)) for _ in range(times)]
 
 
@@ -67,18 +67,18 @@ async def bytes_of(replica: Replica, answer: Answer) -> bytes:
 
 
 def outcomes(answers: Sequence[Answer]) -> list[LookupOutcome]:
-    """Return how the look-ups ended, in order of their names."""
+    """Return the outcomes of the look-ups, sorted by name."""
     return sorted(answer.outcome for answer in answers)
 
 
 def shut_down_the_hot_tier(*replicas: Replica) -> None:
-    """Make every picture be read from the store."""
+    """Make every read of a picture go to the store."""
     for replica in replicas:
         replica.parts.hot_tier._pictures.clear()
 
 
 async def expired_unrenewed(world: World) -> None:
-    """Return when the lighthouse's lease has run out, as nobody renews it."""
+    """Return when the lighthouse's lease has expired without a renewal."""
     renewals = world.index.calls["hold"]
     async with asyncio.timeout(SOON_SECONDS):
         while world.index.holder_now(LIGHTHOUSE.hash):  # noqa: ASYNC110 - it expires
@@ -89,7 +89,7 @@ async def expired_unrenewed(world: World) -> None:
 async def test_a_prompt_is_painted_once_and_then_hit(
     world: World, replica: Replica
 ) -> None:
-    """The first answer is a MISS, later ones are HITs with the same picture."""
+    """The first request is a MISS, later ones are counted HITs."""
     first, second, third = [await ask(replica) for _ in range(3)]
 
     assert [first.outcome, second.outcome, third.outcome] == ["miss", "hit", "hit"]
@@ -104,10 +104,10 @@ async def test_a_prompt_is_painted_once_and_then_hit(
     assert replica.looked_up("hit") == 2
 
 
-async def test_everything_is_in_the_ledger_before_anyone_is_told(
+async def test_everything_is_in_the_ledger_before_anyone_is_answered(
     world: World, replica: Replica
 ) -> None:
-    """The picture comes before its manifest, the manifest before the entry."""
+    """The picture is stored before its manifest, and the manifest before the entry."""
     image, manifest = world.store.before("put"), world.store.before("create")
     entry = world.index.before("commit")
     (asked,) = asking(replica)
@@ -129,7 +129,7 @@ async def test_everything_is_in_the_ledger_before_anyone_is_told(
 async def test_a_hundred_callers_are_one_painting(
     world: World, replica: Replica
 ) -> None:
-    """Of a hundred who ask at once one is the MISS; the others are counted hits."""
+    """Of a hundred concurrent requests one is the MISS, the others counted hits."""
     gate = world.provider.before("paint")
     asked = asking(replica, times=100)
     await gate.reached()
@@ -151,7 +151,7 @@ async def test_a_hundred_callers_are_one_painting(
 async def test_callers_of_two_replicas_are_one_painting(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Replicas share the lease: one paints, the other's callers follow it."""
+    """Concurrent requests on two replicas are one painting."""
     gate = world.provider.before("paint")
     asked = asking(replica, times=10)
     await gate.reached()
@@ -170,7 +170,7 @@ async def test_callers_of_two_replicas_are_one_painting(
 async def test_followers_find_the_picture_without_the_news(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """News that is lost costs a moment, not an answer."""
+    """A follower that misses the event finds the picture by looking again."""
     world.completions.is_deaf = True
     gate = world.provider.before("paint")
     asked = asking(replica)
@@ -186,7 +186,7 @@ async def test_followers_find_the_picture_without_the_news(
 
 
 async def test_prompts_and_projects_do_not_meet(world: World, replica: Replica) -> None:
-    """Another prompt, another variant and another project are other pictures."""
+    """Another prompt, variant or project is another picture."""
     keys = [
         LIGHTHOUSE,
         FOX,
@@ -204,7 +204,7 @@ async def test_prompts_and_projects_do_not_meet(world: World, replica: Replica) 
 async def test_a_client_that_goes_away_costs_nothing(
     world: World, replica: Replica
 ) -> None:
-    """The picture of a caller who left is finished and kept: the next is a HIT."""
+    """A painting whose caller left is finished, and the next request is a HIT."""
     gate = world.provider.before("paint")
     (asked,) = asking(replica)
     await gate.reached()
@@ -222,7 +222,7 @@ async def test_a_client_that_goes_away_costs_nothing(
 async def test_the_first_waiter_that_is_still_there_has_the_miss(
     world: World, replica: Replica
 ) -> None:
-    """Where the caller who came first has left, the next one is told of the MISS."""
+    """If the first caller has left, the next waiter has the MISS."""
     gate = world.provider.before("paint")
     first, second, third = asking(replica, times=3)
     await gate.reached()
@@ -236,10 +236,10 @@ async def test_the_first_waiter_that_is_still_there_has_the_miss(
     assert outcomes(answers) == [LookupOutcome.COALESCED, LookupOutcome.MISS]
 
 
-async def test_whoever_waits_too_long_is_told_which_generation_to_ask_for(
+async def test_a_wait_that_ends_gives_the_leaders_generation(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A wait ends at its bound, with the leader's id, and nothing is paid twice."""
+    """A wait that ends gives the leader's generation id and pays nothing more."""
     gate = world.provider.before("paint")
     (asked,) = asking(replica)
     await gate.reached()
@@ -258,10 +258,10 @@ async def test_whoever_waits_too_long_is_told_which_generation_to_ask_for(
     assert world.provider.count == 1
 
 
-async def test_whoever_does_not_wait_at_all_starts_a_painting(
+async def test_a_request_that_does_not_wait_starts_a_painting(
     world: World, replica: Replica
 ) -> None:
-    """A caller in a hurry gets the id of a painting that goes on without it."""
+    """A request with no wait starts a painting and gets its id."""
     with pytest.raises(StillGenerating) as still:
         await replica.cache.get_or_generate(
             LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
@@ -276,10 +276,10 @@ async def test_whoever_does_not_wait_at_all_starts_a_painting(
 async def test_late_pictures_are_refused(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A leads and stalls, B leads and commits: A's late picture is refused.
+    """A late leader's picture is refused after another leader has committed.
 
-    The interleaving of `Contest`: all callers see B's picture, and
-    A's own object is removed.
+    The interleaving of `Contest`: A leads and stalls, B leads and commits. All callers
+    see B's picture, and A's own object is removed.
     """
     stalled = world.provider.before("paint")
     late = asking(replica, times=3)
@@ -302,7 +302,7 @@ async def test_late_pictures_are_refused(
 async def test_a_late_leader_waits_for_its_turn(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """While B paints under the lease that A lost, A writes nothing."""
+    """A leader that lost its lease writes nothing while another one paints."""
     stalled, painting = world.provider.before("paint"), world.provider.before("paint")
     (late,) = asking(replica)
     await stalled.reached()
@@ -321,10 +321,10 @@ async def test_a_late_leader_waits_for_its_turn(
     assert len(world.images) == 1
 
 
-async def test_a_leader_that_lost_its_lease_to_nobody_takes_it_again(
+async def test_a_leader_takes_a_vacant_lease_again(
     world: World, replica: Replica
 ) -> None:
-    """A lease that ran out while nobody else asked costs nothing."""
+    """A leader whose lease expired takes it again if it is vacant."""
     gate = world.provider.before("paint")
     (asked,) = asking(replica)
     await gate.reached()
@@ -339,7 +339,7 @@ async def test_a_leader_that_lost_its_lease_to_nobody_takes_it_again(
 async def test_a_lost_reply_to_the_manifest_is_a_win(
     world: World, replica: Replica
 ) -> None:
-    """A manifest of our own generation is ours, although its create said 412."""
+    """A manifest of our own generation wins, although its create returned 412."""
     world.store.lose_reply("create")
 
     answer = await ask(replica)
@@ -353,7 +353,7 @@ async def test_a_lost_reply_to_the_manifest_is_a_win(
 async def test_a_lost_reply_to_the_entry_is_made_good(
     world: World, replica: Replica
 ) -> None:
-    """A commit whose reply was lost is served all the same."""
+    """A commit whose reply was lost is served."""
     world.index.lose_reply("commit")
 
     assert (await ask(replica)).outcome == LookupOutcome.MISS
@@ -363,7 +363,7 @@ async def test_a_lost_reply_to_the_entry_is_made_good(
 async def test_redis_away_at_the_commit_loses_no_picture(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """What was paid for is in the ledger and is served, cache or no cache."""
+    """A picture committed without Redis is stored and served."""
     gate = world.provider.before("paint")
     asked = asking(replica, times=2)
     await gate.reached()
@@ -386,7 +386,7 @@ async def test_redis_away_at_the_commit_loses_no_picture(
 async def test_a_painted_prompt_is_served_uncounted_while_redis_is_away(
     world: World, replica: Replica
 ) -> None:
-    """Without Redis a HIT comes from the manifest, and no count is made up."""
+    """Without Redis a HIT comes from the manifest, without a count."""
     painted = await ask(replica)
     world.index.is_away = True
 
@@ -402,7 +402,7 @@ async def test_a_painted_prompt_is_served_uncounted_while_redis_is_away(
 async def test_a_herd_reads_the_manifest_together_while_redis_is_away(
     world: World, replica: Replica
 ) -> None:
-    """The store is asked twice at most, and each read began after it was asked for."""
+    """Without Redis a herd shares at most two reads of the manifest."""
     await ask(replica)
     world.index.is_away = True
     reads = world.store.calls["get"]
@@ -418,8 +418,8 @@ async def test_a_herd_reads_the_manifest_together_while_redis_is_away(
     assert world.store.calls["get"] - reads == 2
 
 
-async def test_nothing_is_paid_in_the_dark(world: World, replica: Replica) -> None:
-    """Without Redis an unpainted prompt is an outage, and no provider is asked."""
+async def test_nothing_is_paid_without_redis(world: World, replica: Replica) -> None:
+    """Without Redis an unpainted prompt is an outage and calls no provider."""
     world.index.is_away = True
 
     with pytest.raises(CacheUnavailable):
@@ -433,7 +433,7 @@ async def test_nothing_is_paid_in_the_dark(world: World, replica: Replica) -> No
 async def test_both_away_is_an_outage_of_the_cache(
     world: World, replica: Replica
 ) -> None:
-    """Without Redis and without the store nothing can be said."""
+    """Without Redis and store a request is an outage of the cache."""
     await ask(replica)
     world.index.is_away = world.store.is_away = True
 
@@ -446,7 +446,7 @@ async def test_both_away_is_an_outage_of_the_cache(
 async def test_redis_that_goes_away_before_the_lease_is_asked_for(
     world: World, replica: Replica
 ) -> None:
-    """Between look-up and lease Redis goes: a painted prompt is served, no other."""
+    """If Redis fails after the look-up, only a painted prompt is served."""
     await ask(replica)
     world.index.lose_everything()
     world.index.fail_next("acquire", 2)
@@ -462,7 +462,7 @@ async def test_redis_that_goes_away_before_the_lease_is_asked_for(
 async def test_a_full_redis_serves_what_is_painted(
     world: World, replica: Replica
 ) -> None:
-    """Without memory hits go on uncounted, restored ones too; nothing is painted."""
+    """A full Redis serves hits uncounted, and nothing is painted."""
     await ask(replica)
     world.index.is_full = True
     known = await ask(replica)
@@ -480,7 +480,7 @@ async def test_a_full_redis_serves_what_is_painted(
 async def test_an_emptied_redis_costs_no_second_payment(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A prompt that only the ledger knows is restored: a HIT, counted anew."""
+    """After Redis is emptied a painted prompt is restored and counted anew."""
     painted = await ask(replica)
     world.index.lose_everything()
 
@@ -496,10 +496,10 @@ async def test_an_emptied_redis_costs_no_second_payment(
 async def test_a_store_that_is_away_before_the_payment_is_an_outage(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Where nobody can say what is painted, nobody paints, and all learn it at once.
+    """If the store is unavailable, nothing is painted, and all waiters get the outage.
 
-    Followers are told for a moment what their leader met, instead of running
-    into the same time-out one after another; then it is looked for again.
+    Followers get their leader's outage for a moment, instead of running into the same
+    timeout one after another. Then the store is tried again.
     """
     gate = world.store.before("get")
     asked = asking(replica, times=3)
@@ -526,7 +526,7 @@ async def test_a_store_that_is_away_before_the_payment_is_an_outage(
 async def test_a_store_that_is_away_after_the_payment_is_asked_again(
     world: World, replica: Replica, method: str
 ) -> None:
-    """A picture that was paid for is kept and offered until the store takes it."""
+    """A paid picture is offered again until the store accepts it."""
     world.store.fail_next(method, 2)
 
     answer = await ask(replica)
@@ -539,7 +539,7 @@ async def test_a_store_that_is_away_after_the_payment_is_asked_again(
 async def test_a_picture_that_is_gone_is_painted_once_more(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Readers that find no picture start again; one painting replaces the manifest."""
+    """A lost picture is painted once again, and its manifest is replaced."""
     lost = await ask(replica)
     shut_down_the_hot_tier(replica, another)
     del world.store.objects[str(lost.entry.storage_key)]
@@ -566,7 +566,7 @@ async def test_a_picture_that_is_gone_is_painted_once_more(
 async def test_a_reader_that_lags_drops_no_newer_entry(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A reader of the old picture, gone since, leaves the refreshed entry alone."""
+    """A reader of a removed picture does not drop the refreshed entry."""
     old = await ask(replica)
     lagging = await ask(another)
     await replica.entries.refresh(
@@ -585,7 +585,7 @@ async def test_a_reader_that_lags_drops_no_newer_entry(
 async def test_a_manifest_that_cannot_be_read_is_replaced(
     world: World, replica: Replica
 ) -> None:
-    """A damaged manifest counts as none, and the next picture takes its place."""
+    """An unreadable manifest is replaced by the next picture."""
     await ask(replica)
     (manifest,) = world.manifests
     world.store.objects[manifest].data = b'{"version": 1'
@@ -612,7 +612,7 @@ REMEMBERED = [
 async def test_a_failure_is_one_call_for_all_who_wait(
     world: World, replica: Replica, another: Replica, failure: ServiceError
 ) -> None:
-    """Callers of every replica get the same kind of error, and so does the next."""
+    """A failure is raised for all waiters on all replicas, and remembered."""
     gate = world.provider.before("paint")
     world.provider.script.append(failure)
     asked = asking(replica, times=5)
@@ -649,7 +649,7 @@ async def test_a_failure_is_one_call_for_all_who_wait(
 async def test_the_first_answer_says_when_to_come_back(
     world: World, replica: Replica, failure: GenerationError, seconds: int
 ) -> None:
-    """It says what the remembered ones say, also to the caller who led."""
+    """The first failure and the remembered one have the same Retry-After."""
     world.provider.script.append(failure)
 
     with pytest.raises(type(failure)) as first:
@@ -664,7 +664,7 @@ async def test_the_first_answer_says_when_to_come_back(
 
 
 async def test_a_purge_leaves_a_hold(world: World, replica: Replica) -> None:
-    """After an ambiguous end nothing more is paid, whatever callers try."""
+    """A purge does not end the hold after an ambiguous end."""
     world.provider.script.append(GenerationTimedOut("It took too long."))
     with pytest.raises(GenerationTimedOut):
         await ask(replica)
@@ -680,7 +680,7 @@ async def test_a_purge_leaves_a_hold(world: World, replica: Replica) -> None:
 
 
 async def test_a_refresh_keeps_to_a_hold(world: World, replica: Replica) -> None:
-    """A refresh whose call may have been billed is not paid again at once."""
+    """A refresh obeys the hold after an ambiguous end."""
     await ask(replica)
     world.provider.script.append(GenerationTimedOut("It took too long."))
     for _ in range(3):
@@ -696,7 +696,7 @@ async def test_a_refresh_keeps_to_a_hold(world: World, replica: Replica) -> None
 async def test_a_call_that_a_shutdown_cuts_holds_its_prompt(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The next replica does not pay at once for what may have been painted."""
+    """A call cut by a shutdown holds its prompt on all replicas."""
     gate = world.provider.before("paint")
     asked = asking(replica)
     await gate.reached()
@@ -710,10 +710,10 @@ async def test_a_call_that_a_shutdown_cuts_holds_its_prompt(
     assert world.provider.calls["paint"] == 1
 
 
-async def test_a_failure_whose_memory_is_lost_is_still_told(
+async def test_a_failure_that_can_not_be_remembered_is_still_raised(
     world: World, replica: Replica
 ) -> None:
-    """Redis away while a failure is noted changes nothing for who waits."""
+    """A failure that Redis can't store is raised all the same."""
     gate = world.provider.before("paint")
     world.provider.script.append(PromptRejected("Not in this shop."))
     (asked,) = asking(replica)
@@ -728,7 +728,7 @@ async def test_a_failure_whose_memory_is_lost_is_still_told(
 async def test_a_hold_is_remembered_once_redis_is_back(
     world: World, replica: Replica
 ) -> None:
-    """Redis away while a call ends ambiguously costs no second payment."""
+    """A hold that Redis could not store is stored when Redis is back."""
     gate = world.provider.before("paint")
     world.provider.script.append(GenerationTimedOut("It took too long."))
     (asked,) = asking(replica)
@@ -749,7 +749,7 @@ async def test_a_hold_is_remembered_once_redis_is_back(
 
 
 async def test_a_full_queue_is_not_remembered(world: World) -> None:
-    """A prompt that found no place may find one a moment later."""
+    """A full queue is not remembered, and the next request is painted."""
     replica = a_prompt_cache(world, concurrency=1, queue=0)
     gate = world.provider.before("paint")
     (asked,) = asking(replica)
@@ -766,7 +766,7 @@ async def test_a_full_queue_is_not_remembered(world: World) -> None:
 async def test_a_picture_outranks_a_remembered_failure(
     world: World, replica: Replica
 ) -> None:
-    """A failed refresh takes nobody's picture away, not even from the ledger."""
+    """A failed refresh does not hide the picture, even after a loss of Redis."""
     painted = await ask(replica)
     world.provider.script.append(PromptRejected("Not any more."))
     with pytest.raises(PromptRejected):
@@ -787,7 +787,7 @@ async def test_a_picture_outranks_a_remembered_failure(
 async def test_a_picture_that_is_gone_does_not_outrank_a_failure(
     world: World, replica: Replica
 ) -> None:
-    """Where the picture is lost and repainting refused, one call is paid, not many."""
+    """If repainting a lost picture fails, the failure is remembered."""
     lost = await ask(replica)
     shut_down_the_hot_tier(replica)
     del world.store.objects[str(lost.entry.storage_key)]
@@ -804,7 +804,7 @@ async def test_a_picture_that_is_gone_does_not_outrank_a_failure(
 async def test_a_record_that_cannot_be_read_is_restored(
     world: World, replica: Replica
 ) -> None:
-    """A damaged entry costs its reader a look into the ledger, and never again."""
+    """An unreadable entry is restored once from its manifest."""
     painted = await ask(replica)
     await ask(replica)
     world.index.entries[LIGHTHOUSE.hash] = b"another version's"
@@ -824,7 +824,7 @@ async def test_a_record_that_cannot_be_read_is_restored(
 
 
 async def test_looking_never_pays(world: World, replica: Replica) -> None:
-    """HEAD finds what is painted, restores what only the ledger knows, and no more."""
+    """`find` returns or restores a painted prompt, and never paints."""
     assert await replica.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT) is None
     assert world.provider.count == 0
     painted = await ask(replica)
@@ -840,7 +840,7 @@ async def test_looking_never_pays(world: World, replica: Replica) -> None:
 async def test_looking_finds_nothing_where_the_picture_is_gone(
     world: World, replica: Replica
 ) -> None:
-    """A manifest without its picture is no picture: HEAD says so, and never pays."""
+    """`find` returns nothing if the manifest's picture is lost."""
     painted = await ask(replica)
     del world.store.objects[str(painted.entry.storage_key)]
     world.index.lose_everything()
@@ -849,10 +849,10 @@ async def test_looking_finds_nothing_where_the_picture_is_gone(
     assert world.provider.count == 1
 
 
-async def test_looking_waits_for_whoever_restores(
+async def test_looking_waits_for_a_restoration(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Two that look at once both find what only the ledger knows."""
+    """Two concurrent `find` calls both get the restored entry."""
     await ask(replica)
     world.index.lose_everything()
     gate = world.index.before("commit")
@@ -869,10 +869,10 @@ async def test_looking_waits_for_whoever_restores(
 async def test_a_reader_that_read_the_manifest_before_a_purge_writes_nothing_after(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Law 9: whoever restores holds the lease, or its entry is refused.
+    """Law 9: a reader that lost its lease does not restore a purged entry.
 
-    1. A reader reads the manifest under its lease and stalls past it. 2. A
-    purge takes the lease and removes everything. 3. The reader goes on.
+    1. A reader reads the manifest under its lease and stalls past it. 2. A purge takes
+    the lease and removes everything. 3. The reader goes on.
     """
     await ask(replica)
     world.index.lose_everything()
@@ -891,7 +891,7 @@ async def test_a_reader_that_read_the_manifest_before_a_purge_writes_nothing_aft
 async def test_a_leader_that_restores_does_not_take_its_lease_back_unawares(
     world: World, another: Replica
 ) -> None:
-    """Law 9, for a leader: no renewal gives it the lease after a purge took it."""
+    """Law 9: a leader that lost its lease to a purge does not restore the entry."""
     stalling = a_prompt_cache(world, lease_for=timedelta(milliseconds=3))
     await ask(stalling)
     world.index.lose_everything()
@@ -914,7 +914,7 @@ async def test_a_leader_that_restores_does_not_take_its_lease_back_unawares(
 async def test_an_entry_of_what_was_purged_meanwhile_is_refused(
     world: World, another: Replica
 ) -> None:
-    """The last stall in `Contest`: between manifest and entry comes a purge."""
+    """An entry whose manifest was purged before it was written is refused."""
     stalling = a_prompt_cache(world, lease_for=timedelta(milliseconds=3))
     stalled = world.index.before("commit")
     (asked,) = asking(stalling)
@@ -930,10 +930,10 @@ async def test_an_entry_of_what_was_purged_meanwhile_is_refused(
     assert statistics["misses"] == 1
 
 
-async def test_those_who_wait_are_told_when_the_replica_gives_up(
+async def test_waiters_get_an_error_when_the_replica_gives_up(
     world: World, replica: Replica
 ) -> None:
-    """At the end of the grace waiters get an error, and the lease is free at once."""
+    """At the end of the grace waiters get `ShuttingDown`, and the lease is free."""
     gate = world.provider.before("paint")
     asked = asking(replica, times=3)
     await gate.reached()
@@ -951,7 +951,7 @@ async def test_those_who_wait_are_told_when_the_replica_gives_up(
 async def test_a_picture_that_keeps_going_away_ends_in_an_error(
     world: World, replica: Replica
 ) -> None:
-    """A reader starts again a few times only; then it is told to come back."""
+    """A reader whose picture keeps disappearing ends with `StillGenerating`."""
     await ask(replica)
     world.index.lose_everything()
     # Every entry that is restored is gone again before it can be looked up.
@@ -970,7 +970,7 @@ async def test_a_picture_that_keeps_going_away_ends_in_an_error(
 
 
 async def test_an_overtaken_writer_is_no_leader(world: World, replica: Replica) -> None:
-    """A caller who follows a purge has no generation to ask for."""
+    """A request that meets a purge gets no generation id."""
     lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-purge")
     await lease.hold()
 

@@ -1,4 +1,4 @@
-"""The commit under outages and lost replies: nothing that is named is removed."""
+"""The commit under outages and lost replies; a named picture is never removed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SOON = timedelta(seconds=0.3)
 
 
 async def ask(replica: Replica, wait_seconds: float = 30) -> Answer:
-    """Ask for the lighthouse."""
+    """Request the lighthouse."""
     return await replica.cache.get_or_generate(
         LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=wait_seconds
     )
@@ -48,7 +48,7 @@ async def refresh(replica: Replica) -> SeenEntry:
 
 
 def named(world: World) -> list[str]:
-    """Return the pictures that the manifests name."""
+    """Return the keys of the pictures that manifests name."""
     return [
         str(PromptEntry.from_manifest(world.store.objects[key].data).storage_key)
         for key in world.manifests
@@ -58,7 +58,7 @@ def named(world: World) -> list[str]:
 async def a_manifest_whose_reply_is_lost(
     world: World, replica: Replica, *, is_readable: bool
 ) -> None:
-    """Refresh; the new manifest gets through unheard, and then Redis goes away."""
+    """Refresh; lose the reply to the new manifest, then Redis."""
     world.store.lose_reply("replace")
     replaced = world.store.after("replace")
     refreshing = asyncio.create_task(refresh(replica))
@@ -77,7 +77,7 @@ async def a_manifest_whose_reply_is_lost(
 async def test_a_manifest_that_got_through_unheard_keeps_its_picture(
     world: World, another: Replica
 ) -> None:
-    """Its reply is lost, Redis goes away for good: what it names is still there."""
+    """A picture whose manifest was written without a reply is kept."""
     replica = a_prompt_cache(world, max_storing_time=SOON)
     old = await ask(replica)
     await a_manifest_whose_reply_is_lost(world, replica, is_readable=True)
@@ -94,7 +94,7 @@ async def test_a_manifest_that_got_through_unheard_keeps_its_picture(
 async def test_a_manifest_whose_fate_cannot_be_read_keeps_its_picture(
     world: World, another: Replica
 ) -> None:
-    """Unreadable, the picture is left as an orphan, and is none after all."""
+    """A picture is kept as an orphan if the manifest's fate can't be read."""
     replica = a_prompt_cache(world, max_storing_time=SOON)
     await ask(replica)
     await a_manifest_whose_reply_is_lost(world, replica, is_readable=False)
@@ -109,7 +109,7 @@ async def test_a_manifest_whose_fate_cannot_be_read_keeps_its_picture(
 async def test_a_manifest_that_may_be_on_its_way_keeps_its_picture(
     world: World,
 ) -> None:
-    """Nothing of ours is there yet: a write that timed out may still arrive."""
+    """A picture is kept as an orphan if its manifest may still arrive."""
     replica = a_prompt_cache(world, max_storing_time=SOON)
     world.store.fail_next("create", 99)
 
@@ -123,10 +123,10 @@ async def test_a_manifest_that_may_be_on_its_way_keeps_its_picture(
 async def test_a_refresh_that_has_lost_its_lease_takes_no_entry_away(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The token guards the entry: it stays until the lease is ours again.
+    """A refresh without its lease does not withdraw the entry.
 
-    1. A regains its lease and stalls. 2. B takes it. 3. A goes on: the entry is
-    still everybody's answer until B lets go.
+    1. A regains its lease and stalls. 2. B takes it. 3. A goes on: the entry is still
+    served until B releases the lease.
     """
     old = await ask(replica)
     stalled = world.index.before("withdraw")
@@ -146,19 +146,19 @@ async def test_a_refresh_that_has_lost_its_lease_takes_no_entry_away(
 
 
 async def test_waiters_of_a_paid_picture_are_not_invited_to_pay(world: World) -> None:
-    """Beyond the time of a generation storing goes on; its waiters are told so."""
+    """Waiters of a paid picture that is not stored yet get `StillGenerating`."""
     replica = a_prompt_cache(world, generation_timeout=timedelta(seconds=0.05))
     storing = world.store.before("put")
     asked = [asyncio.create_task(ask(replica)) for _ in range(3)]
     await storing.reached()
 
-    told = await asyncio.gather(*asked, return_exceptions=True)
+    ended = await asyncio.gather(*asked, return_exceptions=True)
     late = await asyncio.gather(ask(replica), return_exceptions=True)
     storing.open()
     await replica.parts.drain()
     answer = await ask(replica)
 
-    assert {type(error) for error in (*told, *late)} == {StillGenerating}
+    assert {type(error) for error in (*ended, *late)} == {StillGenerating}
     assert answer.outcome == LookupOutcome.HIT
     assert world.provider.count == 1
 
@@ -166,7 +166,7 @@ async def test_waiters_of_a_paid_picture_are_not_invited_to_pay(world: World) ->
 async def test_a_generation_that_is_not_paid_for_ends_in_its_time(
     world: World,
 ) -> None:
-    """Queue, call and references share one bound."""
+    """Queue, call and references together end in the time of a generation."""
     replica = a_prompt_cache(world, generation_timeout=timedelta(seconds=0.05))
     world.provider.before("paint")
 
@@ -175,7 +175,7 @@ async def test_a_generation_that_is_not_paid_for_ends_in_its_time(
 
 
 async def test_storing_has_an_end(world: World) -> None:
-    """A store that takes the picture and freezes is given up after the bound."""
+    """Storing ends after its bound if the store freezes."""
     replica = a_prompt_cache(world, max_storing_time=timedelta(seconds=0.05))
     world.store.before("put")
 
@@ -187,7 +187,7 @@ async def test_storing_has_an_end(world: World) -> None:
 
 
 async def test_a_lease_that_stays_anothers_leaves_no_picture(world: World) -> None:
-    """A late leader that never gets its turn has written no manifest."""
+    """A late leader that never gets the lease again leaves no picture."""
     replica = a_prompt_cache(world, max_storing_time=timedelta(seconds=0.05))
     other = a_prompt_cache(world)
     stalled = world.provider.before("paint")
@@ -203,7 +203,7 @@ async def test_a_lease_that_stays_anothers_leaves_no_picture(world: World) -> No
 
 
 async def test_without_redis_a_refresh_replaces_nothing(world: World) -> None:
-    """The new picture has no manifest, and goes."""
+    """Without Redis a refresh removes its new picture and replaces nothing."""
     replica = a_prompt_cache(world, max_storing_time=SOON)
     old = await ask(replica)
     painting = world.provider.before("paint")

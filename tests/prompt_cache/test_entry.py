@@ -1,4 +1,4 @@
-"""What a prompt became, in the spelling of the ledger and in that of Redis."""
+"""Entries as manifests of the ledger and as records of Redis."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ GOLDEN_RECORD = (
 
 @given(ENTRIES)
 def test_a_manifest_says_everything(entry: PromptEntry) -> None:
-    """What the ledger keeps restores the entry to the last detail."""
+    """A manifest restores every field of the entry."""
     assert PromptEntry.from_manifest(entry.to_manifest()) == entry
 
 
 @given(ENTRIES)
 def test_a_record_says_everything_but_the_generation(entry: PromptEntry) -> None:
-    """What Redis keeps is the same entry: the same answer from either."""
+    """A record restores every field but the generation."""
     read = PromptEntry.from_record(entry.prompt_hash, entry.to_record())
 
     assert read == entry._replace(generation_id="")
@@ -50,7 +50,7 @@ def test_a_record_says_everything_but_the_generation(entry: PromptEntry) -> None
 
 @given(ENTRIES)
 def test_a_record_is_read_by_its_key(entry: PromptEntry) -> None:
-    """A request has prompt and project; the record restores the rest unchanged."""
+    """A record read with its key gives the same entry as without."""
     record = entry.to_record()
 
     read = PromptEntry.of_key(entry.key, record)
@@ -60,7 +60,7 @@ def test_a_record_is_read_by_its_key(entry: PromptEntry) -> None:
 
 @given(ENTRIES)
 def test_a_record_of_nothing_but_a_key_is_none(entry: PromptEntry) -> None:
-    """A record that can't be read is no entry, in either spelling."""
+    """An empty, cut or unknown record is None."""
     record = entry.to_record()
 
     assert PromptEntry.of_key(entry.key, b"") is None
@@ -70,7 +70,7 @@ def test_a_record_of_nothing_but_a_key_is_none(entry: PromptEntry) -> None:
 
 @given(ENTRIES)
 def test_a_record_is_small(entry: PromptEntry) -> None:
-    """There are millions of records: no name is in them, and no hex digits."""
+    """A record is at most 120 bytes longer than its texts."""
     said = entry.parameters
     texts = [said.prompt, said.model, entry.model, str(entry.project)]
     texts.append(entry.provenance.digital_source_type or "")
@@ -83,7 +83,7 @@ def test_a_record_is_small(entry: PromptEntry) -> None:
 
 @given(ENTRIES, st.data())
 def test_a_record_that_was_cut_is_none(entry: PromptEntry, data: st.DataObject) -> None:
-    """A record that can't be read is told as such, never by an error."""
+    """A record cut anywhere is None and raises nothing."""
     record = entry.to_record()
     cut = data.draw(st.integers(0, len(record) - 1))
 
@@ -92,7 +92,7 @@ def test_a_record_that_was_cut_is_none(entry: PromptEntry, data: st.DataObject) 
 
 @given(ENTRIES, st.data())
 def test_a_damaged_record_is_no_error(entry: PromptEntry, data: st.DataObject) -> None:
-    """Whatever stands in for a byte, nothing is raised."""
+    """A record with any wrong byte raises nothing."""
     record = bytearray(entry.to_record())
     record[data.draw(st.integers(0, len(record) - 1))] = data.draw(st.integers(0, 255))
 
@@ -101,20 +101,20 @@ def test_a_damaged_record_is_no_error(entry: PromptEntry, data: st.DataObject) -
 
 @given(st.binary())
 def test_bytes_of_others_are_no_record(data: bytes) -> None:
-    """Bytes that nobody of us wrote are none."""
+    """Foreign bytes are no record."""
     assert PromptEntry.from_record("ab" * 32, data) is None
 
 
 @given(ENTRIES)
 def test_a_record_of_another_version_is_none(entry: PromptEntry) -> None:
-    """A newer replica's record is not guessed at."""
+    """A record of an unknown version is None."""
     record = b"\x03" + entry.to_record()[1:]
 
     assert PromptEntry.from_record(entry.prompt_hash, record) is None
 
 
 def test_the_spelling_of_records_never_changes() -> None:
-    """What older replicas wrote is read for as long as its version is known."""
+    """A golden record of an older release is read."""
     record = bytes.fromhex(GOLDEN_RECORD)
 
     entry = PromptEntry.from_record("ab" * 32, record)
@@ -152,7 +152,7 @@ def test_the_spelling_of_records_never_changes() -> None:
 def test_the_bits_of_a_provenance_never_change(
     provenance: Provenance, flags: int
 ) -> None:
-    """Records that tell where a picture comes from are read for ever as well."""
+    """Golden records with each provenance are read."""
     golden = PromptEntry.from_record("ab" * 32, bytes.fromhex(GOLDEN_RECORD))
     assert golden is not None
     record = golden._replace(provenance=provenance).to_record()
@@ -165,7 +165,7 @@ def test_the_bits_of_a_provenance_never_change(
 
 
 def test_every_media_type_has_a_number() -> None:
-    """A picture of any kind that is taken can be kept."""
+    """Every accepted media type has a number in records."""
     assert set(_MEDIA_TYPES) == set(MEDIA_TYPES.values())
 
 
@@ -184,7 +184,7 @@ def test_a_manifest_is_for_people(entry: PromptEntry) -> None:
 def test_a_damaged_manifest_is_unreadable(
     entry: PromptEntry, data: st.DataObject
 ) -> None:
-    """A manifest that was cut off is told as such, never as another error."""
+    """A manifest cut anywhere raises `UnreadableManifest`."""
     manifest = entry.to_manifest()
     cut = data.draw(st.integers(0, len(manifest) - 1))
 
@@ -196,7 +196,7 @@ def test_a_damaged_manifest_is_unreadable(
 def test_a_manifest_that_lacks_something_is_unreadable(
     entry: PromptEntry, data: st.DataObject
 ) -> None:
-    """Nothing is made up for what a manifest does not say."""
+    """A manifest without a required field raises `UnreadableManifest`."""
     manifest: dict[str, Any] = orjson.loads(entry.to_manifest())
     # The one is for people only, the other older manifests do not have.
     needed = sorted(set(manifest) - {"storage_key", "provenance"})
@@ -208,7 +208,7 @@ def test_a_manifest_that_lacks_something_is_unreadable(
 
 @given(ENTRIES)
 def test_what_was_stored_before_marks_is_read(entry: PromptEntry) -> None:
-    """Of the provenance of older pictures nothing is known."""
+    """A manifest without a provenance is read."""
     manifest: dict[str, Any] = orjson.loads(entry.to_manifest())
     del manifest["provenance"]
 
@@ -219,7 +219,7 @@ def test_what_was_stored_before_marks_is_read(entry: PromptEntry) -> None:
 
 @given(ENTRIES)
 def test_a_newer_replicas_bits_are_not_guessed_at(entry: PromptEntry) -> None:
-    """Bits that this version does not know make the record unreadable."""
+    """A record with unknown flag bits is None."""
     record = bytearray(entry.to_record())
     record[2] |= 0x80
 
@@ -229,7 +229,7 @@ def test_a_newer_replicas_bits_are_not_guessed_at(entry: PromptEntry) -> None:
 
 @pytest.mark.parametrize("damaged", ["yes", {}, {"c2pa": True}])
 def test_a_damaged_provenance_is_unreadable(damaged: object) -> None:
-    """A manifest that says something else of a picture is not believed."""
+    """A manifest with a wrong provenance raises `UnreadableManifest`."""
     entry = PromptEntry.from_record("ab" * 32, bytes.fromhex(GOLDEN_RECORD))
     assert entry is not None
     manifest = {**orjson.loads(entry.to_manifest()), "provenance": damaged}
@@ -240,14 +240,14 @@ def test_a_damaged_provenance_is_unreadable(damaged: object) -> None:
 
 @given(st.binary())
 def test_anything_else_is_unreadable(data: bytes) -> None:
-    """Bytes that nobody of us wrote are no manifest."""
+    """Foreign bytes raise `UnreadableManifest`."""
     with pytest.raises(UnreadableManifest):
         PromptEntry.from_manifest(data)
 
 
 @given(ENTRIES)
 def test_a_manifest_of_another_version_is_not_guessed_at(entry: PromptEntry) -> None:
-    """One of a later release is told from one that no release wrote."""
+    """A manifest of a later version raises another error than an invalid one."""
     manifest = orjson.loads(entry.to_manifest())
     for version, error in ((2, LaterManifest), ("x", UnreadableManifest)):
         with pytest.raises(error):
@@ -256,7 +256,7 @@ def test_a_manifest_of_another_version_is_not_guessed_at(entry: PromptEntry) -> 
 
 @given(ENTRIES)
 def test_a_manifest_may_say_more(entry: PromptEntry) -> None:
-    """What a newer replica adds to a manifest does not cost a second payment."""
+    """A manifest with additional fields is read."""
     manifest = {**orjson.loads(entry.to_manifest()), "licence": "CC0"}
 
     assert PromptEntry.from_manifest(orjson.dumps(manifest)) == entry
@@ -277,7 +277,7 @@ def test_a_manifest_may_say_more(entry: PromptEntry) -> None:
 def test_a_manifest_that_no_record_can_say_is_unreadable(
     entry: PromptEntry, wrong: dict[str, Any]
 ) -> None:
-    """What Redis could not keep would be restored at every request."""
+    """A manifest whose values do not fit into a record is unreadable."""
     manifest = {**orjson.loads(entry.to_manifest()), **wrong}
 
     with pytest.raises(UnreadableManifest):

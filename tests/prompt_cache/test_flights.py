@@ -1,4 +1,4 @@
-"""Flights and leases: who leads, who follows, and how a flight ends."""
+"""Flights and leases: leading, following, and the end of a flight."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ StrFlights = Flights[str]
 
 @pytest.fixture
 def flights(world: World) -> StrFlights:
-    """Give one replica's flights."""
+    """Give the flights of one replica."""
     return StrFlights(leases_of(world))
 
 
 @pytest.fixture
 def others(world: World) -> StrFlights:
-    """Give another replica's."""
+    """Give the flights of another replica."""
     return StrFlights(leases_of(world))
 
 
 class PaintTheLighthouse:
-    """A leader's work: counts, waits at its gate, and commits."""
+    """A leader's work, which counts, waits at its gate, and commits."""
 
     prompt_hash = LIGHTHOUSE
 
@@ -49,11 +49,11 @@ class PaintTheLighthouse:
         self._comes_to = comes_to
 
     async def acquire(self, lease: Lease) -> Verdict:
-        """Ask for the lease."""
+        """Acquire the lease."""
         return await lease.acquire()
 
     async def promise(self, flight: Flight[str]) -> str:
-        """Note which generation was promised, unless it is the leader's."""
+        """Record the promised generation, unless it is the leader's."""
         if flight.leader_id is not None:
             return flight.leader_id
         flight.is_promised = True
@@ -63,7 +63,7 @@ class PaintTheLighthouse:
     async def keep_promise(
         self, flight: Flight[str], result: str | None, error: Exception | None
     ) -> None:
-        """Note how it ended."""
+        """Record the end of the promised generation."""
         self.kept.append((flight.generation_id, error))
 
     async def lead(self, flight: Flight[str], lease: Lease) -> str:
@@ -85,7 +85,7 @@ async def join(
 
 
 async def test_all_who_join_share_one_flight(world: World, flights: StrFlights) -> None:
-    """The work runs once, and everyone gets what it came to."""
+    """All who join a flight get the result of one run of its work."""
     work = PaintTheLighthouse(world)
     joined = [asyncio.create_task(join(flights, work)) for _ in range(20)]
     await work.gate.reached()
@@ -102,10 +102,10 @@ async def test_all_who_join_share_one_flight(world: World, flights: StrFlights) 
 async def test_a_flight_that_has_landed_is_not_joined(
     world: World, flights: StrFlights
 ) -> None:
-    """A caller who asks when the result is there starts anew, and finds it painted.
+    """A flight whose result is set is not joined.
 
-    The interleaving of `Flights._land`: the key is forgotten in the step
-    of the loop that sets the result, before any waiter of A has woken.
+    The interleaving of `Flights._land`: the key is forgotten in the step of the loop
+    that sets the result, before any waiter of A has woken.
     """
     work = PaintTheLighthouse(world)
     first = asyncio.create_task(join(flights, work))
@@ -127,7 +127,7 @@ async def test_a_flight_that_has_landed_is_not_joined(
 async def test_errors_are_shared_and_the_next_flight_is_free(
     world: World, flights: StrFlights
 ) -> None:
-    """Everyone who waits gets the error; the lease is free for the next one."""
+    """All waiters get the error, and the lease is free."""
     work = PaintTheLighthouse(world, ProviderFailed("It broke down."))
     joined = [asyncio.create_task(join(flights, work)) for _ in range(3)]
     await work.gate.reached()
@@ -143,7 +143,7 @@ async def test_errors_are_shared_and_the_next_flight_is_free(
 async def test_a_crash_in_the_work_leaves_no_key_stuck(
     world: World, flights: StrFlights, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever goes wrong in a flight, its waiters hear of it and it is over."""
+    """A crash in the work is raised for its waiters and ends the flight."""
     work = PaintTheLighthouse(world, ZeroDivisionError())
     work.gate.open()
 
@@ -158,7 +158,7 @@ async def test_a_crash_in_the_work_leaves_no_key_stuck(
 async def test_a_flight_that_leads_outlives_its_waiters(
     world: World, flights: StrFlights
 ) -> None:
-    """Work that has begun is finished, whoever still wants it."""
+    """A leading flight finishes without waiters."""
     work = PaintTheLighthouse(world)
     joined = asyncio.create_task(join(flights, work))
     await work.gate.reached()
@@ -173,7 +173,7 @@ async def test_a_flight_that_leads_outlives_its_waiters(
 async def test_a_flight_that_follows_ends_with_its_last_waiter(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
-    """Nobody takes over for nobody: without waiters a follower lets the prompt be."""
+    """A following flight without waiters ends and never leads."""
     work, taken_over = (
         PaintTheLighthouse(world, ProviderFailed("It broke down.")),
         PaintTheLighthouse(world),
@@ -197,7 +197,7 @@ async def test_a_flight_that_follows_ends_with_its_last_waiter(
 async def test_a_follower_whose_last_waiter_leaves_as_it_gets_the_lease(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
-    """The lease that a follower gets for nobody is given back at once."""
+    """A follower that gets the lease after its last waiter left releases it."""
     work, taken_over = (
         PaintTheLighthouse(world, ProviderFailed("It broke down.")),
         PaintTheLighthouse(world),
@@ -225,7 +225,7 @@ async def test_a_follower_whose_last_waiter_leaves_as_it_gets_the_lease(
 async def test_a_follower_takes_over_from_a_leader_that_gave_up(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
-    """Callers of a replica that is shut down are told; others' are served."""
+    """A follower takes over when the leader's replica shuts down."""
     work, taken_over = PaintTheLighthouse(world), PaintTheLighthouse(world)
     leading = asyncio.create_task(join(flights, work))
     await work.gate.reached()
@@ -244,7 +244,7 @@ async def test_a_follower_takes_over_from_a_leader_that_gave_up(
 async def test_a_leader_that_died_is_followed_by_the_next(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
-    """A lease that ran out is taken by a follower, which tells its own id then."""
+    """A follower takes a dead leader's expired lease and leads under its own id."""
     work, taken_over = PaintTheLighthouse(world), PaintTheLighthouse(world)
     leading = asyncio.create_task(join(flights, work))
     await work.gate.reached()
@@ -265,7 +265,7 @@ async def test_a_leader_that_died_is_followed_by_the_next(
 
 
 async def test_a_wait_is_bounded(world: World, flights: StrFlights) -> None:
-    """A caller who waits too long gets the generation's id, and the flight goes on."""
+    """A wait that ends gives the generation's id, and the flight goes on."""
     work = PaintTheLighthouse(world)
 
     with pytest.raises(StillGenerating) as still:
@@ -280,7 +280,7 @@ async def test_a_wait_is_bounded(world: World, flights: StrFlights) -> None:
 async def test_giving_up_in_the_first_step_of_a_flight(
     world: World, flights: StrFlights
 ) -> None:
-    """A flight that has not begun when the replica gives up ends like any other."""
+    """A flight that has not begun when the replica gives up ends."""
     joined = asyncio.create_task(join(flights, PaintTheLighthouse(world)))
     await until(lambda: flights.in_flight == 1)
 
@@ -294,7 +294,7 @@ async def test_giving_up_in_the_first_step_of_a_flight(
 async def test_giving_up_while_the_lease_is_asked_for(
     world: World, flights: StrFlights
 ) -> None:
-    """A lease whose reply was still on its way is released, too."""
+    """A lease whose reply is on its way at the end is released."""
     granted = world.index.after("acquire")
     joined = asyncio.create_task(join(flights, PaintTheLighthouse(world)))
     await granted.reached()
@@ -308,7 +308,7 @@ async def test_giving_up_while_the_lease_is_asked_for(
 
 
 async def test_giving_up_twice(world: World, flights: StrFlights) -> None:
-    """A flight that is cut off while it releases its lease lands all the same."""
+    """A flight that is cancelled while it releases its lease ends."""
     granted, releasing = world.index.after("acquire"), world.index.before("release")
     joined = asyncio.create_task(join(flights, PaintTheLighthouse(world)))
     await granted.reached()
@@ -325,7 +325,7 @@ async def test_giving_up_twice(world: World, flights: StrFlights) -> None:
 
 
 async def test_giving_up_with_nothing_in_flight(flights: StrFlights) -> None:
-    """A replica without flights ends at once, and stays closed."""
+    """A replica without flights ends at once."""
     await flights.give_up()
     await flights.drain()
 

@@ -1,4 +1,4 @@
-"""How generations go, for whoever would rather ask than wait."""
+"""The records of generations, for callers that poll instead of waiting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def asking(replica: Replica) -> asyncio.Task[Answer]:
-    """Ask for the lighthouse in the background."""
+    """Request the lighthouse in the background."""
     cache = replica.cache
     return asyncio.create_task(
         cache.get_or_generate(LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30)
@@ -45,7 +45,7 @@ def asking(replica: Replica) -> asyncio.Task[Answer]:
 
 
 async def record_of(replica: Replica, world: World) -> GenerationRecord:
-    """Find the record of the only generation there is."""
+    """Return the record of the only generation."""
     (generation_id,) = world.generations.records
     record = await replica.parts.generations.find(SHOP, generation_id)
     assert record is not None
@@ -53,14 +53,14 @@ async def record_of(replica: Replica, world: World) -> GenerationRecord:
 
 
 def states(world: World) -> list[str]:
-    """Return the states of everything that was written, in order."""
+    """Return the states of all written records, in order."""
     return [orjson.loads(record)["state"] for record in world.generations.history]
 
 
 async def test_a_generation_is_done_when_its_picture_is_there(
     world: World, replica: Replica
 ) -> None:
-    """A finished generation names its picture and how long it took."""
+    """A finished generation has its picture's id and its duration."""
     answer = await asking(replica)
 
     record = await record_of(replica, world)
@@ -81,7 +81,7 @@ async def test_a_generation_is_done_when_its_picture_is_there(
 async def test_a_generation_that_failed_says_why(
     world: World, replica: Replica
 ) -> None:
-    """A failed generation names the kind of its error, and no picture."""
+    """A failed generation has the kind of its error, and no picture."""
     world.provider.script.append(PromptRejected("Not in this shop."))
     with pytest.raises(PromptRejected):
         await asking(replica)
@@ -99,7 +99,7 @@ async def test_a_generation_that_failed_says_why(
 async def test_a_generation_that_was_given_up_has_failed(
     world: World, replica: Replica
 ) -> None:
-    """A caller who asks for a generation that was cut off does not wait for ever."""
+    """A generation that was cut off has failed."""
     gate = world.provider.before("paint")
     asked = asking(replica)
     await gate.reached()
@@ -113,10 +113,10 @@ async def test_a_generation_that_was_given_up_has_failed(
 async def test_a_generation_that_crashed_has_failed(
     world: World, replica: Replica
 ) -> None:
-    """No error, however unexpected, leaves a generation running for ever."""
+    """A generation that crashed has failed."""
 
     async def put(key: str, data: bytes, **_: object) -> str:
-        """Fail as no port may."""
+        """Raise an error that no port raises."""
         raise ZeroDivisionError
 
     world.store.put = put  # type: ignore[method-assign]
@@ -126,17 +126,17 @@ async def test_a_generation_that_crashed_has_failed(
     assert (await record_of(replica, world)).state == "failed"
 
 
-async def test_a_generation_tells_its_place_in_the_queue_and_that_it_runs(
+async def test_a_generation_has_its_position_and_then_runs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it lasts, a generation is queued with its place, or running."""
+    """A generation is queued with its position, then running."""
     monkeypatch.setattr(module, "LOOK_EVERY_SECONDS", 0.001)
     replica = a_prompt_cache(world, concurrency=1)
     first = world.provider.before("paint")
     second = world.provider.before("paint")
     model = replica.parts.painter.asking.models._models["default"]
     release = await model._queue.acquire(
-        "somebody else", asyncio.get_running_loop().time() + 30
+        "another", asyncio.get_running_loop().time() + 30
     )
     asked = asking(replica)
     await until(lambda: len(world.generations.history) >= 2)
@@ -158,7 +158,7 @@ async def test_a_generation_tells_its_place_in_the_queue_and_that_it_runs(
 async def test_the_end_is_the_last_word(
     world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A change that was on its way to Redis does not arrive after the end."""
+    """An earlier change that is still being written does not follow the end."""
     monkeypatch.setattr(module, "LOOK_EVERY_SECONDS", 0.001)
     painting = world.provider.before("paint")
     asked = asking(replica)
@@ -180,7 +180,7 @@ async def test_the_end_is_the_last_word(
 async def test_a_generation_without_redis_goes_on(
     world: World, replica: Replica
 ) -> None:
-    """A record is news: that it can't be written costs no picture."""
+    """A generation whose record can't be written is painted all the same."""
     world.generations.is_away = True
 
     answer = await asking(replica)
@@ -191,7 +191,7 @@ async def test_a_generation_without_redis_goes_on(
 async def test_another_project_sees_no_generation(
     world: World, replica: Replica
 ) -> None:
-    """A generation's id is of no use to another project, nor is a wrong one."""
+    """A generation is not found by another project, nor by a wrong id."""
     answer = await asking(replica)
     assert answer.generation_id is not None
 
@@ -201,7 +201,7 @@ async def test_another_project_sees_no_generation(
 
 
 async def test_a_generation_that_never_ran_is_soon_forgotten(world: World) -> None:
-    """A refused request keeps its record for a minute only."""
+    """The record of a refused request is kept for a minute only."""
     replica = a_prompt_cache(world, concurrency=1, queue=0)
     gate = world.provider.before("paint")
     running = asking(replica)
@@ -224,7 +224,7 @@ async def test_a_generation_that_never_ran_is_soon_forgotten(world: World) -> No
 async def test_a_record_is_as_small_as_what_it_says(
     world: World, replica: Replica
 ) -> None:
-    """What is not known takes no room in Redis."""
+    """A record contains no empty fields."""
     await asking(replica)
     (kept,) = world.generations.records.values()
 
@@ -235,7 +235,7 @@ async def test_a_record_is_as_small_as_what_it_says(
 
 
 async def promised(replica: Replica) -> str:
-    """Ask for the lighthouse without waiting; return the generation to ask for."""
+    """Request the lighthouse without waiting; return the generation's id."""
     with pytest.raises(StillGenerating) as still:
         await replica.cache.get_or_generate(
             LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
@@ -244,10 +244,10 @@ async def promised(replica: Replica) -> str:
     return still.value.generation_id
 
 
-async def test_whoever_asks_while_somebody_else_writes_is_promised_a_generation(
+async def test_a_request_during_a_purge_is_promised_a_generation(
     world: World, replica: Replica
 ) -> None:
-    """A purge holds the lease: the generation is queued, and painted after it."""
+    """A request during a purge gets a queued generation, which is painted after it."""
     async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
         generation_id = await promised(replica)
         queued = await replica.parts.generations.find(SHOP, generation_id)
@@ -264,7 +264,7 @@ async def test_whoever_asks_while_somebody_else_writes_is_promised_a_generation(
 async def test_a_promised_generation_that_another_one_painted_is_done_as_well(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A promised generation ends with the picture, also one of another replica."""
+    """A promised generation is done when another replica has painted its prompt."""
     lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-acme/shop/a purge")
     await lease.hold()
     generation_id = await promised(replica)
@@ -285,7 +285,7 @@ async def test_a_promised_generation_that_another_one_painted_is_done_as_well(
 async def test_a_promised_generation_that_only_restored_is_done(
     world: World, replica: Replica, another: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C6: also where the restoring takes longer than a caller waits for an id."""
+    """C6: a promised generation whose prompt is only restored is done."""
     monkeypatch.setattr("app.prompt_cache.flight.flights.ROLE_KNOWN_WITHIN_SECONDS", 0)
     entry = (await asking(replica)).entry
     world.index.lose_everything()
@@ -307,7 +307,7 @@ async def test_a_promised_generation_that_only_restored_is_done(
 async def test_a_follower_of_a_leader_that_only_restores_is_given_an_id_that_ends(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The leader writes no record, so the follower promises a generation of its own."""
+    """A follower of a restoring leader gets a generation of its own that ends."""
     entry = (await asking(replica)).entry
     world.index.lose_everything()
     world.generations.records.clear()
@@ -327,7 +327,7 @@ async def test_a_follower_of_a_leader_that_only_restores_is_given_an_id_that_end
 async def test_a_promised_refresh_that_meets_a_purge_is_not_found(
     world: World, replica: Replica
 ) -> None:
-    """C6: it has failed, with what its caller would have been answered."""
+    """C6: a promised refresh that meets a purge fails as not found."""
     await asking(replica)
     async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
         with pytest.raises(StillGenerating) as still:
@@ -355,7 +355,7 @@ async def test_a_promised_refresh_that_meets_a_purge_is_not_found(
 async def test_no_id_is_given_that_leads_nowhere(
     world: World, replica: Replica
 ) -> None:
-    """Without Redis there is no record to ask for, so it is an outage."""
+    """Without Redis no generation is promised; the request is an outage."""
     async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
         world.generations.fail_next("put")
         with pytest.raises(CacheUnavailable):
@@ -368,7 +368,7 @@ async def test_no_id_is_given_that_leads_nowhere(
 async def test_a_generation_runs_until_its_picture_is_stored(
     world: World, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P1: storing is part of it; it is never queued again."""
+    """P1: a generation is running until its picture is stored."""
     monkeypatch.setattr(module, "LOOK_EVERY_SECONDS", 0.001)
     painting, storing = world.provider.before("paint"), world.store.before("put")
     asked = asking(replica)

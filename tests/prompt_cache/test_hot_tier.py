@@ -1,4 +1,4 @@
-"""The hot tier: pictures at hand, bounded by bytes."""
+"""The hot tier: cached pictures, bounded by bytes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from app.prompt_cache.painting.hot_tier import LARGEST_SHARE, HotTier
 
 
-def test_a_kept_picture_is_at_hand() -> None:
-    """A picture that was kept is there until it is let go of."""
+def test_a_kept_picture_is_cached() -> None:
+    """A picture is cached until it is dropped."""
     tier = HotTier(1000)
     tier.keep("lighthouse", b"storm")
 
@@ -21,7 +21,7 @@ def test_a_kept_picture_is_at_hand() -> None:
 
 
 def test_a_tier_of_no_bytes_keeps_nothing() -> None:
-    """With HOT_TIER_BYTES=0 every picture comes from the store."""
+    """With HOT_TIER_BYTES=0 nothing is cached."""
     tier = HotTier(0)
     tier.keep("lighthouse", b"storm")
 
@@ -30,7 +30,7 @@ def test_a_tier_of_no_bytes_keeps_nothing() -> None:
 
 
 def test_a_large_picture_does_not_push_all_others_out() -> None:
-    """A picture above its share of the tier is not kept."""
+    """A picture above its share of the tier is not cached."""
     tier = HotTier(80)
     tier.keep("small", b"x" * (80 // LARGEST_SHARE))
     tier.keep("large", b"x" * (80 // LARGEST_SHARE + 1))
@@ -40,7 +40,7 @@ def test_a_large_picture_does_not_push_all_others_out() -> None:
 
 
 def test_the_picture_that_was_not_asked_for_goes_first() -> None:
-    """What was served lately stays."""
+    """The least recently used picture is dropped first."""
     tier = HotTier(80)
     for number in range(8):
         tier.keep(f"fox {number}", b"x" * 10)
@@ -60,9 +60,9 @@ def test_the_picture_that_was_not_asked_for_goes_first() -> None:
 def test_the_tier_never_holds_more_than_its_bytes(
     steps: list[tuple[str, int, bool]],
 ) -> None:
-    """Whatever is kept and let go of, the bytes stay in bounds and are told."""
-    told = [0]
-    tier = HotTier(200, on_change=told.append)
+    """The tier never exceeds its bytes, and reports how many it holds."""
+    reported = [0]
+    tier = HotTier(200, on_change=reported.append)
     for image_id, size, is_kept in steps:
         if is_kept:
             tier.keep(image_id, b"x" * size)
@@ -70,4 +70,4 @@ def test_the_tier_never_holds_more_than_its_bytes(
             tier.forget(image_id)
 
         held = sum(len(tier.get(key) or b"") for key in "abcdef")
-        assert told[-1] == held <= 200
+        assert reported[-1] == held <= 200

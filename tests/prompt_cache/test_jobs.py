@@ -1,4 +1,4 @@
-"""Jobs that outlive their leader: begun once, waited for by whoever leads."""
+"""Jobs that outlive their leader: submitted once, resumed by the next leader."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Workshop(ScriptedProvider):
-    """A provider with jobs: each is a picture, asked after at the gate `poll`."""
+    """A provider with jobs; each is one picture, polled at the gate `poll`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Workshop(ScriptedProvider):
         return ProviderPicture(picture, Origin(self.vendor, "workshop"))
 
     async def cancel(self, job_id: str) -> bool:
-        """Note whose job is abandoned."""
+        """Record the cancelled job."""
         self.cancelled.append(job_id)
         return self.never_ran
 
@@ -95,7 +95,7 @@ async def replicas(world: World) -> AsyncIterator[tuple[Replica, Replica]]:
 
 
 def asking(replica: Replica) -> asyncio.Task[Answer]:
-    """Ask for the lighthouse in the background."""
+    """Request the lighthouse in the background."""
     return asyncio.create_task(
         replica.cache.get_or_generate(
             LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
@@ -104,7 +104,7 @@ def asking(replica: Replica) -> asyncio.Task[Answer]:
 
 
 async def left_behind(replica: Replica, workshop: Workshop) -> None:
-    """Make a leader end while its job runs."""
+    """End a leader while its job runs."""
     gate = workshop.before("poll")
     asked = asking(replica)
     await gate.reached()
@@ -116,7 +116,7 @@ async def left_behind(replica: Replica, workshop: Workshop) -> None:
 async def test_a_job_is_known_before_it_is_asked_after(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """The next leader finds it from the first poll on; the commit removes it."""
+    """A job is recorded before its first poll and removed by the commit."""
     gate = workshop.before("poll")
     asked = asking(replicas[0])
     await gate.reached()
@@ -132,7 +132,7 @@ async def test_a_job_is_known_before_it_is_asked_after(
 async def test_the_next_leader_goes_on_with_the_job(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Its leader is gone: another one waits for the same job, and pays nothing."""
+    """The next leader waits for the left job and pays nothing."""
     first, second = replicas
     await left_behind(first, workshop)
 
@@ -148,7 +148,7 @@ async def test_the_next_leader_goes_on_with_the_job(
 async def test_a_leader_that_stalled_past_its_lease_shares_its_job(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Two leaders, one job: whoever comes late adopts the same picture."""
+    """A stalled leader and its successor wait for one job and serve one picture."""
     stalled = workshop.before("poll")
     late = asking(replicas[0])
     await stalled.reached()
@@ -164,7 +164,7 @@ async def test_a_leader_that_stalled_past_its_lease_shares_its_job(
 async def test_a_purge_cancels_the_job_that_was_left(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Nobody waits for it any more; whoever asks next has a new one begun."""
+    """A purge cancels the left job, and the next request submits a new one."""
     first, second = replicas
     await left_behind(first, workshop)
 
@@ -181,7 +181,7 @@ async def test_a_purge_cancels_the_job_that_was_left(
 async def test_a_job_that_failed_is_forgotten_with_its_failure(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """The next painting begins anew, once the failure is not remembered any more."""
+    """A failed job is removed, and later painting submits a new one."""
     workshop.script.append(ProviderFailed("It broke down."))
     with pytest.raises(ProviderFailed):
         await asking(replicas[0])
@@ -196,7 +196,7 @@ async def test_a_job_that_failed_is_forgotten_with_its_failure(
 async def test_a_picture_that_cannot_be_fetched_yet_is_fetched_by_the_next(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """M4: the job stays beside the failure, which is no hold; one submission in all."""
+    """M4: a job whose picture can't be fetched yet is resumed by the next leader."""
     workshop.undelivered = 1
     with pytest.raises(ProviderFailed) as failed:
         await asking(replicas[0])
@@ -221,7 +221,7 @@ async def test_a_picture_that_cannot_be_fetched_yet_is_fetched_by_the_next(
 async def test_a_note_of_an_older_release_is_as_if_there_were_none(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica], note: bytes
 ) -> None:
-    """A rolling upgrade breaks no prompt."""
+    """A job's note of an older release is ignored."""
     world.index.jobs[LIGHTHOUSE.hash] = note
 
     answer = await asking(replicas[0])
@@ -233,7 +233,7 @@ async def test_a_note_of_an_older_release_is_as_if_there_were_none(
 async def test_a_job_that_cannot_be_kept_goes_on_with_its_leader(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Redis is unavailable for a moment: the job is paid for, so it is waited for."""
+    """A job that could not be recorded is finished by its leader."""
     world.index.fail_next("keep_job")
 
     answer = await asking(replicas[0])
@@ -242,10 +242,10 @@ async def test_a_job_that_cannot_be_kept_goes_on_with_its_leader(
     assert workshop.submitted == ["job-1"]
 
 
-async def test_nothing_is_begun_while_nobody_can_say_what_was(
+async def test_nothing_is_begun_while_jobs_can_not_be_read(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """No payment in the dark: a job may be there that can't be seen."""
+    """No job is submitted while Redis can't say whether one is left."""
     world.index.fail_next("job")
 
     with pytest.raises(Exception, match="unavailable"):
@@ -255,13 +255,13 @@ async def test_nothing_is_begun_while_nobody_can_say_what_was(
     assert workshop.submitted == ["job-1"]
 
 
-async def test_progress_is_told_where_generations_are_asked_for(
+async def test_progress_is_in_the_generations_record(
     world: World,
     workshop: Workshop,
     replicas: tuple[Replica, Replica],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the provider says of its job is in the generation's record."""
+    """The provider's progress is in the generation's record."""
     monkeypatch.setattr(generations, "LOOK_EVERY_SECONDS", 0.001)
     gate = workshop.before("poll")
     asked = asking(replicas[0])
@@ -281,15 +281,15 @@ async def test_progress_is_told_where_generations_are_asked_for(
 
 
 async def spend(replica: Replica) -> float:
-    """Return what the statistics say that the shop has spent."""
-    told = await replica.statistics.read(str(SHOP))
-    return float(told["spend"])
+    """Return the shop's spend in the statistics."""
+    sums = await replica.statistics.read(str(SHOP))
+    return float(sums["spend"])
 
 
 async def test_an_open_call_is_in_the_statistics(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """M15: a leader that is killed has counted its call; it is counted once."""
+    """M15: a call of a killed leader counts once in the statistics."""
     first, second = replicas
     gate = workshop.before("poll")
     asked = asking(first)
@@ -307,7 +307,7 @@ async def test_an_open_call_is_in_the_statistics(
 async def test_a_call_that_was_free_is_taken_out_of_the_statistics(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """The provider says that the job never ran."""
+    """A call whose job never ran is taken out of the statistics."""
     workshop.never_ran = True
     await left_behind(replicas[0], workshop)
     assert await spend(replicas[0]) == 0.04

@@ -1,4 +1,4 @@
-"""Entries at hand say what Redis says now, never what it said before."""
+"""Parsed entries are reused only while Redis returns the same record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.prompt_cache.strategies import ENTRIES
 def test_a_record_that_changed_is_read_again(
     entry: PromptEntry, other: PromptEntry
 ) -> None:
-    """After a refresh the new picture is known at once, and the old one again."""
+    """A changed record is parsed again."""
     known, key = KnownEntries(), entry.key
     refreshed = entry._replace(image_id=other.image_id, digest=other.digest)
 
@@ -25,7 +25,7 @@ def test_a_record_that_changed_is_read_again(
 
 @given(entry=ENTRIES)
 def test_a_damaged_record_is_nothing(entry: PromptEntry) -> None:
-    """A record that can't be read is reported each time, and hides no other."""
+    """A damaged record is None each time and replaces no cached entry."""
     known, record = KnownEntries(), entry.to_record()
 
     assert known.read(entry.key, record[:40]) is None
@@ -35,7 +35,7 @@ def test_a_damaged_record_is_nothing(entry: PromptEntry) -> None:
 
 @given(entry=ENTRIES)
 def test_cached_entries_are_bounded(entry: PromptEntry) -> None:
-    """Beyond the bound the oldest make room, all at once."""
+    """Cached entries are all dropped at the bound."""
     known, record = KnownEntries(), entry.to_record()
     known._by_hash = {str(n): (b"", entry) for n in range(known_entries.KEPT)}
 

@@ -1,4 +1,4 @@
-"""A lease that is held: renewed while a painting runs, regained after a stall."""
+"""A held lease is renewed while a painting runs, and regained after a stall."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def a_lease(world: World, token: str = OURS, lease_for: timedelta = LONG) -> Lea
 
 
 async def test_a_lease_is_renewed_while_it_is_kept(world: World) -> None:
-    """A painting that takes longer than its lease keeps it."""
+    """A kept lease is renewed before it expires."""
     lease = a_lease(world, lease_for=SHORT)
     await lease.hold()
     async with lease.kept():
@@ -38,7 +38,7 @@ async def test_a_lease_is_renewed_while_it_is_kept(world: World) -> None:
 
 
 async def test_nothing_is_renewed_after_it_was_kept(world: World) -> None:
-    """A lease that is not kept any more runs out."""
+    """A lease is not renewed once it is no longer kept."""
     lease = a_lease(world, lease_for=SHORT)
     async with lease.kept():
         await until(lambda: world.index.calls["hold"] >= 1)
@@ -50,7 +50,7 @@ async def test_nothing_is_renewed_after_it_was_kept(world: World) -> None:
 
 
 async def test_a_failed_renewal_is_repeated(world: World) -> None:
-    """A moment without Redis costs no lease."""
+    """A renewal that failed is repeated."""
     lease = a_lease(world, lease_for=SHORT)
     world.index.fail_next("hold", 2)
     async with lease.kept():
@@ -60,7 +60,7 @@ async def test_a_failed_renewal_is_repeated(world: World) -> None:
 
 
 async def test_another_holder_is_left_alone(world: World) -> None:
-    """A renewal takes nobody's lease away, and takes a vacant one again."""
+    """A renewal leaves another holder's lease alone."""
     theirs = a_lease(world, THEIRS)
     await theirs.hold()
     async with a_lease(world, lease_for=SHORT).kept():
@@ -72,9 +72,10 @@ async def test_another_holder_is_left_alone(world: World) -> None:
 
 
 async def test_a_renewal_is_not_overtaken_by_the_release(world: World) -> None:
-    """The interleaving of `Lease.kept`: a renewal on its way ends before the release.
+    """A renewal that is on its way ends before the release.
 
-    Otherwise it would find the lease vacant, and take it for nobody.
+    The interleaving of `Lease.kept`: otherwise it would find the lease vacant, and take
+    it without a holder.
     """
     lease = a_lease(world, lease_for=SHORT)
 
@@ -97,7 +98,7 @@ async def test_a_renewal_is_not_overtaken_by_the_release(world: World) -> None:
 
 
 async def test_a_vacant_lease_is_regained(world: World) -> None:
-    """A leader that stalled takes its lease again where nobody else did."""
+    """A vacant lease is regained at once."""
     lease = a_lease(world)
     await lease.hold()
     world.index.expire_lease(LIGHTHOUSE)
@@ -107,7 +108,7 @@ async def test_a_vacant_lease_is_regained(world: World) -> None:
 
 
 async def test_a_lease_is_regained_when_its_holder_lets_go(world: World) -> None:
-    """A late leader waits for its turn and hears when it comes."""
+    """A lease is regained when its holder releases it."""
     theirs = a_lease(world, THEIRS)
     await theirs.hold()
     refused = world.index.after("hold")
@@ -120,21 +121,21 @@ async def test_a_lease_is_regained_when_its_holder_lets_go(world: World) -> None
 
 
 async def test_waiting_for_a_lease_has_an_end(world: World) -> None:
-    """A lease that stays another's is not waited for without end."""
+    """Regaining another's lease ends at its bound."""
     await a_lease(world, THEIRS).hold()
 
     assert not await a_lease(world).regain(-1)
 
 
 async def test_without_redis_the_ledger_alone_decides(world: World) -> None:
-    """While Redis is unavailable a lease counts as ours."""
+    """Without Redis a lease counts as regained."""
     world.index.is_away = True
 
     assert await a_lease(world).regain(30)
 
 
 async def test_releasing_without_redis_is_no_error(world: World) -> None:
-    """A lease that can't be released runs out by itself."""
+    """A release without Redis raises nothing."""
     lease = a_lease(world)
     await lease.hold()
     world.index.is_away = True
@@ -144,6 +145,6 @@ async def test_releasing_without_redis_is_no_error(world: World) -> None:
 
 
 async def test_holding_says_whose_it_is(world: World) -> None:
-    """A caller who can't have the lease learns who has it."""
+    """`hold` returns the other holder's token."""
     assert await a_lease(world).hold() == Leading()
     assert await a_lease(world, THEIRS).hold() == Following(OURS)

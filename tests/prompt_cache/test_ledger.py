@@ -1,4 +1,4 @@
-"""The ledger: the first manifest wins, and what is lost is replaced once."""
+"""The ledger: the first manifest wins, and a lost picture is replaced once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ledger(world: World) -> Ledger:
 
 
 def an_entry(generation_id: str = OURS) -> PromptEntry:
-    """Return what the lighthouse became in one generation."""
+    """Return the entry of the lighthouse in one generation."""
     picture = a_picture(1)
     return PromptEntry(
         prompt_hash=LIGHTHOUSE.hash,
@@ -51,14 +51,14 @@ def an_entry(generation_id: str = OURS) -> PromptEntry:
 
 
 async def read(ledger: Ledger) -> Manifest:
-    """Read the lighthouse's manifest, which is there."""
+    """Return the lighthouse's manifest, which must exist."""
     manifest = await ledger.read(SHOP, LIGHTHOUSE.hash)
     assert manifest is not None
     return manifest
 
 
 async def test_the_first_manifest_wins(ledger: Ledger) -> None:
-    """The second writer adopts the picture of the first."""
+    """A second writer adopts the first one's picture."""
     assert await ledger.commit(an_entry(THEIRS), None) == an_entry(THEIRS)
 
     assert await ledger.commit(an_entry(OURS), None) == an_entry(THEIRS)
@@ -68,7 +68,7 @@ async def test_the_first_manifest_wins(ledger: Ledger) -> None:
 async def test_our_own_manifest_with_a_lost_reply_is_a_win(
     world: World, ledger: Ledger
 ) -> None:
-    """A create that got through is ours, although the next one finds it taken."""
+    """A create whose reply was lost wins when it is repeated."""
     world.store.lose_reply("create")
     with pytest.raises(StorageUnavailable):
         await ledger.commit(an_entry(OURS), None)
@@ -79,7 +79,7 @@ async def test_our_own_manifest_with_a_lost_reply_is_a_win(
 
 
 async def test_a_refresh_replaces_what_it_read(ledger: Ledger) -> None:
-    """A manifest that has not changed since makes way for the new picture."""
+    """A refresh replaces the manifest that it has read."""
     await ledger.commit(an_entry(THEIRS), None)
     old = await read(ledger)
 
@@ -88,7 +88,7 @@ async def test_a_refresh_replaces_what_it_read(ledger: Ledger) -> None:
 
 
 async def test_a_refresh_that_comes_late_adopts(ledger: Ledger) -> None:
-    """A manifest that was replaced meanwhile stays; the late picture is refused."""
+    """A refresh whose manifest was replaced meanwhile adopts the newer picture."""
     await ledger.commit(an_entry(THEIRS), None)
     old = await read(ledger)
     newer = an_entry(OURS)._replace(image_id=THEIRS)
@@ -102,7 +102,7 @@ async def test_a_refresh_that_comes_late_adopts(ledger: Ledger) -> None:
 async def test_a_refresh_whose_reply_was_lost_is_a_win(
     world: World, ledger: Ledger
 ) -> None:
-    """A replacement that got through is ours when it is tried again."""
+    """A replacement whose reply was lost wins when it is repeated."""
     await ledger.commit(an_entry(THEIRS), None)
     old = await read(ledger)
     world.store.lose_reply("replace")
@@ -115,7 +115,7 @@ async def test_a_refresh_whose_reply_was_lost_is_a_win(
 async def test_a_manifest_that_was_purged_meanwhile_is_created(
     ledger: Ledger,
 ) -> None:
-    """What was to be replaced is gone: the picture that was paid for is the first."""
+    """A manifest that was purged before its replacement is created."""
     await ledger.commit(an_entry(THEIRS), None)
     old = await read(ledger)
     await ledger.forget_manifest(SHOP, LIGHTHOUSE.hash)
@@ -128,7 +128,7 @@ async def test_a_manifest_that_was_purged_meanwhile_is_created(
 async def test_an_unreadable_manifest_is_replaced(
     world: World, ledger: Ledger, damage: str
 ) -> None:
-    """A manifest that says nothing, or is about something else, counts as none."""
+    """An unreadable or foreign manifest is replaced."""
     await ledger.commit(an_entry(THEIRS), None)
     (kept,) = world.store.objects.values()
     match damage:
@@ -148,10 +148,10 @@ async def test_an_unreadable_manifest_is_replaced(
 async def test_a_ledger_that_does_not_settle_is_an_outage(
     world: World, ledger: Ledger
 ) -> None:
-    """A store whose answers contradict each other is not asked for ever."""
+    """A store whose answers contradict each other is an outage after some tries."""
 
     async def taken(key: str, data: bytes, *, media_type: str) -> None:
-        """Answer that the key is taken, although it is not there."""
+        """Answer that the key is taken although it is not."""
 
     world.store.create = taken  # type: ignore[method-assign]
 
@@ -162,7 +162,7 @@ async def test_a_ledger_that_does_not_settle_is_an_outage(
 async def test_a_picture_is_kept_with_what_is_known_of_it(
     world: World, ledger: Ledger
 ) -> None:
-    """A picture lies under its storage key, with type, digest, hash and time."""
+    """A picture is stored under its key with type, digest, hash and time."""
     entry = an_entry()
     assert not await ledger.has_image(entry.storage_key)
     assert await ledger.find_image(SHOP, OURS) is None
@@ -184,7 +184,7 @@ async def test_a_picture_is_kept_with_what_is_known_of_it(
 
 
 async def test_manifests_are_listed_in_order(ledger: Ledger) -> None:
-    """A rebuild goes through a project's prompts, and on from where it was."""
+    """Manifests are listed in order and after a given hash."""
     hashes = ["11" * 32, "22" * 32, "33" * 32]
     for prompt_hash in hashes[::-1]:
         await ledger.commit(an_entry()._replace(prompt_hash=prompt_hash), None)

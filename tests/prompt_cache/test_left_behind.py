@@ -1,4 +1,4 @@
-"""After a leader died its job is finished unasked, and its generation ends."""
+"""A dead leader's job is finished without a request, and its generation ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LEASE = timedelta(seconds=0.2)
 
 @pytest.fixture
 async def replicas(world: World) -> AsyncIterator[tuple[Replica, Replica]]:
-    """Give two replicas with short leases; neither looks after what is left."""
+    """Give two replicas with short leases and without the background look."""
     made = (
         a_prompt_cache(world, lease_for=LEASE),
         a_prompt_cache(world, lease_for=LEASE),
@@ -48,7 +48,7 @@ async def replicas(world: World) -> AsyncIterator[tuple[Replica, Replica]]:
 
 
 async def died(replica: Replica, world: World, workshop: Workshop) -> str:
-    """Make a leader die while its job runs, and return its generation's id.
+    """Kill a leader while its job runs; return its generation's id.
 
     Nothing of it reaches Redis any more, as after a kill.
     """
@@ -69,7 +69,7 @@ async def died(replica: Replica, world: World, workshop: Workshop) -> str:
 
 
 async def looked_at(replica: Replica, world: World) -> None:
-    """Have *replica* look once at everything that is left."""
+    """Make *replica* look once at all that is left."""
     world.generations.let_all_be_due()
     await replica.parts.left_behind.look()
 
@@ -87,7 +87,7 @@ async def ended(replica: Replica, generation_id: str) -> GenerationRecord:
 async def test_a_job_is_finished_without_being_asked_for(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """M7: under its generation's id, with one submission, and its record goes on."""
+    """M7: a dead leader's job is finished under its generation's id."""
     first, second = replicas
     generation_id = await died(first, world, workshop)
     begun = orjson.loads(world.generations.records[generation_id])["created_at"]
@@ -108,7 +108,7 @@ async def test_a_job_is_finished_without_being_asked_for(
 async def test_a_leader_that_is_alive_keeps_its_job(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Its lease decides, also where nothing was heard of it for a while."""
+    """A live leader with its lease keeps its job, even if its claim is due."""
     first, second = replicas
     gate = workshop.before("poll")
     asked = asking(first)
@@ -125,7 +125,7 @@ async def test_a_leader_that_is_alive_keeps_its_job(
 async def test_a_stalled_leader_and_the_one_that_took_its_job_up_agree(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """They hold the lease under different tokens: one picture is everybody's."""
+    """A stalled leader and its successor serve the same picture of one job."""
     first, second = replicas
     stalled = workshop.before("poll")
     late = asking(first)
@@ -148,7 +148,7 @@ async def test_a_stalled_leader_and_the_one_that_took_its_job_up_agree(
 async def test_nothing_new_is_begun_for_what_was_left(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """A job that failed ends its generation, and no other call is made."""
+    """A left job that failed ends its generation without another call."""
     first, second = replicas
     generation_id = await died(first, world, workshop)
     workshop.script.append(ProviderFailed("It broke down."))
@@ -166,7 +166,7 @@ async def test_nothing_new_is_begun_for_what_was_left(
 async def test_a_picture_that_could_not_be_fetched_is_fetched_later_unasked(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Its generation has failed and stays so; the picture ends in the store."""
+    """A picture that could not be fetched is stored later without a request."""
     workshop.undelivered = 1
     with pytest.raises(ProviderFailed):
         await asking(replicas[0])
@@ -186,7 +186,7 @@ async def test_a_picture_that_could_not_be_fetched_is_fetched_later_unasked(
 async def test_a_drained_leader_hands_its_job_over(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """At the end of the grace the generation is no failure: another one goes on."""
+    """A drained leader's job is finished by another replica."""
     first, second = replicas
     gate = workshop.before("poll")
     asked = asking(first)
@@ -216,7 +216,7 @@ async def refreshed(replica: Replica) -> Any:
 async def test_a_refresh_that_was_left_replaces_the_picture(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Its picture is paid for, so it replaces the one that it was to replace."""
+    """A left refresh is finished and replaces the picture."""
     first, second = replicas
     old = (await asking(first)).entry
     gate = workshop.before("poll")
@@ -240,7 +240,7 @@ async def test_a_refresh_that_was_left_replaces_the_picture(
 async def test_a_refresh_that_was_left_and_purged_has_failed(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """A refresh only replaces: the job is cancelled, the generation is not found."""
+    """A left refresh of a purged prompt is cancelled and fails as not found."""
     first, second = replicas
     await asking(first)
     gate = workshop.before("poll")
@@ -267,7 +267,7 @@ async def test_a_refresh_that_was_left_and_purged_has_failed(
 async def test_a_generation_whose_leader_died_without_a_job_has_failed(
     world: World, replicas: tuple[Replica, Replica]
 ) -> None:
-    """C6: within two leases, and nothing is painted for it."""
+    """C6: a generation whose leader died without a job fails within two leases."""
     first, second = replicas
     generations = first.parts.generations
     lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-acme/shop/a purge")
@@ -296,7 +296,7 @@ async def test_a_generation_whose_leader_died_without_a_job_has_failed(
 async def test_a_generation_that_another_leader_finished_is_done(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """The dead leader's generation names the picture that the next one fetched."""
+    """A dead leader's generation has the picture that the next leader fetched."""
     first, second = replicas
     generation_id = await died(first, world, workshop)
     answer = await asking(second)
@@ -311,7 +311,7 @@ async def test_a_generation_that_another_leader_finished_is_done(
 async def test_a_replica_that_lives_says_so_again_and_again(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
-    """Its generations never become due, however long they take."""
+    """A live replica's generations never become due."""
     first, second = replicas
     gate = workshop.before("poll")
     async with first.parts.generations.kept_alive():
@@ -325,5 +325,5 @@ async def test_a_replica_that_lives_says_so_again_and_again(
 
 
 async def test_a_token_of_another_attempt_names_the_same_generation() -> None:
-    """A follower of it is given the id whose record goes on."""
+    """Every attempt's token names the same generation."""
     assert generation_of(token_of("a-generation", "2")) == "a-generation"

@@ -1,4 +1,4 @@
-"""A Redis that comes back older: nothing that was purged or replaced is served."""
+"""An older Redis comes back; purged and replaced pictures are not served."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 async def ask(replica: Replica) -> Answer:
-    """Ask for the lighthouse as a patient client does."""
+    """Request the lighthouse and wait for it."""
     return await replica.cache.get_or_generate(
         LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
 
 
 def comes_back(world: World, entries: dict[str, bytes]) -> None:
-    """Bring Redis back with *entries*, under another run id."""
+    """Restore Redis with *entries*, under another run id."""
     world.index.entries = dict(entries)
     world.index.doubts += 1
 
@@ -31,7 +31,7 @@ def comes_back(world: World, entries: dict[str, bytes]) -> None:
 async def test_what_was_purged_stays_so(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The other replica has the bytes in memory, and does not serve them."""
+    """A purged entry that comes back is not served."""
     old = await ask(replica)
     assert await another.cache.read(await ask(another)) is not None
     snapshot = dict(world.index.entries)
@@ -51,7 +51,7 @@ async def test_what_was_purged_stays_so(
 async def test_what_was_replaced_stays_so(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The entry that names the old picture gives way to the manifest's."""
+    """A replaced entry that comes back gives way to the manifest's."""
     await ask(replica)
     await another.cache.read(await ask(another))
     snapshot = dict(world.index.entries)
@@ -70,7 +70,7 @@ async def test_what_was_replaced_stays_so(
 
 
 async def test_a_manifest_is_looked_at_once(world: World, replica: Replica) -> None:
-    """Each prompt costs one read for each time that Redis was another run."""
+    """Each prompt's manifest is read once for each new run id of Redis."""
     await ask(replica)
     comes_back(world, world.index.entries)
     before = world.store.calls["get"]
@@ -87,7 +87,7 @@ async def test_a_manifest_is_looked_at_once(world: World, replica: Replica) -> N
 async def test_without_its_manifest_nothing_is_believed(
     world: World, replica: Replica
 ) -> None:
-    """A store that is unavailable says nothing of an entry that may be older."""
+    """An entry that may be older is an outage while the store is unavailable."""
     await ask(replica)
     comes_back(world, world.index.entries)
     world.store.is_away = True

@@ -1,4 +1,4 @@
-"""Orphans: pictures that no manifest names go, once they are old."""
+"""Old pictures that no manifest names are removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def swept(replica: Replica, project: Project = SHOP) -> OrphanCount:
 
 
 async def an_image(world: World, name: str = "", *, age: timedelta = TWO_DAYS) -> str:
-    """Put a picture that no manifest names into the store; return its key."""
+    """Store a picture that no manifest names; return its key."""
     key = f"acme/shop/generated/{name or f'{uuid4()}.png'}"
     await world.store.put(key, b"12345", media_type="image/png")
     world.store.objects[key].modified_at = datetime.now(UTC) - age
@@ -34,7 +34,7 @@ async def an_image(world: World, name: str = "", *, age: timedelta = TWO_DAYS) -
 
 @pytest.fixture(autouse=True)
 async def painted(world: World, replica: Replica) -> str:
-    """Paint the lighthouse long ago; return where its picture lies."""
+    """Paint the lighthouse, made to look old; return its picture's key."""
     answer = await replica.cache.get_or_generate(
         LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
@@ -46,7 +46,7 @@ async def painted(world: World, replica: Replica) -> str:
 async def test_only_what_is_old_and_has_no_manifest_goes(
     world: World, replica: Replica, painted: str
 ) -> None:
-    """A picture that is about to be committed, and what is no picture, stays."""
+    """Only old pictures without a manifest are removed."""
     await an_image(world)
     young = await an_image(world, age=timedelta(hours=23))
     foreign = await an_image(world, "notes.txt")
@@ -61,7 +61,7 @@ async def test_only_what_is_old_and_has_no_manifest_goes(
 async def test_a_manifest_that_cannot_be_read_keeps_everything(
     world: World, replica: Replica
 ) -> None:
-    """It may name any picture of its project, so none is removed."""
+    """A project with an unreadable manifest keeps all its pictures."""
     orphan = await an_image(world)
     world.store.objects[world.manifests[0]].data = b"{"
 
@@ -74,7 +74,7 @@ async def test_a_manifest_that_cannot_be_read_keeps_everything(
 async def test_a_project_without_a_manifest_is_found(
     world: World, replica: Replica
 ) -> None:
-    """Where all was purged, orphans may be all that is left."""
+    """A project without any manifest is found by its pictures."""
     await world.store.put("zoo/main/generated/x.png", b"", media_type="image/png")
     await world.store.put("_system/prompts/generated/x", b"", media_type="image/png")
 
@@ -90,7 +90,7 @@ async def test_a_project_without_a_manifest_is_found(
 async def test_what_proofs_of_the_store_left_goes(
     world: World, replica: Replica, age: timedelta
 ) -> None:
-    """A young one gets the time that a proof takes to remove its own key."""
+    """Old keys of the store's proof are removed."""
     left = "_system/fence/left"
     await world.store.put(left, b"", media_type="text/plain")
     world.store.objects[left].modified_at -= age
@@ -103,7 +103,7 @@ async def test_what_proofs_of_the_store_left_goes(
 async def test_renditions_without_a_picture_go(
     world: World, replica: Replica, painted: str
 ) -> None:
-    """Those of a picture that is there stay; those of one that is gone have no use."""
+    """Renditions of removed pictures are removed."""
     image_id = painted.rpartition("/")[2].removesuffix(".png")
     kept = f"acme/shop/renditions/{image_id}/640.webp"
     for key in (
@@ -121,7 +121,7 @@ async def test_renditions_without_a_picture_go(
 async def test_an_orphan_takes_its_renditions_along(
     world: World, replica: Replica
 ) -> None:
-    """A picture that no manifest names goes with what was made of it."""
+    """An orphan's renditions are removed with it."""
     image_id = str(uuid4())
     await an_image(world, f"{image_id}.png")
     key = f"acme/shop/renditions/{image_id}/640.webp"

@@ -1,4 +1,4 @@
-"""The bytes of a picture are whole, or they are an error."""
+"""The bytes of a picture are whole, or an error is raised."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def entry(world: World) -> PromptEntry:
-    """Paint the lighthouse on a replica that is gone since."""
+    """Paint the lighthouse on another replica, and return its entry."""
     replica = a_prompt_cache(world, hot_tier_bytes=0)
     answer = await replica.cache.get_or_generate(
         LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
@@ -44,20 +44,20 @@ def reading(world: World, hot_tier: HotTier) -> Pictures:
 async def streamed(
     pictures: Pictures, entry: PromptEntry, byte_range: ByteRange | None = None
 ) -> bytes:
-    """Read a picture as a large one is sent."""
+    """Read a picture in chunks, as a large one is sent."""
     async with pictures.open(entry, byte_range) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
 
 def tamper(world: World, entry: PromptEntry, data: bytes) -> None:
-    """Put other bytes where the picture was."""
+    """Replace the picture's bytes in the store."""
     world.store.objects[str(entry.storage_key)].data = data
 
 
 async def test_a_small_picture_is_read_once(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """What was read from the ledger is at hand from then on."""
+    """A picture is read from the store once and then cached."""
     before = world.store.calls["get"]
     first = await pictures.read(entry)
     second = await pictures.read(entry)
@@ -69,15 +69,15 @@ async def test_a_small_picture_is_read_once(
 async def test_a_streamed_picture_is_kept_when_it_was_whole(
     pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """A picture that was sent in chunks is at hand for the next reader."""
+    """A picture that was streamed whole is cached."""
     assert await streamed(pictures, entry) == a_picture(1)
     assert pictures.cached_bytes(entry) == a_picture(1)
 
 
-async def test_a_picture_that_nobody_read_to_its_end_is_not_kept(
+async def test_a_picture_that_was_not_read_to_its_end_is_not_kept(
     pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """A client that goes away in the middle leaves no half picture behind."""
+    """A picture that was not streamed to its end is not cached."""
     async with pictures.open(entry) as chunks:
         await anext(chunks)
 
@@ -87,7 +87,7 @@ async def test_a_picture_that_nobody_read_to_its_end_is_not_kept(
 async def test_only_one_of_many_slow_readers_collects_a_picture(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """Memory holds one copy for all who stream it; the next one after it is gone."""
+    """Of several readers of a stream only one collects the bytes."""
     async with pictures.open(entry) as slow:
         await anext(slow)
         assert await streamed(pictures, entry) == a_picture(1)
@@ -101,14 +101,14 @@ async def test_only_one_of_many_slow_readers_collects_a_picture(
 async def test_a_large_picture_is_left_to_be_streamed(
     pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """Above its bound a picture is not read before its first byte is sent."""
+    """A picture above the bound is not read whole."""
     assert await pictures.read(entry._replace(size=SMALL_BYTES + 1)) is None
 
 
 async def test_a_range_is_part_of_the_picture(
     pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """A range has the bytes it says, and is no picture to be kept."""
+    """A range has its bytes and is not cached."""
     part = await streamed(pictures, entry, ByteRange(5, 20))
 
     assert part == a_picture(1)[5:21]
@@ -118,7 +118,7 @@ async def test_a_range_is_part_of_the_picture(
 async def test_a_picture_that_is_gone(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """A picture that is not in the ledger is gone before anything is sent."""
+    """A picture that is not in the store raises `PictureGone`."""
     del world.store.objects[str(entry.storage_key)]
 
     with pytest.raises(PictureGone):
@@ -130,7 +130,7 @@ async def test_a_picture_that_is_gone(
 async def test_a_store_that_is_away_is_not_a_picture_that_is_gone(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """An outage is told as an outage: nothing is painted again for it."""
+    """An outage of the store is not taken for a lost picture."""
     world.store.is_away = True
 
     with pytest.raises(StorageUnavailable):
@@ -141,7 +141,7 @@ async def test_a_store_that_is_away_is_not_a_picture_that_is_gone(
 async def test_a_picture_of_another_size_is_damaged(
     world: World, pictures: Pictures, entry: PromptEntry, size: int
 ) -> None:
-    """A picture that is shorter or longer than its entry says is never sent."""
+    """A picture of another size than its entry's is an outage."""
     tamper(world, entry, (a_picture(1) * 50)[:size])
 
     with pytest.raises(StorageUnavailable):
@@ -155,7 +155,7 @@ async def test_a_picture_of_another_size_is_damaged(
 async def test_a_range_of_a_picture_that_is_too_short_is_damaged(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """A range that lies beyond a damaged picture is an outage, not a crash."""
+    """A range beyond a picture that is too short is an outage."""
     tamper(world, entry, a_picture(1)[:10])
 
     with pytest.raises(StorageUnavailable):
@@ -168,7 +168,7 @@ async def test_a_picture_with_other_bytes_is_damaged(
     entry: PromptEntry,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A single wrong byte is noticed before the last chunk counts, and is logged."""
+    """A picture with a wrong byte is an outage and logged."""
     data = bytearray(a_picture(1))
     data[40] ^= 1
     tamper(world, entry, bytes(data))
@@ -187,7 +187,7 @@ DAMAGED = "paintonce_damaged_objects_total"
 async def test_a_part_of_a_picture_that_was_replaced_is_no_answer(
     world: World, entry: PromptEntry
 ) -> None:
-    """A range has no digest of its own: what was said of the whole is compared."""
+    """A range of a replaced picture is an outage, by its metadata."""
     replica = a_prompt_cache(world)
     world.store.objects[str(entry.storage_key)].metadata = {"sha256": "0" * 64}
 
@@ -199,7 +199,7 @@ async def test_a_part_of_a_picture_that_was_replaced_is_no_answer(
 async def test_a_range_that_is_all_there_is_is_checked_as_a_whole(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """`bytes=0-` of damaged bytes breaks off like the whole."""
+    """A range of the whole picture is checked by its digest."""
     tamper(world, entry, bytes(entry.size))
 
     with pytest.raises(StorageUnavailable):
@@ -209,7 +209,7 @@ async def test_a_range_that_is_all_there_is_is_checked_as_a_whole(
 async def test_a_stored_picture_is_known_by_what_was_said_of_it(
     pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """By its key alone a picture has its digest, its time and its checked bytes."""
+    """A picture opened by its key has its digest, time and checked bytes."""
     async with pictures.open_stored(entry.storage_key) as stored:
         assert stored is not None
         assert (stored.size, stored.digest) == (entry.size, entry.digest)
@@ -223,7 +223,7 @@ async def test_a_stored_picture_is_known_by_what_was_said_of_it(
 async def test_a_stored_picture_that_was_damaged_breaks_off(
     world: World, entry: PromptEntry
 ) -> None:
-    """Other bytes end in an error, an object without its digest begins with one."""
+    """A damaged picture opened by its key ends in an outage."""
     replica = a_prompt_cache(world)
     tamper(world, entry, bytes(entry.size))
     async with replica.parts.pictures.open_stored(entry.storage_key) as stored:
@@ -241,7 +241,7 @@ async def test_a_stored_picture_that_was_damaged_breaks_off(
 async def test_a_stored_picture_that_is_gone(
     world: World, pictures: Pictures, entry: PromptEntry
 ) -> None:
-    """Nothing under a key is an answer, not an outage."""
+    """A missing picture opened by its key is None."""
     world.store.objects.clear()
 
     async with pictures.open_stored(entry.storage_key) as stored:
@@ -249,10 +249,10 @@ async def test_a_stored_picture_that_is_gone(
 
 
 @pytest.mark.parametrize("hot_tier_bytes", [0, 1_000_000])
-async def test_whoever_answers_without_the_bytes_knows_that_they_are_there(
+async def test_answers_without_bytes_require_the_picture(
     world: World, entry: PromptEntry, hot_tier_bytes: int
 ) -> None:
-    """A picture that a GET would not find is gone for HEAD and 304, too."""
+    """`require` raises `PictureGone` for a lost picture, as a GET would."""
     pictures = reading(world, HotTier(hot_tier_bytes))
     await pictures.require(entry)
     assert (pictures.cached_bytes(entry) is not None) is (hot_tier_bytes > 0)

@@ -1,4 +1,4 @@
-"""Which picture is it? Equal prompts meet, different ones never do."""
+"""Prompt hashes: equal for equal prompts, different for different ones."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ GOLDEN = [
 
 @pytest.mark.parametrize(("parameters", "prompt_hash"), GOLDEN)
 def test_hashes_never_change(parameters: Parameters, prompt_hash: str) -> None:
-    """A prompt that was painted by an older version is found by this one."""
+    """Golden hashes of older versions are the same."""
     assert PromptKey(SHOP, parameters).hash == prompt_hash
 
 
 @given(KEYS, KEYS)
 def test_hashes_are_equal_where_prompts_are(one: PromptKey, other: PromptKey) -> None:
-    """Two requests share a picture exactly where project and parameters are equal."""
+    """Hashes are equal exactly if project and parameters are."""
     assert (one.hash == other.hash) == (one == other)
     assert PromptKey(one.project, Parameters(*one.parameters)).hash == one.hash
     assert is_prompt_hash(one.hash)
@@ -72,7 +72,7 @@ def test_hashes_are_equal_where_prompts_are(one: PromptKey, other: PromptKey) ->
 
 @given(PARAMETERS, st.data())
 def test_every_parameter_counts(parameters: Parameters, data: st.DataObject) -> None:
-    """A difference in any one parameter is another picture."""
+    """A difference in one parameter changes the hash."""
     name = data.draw(st.sampled_from(parameters._fields))
     other = parameters._replace(**{name: getattr(data.draw(PARAMETERS), name)})
 
@@ -84,19 +84,19 @@ def test_every_parameter_counts(parameters: Parameters, data: st.DataObject) -> 
 
 @given(PARAMETERS)
 def test_parameters_survive_json(parameters: Parameters) -> None:
-    """What is written of the parameters is what is read."""
+    """Parameters are the same after a round trip through JSON."""
     assert Parameters.from_json(parameters.as_json()) == parameters
 
 
 @given(PARAMETERS)
 def test_parameters_survive_as_a_list(parameters: Parameters) -> None:
-    """What Redis keeps of a prompt is the prompt, however little was said."""
+    """Parameters are the same after a round trip through a list."""
     assert Parameters.from_list(parameters.as_list()) == parameters
     assert Parameters("a red fox").as_list() == ["a red fox"]
 
 
 def test_the_project_is_no_part_of_the_prompt() -> None:
-    """No prompt can be spelled so that it meets another project's."""
+    """A prompt can't be spelled to get another project's hash."""
     neighbours = [
         Project("acme", "shop"),
         Project("acme-shop", "shop"),

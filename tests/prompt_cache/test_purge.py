@@ -1,4 +1,4 @@
-"""A purge in its order, interrupted at every step, and repeated."""
+"""A purge, interrupted at every step and repeated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ZOO = Project("acme", "zoo")
 
 
 async def ask(replica: Replica) -> Answer:
-    """Ask for the lighthouse as a patient client does."""
+    """Request the lighthouse and wait for it."""
     return await replica.cache.get_or_generate(
         LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
@@ -38,7 +38,7 @@ async def purge(replica: Replica) -> None:
 
 
 async def is_finished(world: World, replica: Replica) -> None:
-    """Assert that a purge leaves nothing when it is repeated, and is then over."""
+    """Assert that a repeated purge finishes and the next one finds nothing."""
     await purge(replica)
 
     assert world.store.objects == {}
@@ -51,7 +51,7 @@ async def is_finished(world: World, replica: Replica) -> None:
 async def test_the_manifest_goes_first_and_the_picture_last(
     world: World, replica: Replica
 ) -> None:
-    """From its first step on nothing can bring the picture back."""
+    """A purge removes the manifest, then the entry, then the picture."""
     await ask(replica)
     manifest, entry = world.store.after("delete"), world.index.after("forget")
     purging = asyncio.create_task(purge(replica))
@@ -70,7 +70,7 @@ async def test_the_manifest_goes_first_and_the_picture_last(
 async def test_a_purge_of_anothers_prompt_asks_for_no_lease(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A stranger who guesses a hash can't hold up its owner, painted or not."""
+    """A purge of another project's prompt takes no lease."""
     gate = world.provider.before("paint")
     painting = asyncio.create_task(ask(replica))
     await gate.reached()
@@ -89,7 +89,7 @@ async def test_a_purge_of_anothers_prompt_asks_for_no_lease(
 async def test_a_purge_waits_for_a_restoration_of_its_own_project(
     world: World,
 ) -> None:
-    """An entry that is being restored is not reported as missing."""
+    """A purge waits while its entry is being restored."""
     replica = a_prompt_cache(world, purge_waits_seconds=0.02)
     async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
         with pytest.raises(StillGenerating):
@@ -102,7 +102,7 @@ async def test_a_purge_waits_for_a_restoration_of_its_own_project(
 async def test_a_store_that_is_away_before_the_first_step_changes_nothing(
     world: World, replica: Replica
 ) -> None:
-    """Neither count nor picture is touched, and the purge is an outage."""
+    """A purge without the store changes nothing."""
     await ask(replica)
     world.store.fail_next("delete")
 
@@ -118,7 +118,7 @@ async def test_a_store_that_is_away_before_the_first_step_changes_nothing(
 async def test_a_redis_that_goes_away_after_the_first_step(
     world: World, replica: Replica, another: Replica, comes_back: str
 ) -> None:
-    """The purge is repeated and finishes, whatever Redis remembers."""
+    """A purge that lost Redis after the manifest finishes when it is repeated."""
     await ask(replica)
     gone = world.store.after("delete")
     purging = asyncio.create_task(purge(replica))
@@ -140,7 +140,7 @@ async def test_a_redis_that_goes_away_after_the_first_step(
 async def test_a_store_that_goes_away_before_the_picture_is_removed(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The picture is not forgotten: never "not there" while it is left."""
+    """A purge that lost the store before the picture finishes when it is repeated."""
     await ask(replica)
     before = world.store.after("delete")
     purging = asyncio.create_task(purge(replica))
@@ -163,7 +163,7 @@ async def test_a_store_that_goes_away_before_the_picture_is_removed(
 async def test_a_purge_whose_reply_was_lost_is_repeated(
     world: World, replica: Replica, port: str, method: str
 ) -> None:
-    """Whichever step took effect without an answer, the next purge finishes."""
+    """A purge that lost any reply finishes when it is repeated."""
     await ask(replica)
     getattr(world, port).lose_reply(method)
 
@@ -176,7 +176,7 @@ async def test_a_purge_whose_reply_was_lost_is_repeated(
 async def test_a_picture_that_was_painted_after_an_interrupted_purge(
     world: World, replica: Replica
 ) -> None:
-    """The repeated purge takes the new picture with what the first one left."""
+    """A repeated purge removes a newer picture and the old one's rest."""
     await ask(replica)
     before = world.store.after("delete")
     purging = asyncio.create_task(purge(replica))
@@ -191,13 +191,14 @@ async def test_a_picture_that_was_painted_after_an_interrupted_purge(
     await is_finished(world, replica)
 
 
-async def test_whoever_asks_after_a_purge_has_answered_joins_no_older_flight(
+async def test_a_request_after_a_purge_joins_no_older_flight(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The interleaving of `Flight.close`: no picture outlives its purge in a flight.
+    """A request after a purge does not join an older flight.
 
-    1. A leader has written its entry, and not landed yet. 2. A purge on another
-    replica answers. 3. Whoever asks the leader's replica now has it painted anew.
+    The interleaving of `Flight.close`: 1. A leader has written its entry, and not
+    landed yet. 2. A purge on another replica answers. 3. A request to the leader's
+    replica is painted anew.
     """
     committed = world.index.after("commit")
     first = asyncio.create_task(ask(replica))

@@ -1,4 +1,4 @@
-"""What a purge or a refresh began is finished by some replica, asked or not."""
+"""Interrupted purges and refreshes are finished in the background."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ DELETIONS = 4
 
 
 async def ask(replica: Replica) -> Answer:
-    """Ask for the lighthouse as a patient client does."""
+    """Request the lighthouse and wait for it."""
     return await replica.cache.get_or_generate(
         LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
 
 
 async def refresh(replica: Replica) -> None:
-    """Have the lighthouse painted again."""
+    """Refresh the lighthouse."""
     await replica.entries.refresh(
         SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
 
 
 async def with_a_rendition(world: World, answer: Answer) -> str:
-    """Put a rendition of an answer's picture into the store; return its key."""
+    """Store a rendition of an answer's picture; return its key."""
     key = f"acme/shop/renditions/{answer.entry.image_id}/w64.webp"
     await world.store.put(key, b"small", media_type="image/webp")
     return key
@@ -48,7 +48,7 @@ async def with_a_rendition(world: World, answer: Answer) -> str:
 async def test_a_purge_that_fails_at_any_deletion_is_finished(
     world: World, replica: Replica, another: Replica, number: int, lost: str
 ) -> None:
-    """The replica dies after its nth deletion, Redis may be flushed: all goes."""
+    """A purge whose replica dies after any deletion is finished, even after a flush."""
     await with_a_rendition(world, await ask(replica))
     gates = [world.store.before("delete") for _ in range(number + 1)]
     purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
@@ -74,7 +74,7 @@ async def test_a_purge_that_fails_at_any_deletion_is_finished(
 async def test_a_purge_goes_on_without_its_client(
     world: World, replica: Replica
 ) -> None:
-    """A caller that is cancelled in the middle changes nothing of its course."""
+    """A purge whose caller is cancelled finishes."""
     await ask(replica)
     gate = world.store.before("delete")
     purge = replica.parts.purge
@@ -90,7 +90,7 @@ async def test_a_purge_goes_on_without_its_client(
 async def test_what_was_painted_since_stays(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """Only what is written down goes, not a picture that was paid for later."""
+    """A picture painted after an interrupted purge stays."""
     await ask(replica)
     first, second = world.store.before("delete"), world.store.before("delete")
     purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
@@ -114,7 +114,7 @@ async def test_what_was_painted_since_stays(
 async def test_a_picture_that_a_refresh_could_not_delete_goes(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """The old picture and its renditions go, the new one stays."""
+    """The old picture of a refresh and its renditions are removed later."""
     rendition = await with_a_rendition(world, await ask(replica))
     world.store.fail_next("delete")
     await refresh(replica)
@@ -131,7 +131,7 @@ async def test_a_picture_that_a_refresh_could_not_delete_goes(
 async def test_a_purge_takes_what_a_refresh_could_not_delete(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """No picture of the prompt is public after its purge."""
+    """A purge removes a picture that a refresh could not delete."""
     await ask(replica)
     world.store.fail_next("delete")
     await refresh(replica)
@@ -144,7 +144,7 @@ async def test_a_purge_takes_what_a_refresh_could_not_delete(
 async def test_a_refresh_that_came_to_nothing_removes_nothing(
     world: World, replica: Replica
 ) -> None:
-    """1. The old picture is written down. 2. The replica dies. 3. It still counts."""
+    """A refresh whose replica died removes nothing."""
     answer = await ask(replica)
     await replica.parts.ledger.note_replaced(answer.entry)
 
@@ -158,7 +158,7 @@ async def test_a_refresh_that_came_to_nothing_removes_nothing(
 async def test_a_refresh_leaves_nothing_written_down(
     world: World, replica: Replica
 ) -> None:
-    """The note goes with the old picture."""
+    """A finished refresh leaves no note."""
     await ask(replica)
     await refresh(replica)
 
@@ -168,7 +168,7 @@ async def test_a_refresh_leaves_nothing_written_down(
 async def test_a_late_refresh_never_undoes_a_purge(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """1. A refresh paints. 2. Its lease is lost, a purge answers. 3. It is late."""
+    """A refresh that comes after a purge fails and restores nothing."""
     await ask(replica)
     gate = world.provider.before("paint")
     refreshing = asyncio.create_task(refresh(replica))
@@ -185,7 +185,7 @@ async def test_a_late_refresh_never_undoes_a_purge(
 
 
 async def test_a_full_cache_can_be_purged(world: World, replica: Replica) -> None:
-    """What only frees goes through where nothing may be painted."""
+    """A full Redis can be purged."""
     await ask(replica)
     world.index.is_full = True
 
@@ -197,7 +197,7 @@ async def test_a_full_cache_can_be_purged(world: World, replica: Replica) -> Non
 async def test_all_walks_what_is_written_down(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A picture that only a note knows is a part of all."""
+    """A purge of all removes pictures that only a note names."""
     await ask(replica)
     first, second = world.store.before("delete"), world.store.before("delete")
     purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
@@ -218,7 +218,7 @@ async def test_all_walks_what_is_written_down(
 async def test_a_note_of_a_later_version_is_an_outage_of_its_prompt(
     world: World, replica: Replica
 ) -> None:
-    """It is neither followed nor overwritten nor removed."""
+    """A note of a later version is an outage and stays unchanged."""
     await ask(replica)
     later = b'{"version": 2}'
     await world.store.put(NOTE, later, media_type="application/json")
@@ -234,7 +234,7 @@ async def test_a_note_of_a_later_version_is_an_outage_of_its_prompt(
 async def test_a_note_of_the_first_release_is_finished(
     world: World, replica: Replica
 ) -> None:
-    """It had nothing but keys and bytes, and no other project's go by it."""
+    """A note of the first release is read, without foreign keys."""
     answer = await ask(replica)
     key = str(answer.entry.storage_key)
     note = PurgeNote.from_bytes(
@@ -244,10 +244,8 @@ async def test_a_note_of_the_first_release_is_finished(
     assert note == PurgeNote({key: 5})
 
 
-async def test_an_outage_of_a_look_is_told_to_its_caller(
-    world: World, replica: Replica
-) -> None:
-    """A store that can't be listed is looked at again later."""
+async def test_an_outage_of_a_look_is_raised(world: World, replica: Replica) -> None:
+    """A look at notes raises if the store can't be listed."""
     world.store.fail_next("list")
 
     with pytest.raises((ServiceError, ExceptionGroup)):

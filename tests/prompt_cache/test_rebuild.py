@@ -1,4 +1,4 @@
-"""Rebuild: the entries of a project, restored from its manifests."""
+"""`rebuild` restores a project's entries from its manifests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEYS = [PromptKey(SHOP, Parameters(f"a red fox, {number}")) for number in range(
 
 @pytest.fixture
 async def rebuild(world: World, replica: Replica) -> Rebuilding:
-    """Paint four foxes, lose Redis, and give what restores them."""
+    """Paint four foxes, empty Redis, and return a function that rebuilds."""
     for key in KEYS:
         await replica.cache.get_or_generate(
             key, permit=UNLIMITED_PERMIT, wait_seconds=30
@@ -41,7 +41,7 @@ async def rebuild(world: World, replica: Replica) -> Rebuilding:
 async def test_every_entry_is_restored(
     world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
-    """After the loss of Redis a rebuild brings every entry back, and says so."""
+    """A rebuild restores every entry and counts them."""
     seen: list[None] = []
 
     tally = await rebuild(on_progress=lambda: seen.append(None))
@@ -60,7 +60,7 @@ async def test_every_entry_is_restored(
 async def test_an_entry_that_cannot_be_read_is_restored(
     world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
-    """A damaged entry is written again, and foreign objects are passed over."""
+    """A rebuild restores an unreadable entry and skips foreign objects."""
     await rebuild()
     world.index.entries[KEYS[0].hash] = b"another version's"
     await world.store.put("acme/shop/prompts/notes.json", b"{}", media_type="text/json")
@@ -75,7 +75,7 @@ async def test_an_entry_that_cannot_be_read_is_restored(
 async def test_a_second_rebuild_passes_over_what_is_there(
     world: World, rebuild: Rebuilding
 ) -> None:
-    """Run again, a rebuild only looks."""
+    """A second rebuild writes nothing."""
     await rebuild()
     commits = world.index.calls["commit"]
 
@@ -86,7 +86,7 @@ async def test_a_second_rebuild_passes_over_what_is_there(
 async def test_a_rebuild_completes_the_list(
     world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
-    """An entry that the list has lost, with a replica's last batch, is in it again."""
+    """A rebuild adds entries that the list lacks."""
     await rebuild()
     await replica.statistics.apply()
     world.projects.clear()
@@ -98,11 +98,11 @@ async def test_a_rebuild_completes_the_list(
 async def test_a_rebuild_that_was_interrupted_goes_on(
     world: World, rebuild: Rebuilding
 ) -> None:
-    """An outage ends a rebuild; the next one restores what is missing."""
+    """A rebuild after an interrupted one restores the rest."""
     entries = 0
 
     def interrupt() -> None:
-        """Take Redis away after the second entry."""
+        """Make Redis unavailable after the second entry."""
         nonlocal entries
         entries += 1
         world.index.is_away = entries == 2
@@ -114,8 +114,10 @@ async def test_a_rebuild_that_was_interrupted_goes_on(
     assert await rebuild() == Tally(restored=2, known=2)
 
 
-async def test_what_has_no_picture_is_told(world: World, rebuild: Rebuilding) -> None:
-    """A manifest without its picture, or one that can't be read, restores nothing."""
+async def test_a_manifest_without_a_picture_counts_as_lost(
+    world: World, rebuild: Rebuilding
+) -> None:
+    """A manifest that is unreadable or has no picture counts as lost."""
     unreadable, *others = world.manifests
     picture = PromptEntry.from_manifest(world.store.objects[others[0]].data)
     del world.store.objects[str(picture.storage_key)]
@@ -124,10 +126,10 @@ async def test_what_has_no_picture_is_told(world: World, rebuild: Rebuilding) ->
     assert await rebuild() == Tally(restored=2, lost=2)
 
 
-async def test_whoever_is_being_written_about_is_left_alone(
+async def test_a_prompt_that_is_being_written_is_skipped(
     world: World, rebuild: Rebuilding
 ) -> None:
-    """A prompt whose lease another holds is counted, and not waited for."""
+    """A prompt whose lease another holds counts as busy and is skipped."""
     lease = leases_of(world).of_flight(KEYS[0].hash, "a painting")
     await lease.hold()
 
@@ -137,7 +139,7 @@ async def test_whoever_is_being_written_about_is_left_alone(
 async def test_a_purge_during_a_rebuild_leaves_nothing_behind(
     world: World, replica: Replica, rebuild: Rebuilding
 ) -> None:
-    """Law 9: a manifest that was purged before it was read again restores nothing."""
+    """Law 9: a rebuild does not restore an entry that is purged meanwhile."""
     purged = KEYS[0].hash
 
     async def hold(prompt_hash: str, *arguments: Any, **options: Any) -> Holding:

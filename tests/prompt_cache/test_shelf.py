@@ -1,4 +1,4 @@
-"""Pictures that are paid for, and that the store does not take yet."""
+"""Paid pictures that the store does not accept yet."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 
 async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE, **more: Any) -> Answer:
-    """Ask for a picture, and wait for it."""
+    """Request a picture and wait for it."""
     return await replica.cache.get_or_generate(
         key, permit=UNLIMITED_PERMIT, **{"wait_seconds": SOON_SECONDS, **more}
     )
 
 
 def full(world: World, method: str = "put") -> None:
-    """Make the store refuse pictures until it is healed."""
+    """Make the store refuse pictures until the test heals it."""
     world.store.fail_next(method, 10**6)
 
 
 def healed(world: World) -> None:
-    """Make the store take pictures again."""
+    """Make the store accept pictures again."""
     world.store._failures.clear()
 
 
 async def shelved(world: World, replica: Replica) -> None:
-    """Have the lighthouse painted for a store that is full."""
+    """Paint the lighthouse while the store is full."""
     full(world)
     with pytest.raises(StorageUnavailable):
         await ask(replica)
@@ -53,7 +53,7 @@ async def shelved(world: World, replica: Replica) -> None:
 async def test_a_picture_waits_for_its_store_and_is_paid_for_once(
     world: World, another: Replica
 ) -> None:
-    """C5: all who ask get 503, on every replica; then it is everybody's HIT."""
+    """C5: a paid picture is 503 on every replica until it is stored, then a HIT."""
     replica = a_prompt_cache(world, shelf_patience_seconds=0)
     await shelved(world, replica)
 
@@ -74,14 +74,14 @@ async def test_a_picture_waits_for_its_store_and_is_paid_for_once(
 async def test_callers_wait_for_a_store_that_refuses_for_a_moment(
     world: World, replica: Replica
 ) -> None:
-    """Within the shelf's patience it is no outage to them."""
+    """A caller waits while the store refuses for a moment."""
     world.store.fail_next("put", 2)
 
     assert (await ask(replica)).data == a_picture(1)
 
 
 async def test_a_caller_that_wants_an_id_is_given_it(world: World) -> None:
-    """The generation goes on, and can be asked about."""
+    """A caller that wants an id gets that of the generation."""
     replica = a_prompt_cache(world, shelf_patience_seconds=0)
     await shelved(world, replica)
 
@@ -99,7 +99,7 @@ async def test_a_caller_that_wants_an_id_is_given_it(world: World) -> None:
 async def test_a_full_shelf_loses_the_picture_and_holds_the_prompt(
     world: World,
 ) -> None:
-    """It was paid for: nothing more is paid for the prompt during the model's hold."""
+    """A full shelf drops the picture and holds the prompt."""
     replica = a_prompt_cache(world, shelf_patience_seconds=0, shelf_bytes=10)
     full(world)
 
@@ -121,7 +121,7 @@ async def test_a_full_shelf_loses_the_picture_and_holds_the_prompt(
 async def test_a_picture_that_is_refused_to_the_end_holds_the_prompt(
     world: World, another: Replica
 ) -> None:
-    """Ten minutes are enough; whoever asks next does not pay at once."""
+    """A picture that is refused for ten minutes is dropped, and its prompt held."""
     replica = a_prompt_cache(
         world, shelf_patience_seconds=0, max_storing_time=timedelta(seconds=0.4)
     )
@@ -137,7 +137,7 @@ async def test_a_picture_that_is_refused_to_the_end_holds_the_prompt(
 async def test_the_lease_is_renewed_while_the_manifest_is_settled(
     world: World, another: Replica
 ) -> None:
-    """C11: a manifest that takes longer than a lease costs no second call."""
+    """C11: the lease is renewed while the manifest is written."""
     lease_for = timedelta(seconds=0.15)
     replica = a_prompt_cache(world, lease_for=lease_for)
     settling = world.store.before("create")
@@ -154,10 +154,10 @@ async def test_the_lease_is_renewed_while_the_manifest_is_settled(
 async def test_the_settling_leader_takes_no_lease_that_was_lost(
     world: World, another: Replica
 ) -> None:
-    """A picture that was purged meanwhile does not come back.
+    """A leader that lost its lease to a purge does not restore the picture.
 
-    1. A writes the manifest. 2. Its lease is lost. 3. B purges. 4. A renewal of
-    A's must not take the vacant lease: A's entry is refused.
+    1. A writes the manifest. 2. Its lease is lost. 3. B purges. 4. A renewal of A's
+    must not take the vacant lease: A's entry is refused.
     """
     replica = a_prompt_cache(world, lease_for=timedelta(seconds=0.15))
     written = world.store.after("create")

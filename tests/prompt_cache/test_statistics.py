@@ -1,4 +1,4 @@
-"""Statistics of projects: summed here, applied in batches, each once."""
+"""Statistics of projects: summed in memory, applied in batches, each once."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NOON_MS = int(NOON.timestamp() * 1000)
 
 @pytest.fixture
 def store() -> InMemoryStatistics:
-    """Give a store that can be stopped."""
+    """Give a store that a test can stop."""
     return InMemoryStatistics()
 
 
 @pytest.fixture
 def statistics(store: InMemoryStatistics) -> Statistics:
-    """Give one replica's sums."""
+    """Give the sums of one replica."""
     return Statistics(store)
 
 
@@ -46,7 +46,7 @@ async def entry(replica: Replica) -> PromptEntry:
 
 
 async def test_nothing_has_happened_yet(statistics: Statistics) -> None:
-    """An unused project has all the names, and nothing under them."""
+    """An unused project has all fields with zeros."""
     assert await statistics.read(SHOP) == {
         "project": SHOP,
         "entries": 0,
@@ -64,7 +64,7 @@ async def test_nothing_has_happened_yet(statistics: Statistics) -> None:
 
 
 async def test_everything_is_summed(statistics: Statistics, entry: PromptEntry) -> None:
-    """Hits save what the picture cost; generations cost what they cost."""
+    """Hits add to the savings, and paintings to the spend."""
     statistics.generated(SHOP, 1.25)
     statistics.spent(SHOP, 0.04)
     statistics.added(entry)
@@ -93,7 +93,7 @@ async def test_everything_is_summed(statistics: Statistics, entry: PromptEntry) 
 async def test_projects_are_summed_apart(
     statistics: Statistics, entry: PromptEntry
 ) -> None:
-    """No project sees what another one did."""
+    """Each project has its own sums."""
     statistics.hit(entry, 1, NOON_MS)
     statistics.failed("acme/zoo")
 
@@ -104,7 +104,7 @@ async def test_projects_are_summed_apart(
 async def test_a_batch_whose_reply_was_lost_counts_once(
     store: InMemoryStatistics, statistics: Statistics, entry: PromptEntry
 ) -> None:
-    """What was sent is sent again under its number, with what came since after it."""
+    """A batch whose reply was lost is sent again with its number and counts once."""
     statistics.hit(entry, 1, NOON_MS)
     store.lose_reply("apply")
     with pytest.raises(CacheUnavailable):
@@ -132,7 +132,7 @@ async def test_an_outage_delays_and_loses_nothing(
 async def test_replies_that_overtake_each_other_do_not_turn_time_back(
     statistics: Statistics, entry: PromptEntry
 ) -> None:
-    """The list goes by the latest hit, whichever reply came last."""
+    """The last access is the latest one, in whatever order replies arrive."""
     statistics.added(entry)
     statistics.hit(entry, 5, NOON_MS + 5)
     statistics.hit(entry, 4, NOON_MS + 4)
@@ -147,7 +147,7 @@ async def test_replies_that_overtake_each_other_do_not_turn_time_back(
 async def test_purged_and_painted_again(
     statistics: Statistics, entry: PromptEntry, *, apart: bool
 ) -> None:
-    """Within one batch or over several, what came last is what is there."""
+    """Of a purge and a painting the later one counts, in any batches."""
     again = entry._replace(size=7)
     steps: list[Callable[[], None]] = [
         lambda: statistics.added(entry),
@@ -170,7 +170,7 @@ async def test_purged_and_painted_again(
 async def test_a_replaced_picture_changes_the_bytes(
     statistics: Statistics, entry: PromptEntry, *, is_known: bool
 ) -> None:
-    """After a refresh the bytes are the new picture's, also where Redis was lost."""
+    """After a refresh the stored bytes are the new picture's."""
     if is_known:
         statistics.added(entry)
         await statistics.apply()
@@ -187,14 +187,14 @@ async def test_batches_are_applied_in_the_background(
     entry: PromptEntry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Sums arrive by themselves, after an outage too, and the last ones at the end."""
+    """Batches are applied in the background, after an outage and at the end."""
     monkeypatch.setattr(module, "APPLY_EVERY_SECONDS", 0.001)
     store.fail_next("apply", 2)
     sums = store.projects[SHOP].sums
     async with statistics.applied():
         statistics.hit(entry, 1, NOON_MS)
         async with asyncio.timeout(SOON_SECONDS):
-            while sums["hits"] < 1:  # noqa: ASYNC110 - a store tells nobody
+            while sums["hits"] < 1:  # noqa: ASYNC110 - a store sends no event
                 await asyncio.sleep(0.001)
         statistics.hit(entry, 2, NOON_MS)
 
@@ -202,7 +202,7 @@ async def test_batches_are_applied_in_the_background(
 
 
 class OneFrozen(InMemoryStatistics):
-    """A Cluster of which the primary of one project does not answer."""
+    """A Cluster whose primary for one project does not answer."""
 
     def __init__(self, frozen: str) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class OneFrozen(InMemoryStatistics):
         self.answers = asyncio.Event()
 
     async def apply(self, project: str, number: int, batch: Batch) -> None:
-        """Keep the frozen project's batches waiting."""
+        """Block the frozen project's batches."""
         if project == self.frozen:
             self.asked.set()
             await self.answers.wait()
@@ -220,7 +220,7 @@ class OneFrozen(InMemoryStatistics):
 
 
 async def test_a_project_whose_primary_is_frozen_holds_no_other_up() -> None:
-    """1. One project's batch hangs. 2. Another's is applied and read. 3. It fails."""
+    """A project whose primary is frozen does not delay another project's batches."""
     store = OneFrozen("acme/zoo")
     statistics = Statistics(store)
     statistics.failed("acme/zoo")
@@ -239,7 +239,7 @@ async def test_a_project_whose_primary_is_frozen_holds_no_other_up() -> None:
 
 
 async def test_all_projects_are_tried_where_one_fails() -> None:
-    """What the first one meets is raised when the others have been applied."""
+    """If one project's batch fails, the others are applied before it is raised."""
     store = OneFrozen("acme/a")
     store.answers.set()
     statistics = Statistics(store)

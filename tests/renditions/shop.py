@@ -1,4 +1,4 @@
-"""The renditions of some replicas over one store and one Redis, in memory."""
+"""The renditions of several replicas over one store and one Redis, in memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IMAGE_ID = "0b9f7c1e-6f0a-4c7b-9a51-7d2f3c1b8e44"
 
 @dataclass
 class Shop:
-    """A store with one picture; `replica` gives another replica over it."""
+    """A store with one picture; `replica` adds another replica."""
 
     store: InMemoryObjectStore = field(default_factory=InMemoryObjectStore)
     completions: InMemoryCompletionEvents = field(
@@ -46,7 +46,7 @@ class Shop:
         self.index = InMemoryPromptIndex(self.completions)
 
     async def paint(self, data: bytes | None = None, **known: Any) -> Original:
-        """Store a picture of which there are to be renditions."""
+        """Store the picture to make renditions of."""
         data = encoded(halves(), "PNG") if data is None else data
         said: dict[str, Any] = {
             "project": SHOP,
@@ -65,7 +65,7 @@ class Shop:
         return self.original
 
     def replica(self) -> Replica:
-        """Return one more replica."""
+        """Return another replica over the same store."""
         made = Replica(self)
         self.replicas.append(made)
         return made
@@ -116,7 +116,7 @@ class Replica:
         )
 
     def counted(self, result: str) -> float:
-        """Return how many renditions ended so."""
+        """Return the number of renditions with that outcome."""
         found = self.metrics._registry.get_sample_value(
             "paintonce_renditions_total", {"result": result}
         )

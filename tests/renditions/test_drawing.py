@@ -1,4 +1,4 @@
-"""Renditions show what their picture shows, and say where it comes from."""
+"""Renditions show what their picture shows, and carry its provenance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def drawn(
 def looks_like(
     picture: PIL.Image.Image, at: tuple[float, float], colour: tuple[int, ...]
 ) -> bool:
-    """Return whether *picture* has nearly that colour at a point, given in shares."""
+    """Return whether *picture* has about that colour at a relative position."""
     point = int(at[0] * picture.width), int(at[1] * picture.height)
     seen = picture.convert("RGBA").getpixel(point)
     assert isinstance(seen, tuple)
@@ -51,7 +51,7 @@ def looks_like(
 
 @pytest.mark.parametrize("to", TYPES)
 def test_the_shape_is_kept_and_the_type_is_the_one_asked_for(to: str) -> None:
-    """A rendition has the width and type asked for, and the picture's shape."""
+    """A rendition has the requested width and type, and the picture's shape."""
     data = draw(encoded(halves(), "PNG"), PNG, RenditionPlan(40, to, None), MARK).data
     picture = decoded(data)
     assert picture.size == (40, 30)
@@ -62,12 +62,12 @@ def test_the_shape_is_kept_and_the_type_is_the_one_asked_for(to: str) -> None:
 
 @pytest.mark.parametrize("to", TYPES)
 def test_nothing_is_enlarged(to: str) -> None:
-    """A width above the picture's own gives its own."""
+    """A width above the picture's own is cut to it."""
     assert drawn(encoded(halves(), "PNG"), to=to, width=400).size == SIZE
 
 
 def test_a_flat_picture_keeps_a_pixel_of_height() -> None:
-    """The height that follows is at least one pixel."""
+    """A rendition of a flat picture is at least one pixel high."""
     flat = encoded(halves(size=(1000, 3)), "PNG")
     assert drawn(flat, to=PNG, width=16).size == (16, 1)
 
@@ -75,7 +75,7 @@ def test_a_flat_picture_keeps_a_pixel_of_height() -> None:
 @pytest.mark.parametrize("to", TYPES)
 @pytest.mark.parametrize("own", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_a_rendition_stands_upright(own: str, to: str) -> None:
-    """The orientation in the Exif data is applied, and the width is the one shown."""
+    """A rendition is rotated by the Exif orientation before it is scaled."""
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     lying = encoded(halves(), own, exif=exif)
@@ -88,7 +88,7 @@ def test_a_rendition_stands_upright(own: str, to: str) -> None:
 
 @pytest.mark.parametrize("own", ["PNG", "WEBP", "AVIF", "GIF"])
 def test_transparency_stays_where_the_format_has_it(own: str) -> None:
-    """What is transparent stays so in PNG, WebP and AVIF, and becomes white in JPEG."""
+    """Transparency stays in PNG, WebP and AVIF, and becomes white in JPEG."""
     data = encoded(half_transparent(), own)
     for to in (PNG, WEBP, AVIF):
         clear = drawn(data, PIL.Image.MIME[own], to=to)
@@ -102,7 +102,7 @@ def test_transparency_stays_where_the_format_has_it(own: str) -> None:
 @pytest.mark.parametrize("to", TYPES)
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGBA"])
 def test_every_mode_of_png_is_drawn(mode: str, to: str) -> None:
-    """Bits, greys of 8 and 16 bits and palettes keep dark dark and light light."""
+    """PNGs of every colour mode keep their brightness."""
     grey = halves("black", "#c0c0c0").convert("L")
     light = 192
     if mode == "I;16":
@@ -118,7 +118,7 @@ def test_every_mode_of_png_is_drawn(mode: str, to: str) -> None:
 
 @pytest.mark.parametrize("to", TYPES)
 def test_cmyk_becomes_rgb(to: str) -> None:
-    """A JPEG of four inks has the colours that it shows."""
+    """A CMYK JPEG becomes RGB with the same colours."""
     made = drawn(encoded(halves().convert("CMYK"), "JPEG"), JPEG, to=to)
     assert made.mode == "RGB"
     assert looks_like(made, (0.2, 0.5), RED)
@@ -127,7 +127,7 @@ def test_cmyk_becomes_rgb(to: str) -> None:
 
 @pytest.mark.parametrize("to", TYPES)
 def test_an_animation_gives_its_first_frame(to: str) -> None:
-    """The first frame alone is drawn."""
+    """A rendition of an animation is its first frame."""
     made = drawn(animation(), "image/gif", to=to)
     assert getattr(made, "n_frames", 1) == 1
     assert looks_like(made, (0.2, 0.5), RED)
@@ -135,7 +135,7 @@ def test_an_animation_gives_its_first_frame(to: str) -> None:
 
 @pytest.mark.parametrize("to", TYPES)
 def test_a_profile_of_its_colours_goes_along(to: str) -> None:
-    """A profile that speaks of red, green and blue is kept as it is."""
+    """An RGB colour profile is kept."""
     own = profile()
     made = drawn(encoded(halves(), "PNG", icc_profile=own), to=to)
     assert made.info.get("icc_profile") == own
@@ -143,7 +143,7 @@ def test_a_profile_of_its_colours_goes_along(to: str) -> None:
 
 @pytest.mark.parametrize("to", TYPES)
 def test_a_broken_profile_costs_no_picture(to: str) -> None:
-    """A damaged colour profile does not keep a picture from being drawn."""
+    """A damaged colour profile is dropped."""
     broken = b"\0" * 16 + b"CMYK" + b"\0" * 200
     data = encoded(halves().convert("CMYK"), "JPEG", icc_profile=broken)
     made = drawn(data, JPEG, to=to)
@@ -154,7 +154,7 @@ def test_a_broken_profile_costs_no_picture(to: str) -> None:
 @pytest.mark.parametrize("to", TYPES)
 @pytest.mark.parametrize("own", ["PNG", "JPEG", "WEBP", "GIF", "AVIF"])
 def test_each_rendition_is_marked(own: str, to: str) -> None:
-    """The mark of provenance is written whatever the picture itself can carry."""
+    """Every rendition has the provenance mark."""
     data = encoded(halves(), own)
     made = draw(data, PIL.Image.MIME[own], RenditionPlan(40, to, None), MARK)
     assert BY_A_MODEL.encode() in made.data
@@ -163,12 +163,12 @@ def test_each_rendition_is_marked(own: str, to: str) -> None:
 
 
 def test_what_a_picture_says_of_its_origin_stays() -> None:
-    """A source type that is there already is not replaced; notes are not copied."""
+    """A source type in the picture is kept, and its comments are not copied."""
     once = draw(
         encoded(halves(), "PNG", comment=b"a secret prompt"),
         PNG,
         RenditionPlan(60, JPEG, None),
-        Mark("http://example.com/another", "somebody"),
+        Mark("http://example.com/another", "another"),
     ).data
     twice = draw(once, JPEG, RenditionPlan(40, WEBP, None), MARK).data
     assert b"http://example.com/another" in twice
@@ -178,7 +178,7 @@ def test_what_a_picture_says_of_its_origin_stays() -> None:
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp", "gif", "avif"])
 def test_a_lost_manifest_is_noticed(name: str) -> None:
-    """A rendition of a picture with a C2PA manifest says that it had one."""
+    """A rendition of a picture with a C2PA manifest records that loss."""
     data = (SIGNED / f"embedded.{name}").read_bytes()
     made = draw(data, f"image/{name}", RenditionPlan(16, PNG, None), MARK)
     assert made.c2pa
@@ -187,7 +187,7 @@ def test_a_lost_manifest_is_noticed(name: str) -> None:
 
 @pytest.mark.parametrize("own", ["PNG", "JPEG", "WEBP", "AVIF"])
 def test_what_can_not_be_decoded_is_said(own: str) -> None:
-    """A picture with a right beginning and a wrong rest raises `Undecodable`."""
+    """A picture that can't be decoded raises `Undecodable`."""
     data = encoded(halves(size=(400, 300)), own)
     broken = data[: len(data) // 2] + b"\0" * (len(data) // 2)
     with pytest.raises(Undecodable):
@@ -200,14 +200,14 @@ def test_what_can_not_be_decoded_is_said(own: str) -> None:
 
 
 def test_a_jpeg_of_endless_scans_is_refused() -> None:
-    """A JPEG that would be decoded for hours is not decoded at all."""
+    """A JPEG with too many scans raises `Undecodable` without decoding."""
     data = encoded(halves(), "JPEG")
     with pytest.raises(Undecodable, match="too long"):
         draw(data + b"\xff\xda" * 100, JPEG, RenditionPlan(40, PNG, None), MARK)
 
 
 def test_quality_decides_about_the_size() -> None:
-    """A higher `q` gives more bytes; every format that has one takes 0 and 100."""
+    """A higher `q` gives more bytes, from 0 to 100."""
     noise = encoded(PIL.Image.effect_noise((120, 120), 60).convert("RGB"), "PNG")
     for to in (JPEG, WEBP, AVIF):
         sizes = [

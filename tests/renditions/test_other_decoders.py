@@ -1,4 +1,4 @@
-"""Renditions are read by other programs than the library that wrote them."""
+"""Other programs than Pillow read the renditions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = [
 def test_each_width_and_quality_is_decoded_by_another_program(
     media_type: str, tmp_path: Path
 ) -> None:
-    """Debian's own tools read every rendition, in the size asked for."""
+    """Debian's decoders read every rendition in the requested size."""
     originals = [encoded(halves(), "PNG"), encoded(half_transparent(), "PNG")]
     for number, original in enumerate(originals):
         for width in WIDTHS:
@@ -63,7 +63,7 @@ def test_each_width_and_quality_is_decoded_by_another_program(
 
 
 def test_exiftool_finds_the_mark_in_each(tmp_path: Path) -> None:
-    """An outside program reads the source type and the system in every format."""
+    """Exiftool reads source type and system in every format."""
     original = encoded(halves(), "PNG")
     for media_type in DECODERS:
         for width in WIDTHS:

@@ -1,4 +1,4 @@
-"""A rendition is made once over all replicas, and goes with its picture."""
+"""A rendition is made once over all replicas, and removed with its picture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def shop() -> AsyncIterator[Shop]:
 
 
 async def test_it_is_made_once_over_all_replicas(shop: Shop) -> None:
-    """Eight callers at two replicas cause one drawing, and get the same bytes."""
+    """Eight concurrent callers at two replicas get one drawing."""
     one, another = shop.replica(), shop.replica()
     found = await asyncio.gather(
         *(replica.open(SMALL) for replica in (one, another) for _ in range(4))
@@ -48,7 +48,7 @@ async def test_it_is_made_once_over_all_replicas(shop: Shop) -> None:
 
 
 async def test_the_name_says_width_quality_and_type(shop: Shop) -> None:
-    """A rendition lies under its width and, where it was asked for, its quality."""
+    """A rendition's key has its width, its quality if given, and its type."""
     replica = shop.replica()
     for rendition in (
         Rendition(32, WEBP),
@@ -68,13 +68,13 @@ async def test_the_name_says_width_quality_and_type(shop: Shop) -> None:
 async def test_the_picture_itself_is_no_rendition(
     shop: Shop, rendition: Rendition
 ) -> None:
-    """Its own width and type without a quality are the picture itself."""
+    """A rendition of the picture's own width and type is the picture itself."""
     assert await shop.replica().open(rendition) is None
     assert shop.stored == []
 
 
 async def test_a_png_has_no_quality(shop: Shop) -> None:
-    """A quality of a format without one is refused, also of the picture's own."""
+    """A quality for a format without one is refused."""
     for rendition in (Rendition(None, PNG, 50), Rendition(16, None, 50)):
         with pytest.raises(InvalidParameter) as refused:
             await shop.replica().open(rendition)
@@ -84,7 +84,7 @@ async def test_a_png_has_no_quality(shop: Shop) -> None:
 async def test_a_stored_one_is_found_by_a_replica_that_has_just_started(
     shop: Shop,
 ) -> None:
-    """What is stored is not drawn again, and neither Redis nor the picture is read."""
+    """A stored rendition is read without Redis and without the picture."""
     made = await shop.replica().open(SMALL)
     calls = shop.index.calls.total()
     fresh = shop.replica()
@@ -96,7 +96,7 @@ async def test_a_stored_one_is_found_by_a_replica_that_has_just_started(
 
 
 async def test_a_damaged_one_is_made_again(shop: Shop) -> None:
-    """Bytes that are not what was stored count as nothing."""
+    """A damaged rendition is made again."""
     made = await shop.replica().open(SMALL)
     assert made is not None
     shop.store.objects[str(made.storage_key)].data = b"something else"
@@ -106,7 +106,7 @@ async def test_a_damaged_one_is_made_again(shop: Shop) -> None:
 
 
 async def test_a_purge_takes_along_what_is_being_made(shop: Shop) -> None:
-    """1. It is drawn. 2. Its picture is purged. 3. It is stored, and is removed."""
+    """A rendition whose picture is purged while it is made is removed."""
     replica = shop.replica()
     storing = shop.store.before("put")
     waiting = asyncio.create_task(replica.open(SMALL))
@@ -119,7 +119,7 @@ async def test_a_purge_takes_along_what_is_being_made(shop: Shop) -> None:
 
 
 async def test_without_its_picture_nothing_is_made(shop: Shop) -> None:
-    """A picture that is gone has no renditions."""
+    """A rendition of a lost picture raises `OriginalGone` and is not stored."""
     await shop.store.delete(str(shop.original.storage_key))
     with pytest.raises(OriginalGone):
         await shop.replica().open(SMALL)
@@ -129,7 +129,7 @@ async def test_without_its_picture_nothing_is_made(shop: Shop) -> None:
 async def test_an_outage_after_storing_leaves_nothing_that_may_outlive_a_purge(
     shop: Shop,
 ) -> None:
-    """Where the picture can't be looked for, what was stored is taken back."""
+    """A rendition is removed if its picture can't be checked after it was stored."""
     shop.store.fail_next("exists")
     with pytest.raises(StorageUnavailable):
         await shop.replica().open(SMALL)
@@ -140,7 +140,7 @@ async def test_an_outage_after_storing_leaves_nothing_that_may_outlive_a_purge(
 async def test_one_waits_no_longer_than_it_wants_and_the_making_goes_on(
     shop: Shop,
 ) -> None:
-    """A caller whose time is up gets 503; who comes later gets the rendition."""
+    """A wait that ends raises `StillGenerating`, and the rendition is made."""
     replica = shop.replica()
     storing = shop.store.before("put")
     with pytest.raises(StillGenerating) as late:
@@ -152,7 +152,7 @@ async def test_one_waits_no_longer_than_it_wants_and_the_making_goes_on(
 
 
 async def test_the_line_is_bounded(shop: Shop) -> None:
-    """Beyond 32 different ones that wait, another one is refused; the same joins."""
+    """Beyond 32 waiting renditions a new one is refused; a waiting one is joined."""
     replica = shop.replica()
     storing = shop.store.before("put")
     asked = [
@@ -174,7 +174,7 @@ async def test_the_line_is_bounded(shop: Shop) -> None:
 async def test_another_replicas_lease_is_waited_for_outside_the_turn(
     shop: Shop,
 ) -> None:
-    """While another replica makes one, the next in line is made here."""
+    """A rendition that another replica makes does not hold up the next one here."""
     one, another = shop.replica(), shop.replica()
     storing = shop.store.before("put")
     leading = asyncio.create_task(one.open(SMALL))
@@ -188,7 +188,7 @@ async def test_another_replicas_lease_is_waited_for_outside_the_turn(
 
 
 async def test_a_dead_replicas_work_is_done_by_the_next(shop: Shop) -> None:
-    """1. A replica takes the lease and dies. 2. It runs out. 3. Another makes it."""
+    """A dead replica's rendition is made by another one when the lease expires."""
     dead, living = shop.replica(), shop.replica()
     storing = shop.store.before("put")
     lost = asyncio.create_task(dead.open(SMALL))
@@ -206,14 +206,14 @@ async def test_a_dead_replicas_work_is_done_by_the_next(shop: Shop) -> None:
 
 
 async def test_without_redis_each_replica_makes_its_own(shop: Shop) -> None:
-    """Nothing is paid, so an outage of Redis stops no rendition."""
+    """Without Redis each replica makes the rendition."""
     shop.index.is_away = True
     assert await shop.replica().open(SMALL) == await shop.replica().open(SMALL)
     assert shop.stored == ["32.webp"]
 
 
 async def test_what_can_not_be_decoded_is_remembered_by_all(shop: Shop) -> None:
-    """A broken picture is tried once; every replica raises the same failure."""
+    """An undecodable picture is tried once, and all replicas raise the failure."""
     whole = encoded(halves(size=(200, 200)), "PNG")
     await shop.paint(whole[: len(whole) // 2])
     one, another = shop.replica(), shop.replica()
@@ -229,7 +229,7 @@ async def test_what_can_not_be_decoded_is_remembered_by_all(shop: Shop) -> None:
 
 
 async def test_at_the_end_of_the_grace_waiters_hear_it(shop: Shop) -> None:
-    """What is given up raises `ShuttingDown`, and the lease is free."""
+    """At the end of the grace waiters get `ShuttingDown`, and the lease is free."""
     replica = shop.replica()
     storing = shop.store.before("put")
     waiting = asyncio.create_task(replica.open(SMALL))
@@ -242,7 +242,7 @@ async def test_at_the_end_of_the_grace_waiters_hear_it(shop: Shop) -> None:
 
 
 async def test_a_drain_waits_for_the_line(shop: Shop) -> None:
-    """Before the grace is over, what was begun is stored."""
+    """A drain waits until waiting renditions are stored."""
     replica = shop.replica()
     with pytest.raises(StillGenerating):
         await replica.open(SMALL, wait_seconds=0)
@@ -251,7 +251,7 @@ async def test_a_drain_waits_for_the_line(shop: Shop) -> None:
 
 
 async def test_what_turned_out_to_be_gone_is_made_again(shop: Shop) -> None:
-    """A rendition that was lost from the store is forgotten, and made once more."""
+    """A rendition that was lost from the store is made again."""
     replica = shop.replica()
     made = await replica.open(SMALL)
     assert made is not None

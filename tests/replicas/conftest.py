@@ -1,4 +1,4 @@
-"""One replica for many tests: its Redis and its bucket are fresh, prompts differ."""
+"""One replica for many tests, with its own Redis and bucket; prompts differ."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def service(
     s3_server: S3Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Replica]:
-    """Run a replica without keys that has a model for every way to end."""
+    """Run a replica without keys that has a model for every outcome."""
     folder = tmp_path_factory.mktemp("replica")
     (folder / "models.toml").write_text(MODELS)
     environment = environment_of(
@@ -87,12 +87,12 @@ async def service(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def line(service: Replica) -> AsyncIterator[Wire]:
-    """Open a connection to the service of which every byte is ours."""
+    """Open a raw connection to the service."""
     async with wire(service.port) as opened:
         yield opened
 
 
 @pytest.fixture
 def project() -> str:
-    """Give a project that nobody has used."""
+    """Give the name of an unused project."""
     return f"acme/{uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""Clients of OpenAI's API that wait for minutes cost a replica next to nothing."""
+"""A replica holds a thousand waiting clients of OpenAI's API cheaply."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ MAX_BYTES_EACH = 64 * 1024
 
 
 def status_of(service: Replica, name: str) -> int:
-    """Return a figure of the kernel about the replica's process."""
+    """Return a value of the kernel's status of the replica's process."""
     lines = Path(f"/proc/{service.process.pid}/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines)
     return int(fields[name].split()[0])
 
 
 def picture_of(answer: bytes) -> bytes:
-    """Return the base64 of an answer, without the framing of chunks."""
+    """Return the base64 of a chunked response."""
     unframed = re.sub(rb"\r\n[0-9a-f]+\r\n", b"", answer)
     return unframed.split(b'"b64_json":"')[1].split(b'"')[0]
 
 
 class Waiter:
-    """One client: a connection of its own, and nothing else."""
+    """One client with a connection of its own."""
 
     async def ask(self, service: Replica, *, is_stream: bool) -> None:
-        """Send the request and leave the answer where it is."""
+        """Send the request without reading the response."""
         self._reader, self._writer = await asyncio.open_connection(
             "127.0.0.1", service.port
         )
@@ -64,16 +64,16 @@ class Waiter:
         await self._writer.drain()
 
     async def answer(self) -> bytes:
-        """Return the whole answer."""
+        """Return the whole response."""
         answer = await self._reader.read()
         self._writer.close()
         return answer
 
 
-async def test_a_thousand_clients_wait_for_next_to_nothing(
+async def test_a_thousand_clients_wait_cheaply(
     redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
-    """No thread and no lease each, at most 64 KB, and all get the one picture."""
+    """A thousand waiters need no thread or key each, and at most 64 KB."""
     provider = FakeProvider()
     provider.behave("hold", prompt="a long wait")
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""References that a provider fetches, in every way in which providers do."""
+"""Providers fetch lent references, in every way in which they do."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass
 class Place:
-    """A replica that providers reach under another name, and the provider."""
+    """A replica that providers reach under another name, and a provider."""
 
     service: Replica
     provider: FakeProvider
@@ -63,7 +63,7 @@ async def running(
     s3_server: S3Server,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Place]:
-    """Run both for all tests here."""
+    """Run replica and provider for all tests here."""
     folder, provider = tmp_path_factory.mktemp("lent"), FakeProvider()
     async with serve(provider) as origin, aiohttp.ClientSession() as session:
         (folder / "models.toml").write_text(MODELS.format(origin=origin))
@@ -81,13 +81,13 @@ async def running(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def place(running: Place) -> AsyncIterator[Place]:
-    """Give both, with a provider that nobody has asked yet."""
+    """Give replica and provider, with a reset provider."""
     running.provider.reset()
     yield running
 
 
 async def lent(session: aiohttp.ClientSession, at: Replica, data: bytes) -> str:
-    """Upload a picture and return its id."""
+    """Upload a picture; return its id."""
     headers = {"Content-Type": "image/png"}
     async with session.post(
         f"{at.url}/api/images", data=data, headers=headers
@@ -97,7 +97,7 @@ async def lent(session: aiohttp.ClientSession, at: Replica, data: bytes) -> str:
 
 
 async def status_of(session: aiohttp.ClientSession, url: str) -> int:
-    """Return with what status *url* answers."""
+    """Return the status of a GET of *url*."""
     async with session.get(url) as answer:
         return answer.status
 
@@ -106,10 +106,10 @@ async def status_of(session: aiohttp.ClientSession, url: str) -> int:
 async def test_a_reference_is_there_until_its_job_is_over(
     place: Place, model: str
 ) -> None:
-    """Late, opened and left, with HEAD, in parts, twice: and then it is gone.
+    """A lent copy is readable until its job ends, in every way of fetching.
 
-    The caller deletes its own picture meanwhile, which changes nothing; a
-    small one is sent along; the job's copies are in nobody's list.
+    The caller deletes its own picture meanwhile, which changes nothing. A small picture
+    is sent inline. The job's copies are in no project's list.
     """
     service, provider, session = place.service, place.provider, place.session
     provider.behave(
@@ -166,7 +166,7 @@ async def test_a_reference_is_there_until_its_job_is_over(
 async def test_a_copy_ends_with_a_job_that_fails_but_the_callers_own_stays(
     place: Place, mode: str, model: str, status: int
 ) -> None:
-    """What the caller uploaded is the caller's to delete."""
+    """A failed job's copy is removed, and the caller's upload stays."""
     service, provider, session = place.service, place.provider, place.session
     provider.behave(mode)
     image_id = await lent(session, service, LARGE)

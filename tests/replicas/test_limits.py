@@ -1,4 +1,4 @@
-"""Limits over three replicas, one of which is killed, and a Redis that is emptied."""
+"""Limits over three replicas, while one is killed and Redis is emptied."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Three:
     async def ask(
         self, where: Replica, method: str, path: str, *, json: object = None
     ) -> tuple[int, Any]:
-        """Ask one replica as an admin; 0 where the connection was cut."""
+        """Send a request to one replica as admin; return 0 for a cut connection."""
         try:
             async with self.client.request(
                 method, f"{where.url}{path}", headers=ADMIN, json=json
@@ -67,7 +67,7 @@ class Three:
             return 0, None
 
     async def everywhere(self, path: str, prompts: range) -> Counter[int]:
-        """Ask every living replica for every prompt at once; count the statuses."""
+        """Request every prompt at every live replica; count the statuses."""
         alive = [one for one in self.replicas if one.process.returncode is None]
         answers = await asyncio.gather(
             *(
@@ -106,7 +106,7 @@ async def three(
 
 
 async def books_balance(three: Three, pictures: int) -> None:
-    """Check journal and project against each other, and against the pictures."""
+    """Compare journal, project and pictures with each other."""
     one = three.replicas[0]
     _, spend = await three.ask(one, "GET", "/api/v1/project/spend")
     _, project = await three.ask(one, "GET", "/api/v1/project")
@@ -118,7 +118,7 @@ async def books_balance(three: Three, pictures: int) -> None:
 
 
 async def test_places_are_exact_whatever_dies(three: Three) -> None:
-    """A scope has exactly its places painted, however it is asked, and killed."""
+    """A scope's quota is exact, even if a replica dies and Redis is emptied."""
     one, _, victim = three.replicas
     scope = "/api/v1/live/scopes/banner"
     status, _ = await three.ask(one, "PUT", scope, json={"limit": PLACES})
@@ -146,7 +146,7 @@ async def test_places_are_exact_whatever_dies(three: Three) -> None:
 
 
 async def test_a_budget_is_exact_whatever_dies(three: Three) -> None:
-    """No call is made that the budget does not cover, and each is in the books."""
+    """A budget is exact, even if a replica dies, and every call is in the journal."""
     one, _, victim = three.replicas
     await three.ask(
         one, "PUT", "/api/v1/project", json={"budget_per_day": PICTURES * PRICE}
@@ -172,7 +172,7 @@ async def test_a_budget_is_exact_whatever_dies(three: Three) -> None:
 
 
 async def test_a_rate_is_exact_over_replicas(three: Three) -> None:
-    """A key has its requests in a minute, over all replicas together."""
+    """A key's rate limit is exact over three replicas."""
     _, made = await three.ask(
         three.replicas[0],
         "POST",

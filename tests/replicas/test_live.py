@@ -1,4 +1,4 @@
-"""Live generation as callers see it: one replica, real Redis, real object store."""
+"""Live generation over HTTP: one replica, real Redis, real object store."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ VARY = "X-API-Key, Authorization, X-Project"
 
 
 def live(query: str, *headers: str, method: str = "GET") -> bytes:
-    """Write down a live request."""
+    """Return a live request."""
     return get(f"{LIVE}?{query}", *headers, method=method)
 
 
 def post(document: object, *headers: str, raw: bytes | None = None) -> bytes:
-    """Write down a live request in JSON."""
+    """Return a live request with a JSON body."""
     body = json.dumps(document).encode() if raw is None else raw
     head = f"POST {LIVE} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
     kinds = [line.lower() for line in headers]
@@ -58,7 +58,7 @@ def assert_problem(
 
 
 async def test_a_miss_and_a_hit_have_the_headers_of_the_contract(line: Wire) -> None:
-    """Both name the picture alike; only the hit counts, only the miss generated."""
+    """MISS and HIT have the contract's headers for the same picture."""
     painted = await line.ask(live("prompt=a+barn+owl", "X-Request-Id: mine-1"))
     hit = await line.ask(live("prompt=a+barn+owl"))
 
@@ -97,7 +97,7 @@ async def test_a_miss_and_a_hit_have_the_headers_of_the_contract(line: Wire) -> 
 async def test_however_a_connection_ends_the_answer_is_the_same(
     service: Replica, line: Wire, condition: str
 ) -> None:
-    """A client that stays and one that leaves are told the same of a picture."""
+    """A kept and a closed connection get the same headers."""
     await line.ask(live("prompt=a+tawny+owl"))
     stays = await line.ask(live("prompt=a+tawny+owl", condition))
     async with wire(service.port) as other:
@@ -131,7 +131,7 @@ BAD_QUERIES = [
     ("prompt=a%C2%85b", "prompt"),
     ("prompt=a%7Fb", "prompt"),
     ("prompt=" + "a" * 4001, "prompt"),
-    ("prompt=a&model=nobody", "model"),
+    ("prompt=a&model=unknown", "model"),
     ("prompt=a&model=", "model"),
     ("prompt=a&model=DEFAULT", "model"),
     ("prompt=a&aspect_ratio=5:3", "aspect_ratio"),
@@ -165,14 +165,14 @@ BAD_QUERIES = [
 async def test_a_bad_query_names_its_parameter(
     line: Wire, query: str, parameter: str
 ) -> None:
-    """400 invalid_parameter, and nothing is painted for it."""
+    """A bad query is 400 with its parameter, and nothing is painted."""
     answer = await line.ask(live(query))
 
     assert_problem(answer, 400, "invalid_parameter", parameter)
 
 
 async def test_bytes_beyond_ascii_are_refused(service: Replica) -> None:
-    """A target is ASCII (RFC 9112, 3.2): unescaped bytes are 400, not a guess."""
+    """A target with unescaped bytes beyond ASCII is 400 (RFC 9112, 3.2)."""
     for spelled in ("Zürich".encode(), b"Z\xfcrich"):
         async with wire(service.port) as line:
             answer = await line.ask(live("prompt=PLACE").replace(b"PLACE", spelled))
@@ -205,7 +205,7 @@ OTHER_PROMPTS = [
 
 @pytest.mark.parametrize(("one", "other"), SAME_PROMPTS)
 async def test_spelling_does_not_matter(line: Wire, one: str, other: str) -> None:
-    """Order, defaults, white space around, and equivalent Unicode are one prompt."""
+    """Order, defaults, outer white space and Unicode form do not change the prompt."""
     first, second = await line.ask(live(one)), await line.ask(live(other))
 
     assert first.headers["x-prompt-hash"] == second.headers["x-prompt-hash"]
@@ -216,14 +216,14 @@ async def test_spelling_does_not_matter(line: Wire, one: str, other: str) -> Non
 async def test_every_difference_in_value_matters(
     line: Wire, one: str, other: str
 ) -> None:
-    """Another value of any parameter is another picture."""
+    """Another value of any parameter is another prompt."""
     first, second = await line.ask(live(one)), await line.ask(live(other))
 
     assert first.headers["x-prompt-hash"] != second.headers["x-prompt-hash"]
 
 
 async def test_the_longest_prompt_and_target_are_served(line: Wire) -> None:
-    """4000 characters of nine escaped bytes each pass, and so do 65,536 bytes."""
+    """A prompt of 4000 characters and a target of 65,536 bytes are served."""
     prompt = quote("雪" * 4000)
     exact = f"{LIVE}?prompt={quote('雪' * 4000)}&model=default"
     exact += "&" * (65_536 - len(exact))
@@ -238,7 +238,7 @@ async def test_the_longest_prompt_and_target_are_served(line: Wire) -> None:
 
 
 async def test_width_and_height_give_exactly_that_size(line: Wire) -> None:
-    """The picture has the size that was asked for, to the pixel."""
+    """The picture has the requested size."""
     answer = await line.ask(live("prompt=a+panorama&width=333&height=77"))
 
     with PIL.Image.open(io.BytesIO(answer.body)) as picture:
@@ -250,7 +250,7 @@ async def test_width_and_height_give_exactly_that_size(line: Wire) -> None:
 async def test_a_picture_says_that_it_was_generated(
     line: Wire, project: str, model: str, size: str
 ) -> None:
-    """The stored bytes have the mark, the tag is theirs, and the entry says so."""
+    """A stored picture is marked as generated, and its entry records that."""
     query = f"prompt=a+marked+picture&model={model}{size}"
     miss = await line.ask(live(query, f"X-Project: {project}"))
     hit = await line.ask(live(query, f"X-Project: {project}"))
@@ -274,7 +274,7 @@ async def test_a_picture_says_that_it_was_generated(
 
 
 async def test_conditions_of_a_painted_prompt_are_honoured(line: Wire) -> None:
-    """304 for its tag, a list with it, a weak one, `*` and its date; each is a hit."""
+    """A matching condition of a painted prompt is 304 and counts as a hit."""
     painted = await line.ask(live("prompt=seen+before"))
     etag, date = painted.headers["etag"], painted.headers["last-modified"]
 
@@ -294,7 +294,7 @@ async def test_conditions_of_a_painted_prompt_are_honoured(line: Wire) -> None:
 
 
 async def test_a_condition_on_an_unpainted_prompt_is_ignored(line: Wire) -> None:
-    """`If-None-Match: *` paints, and gets the picture or the part asked for."""
+    """A condition on an unpainted prompt is ignored, and the prompt is painted."""
     answer = await line.ask(live("prompt=never+seen", "If-None-Match: *"))
     part = await line.ask(
         live("prompt=never+seen+a+part", "If-None-Match: *", "Range: bytes=0-9")
@@ -306,7 +306,7 @@ async def test_a_condition_on_an_unpainted_prompt_is_ignored(line: Wire) -> None
 
 
 async def test_a_picture_that_is_another_one_is_refused(line: Wire) -> None:
-    """412 for a foreign tag, a weak one or an early date, and never a painting."""
+    """A failed If-Match or If-Unmodified-Since is 412 and paints nothing."""
     painted = await line.ask(live("prompt=the+same"))
     etag, path = painted.headers["etag"], painted.headers["content-location"]
 
@@ -334,7 +334,7 @@ async def test_a_picture_that_is_another_one_is_refused(line: Wire) -> None:
 
 
 async def test_a_range_is_honoured_on_a_miss_and_on_a_hit(line: Wire) -> None:
-    """206 with exactly those bytes, 416 beyond the end; odd ranges are ignored."""
+    """A range is 206 on MISS and HIT, 416 beyond the end, and ignored if odd."""
     part = await line.ask(live("prompt=in+parts", "Range: bytes=0-99"))
     whole = await line.ask(live("prompt=in+parts"))
     size = len(whole.body)
@@ -360,7 +360,7 @@ async def test_a_range_is_honoured_on_a_miss_and_on_a_hit(line: Wire) -> None:
 async def test_head_answers_for_a_painted_prompt_and_never_pays(
     service: Replica, line: Wire
 ) -> None:
-    """HEAD has GET's headers and no body; an unpainted prompt is 404."""
+    """HEAD has GET's headers for a painted prompt and is 404 for another."""
     await line.send(live("prompt=ask+first", method="HEAD"))
     unpainted = await line.answer(to_head=True)
     whole = await line.ask(live("prompt=ask+first"))
@@ -390,7 +390,7 @@ FAILURES = [
 async def test_a_failure_is_honest_and_remembered(
     service: Replica, line: Wire, model: str, status: int, code: str
 ) -> None:
-    """The same status and code again, from memory: one call, no picture."""
+    """A remembered failure has the same status and code without a second call."""
     query = f"prompt=no+luck&model={model}"
 
     async def calls() -> float:
@@ -414,7 +414,7 @@ async def test_a_failure_is_honest_and_remembered(
 async def test_a_refusal_is_remembered_for_ten_minutes_and_purged(
     line: Wire,
 ) -> None:
-    """`Retry-After` tells how long it is remembered; a purge forgets it."""
+    """A refusal is remembered for ten minutes, or until a purge."""
     query = "prompt=not+this&model=refuses"
     await line.ask(live(query))
     seed = await line.ask(live("prompt=not+this"))
@@ -427,7 +427,7 @@ async def test_a_refusal_is_remembered_for_ten_minutes_and_purged(
 async def test_a_full_queue_is_refused_at_once_and_not_remembered(
     service: Replica, line: Wire
 ) -> None:
-    """With one place and no queue the second prompt is 429, and later painted."""
+    """A full queue is 429 at once and is not remembered."""
     async with wire(service.port) as busy:
         promised = await busy.ask(
             live("prompt=first+in&model=narrow", "Prefer: respond-async")
@@ -446,7 +446,7 @@ async def test_a_full_queue_is_refused_at_once_and_not_remembered(
 
 
 async def test_a_fallback_signs_its_picture(line: Wire) -> None:
-    """After the first model's failure the fall-back's alias and type are told."""
+    """A fall-back's picture has its own alias and type."""
     answer = await line.ask(live("prompt=plan+b&model=saved"))
     hit = await line.ask(live("prompt=plan+b&model=saved"))
 
@@ -454,9 +454,9 @@ async def test_a_fallback_signs_its_picture(line: Wire) -> None:
     assert answer.headers["content-type"] == "image/jpeg"
 
 
-async def test_whoever_prefers_not_to_wait_is_told_where_to_ask(line: Wire) -> None:
-    """202 with the generation's place at once, and the picture later."""
-    query = "prompt=tell+me+later&model=slow"
+async def test_a_request_that_does_not_wait_gets_its_generation(line: Wire) -> None:
+    """`Prefer: respond-async` gets 202 with the generation's address."""
+    query = "prompt=a+later+one&model=slow"
     accepted = await line.ask(live(query, "Prefer: respond-async"))
     running = await line.ask(get(accepted.headers["location"]))
     patient = await line.ask(live(query, "Prefer: wait=10"))
@@ -478,7 +478,7 @@ async def test_whoever_prefers_not_to_wait_is_told_where_to_ask(line: Wire) -> N
 
 
 async def test_json_paints_what_a_query_paints(line: Wire) -> None:
-    """The same parameters in JSON are the same prompt."""
+    """JSON and query with the same parameters are the same prompt."""
     posted = await line.ask(
         post({"prompt": "by post", "seed": 7, "width": 64, "height": 64})
     )
@@ -529,7 +529,7 @@ BAD_DOCUMENTS = [
 async def test_a_bad_document_names_its_parameter(
     line: Wire, document: object, parameter: str
 ) -> None:
-    """400 invalid_parameter for wrong types, null, and what is not there."""
+    """A wrong value in JSON is 400 with its parameter."""
     answer = await line.ask(post(document))
 
     assert_problem(answer, 400, "invalid_parameter", parameter)
@@ -551,14 +551,14 @@ MALFORMED = [
 
 @pytest.mark.parametrize("body", MALFORMED, ids=range(len(MALFORMED)))
 async def test_what_is_no_json_object_is_malformed(line: Wire, body: bytes) -> None:
-    """400 malformed_request, however deep or long it is."""
+    """A body that is not a JSON object is 400 `malformed_request`."""
     answer = await line.ask(post(None, raw=body))
 
     assert_problem(answer, 400, "malformed_request")
 
 
 async def test_a_post_is_refused_by_its_head(service: Replica) -> None:
-    """415 for another type or an encoding, 411 without a length, 413 above 1 MiB."""
+    """A POST with a wrong type, encoding or length is refused before its body."""
     head = f"POST {LIVE} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     json_type = "Content-Type: application/json\r\n"
     cases = [
@@ -576,7 +576,7 @@ async def test_a_post_is_refused_by_its_head(service: Replica) -> None:
 async def test_images_are_served_by_permalink_and_by_id(
     line: Wire, project: str
 ) -> None:
-    """The permalink is immutable and public, the id private; both name the picture."""
+    """A permalink is public and immutable, the route by id is private."""
     painted = await line.ask(live("prompt=for+ever", f"X-Project: {project}"))
     path = painted.headers["content-location"]
     by_link = await line.ask(get(path))
@@ -634,7 +634,7 @@ BAD_PATHS = [
 
 @pytest.mark.parametrize(("path", "status"), BAD_PATHS)
 async def test_tricks_in_paths_lead_nowhere(line: Wire, path: str, status: int) -> None:
-    """A malformed storage key is 400, an id that is none 404."""
+    """A malformed storage key is 400, an unknown id 404."""
     answer = await line.ask(get(path))
 
     code = "invalid_storage_key" if status == 400 else "not_found"
@@ -643,7 +643,7 @@ async def test_tricks_in_paths_lead_nowhere(line: Wire, path: str, status: int) 
 
 
 async def test_the_list_is_paged_in_both_orders(line: Wire, project: str) -> None:
-    """Every entry comes once, the latest or the most hit first."""
+    """The pages of a list have every entry once, by last access or by hits."""
     own = f"X-Project: {project}"
     for count, prompt in enumerate(("least", "more", "most")):
         for _ in range(count + 1):
@@ -666,25 +666,25 @@ async def test_the_list_is_paged_in_both_orders(line: Wire, project: str) -> Non
         assert (refused.status, refused.problem["parameter"]) == (400, name)
 
 
-async def test_statistics_tell_what_was_saved(line: Wire, project: str) -> None:
-    """Hits times the price of the alias that painted, and what was spent."""
+async def test_statistics_have_spend_and_savings(line: Wire, project: str) -> None:
+    """Statistics count hits, spend, and the price that hits saved."""
     own = f"X-Project: {project}"
     for _ in range(4):
         await line.ask(live("prompt=cheap", own))
     await line.ask(live("prompt=dear&model=refuses", own))
 
-    told = (await line.ask(get("/api/v1/live/stats", own))).problem
+    sums = (await line.ask(get("/api/v1/live/stats", own))).problem
 
-    assert (told["hits"], told["misses"], told["failures"]) == (3, 1, 1)
-    assert (told["spend"], told["saved"]) == (0.25, 0.75)
-    assert told["last_accessed_at"].endswith("Z")
+    assert (sums["hits"], sums["misses"], sums["failures"]) == (3, 1, 1)
+    assert (sums["spend"], sums["saved"]) == (0.25, 0.75)
+    assert sums["last_accessed_at"].endswith("Z")
 
 
 async def test_metrics_are_there_from_the_start_and_hold_no_secrets(
     line: Wire,
 ) -> None:
-    """Every series of the contract exists; no prompt, project or id is a label."""
-    await line.ask(live("prompt=do+not+tell"))
+    """Every series of the contract exists, without prompts, projects or ids."""
+    await line.ask(live("prompt=a+secret+fox"))
     await line.ask(get("/api/v1/images/no/key"))
     counted = (await line.ask(get("/metrics"))).body.decode()
 
@@ -703,12 +703,12 @@ async def test_metrics_are_there_from_the_start_and_hold_no_secrets(
     routes = set(re.findall(r'route="([^"]*)"', counted))
     first = {route.template for route in ROUTES} | {"unmatched"}
     assert routes == first
-    assert "do not tell" not in counted
+    assert "secret fox" not in counted
     assert "acme" not in counted
 
 
 async def test_logs_hold_no_prompt(service: Replica, line: Wire) -> None:
-    """Neither a picture nor a failure writes its prompt down."""
+    """No log record contains a prompt."""
     await line.ask(live("prompt=whispered+words"))
     await line.ask(live("prompt=whispered+words&model=fails"))
 
@@ -730,7 +730,7 @@ async def test_logs_hold_no_prompt(service: Replica, line: Wire) -> None:
 async def test_a_page_may_have_failures_as_pictures(
     line: Wire, query: str, status: int, code: str, method: str
 ) -> None:
-    """`on_error=image` answers an `<img>` with an SVG and the honest status."""
+    """`on_error=image` answers an SVG with the status of the failure."""
     await line.send(live(query, method=method))
     answer = await line.answer(to_head=method == "HEAD")
 
@@ -744,15 +744,15 @@ async def test_a_page_may_have_failures_as_pictures(
     assert answer.body.startswith(b"<svg") is (method == "GET")
 
 
-async def test_a_wrong_wish_for_pictures_is_told_as_a_problem(line: Wire) -> None:
-    """Only a wrong `on_error` itself is a document whatever it says."""
+async def test_a_wrong_on_error_is_a_problem(line: Wire) -> None:
+    """A wrong `on_error` is a problem document."""
     for query in ("on_error=gif", "on_error=image&on_error=image"):
         answer = await line.ask(live(f"prompt=x&{query}"))
         assert_problem(answer, 400, "invalid_parameter", "on_error")
 
 
-async def test_how_failures_are_told_is_no_part_of_a_prompt(line: Wire) -> None:
-    """The same picture answers with and without the wish, in JSON as well."""
+async def test_on_error_is_no_part_of_a_prompt(line: Wire) -> None:
+    """`on_error` does not change the prompt."""
     first = await line.ask(live("prompt=a+lamp+that+may+fail"))
     again = await line.ask(live("prompt=a+lamp+that+may+fail&on_error=image"))
     posted = await line.ask(

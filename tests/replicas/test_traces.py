@@ -1,4 +1,4 @@
-"""A replica that is traced, and the collector that its spans arrive at."""
+"""A traced replica, and the collector of its spans."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from tests.servers import S3Server
 
-PROMPT = "a lighthouse that nobody may name"
+PROMPT = "a lighthouse that has no name"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @asynccontextmanager
 async def collector(spans: list[Span]) -> AsyncIterator[str]:
-    """Run a collector that puts what it is sent into *spans*; give its address."""
+    """Run a collector that adds received spans to *spans*; give its address."""
 
     async def collect(request: web.Request) -> web.Response:
         sent = ExportTraceServiceRequest.FromString(await request.read())
@@ -53,7 +53,7 @@ async def collector(spans: list[Span]) -> AsyncIterator[str]:
 async def test_a_painting_is_one_trace_from_the_request_to_the_store(
     redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> None:
-    """The caller's trace has the request, the lease, the model and the commit."""
+    """One trace has the request, the lease, the model call and the commit."""
     spans: list[Span] = []
     async with collector(spans) as address:
         environment = environment_of(

@@ -52,7 +52,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 async def test_a_prompt_painted_by_one_replica_is_a_hit_from_the_other(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
-    """Both replicas serve the same bytes, and count hits together."""
+    """A prompt painted by one replica is a HIT of the other, with a common count."""
     one, other = replicas
     prompt = {"prompt": "a lighthouse in a storm"}
 
@@ -76,7 +76,7 @@ async def test_a_prompt_painted_by_one_replica_is_a_hit_from_the_other(
 async def test_a_herd_on_both_replicas_is_painted_once(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
-    """Of 60 simultaneous requests one is the MISS, and the others are counted hits."""
+    """Of 60 requests to two replicas one is a MISS, the others are counted HITs."""
 
     async def ask(running: Replica) -> tuple[str, int, bytes]:
         async with session.get(
@@ -95,7 +95,7 @@ async def test_a_herd_on_both_replicas_is_painted_once(
 async def test_statistics_and_entries_are_the_same_on_both_replicas(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
-    """Within a second every replica tells the same sums and the same list."""
+    """Within a second both replicas list the same sums and entries."""
     one, other = replicas
     for _ in range(3):
         async with session.get(
@@ -104,10 +104,12 @@ async def test_statistics_and_entries_are_the_same_on_both_replicas(
             size = len(await answer.read())
     await asyncio.sleep(1)  # what the contract allows the sums to lag
 
-    async with session.get(f"{other.url}/api/v1/live/stats", headers=PROJECT) as told:
-        sums = await told.json()
-    async with session.get(f"{other.url}/api/v1/live/entries", headers=PROJECT) as told:
-        listed = await told.json()
+    async with session.get(f"{other.url}/api/v1/live/stats", headers=PROJECT) as answer:
+        sums = await answer.json()
+    async with session.get(
+        f"{other.url}/api/v1/live/entries", headers=PROJECT
+    ) as answer:
+        listed = await answer.json()
 
     assert (sums["project"], sums["entries"]) == ("acme/shop", 1)
     assert (sums["hits"], sums["misses"], sums["bytes_stored"]) == (2, 1, size)
@@ -119,7 +121,7 @@ async def test_statistics_and_entries_are_the_same_on_both_replicas(
 async def test_a_purge_is_seen_at_once_by_every_replica(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
-    """After a purge on one replica the other's hot tier serves nothing of it."""
+    """After a purge on one replica the other serves nothing of the old picture."""
     one, other = replicas
     prompt = {"prompt": "here today, gone tomorrow"}
     async with session.get(one.url + LIVE, params=prompt, headers=PROJECT) as painted:
@@ -150,7 +152,7 @@ async def test_a_purge_is_seen_at_once_by_every_replica(
 async def test_a_refresh_replaces_the_picture_under_the_same_hash(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
-    """Hits stay, the new picture is served everywhere, the old object is gone."""
+    """A refresh replaces the picture on both replicas and keeps the hits."""
     one, other = replicas
     prompt = {"prompt": "paint it again"}
     async with session.get(one.url + LIVE, params=prompt, headers=PROJECT) as painted:
@@ -178,7 +180,7 @@ async def test_a_refresh_replaces_the_picture_under_the_same_hash(
 async def test_a_transient_image_is_served_by_every_replica(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
-    """What one replica keeps the other one serves, and deletes."""
+    """A transient image of one replica is served and deleted by the other."""
     one, other = replicas
     async with session.get(
         one.url + LIVE, params={"prompt": "to be lent"}, headers=PROJECT
@@ -202,10 +204,10 @@ async def test_a_transient_image_is_served_by_every_replica(
         assert gone.status == 404
 
 
-async def test_nobody_sees_another_projects_entries(
+async def test_entries_of_another_project_are_not_found(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
-    """A hash or an id of another project leads nowhere, whatever is asked of it."""
+    """Every route answers 404 for an entry of another project."""
     one, _ = replicas
     prompt = {"prompt": "our secret"}
     theirs = {**PROJECT, "X-Project": "rival/shop"}

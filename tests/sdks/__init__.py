@@ -1,1 +1,1 @@
-"""The vendors' own clients, which have to feel at home with the fake provider."""
+"""The vendors' own clients, which test the fake provider and the service."""

@@ -1,4 +1,4 @@
-"""Environments of clients, each installed once and kept by its lock file."""
+"""Environments of clients, each installed once, by its lock file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UV = (sys.executable, "-m", "uv")
 
 
 async def run(*command: str, cwd: Path = HERE) -> bytes:
-    """Return what *command* prints; its failure is the test's."""
+    """Return the output of *command*; its failure fails the test."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, cwd=cwd
     )
@@ -52,9 +52,9 @@ async def python() -> str:
 
 
 async def node(programs: Path = NODE) -> Path:
-    """Return a folder with what lies in *programs*, and the packages that it needs.
+    """Return a folder with the files of *programs* and their packages.
 
-    Without Node the test fails in continuous integration, and else is skipped.
+    Without Node the test fails in continuous integration, and is skipped elsewhere.
     """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:

@@ -1,7 +1,7 @@
-"""What OpenAI's own Python client makes of the service, as one line of JSON.
+"""OpenAI's own Python client at the service; its results are one line of JSON.
 
-It runs in an environment of its own (`requirements.lock`) and knows nothing of
-the service but its address. The first argument names what is asked.
+It runs in an environment of its own (`requirements.lock`) and knows only the service's
+address. The first argument names the function to run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _client(origin: str, **options: Any) -> AsyncOpenAI:
 
 
 async def talk(first: str, second: str) -> dict[str, Any]:
-    """Generate, edit, stream, list, and meet errors."""
+    """Generate, edit, stream, list, and cause errors."""
     said: dict[str, Any] = {}
     client = _client(first)
     painted = await client.images.generate(prompt=PROMPT)
@@ -65,18 +65,18 @@ async def talk(first: str, second: str) -> dict[str, Any]:
 
 
 async def _error(client: AsyncOpenAI, **asked: Any) -> list[Any]:
-    """Return class, status, code and parameter of an error with a message."""
+    """Return class, status, code and parameter of an error that has a message."""
     try:
         await client.images.generate(**asked)
     except APIError as error:
-        is_told = bool(error.request_id) and len(error.message) > len("Error code")
+        is_complete = bool(error.request_id) and len(error.message) > len("Error code")
         said = [type(error).__name__, error.status_code, error.code, error.param]
-        return said if is_told else [*said, str(error)]
+        return said if is_complete else [*said, str(error)]
     return []
 
 
 async def retry(origin: str, prompt: str) -> dict[str, Any]:
-    """Ask once, with retries as they are by default."""
+    """Send one request with the default retries."""
     client = _client(origin)
     try:
         painted = await client.images.generate(prompt=prompt)
@@ -86,7 +86,7 @@ async def retry(origin: str, prompt: str) -> dict[str, Any]:
 
 
 async def stream(origin: str, prompt: str) -> dict[str, Any]:
-    """Ask for a stream; without retries a connection that is cut is an error."""
+    """Request a stream without retries, so that a cut connection is an error."""
     client = _client(origin, max_retries=0)
     async for event in await client.images.generate(prompt=prompt, stream=True):
         return {"painted": [event.type, _digest(event.b64_json)]}
@@ -94,7 +94,7 @@ async def stream(origin: str, prompt: str) -> dict[str, Any]:
 
 
 async def herd(first: str, second: str, prompt: str, count: str) -> list[str]:
-    """Ask for the same picture many times at once, over two replicas."""
+    """Request the same picture many times at once, over two replicas."""
     clients = (_client(first), _client(second))
 
     async def asked(number: int) -> str:

@@ -1,7 +1,7 @@
-"""What the vendors' own clients make of the fake provider, as one line of JSON.
+"""The vendors' own clients at the fake provider; one line of JSON.
 
-It runs in an environment of its own (`requirements.lock`), with the fake
-provider's origin as its argument, and knows nothing of the service.
+It runs in an environment of its own (`requirements.lock`), with the fake provider's
+origin as its argument, and knows nothing of the service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _digest(data: bytes) -> str:
 
 
 async def gemini(origin: str) -> dict[str, Any]:
-    """Ask in Google's words, in both versions of the API."""
+    """Use Google's client, in both versions of the API."""
     from google import genai
     from google.genai import errors, types
 
@@ -66,7 +66,7 @@ async def gemini(origin: str) -> dict[str, Any]:
 
 
 async def openai(origin: str) -> dict[str, Any]:
-    """Ask in OpenAI's words, with and without pictures to go by."""
+    """Use OpenAI's client, with and without references."""
     import base64
 
     from openai import AsyncOpenAI, BadRequestError, RateLimitError
@@ -98,7 +98,7 @@ async def openai(origin: str) -> dict[str, Any]:
 
 
 async def replicate(origin: str) -> dict[str, Any]:
-    """Ask in Replicate's words, and read a progress bar out of the logs."""
+    """Use Replicate's client, and read progress from the logs."""
     import httpx
     from replicate import Client
     from replicate.exceptions import ModelError
@@ -126,7 +126,7 @@ async def replicate(origin: str) -> dict[str, Any]:
 
 
 async def fal(origin: str) -> dict[str, Any]:
-    """Ask in fal's words; its client knows no other host, so that is patched."""
+    """Use fal's client; it knows no other host, so that is patched."""
     import fal_client
     import httpx
     from fal_client import client as module

@@ -1,4 +1,4 @@
-"""Clients of OpenAI's API are at home at the service: they judge, over two replicas."""
+"""Clients of OpenAI's API work with the service, over two replicas."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Stage(NamedTuple):
 
     @property
     def origins(self) -> tuple[str, str]:
-        """Where the replicas are."""
+        """The addresses of the replicas."""
         return self.replicas[0].url, self.replicas[1].url
 
     def digests(self, prompt: str) -> list[str]:
@@ -59,7 +59,7 @@ class Stage(NamedTuple):
         ]
 
     async def talk(self, what: str, *arguments: str) -> Any:
-        """Return what the Python client says."""
+        """Return the results of the Python client."""
         return json.loads(
             await environments.run(self.python, "front_talk.py", what, *arguments)
         )
@@ -80,7 +80,7 @@ async def stage(
             bucket=bucket,
             object_store=s3_server.environment(),
             PROVIDERS_FILE=str(models),
-            # So that pictures are told by the bytes that the provider painted.
+            # So that pictures are identified by the bytes that the provider painted.
             MARK_AI_GENERATED="off",
         )
         first, second = [
@@ -100,7 +100,7 @@ PROMPT = "a lighthouse in a storm"
 
 
 async def test_the_python_client_is_at_home(stage: Stage) -> None:
-    """It generates, edits, streams, lists models, and raises its own classes."""
+    """openai-python generates, edits, streams, lists models and raises its errors."""
     stage.provider.behave("moderation", prompt="refused")
 
     said = await stage.talk("talk", *stage.origins)
@@ -125,7 +125,7 @@ async def test_the_python_client_is_at_home(stage: Stage) -> None:
 
 
 async def test_the_javascript_clients_are_at_home(stage: Stage) -> None:
-    """openai-node, the AI SDK with two providers, and LangChain, of one picture."""
+    """openai-node, the AI SDK and LangChain generate and edit the same pictures."""
     folder = await environments.node()
     stage.provider.behave("moderation", prompt="refused")
 
@@ -155,7 +155,7 @@ async def test_the_javascript_clients_are_at_home(stage: Stage) -> None:
 
 
 async def test_a_herd_of_clients_is_one_payment(stage: Stage) -> None:
-    """Fifty identical requests of four kinds over two replicas call once."""
+    """Fifty equal requests of four kinds over two replicas are one call."""
     folder = await environments.node()
     stage.provider.behave("ok", prompt="a herd", delay_seconds=3.0)
     arguments = (*stage.origins, "a herd", str(REQUESTS))
@@ -192,20 +192,20 @@ async def test_a_herd_of_clients_is_one_payment(stage: Stage) -> None:
 async def test_retries_pay_as_often_as_the_end_allows(
     stage: Stage, behaviour: dict[str, Any], calls: int, said: list[Any] | None
 ) -> None:
-    """The SDK repeats as it does by default; what may be billed is asked once."""
+    """The SDK's default retries repeat only what was certainly not billed."""
     stage.provider.behave(prompt="asked again", **behaviour)
 
-    told = await stage.talk("retry", stage.origins[0], "asked again")
+    printed = await stage.talk("retry", stage.origins[0], "asked again")
 
     assert stage.provider.count("asked again") == calls
     if said is None:
-        assert told == {"painted": stage.digests("asked again")[0]}
+        assert printed == {"painted": stage.digests("asked again")[0]}
     else:
-        assert told == {"error": said}
+        assert printed == {"error": said}
 
 
 async def test_a_client_that_was_killed_finds_its_picture(stage: Stage) -> None:
-    """The painting goes on without it, and another process's request is a HIT."""
+    """The painting of a killed client goes on, and the next request is a HIT."""
     stage.provider.behave("hold", prompt="left alone")
     process = await asyncio.create_subprocess_exec(
         *(stage.python, "front_talk.py", "retry", stage.origins[0], "left alone"),
@@ -216,16 +216,16 @@ async def test_a_client_that_was_killed_finds_its_picture(stage: Stage) -> None:
     await process.wait()
     stage.provider.release()
 
-    told = await stage.talk("retry", stage.origins[1], "left alone")
+    said = await stage.talk("retry", stage.origins[1], "left alone")
 
-    assert told == {"painted": stage.digests("left alone")[0]}
+    assert said == {"painted": stage.digests("left alone")[0]}
     assert stage.provider.count("left alone") == 1
 
 
 async def test_a_stream_passes_a_proxy_that_cuts_silence(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nginx gives up after 3 s without a byte; the comments come every 2 s."""
+    """A stream passes an nginx that cuts connections after 3 s without a byte."""
     impatient = tmp_path / "nginx.conf"
     text = re.sub(
         r"proxy_read_timeout \d+s", "proxy_read_timeout 3s", SHIPPED.read_text()
@@ -237,8 +237,8 @@ async def test_a_stream_passes_a_proxy_that_cuts_silence(
     ports = [one.port for one in stage.replicas]
 
     async with reverse_proxy(*ports) as proxy:
-        told = await stage.talk("stream", proxy.url, "a slow one")
+        said = await stage.talk("stream", proxy.url, "a slow one")
 
-    assert told == {
+    assert said == {
         "painted": ["image_generation.completed", stage.digests("a slow one")[0]]
     }

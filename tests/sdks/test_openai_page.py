@@ -1,4 +1,4 @@
-"""The how-to about OpenAI's clients: its Python runs as it stands."""
+"""The Python of the how-to about OpenAI's clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "how-to" / "openai.md"
 
 
 async def test_every_line_of_python_runs(tmp_path: Path) -> None:
-    """The blocks, one after the other, are a program that ends well."""
+    """The page's Python blocks run in order as one program."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     python = await environments.python()
 

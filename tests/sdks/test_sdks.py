@@ -1,4 +1,4 @@
-"""Whether the fake provider speaks as the vendors do: their own clients judge."""
+"""The vendors' own clients work with the fake provider."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ async def _run(*command: str) -> bytes:
 
 
 async def test_the_vendors_own_clients_are_at_home(tmp_path: Path) -> None:
-    """They get their pictures, and know refusals, limits, progress and the end of jobs.
+    """Each vendor's client gets pictures, refusals, limits, progress and ends of jobs.
 
-    They are no dependency of the service: the environment is this test's own.
+    The clients are no dependency of the service: the environment is this test's own.
     """
     python = str(tmp_path / "bin" / "python")
     await _run(*UV, "venv", "--quiet", "--python", sys.executable, str(tmp_path))

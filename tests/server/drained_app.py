@@ -1,7 +1,7 @@
-"""A process of its own for the drain: `python drained_app.py PORT GRACE MODE`.
+"""A process for tests of the drain: `python drained_app.py PORT GRACE MODE`.
 
-It tells in its log how far it is, so that the tests need no guesses. MODE is
-`willing`, `stubborn` (nothing ends by itself) or `starting` (never ready).
+It logs each step, so that the tests need no guesses. MODE is `willing`, `stubborn`
+(nothing ends by itself) or `starting` (never ready).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Work:
         self.stubborn = stubborn
 
     async def hello(self, _: web.Request) -> web.Response:
-        """Answer at once."""
+        """Answer without waiting."""
         return web.Response(text="hello")
 
     async def held(self, _: web.Request) -> web.Response:
@@ -44,12 +44,12 @@ class Work:
         return web.Response(body=await asyncio.shield(self.done))
 
     async def paint(self, _: web.Request) -> web.Response:
-        """Start the painting and do not wait."""
+        """Start the painting without waiting for it."""
         self.running = True
         return web.Response()
 
     async def release(self, request: web.Request) -> web.Response:
-        """End the painting once the body has come."""
+        """End the painting once the body has arrived."""
         logger.info("releasing")
         await request.read()
         self.done.set_result(b"a lighthouse in a storm" * 1000)
@@ -69,7 +69,7 @@ class Work:
             await asyncio.Event().wait()
 
     async def give_up(self) -> None:
-        """Fail whoever waits."""
+        """Fail all waiters."""
         logger.info("giving up")
         if not self.done.done():
             self.done.set_exception(ShuttingDown("This replica is stopping."))
@@ -86,7 +86,7 @@ async def main(port: int, grace_seconds: float, mode: str) -> None:
         web.Application(),
     )
     install(app, metrics=Metrics(), lifecycle=lifecycle)
-    lifecycle.on_drain(lambda: logger.info("told"))
+    lifecycle.on_drain(lambda: logger.info("drain noticed"))
     lifecycle.on_finish(work.finished)
     lifecycle.on_give_up(work.give_up)
     app.router.add_get("/", work.hello)

@@ -1,4 +1,4 @@
-"""A small application inside the real frame, on a real socket."""
+"""A small application in the real frame, on a real socket."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """The running application and what stands around it."""
+    """The running application and its surroundings."""
 
     listener: Listener
     metrics: Metrics
@@ -31,7 +31,7 @@ class Frame:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return self.listener.port
 
     def url(self, path: str) -> str:
@@ -39,13 +39,13 @@ class Frame:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def count(self, name: str, **labels: str) -> float | None:
-        """Return the value of a series, or None where it does not exist."""
+        """Return the value of a series, or None if it does not exist."""
         return self.metrics._registry.get_sample_value(name, labels)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer as it stood on the wire."""
+    """A response with its bytes as sent."""
 
     status: int
     headers: dict[str, str]
@@ -73,7 +73,7 @@ async def framed(
 
 
 class Wire:
-    """A connection of which every byte is ours."""
+    """A raw connection."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -82,12 +82,12 @@ class Wire:
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Put *data* on the wire."""
+        """Send *data*."""
         self.writer.write(data)
         await self.writer.drain()
 
     async def answer(self, *, to_head: bool = False) -> Answer:
-        """Read one answer, and nothing of what follows it."""
+        """Read one response, and no byte beyond it."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         first, *lines = head.rstrip().split("\r\n")
         headers = {
@@ -98,12 +98,12 @@ class Wire:
         return Answer(int(first.split()[1]), headers, body)
 
     async def ask(self, request: bytes) -> Answer:
-        """Send *request* and read its answer."""
+        """Send *request* and read its response."""
         await self.send(request)
         return await self.answer()
 
     async def is_closed(self) -> bool:
-        """Wait for the server's end of the connection; true if no byte came."""
+        """Wait until the server closes; return whether no byte came before."""
         async with asyncio.timeout(10):
             return await self.reader.read() == b""
 
@@ -119,6 +119,6 @@ async def wire(port: int) -> AsyncIterator[Wire]:
 
 
 def get(path: str, *headers: str, method: str = "GET") -> bytes:
-    """Write down a request."""
+    """Return a GET request as bytes."""
     lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

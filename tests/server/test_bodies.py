@@ -54,7 +54,7 @@ async def large(request: web.Request) -> web.StreamResponse:
 
 
 async def part(request: web.Request) -> web.StreamResponse:
-    """Send a part of a picture from memory."""
+    """Send a range of a picture from memory."""
     view = memoryview(LARGE)[10 : 10 + AT_ONCE_BYTES]
     return await send_bytes(request, {"Content-Type": "image/png"}, view, 206)
 
@@ -95,7 +95,7 @@ def test_a_picture_arrives_whole(
     expected: bytes,
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """GET has exactly the bytes; HEAD has their length, no body, and harms no one."""
+    """GET returns exactly the bytes, and HEAD their length without a body."""
 
     async def scenario() -> None:
         async with (
@@ -122,15 +122,15 @@ def test_a_picture_arrives_whole(
 
 
 async def test_head_reads_nothing_from_the_store() -> None:
-    """The length is known; no byte of the picture is fetched for it."""
+    """HEAD has the length without reading the store."""
 
     async def untouched() -> AsyncIterator[bytes]:
-        """Fail when it is read."""
+        """Fail if it is read."""
         raise AssertionError
         yield b""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        """Send the source that must not be read."""
+        """Send a source that must not be read."""
         return await send_stream(request, {}, untouched(), 10)
 
     async with framed(web.head("/", handler)) as frame, wire(frame.port) as line:
@@ -141,7 +141,7 @@ async def test_head_reads_nothing_from_the_store() -> None:
 
 
 async def breaking(sound: int, then: Exception | None = None) -> AsyncIterator[bytes]:
-    """Yield *sound* bytes and fail, or end."""
+    """Yield *sound* bytes, then fail or end."""
     for at in range(0, sound, 100):
         yield b"x" * min(100, sound - at)
     if then is not None:
@@ -165,7 +165,7 @@ def test_a_picture_that_is_not_whole_is_never_a_whole_answer(
     source: Callable[[], AsyncIterator[bytes]],
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """The client sees a cut connection, and the operator a count."""
+    """A body that ends early cuts the connection and counts in a metric."""
 
     async def scenario() -> None:
         async with (
@@ -182,7 +182,7 @@ def test_a_picture_that_is_not_whole_is_never_a_whole_answer(
 
 
 async def test_a_store_that_is_away_from_the_start_is_an_honest_503() -> None:
-    """No 200 is sent before the store has begun to answer."""
+    """A store that fails before its first byte is a 503."""
     source = breaking(0, StorageUnavailable("The object store is unavailable."))
     async with framed(streaming(source, 1000)) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/"))
@@ -192,7 +192,7 @@ async def test_a_store_that_is_away_from_the_start_is_an_honest_503() -> None:
 
 
 class Endless:
-    """A large picture in a store, and how much of it has been read."""
+    """A large picture in a store, which counts how much of it was read."""
 
     def __init__(self) -> None:
         self.bytes_read = 0
@@ -206,18 +206,18 @@ class Endless:
             yield chunk
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Send it from the store."""
+        """Send the picture from the store."""
         self.transport = request.transport
         async with aclosing(self.chunks()) as chunks:  # type: ignore[type-var]
             return await send_stream(request, {}, chunks, HUGE_BYTES)
 
     async def from_memory(self, request: web.Request) -> web.StreamResponse:
-        """Send it from memory."""
+        """Send the picture from memory."""
         self.transport = request.transport
         return await send_bytes(request, {}, bytes(HUGE_BYTES))
 
     async def stalled(self) -> asyncio.Transport:
-        """Return the transport when its reader takes no more."""
+        """Return the transport once its reader takes no more bytes."""
         await until(lambda: self.transport is not None)
         transport = cast("asyncio.Transport", self.transport)
         await until(lambda: transport.get_write_buffer_size() > 0)
@@ -225,7 +225,7 @@ class Endless:
 
 
 def lazy_reader(frame: Frame) -> socket.socket:
-    """Ask for a picture, to read little or nothing of it."""
+    """Request a picture on a socket with a small buffer."""
     lazy = socket.socket()
     lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     lazy.connect(("127.0.0.1", frame.port))
@@ -235,10 +235,10 @@ def lazy_reader(frame: Frame) -> socket.socket:
 
 @both_loops
 @pytest.mark.parametrize("kept", ["stream", "from_memory"])
-def test_a_stalled_reader_is_cut_and_harms_nobody(
+def test_a_stalled_reader_is_cut_and_delays_no_other(
     kept: str, loop_factory: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """It holds less than 256 KiB, is cut at the deadline, and others are served."""
+    """A stalled reader holds under 256 KiB, is cut at the deadline, and delays none."""
 
     async def scenario() -> None:
         huge = Endless()
@@ -261,7 +261,7 @@ def test_a_stalled_reader_is_cut_and_harms_nobody(
 def test_a_slow_reader_that_keeps_reading_gets_everything(
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """The deadline is for each slice and not for the whole picture."""
+    """A slow reader gets the whole picture, as each slice has its own deadline."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -286,10 +286,10 @@ def test_a_slow_reader_that_keeps_reading_gets_everything(
 
 
 async def test_a_reader_that_stalls_after_its_answer_was_written_is_cut() -> None:
-    """A plain answer has the deadline, too, and so has its last slice."""
+    """A reader that stalls in the last slice is cut."""
 
     async def plain(request: web.Request) -> web.Response:
-        """Answer in one piece that no kernel takes at once."""
+        """Answer with a body that no kernel buffers whole."""
         huge.transport = request.transport
         return web.Response(body=bytes(HUGE_BYTES))
 

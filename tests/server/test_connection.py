@@ -48,7 +48,7 @@ MALFORMED = {
 
 
 def assert_is_refusal(answer: Answer, status: int, code: str) -> None:
-    """Check what every refusal of the parser has."""
+    """Check a refusal of the parser."""
     assert (answer.status, answer.problem["code"]) == (status, code)
     assert answer.problem["status"] == status
     assert answer.headers["content-type"] == "application/problem+json"
@@ -63,7 +63,7 @@ def assert_is_refusal(answer: Answer, status: int, code: str) -> None:
 async def test_what_is_not_http_is_a_problem(
     request_bytes: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A refused request gets a whole answer, quoted nowhere, and is counted."""
+    """A malformed request is a problem that quotes nothing, and is counted."""
     caplog.set_level("DEBUG")
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         assert_is_refusal(await line.ask(request_bytes), 400, "malformed_request")
@@ -75,7 +75,7 @@ async def test_what_is_not_http_is_a_problem(
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 async def test_a_refusal_speaks_the_clients_http(version: str) -> None:
-    """An unknown method is answered in the version of its request."""
+    """A refusal has the HTTP version of its request."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         await line.send(f"PAINT /a {version}\r\nHost: a\r\n\r\n".encode())
         first = await line.reader.readline()
@@ -84,7 +84,7 @@ async def test_a_refusal_speaks_the_clients_http(version: str) -> None:
 
 
 async def test_a_target_may_be_as_long_as_promised() -> None:
-    """65,536 bytes of prompt and address are read, in one piece or in many."""
+    """A target of 65,536 bytes is read, in one piece or in many."""
     target = "/" + "a" * (MAX_TARGET_BYTES - 1)
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         assert (await line.ask(get(target))).problem == MAX_TARGET_BYTES
@@ -97,7 +97,7 @@ async def test_a_target_may_be_as_long_as_promised() -> None:
 
 @pytest.mark.parametrize("beyond", [1, 2_000_000])
 async def test_a_longer_target_is_refused(beyond: int) -> None:
-    """The refusal arrives although the client is still sending."""
+    """A longer target is 414, even while the client is still sending."""
     target = "/" + "a" * (MAX_TARGET_BYTES - 1 + beyond)
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         answer = await line.ask(get(target))
@@ -108,7 +108,7 @@ async def test_a_longer_target_is_refused(beyond: int) -> None:
 
 @pytest.mark.parametrize("pieces", [1, 7])
 async def test_a_field_may_be_as_large_as_all_cookies_of_a_host(pieces: int) -> None:
-    """32 KiB are read; beyond them the refusal names the field, and not its value."""
+    """A field of 32 KiB is read, and a larger one is refused by its name."""
     fits = get("/a", f"Cookie: {'a' * (MAX_FIELD_BYTES - len('Cookie'))}")
     beyond = get("/a", "Accept: */*", f"Cookie: {SECRET}{'a' * MAX_FIELD_BYTES}")
     size = len(beyond) // pieces + 1
@@ -153,7 +153,7 @@ REFUSED_BELOW_V1 = {
 @pytest.mark.parametrize("pieces", [1, 5])
 @pytest.mark.parametrize("case", REFUSED_BELOW_V1)
 async def test_refusals_below_v1_are_openais(case: str, pieces: int) -> None:
-    """A client of that API reads its envelope, however the request came."""
+    """A malformed request below `/v1` gets OpenAI's envelope."""
     request, status, code = REFUSED_BELOW_V1[case]
     size = len(request) // pieces + 1
     async with (
@@ -176,7 +176,7 @@ async def test_refusals_below_v1_are_openais(case: str, pieces: int) -> None:
 
 @pytest.mark.parametrize("target", ["/v10/a", "/api/v1/live", "/?/v1/", "/a/v1/b"])
 async def test_refusals_of_other_paths_are_problems(target: str) -> None:
-    """A path that only looks like OpenAI's keeps the service's own form."""
+    """A malformed request to any other path gets a problem."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         answer = await line.ask(get(target, f"X-Y : {SECRET}"))
 
@@ -184,7 +184,7 @@ async def test_refusals_of_other_paths_are_problems(target: str) -> None:
 
 
 async def test_a_body_below_v1_that_breaks_off_in_nonsense_is_openais() -> None:
-    """The handler that waits for the rest is told, and its client reads JSON."""
+    """A malformed chunk below `/v1` gets OpenAI's envelope."""
     async with (
         framed(web.post(FRONT, upload)) as frame,
         wire(frame.port) as line,
@@ -204,7 +204,7 @@ async def test_a_body_below_v1_that_breaks_off_in_nonsense_is_openais() -> None:
 
 
 async def test_a_head_that_does_not_end_is_refused() -> None:
-    """Small fields do not add up to megabytes before anybody is known."""
+    """A head of endless small fields is refused."""
     field = b"X-%d: " + b"a" * 30_000 + b"\r\n"
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         await line.send(b"GET /a HTTP/1.1\r\nHost: a\r\n")
@@ -219,7 +219,7 @@ async def test_a_head_that_does_not_end_is_refused() -> None:
     "target", ["/Zürich", "/a?prompt=雪", "/a?prompt=a red fox"], ids=ascii
 )
 async def test_a_target_that_is_not_encoded_is_explained(target: str) -> None:
-    """A prompt with raw spaces gets an error that says how to encode it."""
+    """A target with raw spaces gets an error that explains percent-encoding."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         answer = await line.ask(get(target))
 
@@ -229,7 +229,7 @@ async def test_a_target_that_is_not_encoded_is_explained(target: str) -> None:
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket"])
 async def test_what_follows_an_upgrade_is_answered(protocol: str) -> None:
-    """No other protocol is spoken, so requests behind it are HTTP like any."""
+    """Requests behind an Upgrade header are answered as HTTP."""
     upgrade = get("/ab", "Connection: Upgrade", f"Upgrade: {protocol}")
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         await line.send(upgrade + get("/abc") + upgrade)
@@ -239,8 +239,8 @@ async def test_what_follows_an_upgrade_is_answered(protocol: str) -> None:
     assert bodies == [b"3", b"4", b"3", b"5"]
 
 
-async def test_an_expectation_that_nobody_knows_is_refused() -> None:
-    """417, and nothing of the request is done; 100-continue is answered."""
+async def test_an_unknown_expectation_is_refused() -> None:
+    """An unknown expectation is 417, and 100-continue is answered."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         refused = await line.ask(get("/a", "Expect: nonsense"))
         await line.send(
@@ -255,7 +255,7 @@ async def test_an_expectation_that_nobody_knows_is_refused() -> None:
 
 
 async def test_a_body_that_breaks_off_in_nonsense_is_refused_at_once() -> None:
-    """Nobody waits for the rest of a body that can't have one."""
+    """A malformed chunk is refused at once."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         await line.send(get("/a", "Transfer-Encoding: chunked", method="POST"))
         await line.send(b"5\r\nstorm\r\n")
@@ -272,7 +272,7 @@ async def test_a_body_that_breaks_off_in_nonsense_is_refused_at_once() -> None:
 
 
 async def test_a_connection_lives_on_after_ordinary_errors() -> None:
-    """Pipelined requests are answered in order, errors among them."""
+    """Pipelined requests are answered in order, errors included."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         await line.send(
             get("/a") + get("/no/where") + get("/bcd") + get("/e", method="PUT")
@@ -285,7 +285,7 @@ async def test_a_connection_lives_on_after_ordinary_errors() -> None:
 
 
 async def test_nonsense_after_a_request_does_not_touch_its_answer() -> None:
-    """What was asked properly is answered; what follows is refused."""
+    """A request before malformed bytes is answered."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         first = await line.ask(get("/a"))
         refused = await line.ask(b"storm\r\n\r\n")
@@ -295,7 +295,7 @@ async def test_nonsense_after_a_request_does_not_touch_its_answer() -> None:
 
 
 async def test_a_compressed_body_is_not_inflated() -> None:
-    """A small request never becomes a large one in memory."""
+    """A compressed body is read without inflating it."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         request = get(
             "/a", "Content-Encoding: gzip", "Content-Length: 5", method="POST"
@@ -307,7 +307,7 @@ async def test_a_compressed_body_is_not_inflated() -> None:
 async def test_row_19_a_head_that_drips_is_cut_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A byte now and then does not buy a connection more time."""
+    """A head that arrives byte by byte is cut at the deadline."""
     monkeypatch.setattr(listener, "KEEPALIVE_SECONDS", 0.5)
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
         await line.send(b"GET /a HTTP/1.1\r\nX-Slow: ")

@@ -19,7 +19,7 @@ PROMPT = "a lighthouse in a storm"
 
 
 async def hello(request: web.Request) -> web.Response:
-    """Answer at once, with the id that logs of this request have."""
+    """Answer with the request id that is in the logs."""
     return web.json_response({"logged": REQUEST_ID.get()})
 
 
@@ -29,7 +29,7 @@ async def echo_length(request: web.Request) -> web.Response:
 
 
 def failing(error: Exception) -> web.RouteDef:
-    """Return a route of which the handler raises *error*."""
+    """Return a route whose handler raises *error*."""
 
     async def fail(request: web.Request) -> web.Response:
         raise error
@@ -38,7 +38,7 @@ def failing(error: Exception) -> web.RouteDef:
 
 
 async def test_a_well_formed_request_id_is_kept() -> None:
-    """A caller finds its own id in the answer and in the logs."""
+    """A well-formed request id is in the answer and in the logs."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/", "X-Request-Id: storm-1.a_B"))
 
@@ -48,7 +48,7 @@ async def test_a_well_formed_request_id_is_kept() -> None:
 
 @pytest.mark.parametrize("given", ["", "a b", "a" * 129, "ö", "<script>", "a\tb"])
 async def test_any_other_request_id_is_replaced(given: str) -> None:
-    """Nothing that could break a log or a page comes back."""
+    """A malformed request id is replaced."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/", f"X-Request-Id: {given}"))
 
@@ -58,15 +58,15 @@ async def test_any_other_request_id_is_replaced(given: str) -> None:
 
 
 async def test_ids_of_one_connection_differ() -> None:
-    """Two requests are never mistaken for one."""
+    """Each request of a connection gets its own id."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         ids = {(await line.ask(get("/"))).headers["x-request-id"] for _ in range(5)}
 
         assert len(ids) == 5
 
 
-async def test_no_answer_tells_versions() -> None:
-    """Server names the service and no version, on errors as well."""
+async def test_no_answer_has_versions() -> None:
+    """The Server header names the service without a version, on errors as well."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         for request in (get("/"), get("/nowhere"), get("/", method="PUT")):
             answer = await line.ask(request)
@@ -75,7 +75,7 @@ async def test_no_answer_tells_versions() -> None:
 
 
 async def test_errors_of_the_service_are_problems() -> None:
-    """An error carries its parameter, its request id and no cache lifetime."""
+    """An error is a problem with its parameter and request id, not cacheable."""
     error = InvalidParameter("width", "width goes with height.")
     async with framed(failing(error)) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/fails/1", "X-Request-Id: one"))
@@ -94,7 +94,7 @@ async def test_errors_of_the_service_are_problems() -> None:
 
 
 async def test_the_frameworks_refusals_are_problems_on_a_living_connection() -> None:
-    """404, 405 and 417 look like all problems, and the next request is served."""
+    """404, 405 and 417 are problems, and the connection stays open."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         missing = await line.ask(get("/nowhere"))
         method = await line.ask(get("/", method="DELETE"))
@@ -110,7 +110,7 @@ async def test_the_frameworks_refusals_are_problems_on_a_living_connection() -> 
 
 
 async def test_a_problem_of_head_has_no_body() -> None:
-    """What follows a HEAD on its connection is the next answer."""
+    """A problem of HEAD has no body, and the connection stays usable."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         await line.send(get("/nowhere", method="HEAD") + get("/"))
         head = await line.answer(to_head=True)
@@ -119,10 +119,10 @@ async def test_a_problem_of_head_has_no_body() -> None:
         assert (await line.answer()).status == 200
 
 
-async def test_an_unknown_error_is_logged_and_told_to_nobody(
+async def test_an_unknown_error_is_logged_and_not_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The client gets 500 without a word of it, the operator the trace."""
+    """An unknown error is a 500 without details, and logged with its trace."""
     async with framed(failing(KeyError(PROMPT))) as frame, wire(frame.port) as line:
         answer = await line.ask(get("/fails/1"))
 
@@ -136,7 +136,7 @@ async def test_an_unknown_error_is_logged_and_told_to_nobody(
 async def test_an_outage_is_logged_as_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Every 5xx leaves a line with its code and cause."""
+    """A 5xx is logged with its code and cause."""
     away = CacheUnavailable("Redis is unavailable.", retry_after=timedelta(seconds=7))
     away.__cause__ = ConnectionRefusedError("redis.internal:6379")
     async with framed(failing(away)) as frame, wire(frame.port) as line:
@@ -153,10 +153,10 @@ async def test_an_outage_is_logged_as_a_warning(
 async def test_a_failure_that_a_handler_returns_is_logged_too(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A 503 is never silent, whoever wrote it."""
+    """A 503 that a handler returns is logged."""
 
     async def returned(request: web.Request) -> web.Response:
-        """Answer 503."""
+        """Return a 503."""
         return web.Response(status=503)
 
     async with framed(web.get("/", returned)) as frame, wire(frame.port) as line:
@@ -166,7 +166,7 @@ async def test_a_failure_that_a_handler_returns_is_logged_too(
 
 
 async def test_requests_are_counted_by_template_and_never_by_address() -> None:
-    """Neither an id nor an invented method or path makes a series of its own."""
+    """Metrics have the route's template, never an id or an unknown path."""
     async with framed(failing(NotFound("Nothing."))) as frame, wire(frame.port) as line:
         await line.ask(get("/fails/secret-id"))
         await line.ask(get("/an/invented/path"))
@@ -189,7 +189,7 @@ async def test_requests_are_counted_by_template_and_never_by_address() -> None:
 async def test_a_client_that_leaves_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A cancelled request is counted as 499, and nothing is logged."""
+    """A client that leaves counts as 499 and is not logged."""
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(request: web.Request) -> web.Response:
@@ -215,7 +215,7 @@ async def test_a_client_that_leaves_is_no_error(
 
 @pytest.mark.parametrize("error", [NotFound("Nothing."), KeyError("x")])
 async def test_errors_of_live_generation_vary_by_key(error: Exception) -> None:
-    """A shared cache never gives one project's answer to another."""
+    """Errors of live generation vary by key, others do not."""
 
     async def fail(request: web.Request) -> web.Response:
         """Raise the error of this test."""
@@ -231,10 +231,10 @@ async def test_errors_of_live_generation_vary_by_key(error: Exception) -> None:
 
 
 async def test_a_handler_chooses_the_headers_of_its_errors() -> None:
-    """A signed URL's error does not vary by key, a lost HEAD says MISS."""
+    """A handler may set the headers of its errors."""
 
     async def fail(request: web.Request) -> web.Response:
-        """Raise after having said what belongs to the answer."""
+        """Set headers of the error, then raise."""
         request[ERROR_HEADERS] = {"X-Cache-Status": "MISS"}
         raise NotFound("Nothing.")
 
@@ -246,10 +246,10 @@ async def test_a_handler_chooses_the_headers_of_its_errors() -> None:
 
 
 async def test_a_failure_in_the_middle_of_an_answer_cuts_it() -> None:
-    """A second head never stands inside a body."""
+    """A failure in the middle of a body cuts the connection."""
 
     async def breaks(request: web.Request) -> web.StreamResponse:
-        """Promise ten bytes, send five and fail."""
+        """Announce ten bytes, send five and fail."""
         response = web.StreamResponse(headers={"Content-Length": "10"})
         await response.prepare(request)
         await response.write(b"12345")
@@ -268,7 +268,7 @@ async def test_a_failure_in_the_middle_of_an_answer_cuts_it() -> None:
 
 
 async def test_answers_of_a_draining_replica_close_their_connection() -> None:
-    """A balancer's idle connections move on, each after a whole answer."""
+    """A draining replica closes each connection after its answer."""
     async with framed(web.post("/", echo_length)) as frame, wire(frame.port) as line:
         frame.lifecycle.drain()
         body = b"storm"

@@ -1,4 +1,4 @@
-"""Clients that send all they have and read on, beside those that leave."""
+"""Clients that close their sending side and read on, and clients that leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICTURE = b"a lighthouse in a storm" * 20_000
 
 
 class Painting:
-    """A route that answers when the test says so."""
+    """A route that answers when the test lets it."""
 
     def __init__(self) -> None:
         self.began = asyncio.Event()
@@ -39,7 +39,7 @@ async def hello(_: web.Request) -> web.Response:
 
 @pytest.mark.parametrize("path", ["/painting", "/no/such/path"])
 async def test_a_client_that_half_closes_gets_its_answer(path: str) -> None:
-    """`nc -N` gets the whole answer and the end of the connection."""
+    """A half-closed client gets the whole answer."""
     painting = Painting()
     async with (
         framed(web.get("/painting", painting.wait)) as frame,
@@ -63,7 +63,7 @@ async def test_a_client_that_half_closes_gets_its_answer(path: str) -> None:
 
 
 async def test_pipelined_requests_of_a_half_closed_client_are_answered() -> None:
-    """The connection ends after the last of them."""
+    """All pipelined requests of a half-closed client are answered."""
     async with (
         framed(web.get("/", hello)) as frame,
         wire(frame.port) as line,
@@ -77,7 +77,7 @@ async def test_pipelined_requests_of_a_half_closed_client_are_answered() -> None
 
 
 async def test_a_client_that_leaves_is_noticed() -> None:
-    """A closed connection ends its handler within a round trip."""
+    """A closed connection cancels its handler at once."""
     painting = Painting()
     async with (
         framed(web.get("/painting", painting.wait)) as frame,
@@ -97,7 +97,7 @@ async def test_a_client_that_leaves_is_noticed() -> None:
 async def test_a_half_closed_client_that_has_not_asked_is_let_go(
     unfinished: bytes,
 ) -> None:
-    """No answer is owed to half a request."""
+    """A half-closed client with half a request is disconnected."""
     async with (
         framed(web.get("/", hello), web.post("/", hello)) as frame,
         wire(frame.port) as line,

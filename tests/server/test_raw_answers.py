@@ -1,4 +1,4 @@
-"""Answers in one write are what aiohttp would have sent in its own way."""
+"""Answers in one write equal those that aiohttp would send."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ HEAD = lines({**FIELDS, "Content-Length": str(len(PICTURE))})
 
 
 async def ready(request: web.Request) -> web.StreamResponse:
-    """Send a picture in one write wherever that may be."""
+    """Send a picture, in one write if possible."""
     if may_be_raw(request):
         return RawAnswer(200, HEAD, PICTURE)
     return web.Response(body=PICTURE, headers=FIELDS)
 
 
 async def unchanged(_: web.Request) -> web.StreamResponse:
-    """Send a 304 in one write."""
+    """Send a 304, in one write if possible."""
     return RawAnswer(304, lines({"ETag": '"storm"'}))
 
 
@@ -46,7 +46,7 @@ ROUTES = (web.get("/ready", ready), web.get("/unchanged", unchanged))
 async def test_where_writelines_does_not_pause_a_writer_it_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """CVE-2024-12254: head and body go out in one write all the same."""
+    """Without a safe `writelines` (CVE-2024-12254) head and body are joined."""
     monkeypatch.setattr(raw_answers, "PAUSES_AFTER_WRITELINES", False)
     monkeypatch.setattr(
         "asyncio.selector_events._SelectorSocketTransport.writelines", None
@@ -58,7 +58,7 @@ async def test_where_writelines_does_not_pause_a_writer_it_is_not_used(
 
 
 async def test_a_ready_answer_says_what_an_ordinary_one_says() -> None:
-    """One that leaves the connection open has the fields of one that closes it."""
+    """A prepared answer has the headers of an ordinary one."""
     own = "X-Request-Id: storm-1"
     async with framed(*ROUTES) as frame, wire(frame.port) as client:
         open_ = await client.ask(get("/ready", own))
@@ -77,7 +77,7 @@ async def test_a_ready_answer_says_what_an_ordinary_one_says() -> None:
 async def test_a_refusal_in_one_write_says_what_an_ordinary_one_says(
     error: type[ServiceError],
 ) -> None:
-    """One that leaves the connection open has the fields of one that closes it."""
+    """A refusal in one write has the headers of an ordinary one."""
 
     async def refuse(_: web.Request) -> web.StreamResponse:
         raise error("Not today.")
@@ -107,7 +107,7 @@ async def test_a_refusal_in_one_write_says_what_an_ordinary_one_says(
 async def test_the_connection_ends_as_the_client_wanted(
     request_line: bytes, *, is_open: bool
 ) -> None:
-    """Old clients and those that leave are answered in the ordinary way."""
+    """HTTP/1.0 and `Connection: close` end the connection after the answer."""
     async with framed(*ROUTES) as frame, wire(frame.port) as client:
         answer = await client.ask(request_line + b"Host: 127.0.0.1\r\n\r\n")
 
@@ -120,7 +120,7 @@ async def test_the_connection_ends_as_the_client_wanted(
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    """Bodies and heads of a pipeline never mix."""
+    """Pipelined requests get their answers in order."""
     async with framed(*ROUTES) as frame, wire(frame.port) as client:
         await client.send(get("/ready") + get("/unchanged") + get("/ready"))
         answers = [await client.answer() for _ in range(3)]
@@ -133,7 +133,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 async def test_a_client_that_left_is_no_failure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An answer that nobody is there to take is let go without a word."""
+    """An answer to a client that left is dropped without a log record."""
     asked, forever = asyncio.Event(), asyncio.Event()
 
     async def stubborn(_: web.Request) -> web.StreamResponse:
@@ -171,6 +171,6 @@ async def test_a_reader_that_stalls_is_cut() -> None:
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\x00b"])
 def test_a_field_never_begins_another(value: str) -> None:
-    """What would split the head is refused before it is sent."""
+    """A header value with a line break raises."""
     with pytest.raises(ValueError, match="X-Model"):
         lines({"X-Model": value})

@@ -1,4 +1,4 @@
-"""Plain paths are found by one look-up, and found to be what aiohttp finds."""
+"""Plain paths are found by one look-up, with the result of aiohttp's router."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from app.server.routing import by_plain_path
 from tests.server.frame import framed, get, wire
 
 
-async def tell(request: web.Request) -> web.Response:
-    """Answer with what a handler sees of its route."""
+async def describe(request: web.Request) -> web.Response:
+    """Answer with the handler's view of its route."""
     match = request.match_info
     said = [route_of(request), str(dict(match)), str(request.app is match.current_app)]
     return web.Response(text=" ".join([*said, request.query_string]))
 
 
 async def refuse(_: web.Request) -> web.Response:
-    """Raise an error of ours."""
+    """Raise an error of the service."""
     raise NotFound("There is nothing.")
 
 
 ROUTES = (
-    web.get("/lamp", tell, allow_head=False),
-    web.get("/lamp/{name}", tell, allow_head=False),
+    web.get("/lamp", describe, allow_head=False),
+    web.get("/lamp/{name}", describe, allow_head=False),
     web.get("/dark", refuse, allow_head=False),
 )
 
@@ -41,7 +41,7 @@ async def test_a_handler_sees_what_aiohttp_would_show_it(
     method: str,
     expectation: tuple[str, ...],
 ) -> None:
-    """Status, route, parameters and application are the same by either way."""
+    """A handler sees the same route and parameters as with aiohttp's router."""
     asked = get(target, "X-Request-Id: storm-1", *expectation, method=method)
     async with framed(*ROUTES) as frame, wire(frame.port) as client:
         ours = await client.ask(asked)
@@ -55,7 +55,7 @@ async def test_a_handler_sees_what_aiohttp_would_show_it(
 
 
 def test_what_has_middlewares_is_left_to_aiohttp() -> None:
-    """A look-up that knew nothing of them would pass them by."""
+    """An application with middlewares is refused."""
 
     @web.middleware
     async def doubt(request: web.Request, handler: object) -> web.Response:
@@ -64,4 +64,4 @@ def test_what_has_middlewares_is_left_to_aiohttp() -> None:
     app = web.Application(middlewares=[doubt])
 
     with pytest.raises(ValueError, match="middlewares"):
-        by_plain_path(app, tell)
+        by_plain_path(app, describe)

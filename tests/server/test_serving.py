@@ -28,7 +28,7 @@ GRACE_SECONDS = 2.0
 
 
 class Child:
-    """A serving process and what it has logged."""
+    """A serving process and its log events."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -63,7 +63,7 @@ class Child:
 async def child(
     grace_seconds: float = GRACE_SECONDS, mode: str = "willing", port: int = 0
 ) -> AsyncIterator[Child]:
-    """Start a process that serves, and see that it ends."""
+    """Start a serving process; end it with the context."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -99,7 +99,7 @@ def now() -> float:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_replica_goes_after_the_notice(number: int) -> None:
-    """Nothing is waited for but the time that balancers need; exit status 0."""
+    """An idle replica ends with status 0 after the notice to balancers."""
     grace_seconds = 6.0
     async with child(grace_seconds) as replica:
         await replica.logged("listening")
@@ -108,18 +108,18 @@ async def test_an_idle_replica_goes_after_the_notice(number: int) -> None:
 
         assert await replica.ended() == 0
         assert grace_seconds / 4 <= now() - began < grace_seconds
-    events = ["draining", "told", "listener closed", "closed", "stopped"]
+    events = ["draining", "drain noticed", "listener closed", "closed", "stopped"]
     assert [event for event in replica.events if event in events] == events
 
 
 async def test_the_listener_serves_everything_during_the_notice() -> None:
-    """New connections are answered until the balancer has noticed, then refused."""
+    """New connections are served during the notice, and refused after it."""
     async with child(grace_seconds=4) as replica:
         await replica.logged("listening")
         async with wire(replica.port) as idle:
             assert "connection" not in (await idle.ask(get("/"))).headers
             replica.signal(signal.SIGTERM)
-            await replica.logged("told")
+            await replica.logged("drain noticed")
 
             async with wire(replica.port) as new:
                 answer = await new.ask(get("/"))
@@ -136,7 +136,7 @@ async def test_the_listener_serves_everything_during_the_notice() -> None:
 
 
 async def test_an_idle_connection_holds_nothing_up() -> None:
-    """It was used, is kept alive, and is closed with the listener."""
+    """An idle kept connection is closed with the listener."""
     async with child(grace_seconds=8) as replica:
         await replica.logged("listening")
         async with wire(replica.port) as used, wire(replica.port) as silent:
@@ -153,7 +153,7 @@ async def test_an_idle_connection_holds_nothing_up() -> None:
 
 
 async def test_what_was_asked_on_a_closing_connection_is_answered() -> None:
-    """1. A request arrives. 2. Idle connections are closed. 3. It is read."""
+    """A request that arrives on a connection that is being closed is answered."""
     async with framed(web.get("/", hello)) as frame:
         with socket.create_connection(("127.0.0.1", frame.port)) as client:
             client.settimeout(10)
@@ -173,7 +173,7 @@ async def test_what_was_asked_on_a_closing_connection_is_answered() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT"], ids=["nothing", "a part"])
 async def test_a_client_that_was_just_accepted_may_ask(sent: bytes) -> None:
-    """Its connection outlives the listener by the moment that a head takes."""
+    """A connection accepted just before the listener closed may send its request."""
     async with framed(web.get("/", hello)) as frame, wire(frame.port) as line:
         await line.send(sent)
         await until(lambda: frame.listener.connections == 1)
@@ -187,7 +187,7 @@ async def test_a_client_that_was_just_accepted_may_ask(sent: bytes) -> None:
 
 
 async def test_requests_in_flight_finish() -> None:
-    """A request that was accepted is answered whole, also one on a held connection."""
+    """Requests that were accepted before the drain are answered whole."""
     async with child(grace_seconds=8) as replica:
         await replica.logged("listening")
         async with (
@@ -216,7 +216,7 @@ async def test_requests_in_flight_finish() -> None:
 
 
 async def test_a_running_generation_has_the_rest_of_the_grace() -> None:
-    """A painting that nobody waits for any more is finished and kept."""
+    """A painting without waiters is finished within the grace."""
     async with child(grace_seconds=8) as replica:
         await replica.logged("listening")
         async with wire(replica.port) as line, wire(replica.port) as held:
@@ -237,7 +237,7 @@ async def test_a_running_generation_has_the_rest_of_the_grace() -> None:
 
 @pytest.mark.parametrize("mode", ["willing", "stubborn"])
 async def test_what_is_left_at_the_end_is_given_up(mode: str) -> None:
-    """Waiters are told so, and the process ends in time whatever hangs."""
+    """At the end of the grace waiters get 503, and the process ends."""
     async with child(mode=mode) as replica:
         await replica.logged("listening")
         async with wire(replica.port) as held:
@@ -256,7 +256,7 @@ async def test_what_is_left_at_the_end_is_given_up(mode: str) -> None:
 
 
 async def test_a_grace_of_nothing_ends_at_once() -> None:
-    """A grace of zero still ends the process in order."""
+    """A grace of zero ends the process at once and in order."""
     async with child(grace_seconds=0) as replica:
         await replica.logged("listening")
         began = now()
@@ -267,7 +267,7 @@ async def test_a_grace_of_nothing_ends_at_once() -> None:
 
 
 async def test_a_second_sigterm_changes_nothing() -> None:
-    """A supervisor that repeats itself does not shorten the drain."""
+    """A second SIGTERM does not shorten the drain."""
     async with child(grace_seconds=8) as replica:
         await replica.logged("listening")
         async with wire(replica.port) as held, wire(replica.port) as other:
@@ -275,7 +275,7 @@ async def test_a_second_sigterm_changes_nothing() -> None:
             await replica.logged("held")
             await other.send(RELEASE)
             await replica.logged("releasing")
-            for event in ("told", "listener closed"):
+            for event in ("drain noticed", "listener closed"):
                 replica.signal(signal.SIGTERM)
                 await replica.logged(event)
             replica.signal(signal.SIGTERM)
@@ -284,18 +284,18 @@ async def test_a_second_sigterm_changes_nothing() -> None:
 
         assert painted.body == PICTURE
         assert await replica.ended() == 0
-        assert replica.events.count("told") == 1
+        assert replica.events.count("drain noticed") == 1
 
 
 async def test_a_second_sigint_ends_it_now() -> None:
-    """A second Ctrl-C ends the process without the grace."""
+    """A second SIGINT ends the process at once."""
     async with child(grace_seconds=60) as replica:
         await replica.logged("listening")
         async with wire(replica.port) as held:
             await held.send(get("/held"))
             await replica.logged("held")
             replica.signal(signal.SIGINT)
-            await replica.logged("told")
+            await replica.logged("drain noticed")
             began = now()
             replica.signal(signal.SIGINT)
 
@@ -305,7 +305,7 @@ async def test_a_second_sigint_ends_it_now() -> None:
 
 
 async def test_a_signal_before_the_start_is_over_ends_it() -> None:
-    """A replica that is still opening its services goes when it is told to."""
+    """A signal during the start ends the process."""
     async with child(grace_seconds=60, mode="starting") as replica:
         await replica.logged("opening")
         replica.signal(signal.SIGTERM)
@@ -315,7 +315,7 @@ async def test_a_signal_before_the_start_is_over_ends_it() -> None:
 
 
 async def test_a_port_in_use_is_one_line_and_nothing_is_started() -> None:
-    """The operator reads which port it is, before any service is opened."""
+    """A port in use is one line on stderr, and no service is opened."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -329,7 +329,7 @@ async def test_a_port_in_use_is_one_line_and_nothing_is_started() -> None:
 
 
 def test_a_port_is_taken_on_every_address_of_a_host() -> None:
-    """A free port is chosen once, and is refused to the next who asks."""
+    """A free port is bound on every address of the host."""
     sockets = bind("localhost", 0)
     try:
         ports = {one.getsockname()[1] for one in sockets}
@@ -345,8 +345,8 @@ def test_a_port_is_taken_on_every_address_of_a_host() -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "storm" * 20])
 def test_an_address_that_is_not_ours_is_said_plainly(host: str) -> None:
-    """A wrong HOST is a sentence and not a trace."""
-    with pytest.raises(CannotListen, match=host) as told:
+    """A HOST that is not of this machine is one sentence."""
+    with pytest.raises(CannotListen, match=host) as raised:
         bind(host, 0)
 
-    assert not isinstance(told.value, PortInUse)
+    assert not isinstance(raised.value, PortInUse)

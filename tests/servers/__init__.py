@@ -1,8 +1,7 @@
-"""Real servers for tests, faults and benchmarks: Redis, and an object store.
+"""Real servers for tests, faults and benchmarks: Redis and object stores.
 
-They listen on 127.0.0.1, keep everything in the directory that they are
-given, and end with their context. `TcpProxy` stands in between where the
-network has to fail.
+They listen on 127.0.0.1, keep everything in a given directory, and end with their
+context. `TcpProxy` stands in between where the network has to fail.
 """
 
 from tests.servers.child_process import ChildProcess, ProcessFailed, free_port

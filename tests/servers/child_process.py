@@ -1,4 +1,4 @@
-"""A server as a child process: started, watched, frozen, ended, by its own id."""
+"""A server as a child process, controlled by its own id."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, which is its group's as well."""
+        """The process id, which is also its group's."""
         return self._process.pid
 
     @property
@@ -81,7 +81,7 @@ class ChildProcess:
             time.sleep(_LOOK_EVERY_SECONDS)
 
     def freeze(self) -> None:
-        """Stop it in its tracks (SIGSTOP); its sockets stay open."""
+        """Stop it with SIGSTOP; its sockets stay open."""
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -89,12 +89,12 @@ class ChildProcess:
         self._send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it without a warning (SIGKILL); safe to call again."""
+        """End it with SIGKILL; safe to call again."""
         self._send(signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> int:
-        """Ask it to end (SIGTERM), then make it; return its exit status."""
+        """End it with SIGTERM, then SIGKILL; return its exit status."""
         self._send(signal.SIGTERM)
         self.thaw()
         try:
@@ -110,7 +110,7 @@ class ChildProcess:
 
 
 def on_a_port(run: Callable[[int], _T], port: int | None) -> _T:
-    """Call *run* with *port*, else with free ports until one still is."""
+    """Call *run* with *port*, or with free ports until one works."""
     if port is not None:
         return run(port)
     for _ in range(_PORT_ATTEMPTS - 1):

@@ -1,4 +1,4 @@
-"""A proxy before an S3 server that treats the conditions of writes as it is told."""
+"""A proxy before an S3 server that changes what conditional writes do."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _REFUSAL = (
 class ConditionsProxy:
     """The proxy; *behaviour* may be changed while it runs.
 
-    `pass` hands everything on; `strip` takes the conditions off and signs anew;
-    `refuse` answers 501 to them; `race` looks whether the key is free and writes
-    a moment later. *seen* counts the conditional writes by key.
+    `pass` forwards everything. `strip` removes the conditions and signs again. `refuse`
+    answers 501 to them. `race` checks whether the key is free and writes a moment
+    later. *seen* counts the conditional writes by key.
     """
 
     server: S3Server
@@ -67,7 +67,7 @@ class ConditionsProxy:
         return await self._forward(request, body, dict(request.headers))
 
     def environment(self) -> dict[str, str]:
-        """Return what botocore is to find in the environment."""
+        """Return the environment variables for botocore."""
         return self.server.environment() | {"AWS_ENDPOINT_URL_S3": self.url}
 
     async def _is_free(self, request: web.Request) -> bool:

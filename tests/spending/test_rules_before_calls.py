@@ -1,4 +1,4 @@
-"""Key, rules and scope are asked anew directly before each call to a provider."""
+"""Key, rules and scope are read again directly before each call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRICE = 0.04
 
 @pytest.fixture
 async def service() -> AsyncIterator[Paintonce]:
-    """Run a replica that paints one picture at a time."""
+    """Run a replica with one slot."""
     async with running(concurrency=1, new_per_address_per_hour=0) as opened:
         made = await opened.ask("PUT", SCOPE, ADMIN, json={"limit": 100})
         assert made.status == 201
@@ -31,7 +31,7 @@ async def service() -> AsyncIterator[Paintonce]:
 async def queued(
     service: Paintonce, path: str, headers: Any = None, callers: int = 4
 ) -> AsyncIterator[list[asyncio.Task[Answer]]]:
-    """Give requests of which one is painted, and the others wait for their turn."""
+    """Give requests of which one is being painted and the others are queued."""
     gate = service.world.provider.before("paint")
     asking = [
         asyncio.create_task(service.get(path, headers, prompt=f"fox {number}"))
@@ -47,7 +47,7 @@ async def queued(
 async def after(
     service: Paintonce, path: str, headers: Any, change: tuple[str, str, Any]
 ) -> list[Answer]:
-    """Return what queued requests come to after an admin's *change*."""
+    """Return the answers of the queued requests after an admin's *change*."""
     method, where, given = change
     async with queued(service, path, headers) as asking:
         changed = await service.ask(method, where, ADMIN, json=given)
@@ -72,7 +72,7 @@ async def test_a_project_s_change_reaches_those_who_wait(
     path: str,
     headers: Any,
 ) -> None:
-    """What was asked before the kill switch, or a cut budget, is not paid after it."""
+    """A queued request is refused after generation is off or the budget is cut."""
     first, *others = await after(service, path, headers, change)
 
     assert first.status == 200
@@ -91,7 +91,7 @@ async def test_a_project_s_change_reaches_those_who_wait(
 async def test_a_scope_s_change_reaches_those_who_wait(
     service: Paintonce, change: tuple[str, str, Any], status: int, code: str
 ) -> None:
-    """A scope that was closed, cut or deleted has nothing more painted."""
+    """A queued request is refused after its scope is closed, cut or deleted."""
     first, *others = await after(service, "/live/acme/shop/banner", None, change)
 
     assert first.status == 200
@@ -104,7 +104,7 @@ async def test_a_scope_s_change_reaches_those_who_wait(
 
 
 async def test_a_key_that_is_revoked_in_the_queue_gets_401(service: Paintonce) -> None:
-    """Its request is refused, and one of another key paints the same prompt."""
+    """A queued request of a revoked key is 401; another key's is painted."""
     made = await service.key()
     mine = {"X-API-Key": made["key"]}
     async with queued(service, LIVE, mine) as asking:
@@ -124,7 +124,7 @@ async def test_a_key_that_is_revoked_in_the_queue_gets_401(service: Paintonce) -
 async def test_a_signature_that_is_revoked_in_the_queue_is_none(
     service: Paintonce,
 ) -> None:
-    """What an address asked for before its key was revoked is not paid after it."""
+    """A queued request of a revoked signing key is 403."""
     made = await service.key(kind="signing")
     urls = [
         (await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": f"fox {n}"}))
@@ -151,7 +151,7 @@ async def test_a_signature_that_is_revoked_in_the_queue_is_none(
 async def test_what_can_not_be_read_pays_nothing_and_serves_hits(
     document: str,
 ) -> None:
-    """A damaged document stops paintings after five seconds, and of its own alone."""
+    """A damaged document stops paintings of its own key or project, and no hits."""
     async with running() as service:
         made, other = await service.key(), await service.key("acme/zoo")
         await service.ask("PUT", "/api/v1/project", ADMIN, json={"generation": True})

@@ -1,4 +1,4 @@
-"""Live scopes: what a static page may have painted, and no more."""
+"""Live scopes: quotas of new pictures for pages without a key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def service() -> AsyncIterator[Paintonce]:
 
 
 async def scope(service: Paintonce, **given: Any) -> Any:
-    """Make or change the scope `banner` of the shop."""
+    """Create or change the scope `banner` of the shop."""
     answer = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json=given)
     assert answer.status in {200, 201}, answer
     return answer.json
@@ -44,7 +44,7 @@ async def visit(
     headers: Any = None,
     **more: Any,
 ) -> Answer:
-    """Ask through a scope."""
+    """Request a prompt through a scope."""
     return await service.ask(
         method,
         f"/live/acme/shop/{name}",
@@ -54,13 +54,13 @@ async def visit(
 
 
 async def generated(service: Paintonce) -> int:
-    """Return how many new pictures the scope has had."""
+    """Return the number of new pictures of the scope."""
     count: int = (await service.get(f"{SCOPES}/banner", ADMIN)).json["generated"]
     return count
 
 
 async def test_a_scope_is_made_changed_listed_and_removed(service: Paintonce) -> None:
-    """PUT is 201, then 200, and changes what it names; DELETE ends it."""
+    """PUT creates or changes a scope, GET lists it, DELETE removes it."""
     made = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json={})
     changed = await service.ask(
         "PUT", f"{SCOPES}/banner", ADMIN, json={"limit": 2, "allow_new": False}
@@ -88,7 +88,7 @@ async def test_a_scope_is_made_changed_listed_and_removed(service: Paintonce) ->
 
 
 async def test_a_page_paints_without_a_key(service: Paintonce) -> None:
-    """Same picture, same cache, same headers as with a key, and no Vary."""
+    """A scope paints without a key, with the cache and headers of a keyed request."""
     await scope(service)
 
     miss, hit = await visit(service, "a fox"), await visit(service, "a fox")
@@ -112,7 +112,7 @@ async def test_a_page_paints_without_a_key(service: Paintonce) -> None:
 async def test_what_is_painted_is_a_hit_through_every_scope(
     service: Paintonce,
 ) -> None:
-    """It uses up no place, in a closed and in a full scope as well."""
+    """A painted prompt is a HIT through any scope and uses no quota."""
     await service.get(LIVE, ADMIN, prompt="a fox")
     await scope(service, limit=0)
     await service.ask("PUT", f"{SCOPES}/closed", ADMIN, json={"allow_new": False})
@@ -136,7 +136,7 @@ async def test_what_is_painted_is_a_hit_through_every_scope(
 
 
 async def test_places_are_exact_under_concurrency(service: Paintonce) -> None:
-    """Of twenty prompts at once the scope has as many painted as it has places."""
+    """Of twenty prompts at once a scope paints exactly its quota."""
     await scope(service, limit=7)
 
     answers = await asyncio.gather(*(visit(service, f"fox {n}") for n in range(20)))
@@ -149,7 +149,7 @@ async def test_places_are_exact_under_concurrency(service: Paintonce) -> None:
 async def test_many_who_wait_for_one_picture_use_one_place(
     service: Paintonce,
 ) -> None:
-    """The last place serves everybody who asks for the same prompt."""
+    """Many requests for one picture use one unit of the quota."""
     await scope(service, limit=1)
 
     answers = await asyncio.gather(*(visit(service, "a fox") for _ in range(20)))
@@ -159,7 +159,7 @@ async def test_many_who_wait_for_one_picture_use_one_place(
 
 
 async def test_a_full_scope_does_not_stop_a_key(service: Paintonce) -> None:
-    """A caller who waits with a key while a visitor is refused paints with its own."""
+    """A keyed request that waits with a refused visitor paints with its own permit."""
     await scope(service, limit=0)
     gate = service.accounts.before("reserve")
     visiting = asyncio.create_task(visit(service, "a fox"))
@@ -173,7 +173,7 @@ async def test_a_full_scope_does_not_stop_a_key(service: Paintonce) -> None:
 
 
 async def test_a_failed_generation_gives_its_place_back(service: Paintonce) -> None:
-    """A refused prompt uses up nothing, of the scope and of the address."""
+    """A refused prompt uses no quota of the scope or the address."""
     await scope(service, limit=1)
     service.world.provider.script.append(PromptRejected("No."))
 
@@ -186,7 +186,7 @@ async def test_a_failed_generation_gives_its_place_back(service: Paintonce) -> N
 
 
 async def test_places_are_counted_again_after_a_loss(service: Paintonce) -> None:
-    """The ledger knows which places are used: a flush makes none anew."""
+    """After Redis is emptied the used quota is counted from the ledger."""
     await scope(service, limit=2)
     await visit(service, "fox 1")
     await visit(service, "fox 2")
@@ -198,13 +198,13 @@ async def test_places_are_counted_again_after_a_loss(service: Paintonce) -> None
 
 
 async def follows(service: Paintonce) -> None:
-    """Return when a flight of this replica follows another's leader."""
+    """Return when a flight of this replica follows another one's leader."""
     flights = service.replica.cache.flights._flights
     await until(lambda: any(one.followed_id for one in flights.values()))
 
 
 async def test_a_take_over_goes_on_with_the_quota_of_its_leader() -> None:
-    """A follower whose leader died takes no second picture of the quota."""
+    """A follower that takes over uses its leader's unit of the quota."""
     world, accounts = a_world(), InMemoryAccounts()
     shared = accounts, InMemoryRates()
     rules: Any = {"new_per_address_per_hour": 0}
@@ -233,8 +233,8 @@ async def test_a_take_over_goes_on_with_the_quota_of_its_leader() -> None:
         assert await generated(following) == 1
 
 
-async def test_an_unknown_scope_is_nobodys(service: Paintonce) -> None:
-    """404 for what was not made, for malformed names and other projects."""
+async def test_an_unknown_scope_is_not_found(service: Paintonce) -> None:
+    """An unknown, malformed or foreign scope is 404."""
     await scope(service)
     for path in (
         "/live/acme/shop/other",
@@ -254,14 +254,14 @@ async def test_an_unknown_scope_is_nobodys(service: Paintonce) -> None:
 async def test_a_scope_takes_no_signature_and_no_other_model(
     service: Paintonce,
 ) -> None:
-    """The parameters of live generation but `project`; models of its list alone."""
+    """A scope takes live parameters without `project`, and only its models."""
     await scope(service)
     for extra in (
         {"project": "acme/shop"},
         {"sig": "x"},
         {"kid": "x", "exp": "1"},
         {"size": "1"},
-        {"model": "nobody"},
+        {"model": "unknown"},
     ):
         answer = await visit(service, "a fox", **extra)
         assert (answer.status, answer.code) == (400, "invalid_parameter")
@@ -272,7 +272,7 @@ async def test_a_scope_takes_no_signature_and_no_other_model(
 async def test_scopes_make_themselves_where_a_project_wants_it(
     service: Paintonce,
 ) -> None:
-    """The first new picture makes it, with 30 places; looking alone makes nothing."""
+    """With automatic scopes the first new picture creates the scope."""
     assert (await visit(service, "a fox", name="news")).status == 404
     await service.ask(
         "PUT", "/api/v1/project", ADMIN, json={"auto_create_scopes": True}
@@ -299,14 +299,14 @@ async def test_scopes_make_themselves_where_a_project_wants_it(
         ({"allow_new": 1}, "allow_new"),
         ({"models": []}, "models"),
         ({"models": "default"}, "models"),
-        ({"models": ["nobody"]}, "models"),
+        ({"models": ["unknown"]}, "models"),
         ({"generated": 0}, "generated"),
     ],
 )
 async def test_a_bad_scope_is_not_made(
     service: Paintonce, given: object, parameter: str
 ) -> None:
-    """The faulty field is named."""
+    """A bad scope is 400 with its field, and is not created."""
     answer = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json=given)
 
     assert (answer.status, answer.json["parameter"]) == (400, parameter)
@@ -314,7 +314,7 @@ async def test_a_bad_scope_is_not_made(
 
 
 async def test_an_address_has_a_few_new_pictures_an_hour() -> None:
-    """Across scopes, exactly; what is painted is a HIT for everybody."""
+    """An address gets a few new pictures an hour over all scopes, and any HITs."""
     async with running(
         new_per_address_per_hour=3,
         trusted_proxies=[ip_network("127.0.0.0/8")],
@@ -347,7 +347,7 @@ async def test_an_address_has_a_few_new_pictures_an_hour() -> None:
 
 
 async def test_ten_thousand_prompts_from_one_address_paint_ten() -> None:
-    """A stranger who asks for ever new pictures is stopped by the default limit."""
+    """An address that requests ever new pictures gets ten."""
     async with running() as service:
         await scope(service, limit=100_000)
         answers = []
@@ -361,7 +361,7 @@ async def test_ten_thousand_prompts_from_one_address_paint_ten() -> None:
 
 
 async def test_places_are_exact_over_replicas() -> None:
-    """Three replicas count the places of one scope together."""
+    """Three replicas count the quota of a scope together."""
     world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
     rules: Any = {"new_per_address_per_hour": 0}
     async with (
@@ -385,7 +385,7 @@ async def test_places_are_exact_over_replicas() -> None:
 async def test_a_scope_of_the_budget_that_is_used_up_leaves_nothing(
     service: Paintonce,
 ) -> None:
-    """Thirty names that strangers made up are no scopes until one has a picture."""
+    """A used-up budget creates no automatic scope."""
     rules = {"auto_create_scopes": True, "budget_per_day": 0.01}
     await service.ask("PUT", "/api/v1/project", ADMIN, json=rules)
 
@@ -403,7 +403,7 @@ async def test_a_scope_of_the_budget_that_is_used_up_leaves_nothing(
 async def test_pages_may_make_so_many_scopes_of_a_project(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond them a name is 404, without a call; a PUT makes room, and so on."""
+    """Beyond the limit a new automatic scope is 404 without a call."""
     monkeypatch.setattr("app.spending.scopes.MAX_AUTO_CREATED", 2)
     await service.ask(
         "PUT", "/api/v1/project", ADMIN, json={"auto_create_scopes": True}
@@ -425,7 +425,7 @@ async def test_pages_may_make_so_many_scopes_of_a_project(
 
 
 async def test_the_list_is_paged(service: Paintonce) -> None:
-    """By name, each once; a cursor that was not answered is 400."""
+    """The list of scopes is paged by name, and an unknown cursor is 400."""
     names = [f"page-{number}" for number in range(7)]
     for name in names:
         await service.ask("PUT", f"{SCOPES}/{name}", ADMIN, json={})
@@ -449,7 +449,7 @@ async def test_the_list_is_paged(service: Paintonce) -> None:
 async def test_a_deletion_that_met_an_outage_finishes(
     service: Paintonce, failing: str
 ) -> None:
-    """It is closed at once, a repetition ends it, and made anew it is unused."""
+    """A deletion that met an outage closes the scope and ends when repeated."""
     await scope(service, limit=3)
     for number in range(3):
         assert (await visit(service, f"fox {number}")).status == 200
@@ -476,7 +476,7 @@ async def test_a_deletion_that_met_an_outage_finishes(
 
 
 async def test_a_put_ends_a_deletion_that_was_begun(service: Paintonce) -> None:
-    """What is made anew has used nothing, whoever finishes the deletion."""
+    """A PUT after an interrupted deletion creates an unused scope."""
     await scope(service, limit=1)
     await visit(service, "a fox")
     service.world.store.fail_next("delete")
@@ -491,7 +491,7 @@ async def test_a_put_ends_a_deletion_that_was_begun(service: Paintonce) -> None:
 async def test_a_change_is_answered_while_redis_is_unavailable(
     service: Paintonce,
 ) -> None:
-    """It took effect, and says so; how much is used is not known."""
+    """A change without Redis takes effect, with an unknown usage."""
     service.accounts.is_away = True
 
     made = await service.ask("PUT", f"{SCOPES}/banner", ADMIN, json={"limit": 7})
@@ -507,7 +507,7 @@ async def test_a_change_is_answered_while_redis_is_unavailable(
 
 
 async def test_look_ups_of_visitors_are_bounded() -> None:
-    """20 unpainted prompts a second for an address; HITs and keys go on."""
+    """An address gets 20 look-ups of unpainted prompts a second, and any HITs."""
     async with running(new_per_address_per_hour=1) as service:
         await scope(service, allow_new=False)
         await service.get(LIVE, ADMIN, prompt="a fox")
@@ -527,7 +527,7 @@ async def test_look_ups_of_visitors_are_bounded() -> None:
 async def test_many_who_wait_for_one_picture_are_one_look_up(
     service: Paintonce,
 ) -> None:
-    """A page with one new picture that a hundred open at once refuses none."""
+    """A hundred requests for one new picture count as one look-up."""
     await scope(service)
 
     answers = await asyncio.gather(*(visit(service, "a fox") for _ in range(120)))
@@ -536,7 +536,7 @@ async def test_many_who_wait_for_one_picture_are_one_look_up(
 
 
 async def test_what_may_have_been_billed_is_not_given_back() -> None:
-    """A stranger's withheld and lost pictures use up scope and address."""
+    """A call that may have been billed keeps its unit of scope and address."""
     async with running(new_per_address_per_hour=2) as service:
         await scope(service, limit=2)
         service.world.provider.script += [
@@ -553,7 +553,7 @@ async def test_what_may_have_been_billed_is_not_given_back() -> None:
 
 
 async def test_an_address_that_asked_a_provider_has_had_its_picture() -> None:
-    """A free refusal gives back the scope's picture, and not the address's."""
+    """A free refusal gives back the scope's unit, and not the address's."""
     async with running(new_per_address_per_hour=1) as service:
         await scope(service, limit=5)
         service.world.provider.script.append(PromptRejected("No."))
@@ -568,7 +568,7 @@ async def test_an_address_that_asked_a_provider_has_had_its_picture() -> None:
 async def test_a_repaint_after_a_purge_takes_another_picture(
     service: Paintonce,
 ) -> None:
-    """A purge gives none back: what was paid for was paid for."""
+    """Painting a purged prompt again uses another unit of the quota."""
     await scope(service, limit=2)
     painted = await visit(service, "a fox")
     url = f"/api/v1/live/entries/{painted.headers['X-Prompt-Hash']}"
@@ -583,7 +583,7 @@ async def test_a_repaint_after_a_purge_takes_another_picture(
 async def test_a_quota_that_could_not_be_written_takes_no_later_picture(
     service: Paintonce,
 ) -> None:
-    """1. A reservation's document is refused. 2. The prompt is painted. 3. Settled."""
+    """A reservation whose document could not be written uses no quota later."""
     await scope(service, limit=2)
     service.world.store.fail_next("put")
     assert (await visit(service, "a fox")).status == 503

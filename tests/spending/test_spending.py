@@ -1,4 +1,4 @@
-"""Spend: reserved before a call, journaled, settled, counted again."""
+"""Spend: reserved before a call, journaled, settled, and counted again."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ PRICE = 0.04
 
 @pytest.fixture
 async def service() -> AsyncIterator[Paintonce]:
-    """Run one replica whose projects may spend two pictures a day and a bit."""
+    """Run one replica whose projects may spend little more than two pictures a day."""
     async with running() as opened:
         yield opened
 
 
 async def budget(service: Paintonce, amount: float | None) -> None:
-    """Give the shop a budget."""
+    """Set the shop's budget."""
     changed = await service.ask(
         "PUT", "/api/v1/project", ADMIN, json={"budget_per_day": amount}
     )
@@ -45,25 +45,25 @@ async def budget(service: Paintonce, amount: float | None) -> None:
 
 
 async def paint(service: Paintonce, prompt: str) -> Answer:
-    """Ask for a prompt of the shop."""
+    """Request a prompt of the shop."""
     return await service.get(LIVE, ADMIN, prompt=prompt)
 
 
 async def project(service: Paintonce) -> Any:
-    """Return what the shop's project says."""
+    """Return the shop's project document."""
     answer = await service.get("/api/v1/project", ADMIN)
     assert answer.status == 200, answer
     return answer.json
 
 
 def journal(service: Paintonce) -> list[str]:
-    """Return the names of the journal."""
+    """Return the names of the journal's documents."""
     objects = service.world.store.objects
     return sorted(key for key in objects if key.startswith("_system/spend/"))
 
 
 async def accounts_agree(service: Paintonce, calls: int) -> None:
-    """Check that everyone who keeps books says that so many calls were paid."""
+    """Check that journal, project, statistics and metrics have *calls* paid calls."""
     spent = round(calls * PRICE, 6)
     said = await project(service)
     stats = await service.get("/api/v1/live/stats", ADMIN)
@@ -77,7 +77,7 @@ async def accounts_agree(service: Paintonce, calls: int) -> None:
 
 
 async def test_the_accounts_agree(service: Paintonce) -> None:
-    """Calls times price is what journal, project, statistics and metrics say."""
+    """Journal, project, statistics and metrics have the price of every call."""
     await asyncio.gather(*(paint(service, f"fox {n % 7}") for n in range(30)))
 
     assert service.world.provider.count == 7
@@ -109,7 +109,7 @@ async def test_what_may_have_been_billed_counts(
     ending: bytes | Exception,
     costs: bool,  # noqa: FBT001
 ) -> None:
-    """A broken picture and an end in the dark cost the price, a refusal nothing."""
+    """A broken picture and an ambiguous end cost the price, a refusal nothing."""
     service.world.provider.script.append(ending)
 
     failed = await paint(service, "a fox")
@@ -119,7 +119,7 @@ async def test_what_may_have_been_billed_counts(
 
 
 async def test_the_budget_of_a_day_is_exact(service: Paintonce) -> None:
-    """Of twenty prompts at once as many are painted as are paid for; HITs go on."""
+    """Of twenty prompts at once as many are painted as the budget pays; HITs go on."""
     await budget(service, 5 * PRICE)
 
     answers = await asyncio.gather(*(paint(service, f"fox {n}") for n in range(20)))
@@ -136,7 +136,7 @@ async def test_the_budget_of_a_day_is_exact(service: Paintonce) -> None:
 
 
 async def test_a_budget_is_not_overdrawn_by_a_fraction(service: Paintonce) -> None:
-    """An amount that does not fit in full is not paid; zero is no budget."""
+    """A call that does not fit into the budget whole is refused; zero is no limit."""
     await budget(service, 1.5 * PRICE)
     assert (await paint(service, "fox 1")).status == 200
     assert (await paint(service, "fox 2")).code == "budget_exhausted"
@@ -147,7 +147,7 @@ async def test_a_budget_is_not_overdrawn_by_a_fraction(service: Paintonce) -> No
 
 
 async def test_the_price_is_reserved_before_the_call(service: Paintonce) -> None:
-    """While the provider works the money is reserved, and the call written as open."""
+    """During a call its price is reserved and journaled as open."""
     gate = service.world.provider.before("paint")
     asking = asyncio.create_task(paint(service, "a fox"))
     await gate.reached()
@@ -167,7 +167,7 @@ async def test_the_price_is_reserved_before_the_call(service: Paintonce) -> None
 async def test_a_lost_redis_is_counted_again_before_anything_is_paid(
     service: Paintonce,
 ) -> None:
-    """The day's spend comes from the journal alone, open calls included."""
+    """After Redis is emptied the day's spend is counted from the journal."""
     await budget(service, 3 * PRICE)
     await paint(service, "fox 1")
     gate = service.world.provider.before("paint")
@@ -188,7 +188,7 @@ async def test_a_lost_redis_is_counted_again_before_anything_is_paid(
 async def test_a_refusal_settles_what_a_recount_took_for_paid(
     service: Paintonce,
 ) -> None:
-    """An open call that costs nothing after all is given back, also after a loss."""
+    """A recounted open call that costs nothing is given back."""
     gate = service.world.provider.before("paint")
     service.world.provider.script.append(PromptRejected("No."))
     asking = asyncio.create_task(paint(service, "a fox"))
@@ -205,7 +205,7 @@ async def test_a_refusal_settles_what_a_recount_took_for_paid(
 async def test_a_loss_between_reserving_and_writing_is_noticed(
     service: Paintonce,
 ) -> None:
-    """The second reservation finds an account that nobody has counted, and counts."""
+    """A loss between reservation and journal is noticed, and counted again."""
     await budget(service, PRICE)
     gate = service.world.store.before("put")
     asking = asyncio.create_task(paint(service, "fox 1"))
@@ -220,8 +220,8 @@ async def test_a_loss_between_reserving_and_writing_is_noticed(
     await accounts_agree(service, 1)
 
 
-async def test_nothing_is_paid_in_the_dark(service: Paintonce) -> None:
-    """While the journal or the count is unavailable no provider is called."""
+async def test_nothing_is_paid_without_journal_or_count(service: Paintonce) -> None:
+    """Without the journal or the account no provider is called."""
     service.world.store.fail_next("put")
     assert (await paint(service, "fox 1")).code == "storage_unavailable"
     service.accounts.is_away = True
@@ -234,7 +234,7 @@ async def test_nothing_is_paid_in_the_dark(service: Paintonce) -> None:
 
 
 async def test_what_could_not_be_settled_is_settled_later(service: Paintonce) -> None:
-    """An outage at the end of a call costs nobody a picture, and no book its truth."""
+    """A call that could not be settled is settled later."""
     service.world.provider.script.append(PromptRejected("No."))
     service.world.store.fail_next("delete")
     assert (await paint(service, "fox 1")).status == 422
@@ -248,7 +248,7 @@ async def test_what_could_not_be_settled_is_settled_later(service: Paintonce) ->
 
 
 async def test_two_replicas_count_as_one() -> None:
-    """A budget holds over replicas: together they paint what is paid for."""
+    """Two replicas share one budget."""
     world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
     async with (
         running(world, shared=shared) as one,
@@ -264,7 +264,7 @@ async def test_two_replicas_count_as_one() -> None:
 
 
 async def test_generation_is_switched_off_for_one_project(service: Paintonce) -> None:
-    """HITs go on, a MISS is 503; the other project paints. A project may do it."""
+    """With generation off a project gets HITs and 503 for MISSes."""
     key = (await service.key())["key"]
     mine = {"X-API-Key": key}
     await paint(service, "a fox")
@@ -290,7 +290,7 @@ async def test_generation_is_switched_off_for_one_project(service: Paintonce) ->
 
 
 async def test_the_kill_switch_outranks_every_project() -> None:
-    """With GENERATION=off nothing is paid, whatever a project says; HITs go on."""
+    """With GENERATION=off no project pays, and HITs are served."""
     world = a_world()
     async with running(world) as before:
         await paint(before, "a fox")
@@ -321,7 +321,7 @@ async def test_the_kill_switch_outranks_every_project() -> None:
 async def test_a_bad_change_changes_nothing(
     service: Paintonce, given: dict[str, Any], parameter: str
 ) -> None:
-    """It is named, also beside what is well-formed."""
+    """A bad change is 400 with its field and changes nothing."""
     answer = await service.ask(
         "PUT", "/api/v1/project", ADMIN, json={"budget_per_day": 3, **given}
     )
@@ -331,7 +331,7 @@ async def test_a_bad_change_changes_nothing(
 
 
 async def test_a_project_does_not_raise_its_own_limits(service: Paintonce) -> None:
-    """Budgets and rates are the admin's; the switch and the scopes also its own."""
+    """A project's key may change generation and scopes, and not budgets or rates."""
     mine = {"X-API-Key": (await service.key())["key"]}
     for given in ({"budget_per_day": 100}, {"rate_limit_per_minute": 0}):
         answer = await service.ask("PUT", "/api/v1/project", mine, json=given)
@@ -356,7 +356,7 @@ async def test_a_project_does_not_raise_its_own_limits(service: Paintonce) -> No
 
 
 async def test_a_bill_is_proved_for_its_own_project(service: Paintonce) -> None:
-    """Another day and another project have other calls; a day is a day."""
+    """A bill has the calls of one project and day; a bad day is 400."""
     await paint(service, "a fox")
 
     zoo = await service.get("/api/v1/project/spend", {**ADMIN, "X-Project": "acme/zoo"})
@@ -379,7 +379,7 @@ async def test_a_bill_is_proved_for_its_own_project(service: Paintonce) -> None:
 async def test_a_change_is_answered_while_redis_is_unavailable(
     service: Paintonce,
 ) -> None:
-    """The kill switch took effect, and the answer says so."""
+    """A change without Redis takes effect, with unknown sums."""
     service.accounts.is_away = True
 
     changed = await service.ask(
@@ -392,7 +392,7 @@ async def test_a_change_is_answered_while_redis_is_unavailable(
 
 
 async def test_a_huge_integer_is_no_budget(service: Paintonce) -> None:
-    """An integer that no float holds is refused by its name."""
+    """A budget that no float holds is 400."""
     body = b'{"budget_per_day": 1' + b"0" * 400 + b"}"
     answer = await service.ask(
         "PUT",
@@ -407,7 +407,7 @@ async def test_a_huge_integer_is_no_budget(service: Paintonce) -> None:
 async def test_a_bill_is_paged_and_its_total_is_the_day_s(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call once, in pages, read at most so many at once."""
+    """The pages of a bill have each call once, and the day's total."""
     monkeypatch.setattr("app.spending.journal.MAX_CALLS", 4)
     for number in range(10):
         await paint(service, f"fox {number}")
@@ -432,7 +432,7 @@ async def test_a_bill_is_paged_and_its_total_is_the_day_s(
 async def test_an_open_call_of_a_replica_that_died_counts_in_all(
     service: Paintonce,
 ) -> None:
-    """The bill, the day's spend and the statistics have it, once and the same."""
+    """A dead replica's open call counts in bill, spend and statistics."""
     await paint(service, "a fox")
     caller = Caller(Project("acme", "shop"), Role.ADMIN, BOOTSTRAP, Audience.KEY)
     permit = service.spending.permits.of(caller)
@@ -455,7 +455,7 @@ async def test_an_open_call_of_a_replica_that_died_counts_in_all(
 async def test_what_died_before_it_was_written_down_costs_nothing(
     service: Paintonce,
 ) -> None:
-    """1. A call is reserved in Redis. 2. Its replica dies. 3. Half a minute passes."""
+    """A reservation whose replica died before the journal expires and costs nothing."""
     gate = service.world.store.before("put")
     asking = asyncio.create_task(paint(service, "a fox"))
     await gate.reached()

@@ -1,4 +1,4 @@
-"""`REDIS_URL`: every form that there is, and what is said of any other."""
+"""Every form of `REDIS_URL`, and the problems of any other."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ AS_ANNA = {"username": "anna@shop", "password": PASSWORD}
     ],
 )
 def test_every_form_is_understood(url: str, address: RedisAddress) -> None:
-    """One server, a socket, Sentinel and a Cluster, with or without a password."""
+    """REDIS_URL may name a server, a socket, Sentinel or a Cluster."""
     assert parse_address(url) == address
 
 
@@ -125,7 +125,7 @@ def test_every_form_is_understood(url: str, address: RedisAddress) -> None:
 def test_any_other_form_is_a_problem_that_quotes_nothing(
     url: str, problem: str
 ) -> None:
-    """What is wrong is said in words, without what may be a password."""
+    """A bad REDIS_URL is a problem that does not quote it."""
     with pytest.raises(ValueError, match=problem) as refused:
         parse_address(url)
 
@@ -134,7 +134,7 @@ def test_any_other_form_is_a_problem_that_quotes_nothing(
 
 
 def test_a_problem_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator reads REDIS_URL beside all other problems."""
+    """A bad REDIS_URL is reported with all other problems."""
     monkeypatch.setenv("REDIS_URL", "redis+sentinel://one")
     monkeypatch.setenv("AUTH", "off")
     monkeypatch.delenv("S3_BUCKET", raising=False)
@@ -149,7 +149,7 @@ def test_a_problem_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_address_shows_no_password() -> None:
-    """A logged address shows no password."""
+    """The repr of an address has no password."""
     address = parse_address(SENTINEL_WITH_PASSWORDS)
 
     assert PASSWORD not in repr(address)
@@ -164,7 +164,7 @@ def test_an_address_shows_no_password() -> None:
     ],
 )
 async def test_clients_are_made_as_the_address_says(url: str) -> None:
-    """Credentials, TLS and bounds reach the connections of each kind of client."""
+    """Each kind of client has the address's credentials, TLS and bounds."""
     async with open_client(
         parse_address(url), name="test", timeout_seconds=0.7, max_connections=5
     ) as client:
@@ -187,7 +187,7 @@ async def test_clients_are_made_as_the_address_says(url: str) -> None:
 
 
 def test_the_keys_of_each_script_share_a_slot() -> None:
-    """A Cluster runs no script whose keys lie apart."""
+    """All keys of a script have the same Cluster slot."""
     prompt_hash, project, image = "ab" * 32, "acme/shop", "an-image"
     together = [
         [

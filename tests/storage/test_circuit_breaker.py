@@ -1,4 +1,4 @@
-"""When Redis is known to be away: the second loss in a row says so, one does not."""
+"""Redis's circuit breaker opens at the second lost reply in a row."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class NeverBack:
 
 @pytest.fixture
 async def breaker() -> AsyncIterator[RedisBreaker]:
-    """Give a breaker of a Redis that does not come back."""
+    """Give the breaker of a Redis that stays unavailable."""
     made = RedisBreaker(NeverBack())  # type: ignore[arg-type]
     yield made
     await made.aclose()
 
 
 async def test_one_lost_reply_opens_nothing(breaker: RedisBreaker) -> None:
-    """A reply in between makes the next loss the first one again."""
+    """A reply between two losses keeps the breaker closed."""
     for _ in range(3):
         breaker.lost("", "key", asked_at=breaker.losses, was_silent=True)
         breaker.answered("")
@@ -53,7 +53,7 @@ async def test_one_lost_reply_opens_nothing(breaker: RedisBreaker) -> None:
 async def test_the_second_loss_in_a_row_opens_its_part(
     breaker: RedisBreaker, *, was_silent: bool
 ) -> None:
-    """From then on nobody waits for that part; the others go on."""
+    """The second loss in a row opens the breaker for its node only."""
     for _ in range(2):
         breaker.lost("one", "key", asked_at=breaker.losses, was_silent=was_silent)
 
@@ -65,7 +65,7 @@ async def test_the_second_loss_in_a_row_opens_its_part(
 async def test_a_cut_connection_is_one_loss_for_all_who_shared_it(
     breaker: RedisBreaker,
 ) -> None:
-    """Twenty commands in one pipeline are lost together; a later one is the second."""
+    """A cut connection is one loss for all its commands."""
     asked_at = breaker.losses
     for _ in range(20):
         breaker.lost("", "key", asked_at=asked_at, was_silent=False)
@@ -76,7 +76,7 @@ async def test_a_cut_connection_is_one_loss_for_all_who_shared_it(
 
 
 async def test_two_silences_are_two_losses(breaker: RedisBreaker) -> None:
-    """Each silence has cost somebody a time-out: a third caller pays for none."""
+    """Two timeouts are two losses."""
     for _ in range(2):
         breaker.lost("", "key", asked_at=0, was_silent=True)
 
@@ -94,7 +94,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 async def wired(
     server: RedisServer,
 ) -> AsyncIterator[tuple[RedisConnections, LossyWire, list[bool]]]:
-    """Connect through a wire that may lose replies; tell what the breaker does."""
+    """Connect through a wire that can lose replies; record the breaker's changes."""
     changes: list[bool] = []
     async with (
         lossy_wire(server.port) as wire,
@@ -110,7 +110,7 @@ async def wired(
 async def test_a_lost_reply_to_a_lease_is_asked_for_once_more(
     server: RedisServer, *, silent: bool
 ) -> None:
-    """The token makes it safe: whoever was not heard is told at the second try."""
+    """A lease command whose reply was lost is repeated with its token."""
     async with wired(server) as (connections, wire, _):
         wire.lose_reply_to(scripts.HOLD, silent=silent)
 
@@ -125,7 +125,7 @@ async def test_a_lost_reply_to_a_lease_is_asked_for_once_more(
 async def test_a_count_whose_reply_was_lost_is_not_asked_for_again(
     server: RedisServer,
 ) -> None:
-    """It has counted; the next command goes on, and no breaker has opened."""
+    """A counting command whose reply was lost is not repeated."""
     async with wired(server) as (connections, wire, changes):
         wire.lose_reply_to(scripts.LOOK_UP)
         with pytest.raises(CacheUnavailable):
@@ -140,7 +140,7 @@ async def test_a_count_whose_reply_was_lost_is_not_asked_for_again(
 async def test_the_breaker_of_a_redis_that_died_closes_when_it_is_back(
     server: RedisServer,
 ) -> None:
-    """Two lost replies open the breaker; a probe closes it."""
+    """A probe closes the breaker when Redis is back."""
     async with wired(server) as (connections, _, changes):
         server.kill()
         for _ in range(2):
@@ -150,6 +150,6 @@ async def test_the_breaker_of_a_redis_that_died_closes_when_it_is_back(
         server.start()
 
         async with asyncio.timeout(15):
-            while changes != [True, False]:  # noqa: ASYNC110 - a probe tells nobody else
+            while changes != [True, False]:  # noqa: ASYNC110 - a probe sends no event
                 await asyncio.sleep(0.01)
         await connections.commands.execute("GET", "key")

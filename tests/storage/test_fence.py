@@ -1,4 +1,4 @@
-"""The proof of the store: what each kind of store does, and what follows from it."""
+"""The proof of the store: its verdict for each kind of store, and the effects."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class IgnoresNoneMatch(InMemoryObjectStore):
-    """A store that creates over what is there, as Garage does."""
+    """A store whose creates overwrite, as Garage's do."""
 
     async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
-        """Write, whatever is there."""
+        """Write over any object."""
         return await self.put(key, data, media_type=media_type)
 
 
 class IgnoresMatch(InMemoryObjectStore):
-    """A store that replaces whatever is there."""
+    """A store whose replacements ignore the tag."""
 
     async def replace(
         self,
@@ -41,15 +41,15 @@ class IgnoresMatch(InMemoryObjectStore):
         etag: str,
         media_type: str,
     ) -> str | None:
-        """Write, whatever its tag is."""
+        """Write, whatever the tag."""
         return await self.put(key, data, media_type=media_type)
 
 
 class Races(InMemoryObjectStore):
-    """A store that looks, and writes a moment later."""
+    """A store that checks, and writes a moment later."""
 
     async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
-        """Write where nothing was a moment ago."""
+        """Write if the key was free a moment ago."""
         is_free = key not in self.objects
         await asyncio.sleep(0)
         return await self.put(key, data, media_type=media_type) if is_free else None
@@ -64,23 +64,23 @@ class Refuses(InMemoryObjectStore):
 
 
 class NeverMatches(InMemoryObjectStore):
-    """A store whose ETags are never those that it compares."""
+    """A store whose ETags never equal the ones that it compares."""
 
     async def replace(
         self, key: str, data: bytes, *, etag: str, media_type: str
     ) -> None:
-        """Refuse, whatever its tag is."""
+        """Refuse, whatever the tag."""
 
 
 class Forgets(InMemoryObjectStore):
-    """A store that does not give back what it took."""
+    """A store that loses what it accepted."""
 
     async def get(self, key: str) -> None:
-        """Find nothing."""
+        """Return nothing."""
 
 
 async def a_known_ledger(store: InMemoryObjectStore) -> LedgerIdentity:
-    """Return the identity of a ledger that was seen in *store*."""
+    """Return the identity of a ledger known in *store*."""
     identity = LedgerIdentity(
         store, InMemoryLedgerMemory(), name="The bucket pictures", makes=True
     )
@@ -90,7 +90,7 @@ async def a_known_ledger(store: InMemoryObjectStore) -> LedgerIdentity:
 
 
 async def test_a_store_that_lets_one_writer_win_is_proved() -> None:
-    """Eight create at once, one replaces with the right tag, and nothing is left."""
+    """A store with working conditions is proved, and the proof leaves no object."""
     store = InMemoryObjectStore()
 
     proof = await prove(store)
@@ -102,7 +102,7 @@ async def test_a_store_that_lets_one_writer_win_is_proved() -> None:
 
 
 async def test_a_folder_is_proved(tmp_path: Path) -> None:
-    """Embedded mode's store proves itself by hard links, like any other."""
+    """The folder of embedded mode is proved."""
     store = FilesystemObjectStore(tmp_path / "images")
     await store.make()
 
@@ -126,7 +126,7 @@ async def test_a_folder_is_proved(tmp_path: Path) -> None:
 async def test_a_store_that_keeps_no_promise_fails_and_is_named(
     store: InMemoryObjectStore, said: str
 ) -> None:
-    """The reason says what the store did, and nothing is left of the proof."""
+    """A store with broken conditions fails with the reason, and no object is left."""
     proof = await prove(store)
 
     assert proof.verdict is Verdict.FAILED
@@ -136,7 +136,7 @@ async def test_a_store_that_keeps_no_promise_fails_and_is_named(
 
 @pytest.mark.parametrize("method", ["create", "get", "replace"])
 async def test_a_proof_without_an_answer_says_nothing(method: str) -> None:
-    """An outage in the middle is no verdict about the conditions."""
+    """An outage during the proof gives no verdict."""
     store = InMemoryObjectStore()
     store.fail_next(method)
 
@@ -147,7 +147,7 @@ async def test_a_proof_without_an_answer_says_nothing(method: str) -> None:
 
 
 async def test_a_proof_ends_with_its_time() -> None:
-    """A store that answers no create is given up, and is not called a failure."""
+    """A proof that gets no answer ends after its time without a verdict."""
     store = InMemoryObjectStore()
     store.before("create")
 
@@ -158,7 +158,7 @@ async def test_a_proof_ends_with_its_time() -> None:
 
 
 async def test_a_lost_reply_to_the_winner_is_no_failure() -> None:
-    """A create that got through and was not answered leaves the verdict open."""
+    """A proof whose winner's reply was lost gives no verdict."""
     store = InMemoryObjectStore()
     store.lose_reply("create")
 
@@ -166,7 +166,7 @@ async def test_a_lost_reply_to_the_winner_is_no_failure() -> None:
 
 
 async def test_nothing_is_painted_until_the_store_is_proved() -> None:
-    """The fence opens once a proof got its answers, after it was repeated."""
+    """The fence refuses paintings until a repeated proof succeeds."""
     store = InMemoryObjectStore()
     metrics = Metrics()
     fence = Fence(store, metrics=metrics, repeat_seconds=0.01)
@@ -185,7 +185,7 @@ async def test_nothing_is_painted_until_the_store_is_proved() -> None:
 
 
 async def test_a_failed_fence_stays_closed(caplog: pytest.LogCaptureFixture) -> None:
-    """The reason is an ERROR in the log, and every painting is refused."""
+    """A failed fence refuses every painting and logs an ERROR with the reason."""
     store = IgnoresNoneMatch()
     fence = Fence(store, metrics=Metrics())
 
@@ -195,13 +195,13 @@ async def test_a_failed_fence_stays_closed(caplog: pytest.LogCaptureFixture) -> 
         refused = await fence.refusal()
 
     assert isinstance(refused, StorageUnavailable)
-    (told,) = [one for one in caplog.records if one.message == "store fence"]
-    assert told.levelname == "ERROR"
-    assert "8 of 8 creates" in told.__dict__["reason"]
+    (logged,) = [one for one in caplog.records if one.message == "store fence"]
+    assert logged.levelname == "ERROR"
+    assert "8 of 8 creates" in logged.__dict__["reason"]
 
 
 async def test_no_proof_begins_before_the_store_has_answered() -> None:
-    """Nothing is written to a store that has not been asked whether it is there."""
+    """The proof does not begin before the store is ready."""
     store = InMemoryObjectStore()
     fence = Fence(store, metrics=Metrics())
 
@@ -215,7 +215,7 @@ async def test_no_proof_begins_before_the_store_has_answered() -> None:
 async def test_with_the_lease_no_condition_is_sent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A create looks and then writes, a replace compares what it read."""
+    """With LEDGER_FENCE=lease writes compare first and send no condition."""
     store = Refuses()
     fence = Fence(store, metrics=Metrics(), trusts_lease=True)
     fenced = FencedStore(store, fence, await a_known_ledger(store))
@@ -243,7 +243,7 @@ async def test_with_the_lease_no_condition_is_sent(
 
 
 async def test_keys_and_rules_go_on_over_a_store_that_failed() -> None:
-    """A document is changed without conditions where the store refuses them."""
+    """Over a failed store documents are changed without conditions."""
     store = Refuses()
     fence = Fence(store, metrics=Metrics())
     identity = await a_known_ledger(InMemoryObjectStore())

@@ -1,4 +1,4 @@
-"""What a folder promises beyond what every object store does."""
+"""The folder as an object store, beyond the common contract."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def store(tmp_path: Path) -> FilesystemObjectStore:
 async def test_pictures_survive_a_restart(
     store: FilesystemObjectStore, tmp_path: Path
 ) -> None:
-    """What one process kept the next one finds, type and all."""
+    """An object and its metadata are read by a later process."""
     await store.put(
         LIGHTHOUSE, b"a lighthouse", media_type="image/png", metadata={"a": "b"}
     )
@@ -102,7 +102,7 @@ async def test_pictures_survive_a_restart(
 async def test_a_picture_in_the_folder_can_be_looked_at(
     store: FilesystemObjectStore, tmp_path: Path, kind: str
 ) -> None:
-    """A stored picture opens in any program, under its own name."""
+    """A stored picture is an ordinary file."""
     original = tmp_path / f"original.{kind}"
     PIL.Image.new("RGB", (8, 6), "navy").save(original)
     await store.put(
@@ -120,7 +120,7 @@ async def test_a_picture_in_the_folder_can_be_looked_at(
 async def test_processes_do_not_overwrite_each_other(
     store: FilesystemObjectStore, tmp_path: Path
 ) -> None:
-    """Of replacements in two processes none is lost."""
+    """Concurrent replacements of two processes are all applied."""
     await store.create(MANIFEST, b"0", media_type=JSON)
     counters = [run(COUNTER, str(tmp_path), str(ROUNDS)) for _ in range(2)]
     for counter in counters:
@@ -132,19 +132,19 @@ async def test_processes_do_not_overwrite_each_other(
 
 
 def test_a_full_disk_is_an_outage(tmp_path: Path) -> None:
-    """A picture for which there is no room is refused, and no part of it is left."""
+    """A write to a full disk is an outage and leaves no draft."""
     output, _ = run(FULL_DISK, str(tmp_path)).communicate()
 
     assert output == "None []\n"
 
 
 def cut_short(path: Path) -> None:
-    """Take the last bytes of a file away, as a full disk's repair might."""
+    """Remove the last bytes of a file, as a repair may."""
     path.write_bytes(path.read_bytes()[:-3])
 
 
 def empty(path: Path) -> None:
-    """Leave nothing in a file."""
+    """Remove all bytes of a file."""
     path.write_bytes(b"")
 
 
@@ -152,7 +152,7 @@ def empty(path: Path) -> None:
 async def test_a_damaged_file_is_an_outage(
     store: FilesystemObjectStore, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    """A part of a picture is not served as the whole, and does not count as gone."""
+    """A damaged file is an outage, neither a shorter nor a missing picture."""
     await store.put(LIGHTHOUSE, b"a lighthouse", media_type="image/png")
     damage(tmp_path / "objects" / LIGHTHOUSE)
 
@@ -165,7 +165,7 @@ async def test_a_damaged_file_is_an_outage(
 async def test_a_disk_that_is_unmounted_is_an_outage(
     store: FilesystemObjectStore, tmp_path: Path
 ) -> None:
-    """A folder that went away takes no picture with it for good."""
+    """An unmounted folder is an outage until it is back."""
     await store.put(LIGHTHOUSE, b"a lighthouse", media_type="image/png")
     (tmp_path / "objects").rename(tmp_path / "elsewhere")
 
@@ -178,7 +178,7 @@ async def test_a_disk_that_is_unmounted_is_an_outage(
 async def test_a_key_below_another_object_has_no_room(
     store: FilesystemObjectStore,
 ) -> None:
-    """Where a file is there can be no folder: a refusal, not a lost race."""
+    """A create below another object's key is an outage."""
     await store.put("acme/shop/a", b"a lighthouse", media_type="image/png")
 
     with pytest.raises(StorageUnavailable):
@@ -187,7 +187,7 @@ async def test_a_key_below_another_object_has_no_room(
 
 
 async def test_what_was_left_half_written_is_removed(tmp_path: Path) -> None:
-    """A draft of a process that was killed goes, one that is being written stays."""
+    """Old drafts of killed processes are removed, fresh ones stay."""
     store = FilesystemObjectStore(tmp_path)
     await store.make()
     left, fresh = tmp_path / "drafts" / "left", tmp_path / "drafts" / "fresh"
@@ -203,7 +203,7 @@ async def test_what_was_left_half_written_is_removed(tmp_path: Path) -> None:
 async def test_a_disk_without_hard_links_has_one_winner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ExFAT refuses them: of writers at once one creates the object all the same."""
+    """Without hard links one of several concurrent creates wins."""
 
     def refuse(path: Path, target: Path) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted", str(path))

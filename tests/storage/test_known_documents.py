@@ -1,4 +1,4 @@
-"""Documents in memory: fresh within seconds, and for ten minutes through an outage."""
+"""The document cache: fresh within seconds, ten minutes through an outage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """A clock that the test turns."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -37,7 +37,7 @@ class Clock:
 
 
 class Shelf:
-    """Known documents over a store in memory, under a clock of the test's."""
+    """A document cache over a store in memory, with the test's clock."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -49,20 +49,20 @@ class Shelf:
 
     @property
     def reads(self) -> int:
-        """How often the store was read."""
+        """The number of reads of the store."""
         return self.store.calls["get"]
 
 
 @pytest.fixture
 async def shelf() -> Shelf:
-    """Give a shelf with one document."""
+    """Give a cache over a store with one document."""
     made = Shelf()
     await made.documents.write("keys/a", {"n": 1})
     return made
 
 
 async def test_what_is_in_use_is_cached(shelf: Shelf) -> None:
-    """One read for many who ask, and none while it is fresh."""
+    """Concurrent reads of a document share one read, and fresh ones need none."""
     found = await asyncio.gather(*(shelf.known.get("keys/a") for _ in range(50)))
 
     assert found == [{"n": 1}] * 50
@@ -73,7 +73,7 @@ async def test_what_is_in_use_is_cached(shelf: Shelf) -> None:
 
 
 async def test_a_change_is_seen_when_it_is_due(shelf: Shelf) -> None:
-    """What is stale is not at hand, and is read again; what is in use is refreshed."""
+    """A stale document is read again, and one in use is refreshed."""
     await shelf.known.get("keys/a")
     await shelf.documents.write("keys/a", {"n": 2})
     shelf.clock.now += FRESH_SECONDS + 0.1
@@ -86,7 +86,7 @@ async def test_a_change_is_seen_when_it_is_due(shelf: Shelf) -> None:
 
 
 async def test_only_what_is_used_is_refreshed(shelf: Shelf) -> None:
-    """A document that nobody asks for costs no read."""
+    """A document that is not used is not refreshed."""
     await shelf.known.get("keys/a")
     await shelf.known.refresh()
     reads = shelf.reads
@@ -99,7 +99,7 @@ async def test_only_what_is_used_is_refreshed(shelf: Shelf) -> None:
 
 
 async def test_what_is_not_there_is_remembered(shelf: Shelf) -> None:
-    """It is read once until it is due again, and never refreshed."""
+    """A missing document is remembered until it is due, and not refreshed."""
     for _ in range(5):
         assert await shelf.known.get("keys/b") is None
     await shelf.known.refresh()
@@ -110,7 +110,7 @@ async def test_what_is_not_there_is_remembered(shelf: Shelf) -> None:
 
 
 class Line:
-    """A stranger's line for look-ups, which counts and may refuse."""
+    """A limit of look-ups that counts and may refuse."""
 
     def __init__(self, *, refuses: bool = False) -> None:
         self.refuses = refuses
@@ -118,19 +118,19 @@ class Line:
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Callable[[], None]]:
-        """Take a turn."""
+        """Count the look-up, or refuse it."""
         self.turns += 1
         if self.refuses:
             raise RateLimited("Too many.")
         yield self.note
 
     def note(self) -> None:
-        """Count an unknown name."""
+        """Count an unknown document."""
         self.unknown += 1
 
 
 async def test_a_look_up_may_be_refused(shelf: Shelf) -> None:
-    """Only what is not known takes a turn; a stale one that was known does not."""
+    """Only a document that is not cached counts as a look-up."""
     refusing = Line(refuses=True)
     with pytest.raises(RateLimited):
         await shelf.known.get("keys/a", look_up=refusing)
@@ -141,7 +141,7 @@ async def test_a_look_up_may_be_refused(shelf: Shelf) -> None:
 
 
 async def test_those_who_wait_for_one_read_are_one_look_up(shelf: Shelf) -> None:
-    """Fifty who ask at once for a name take one turn; an unknown one is noted."""
+    """Fifty concurrent reads of a document count as one look-up."""
     line = Line()
 
     found = await asyncio.gather(
@@ -154,7 +154,7 @@ async def test_those_who_wait_for_one_read_are_one_look_up(shelf: Shelf) -> None
 
 
 async def test_an_outage_is_outlived_for_ten_minutes(shelf: Shelf) -> None:
-    """What was known goes on, without a wait; then it is an outage like others."""
+    """A cached document is served for ten minutes of an outage."""
     await shelf.known.get("keys/a")
     shelf.store.is_away = True
     shelf.clock.now += FRESH_SECONDS + 0.1
@@ -176,7 +176,7 @@ async def test_an_outage_is_outlived_for_ten_minutes(shelf: Shelf) -> None:
 
 
 async def test_an_outage_of_one_name_says_nothing_of_another(shelf: Shelf) -> None:
-    """A damaged document is unavailable by itself; others are looked up."""
+    """An outage of one document does not affect others."""
     await shelf.documents.write("keys/b", {"n": 2})
     shelf.store.objects["_system/keys/a.json"].data = b"not JSON"
 
@@ -188,7 +188,7 @@ async def test_an_outage_of_one_name_says_nothing_of_another(shelf: Shelf) -> No
 
 
 async def test_what_pays_is_as_the_ledger_had_it_in_five_seconds(shelf: Shelf) -> None:
-    """An older document is read anew, and an outage of it is one at once."""
+    """`current` returns a document of the last five seconds, or raises."""
     assert await shelf.known.current("keys/a") == {"n": 1}
     shelf.store.is_away = True
     shelf.clock.now += MAX_AGE_SECONDS - 0.1
@@ -206,7 +206,7 @@ async def test_what_pays_is_as_the_ledger_had_it_in_five_seconds(shelf: Shelf) -
 
 
 async def test_the_age_counts_from_the_beginning_of_a_read(shelf: Shelf) -> None:
-    """A slow read is as old as its question, not as its answer."""
+    """A document's age counts from the beginning of its read."""
     gate = shelf.store.after("get")
     reading = asyncio.create_task(shelf.known.current("keys/a"))
     await gate.reached()
@@ -220,7 +220,7 @@ async def test_the_age_counts_from_the_beginning_of_a_read(shelf: Shelf) -> None
 
 
 async def test_a_read_from_before_a_change_is_not_kept(shelf: Shelf) -> None:
-    """1. A read begins. 2. The document is changed here. 3. The read ends."""
+    """A read that began before a change is not cached."""
     gate = shelf.store.after("get")
     reading = asyncio.create_task(shelf.known.get("keys/a"))
     await gate.reached()
@@ -233,7 +233,7 @@ async def test_a_read_from_before_a_change_is_not_kept(shelf: Shelf) -> None:
 
 
 async def test_a_caller_that_goes_leaves_the_read_to_the_others(shelf: Shelf) -> None:
-    """Its cancellation ends nobody's look-up."""
+    """A cancelled caller does not cancel the shared read."""
     gate = shelf.store.after("get")
     first = asyncio.create_task(shelf.known.get("keys/a"))
     second = asyncio.create_task(shelf.known.get("keys/a"))
@@ -247,7 +247,7 @@ async def test_a_caller_that_goes_leaves_the_read_to_the_others(shelf: Shelf) ->
 
 
 async def test_what_was_changed_here_is_read_anew(shelf: Shelf) -> None:
-    """A replica that changed a document reads its own change at once."""
+    """A document that this replica changed is read again."""
     await shelf.known.get("keys/a")
     await shelf.documents.write("keys/a", {"n": 2})
 

@@ -1,4 +1,4 @@
-"""Which ledger it is: another place than before is an outage, not a new beginning."""
+"""The identity of the ledger: another bucket is an outage."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ KEY = "acme/shop/prompts/a.json"
 def identity_of(
     store: ObjectStore, memory: InMemoryLedgerMemory, *, makes: bool = True
 ) -> LedgerIdentity:
-    """Return what a replica knows that has just started."""
+    """Return the identity as a new replica knows it."""
     return LedgerIdentity(store, memory, name="The bucket pictures", makes=makes)
 
 
 @pytest.fixture
 def store() -> InMemoryObjectStore:
-    """Give a store whose bucket is not there yet."""
+    """Give a store without its bucket."""
     return InMemoryObjectStore(is_made=False)
 
 
 @pytest.fixture
 def memory() -> InMemoryLedgerMemory:
-    """Give a Redis that has seen no ledger."""
+    """Give a Redis that knows no ledger."""
     return InMemoryLedgerMemory()
 
 
 async def test_the_first_replicas_make_one_ledger(
     store: InMemoryObjectStore, memory: InMemoryLedgerMemory
 ) -> None:
-    """Two that start at once agree on its id, and Redis remembers it."""
+    """Two replicas that start at once agree on one ledger id."""
     one, other = identity_of(store, memory), identity_of(store, memory)
 
     await asyncio.gather(one.check(), other.check())
@@ -60,7 +60,7 @@ async def test_the_first_replicas_make_one_ledger(
 async def test_a_store_that_refuses_conditions_has_an_identity(
     memory: InMemoryLedgerMemory,
 ) -> None:
-    """It serves what is painted, so it has to be known."""
+    """A store that refuses conditions gets a ledger id."""
 
     class Refuses(InMemoryObjectStore):
         async def create(self, key: str, data: bytes, *, media_type: str) -> str | None:
@@ -78,7 +78,7 @@ async def test_a_store_that_refuses_conditions_has_an_identity(
 async def test_another_place_is_an_outage_until_the_right_one_is_back(
     store: InMemoryObjectStore, memory: InMemoryLedgerMemory, how: str, by: str
 ) -> None:
-    """Nothing is made, the reason names the bucket, and all goes on afterwards."""
+    """Another bucket is an outage until the right one is back."""
     identity = identity_of(store, memory)
     await identity.check()
     right = dict(store.objects)
@@ -115,7 +115,7 @@ async def test_another_place_is_an_outage_until_the_right_one_is_back(
 async def test_an_adopted_ledger_is_taken_on_by_all(
     store: InMemoryObjectStore, memory: InMemoryLedgerMemory
 ) -> None:
-    """`rebuild --adopt` says it once; replicas that ran before follow."""
+    """Running replicas accept an adopted ledger."""
     running = identity_of(store, memory)
     await running.check()
     store.objects.clear()
@@ -131,7 +131,7 @@ async def test_an_adopted_ledger_is_taken_on_by_all(
 async def test_a_command_makes_nothing(
     store: InMemoryObjectStore, memory: InMemoryLedgerMemory
 ) -> None:
-    """`check` names a bucket that is missing, and leaves an empty one alone."""
+    """`check` creates neither a bucket nor a ledger id."""
     identity = identity_of(store, memory, makes=False)
 
     with pytest.raises(PlaceMissing) as missing:
@@ -148,7 +148,7 @@ async def test_a_command_makes_nothing(
 async def test_without_redis_nothing_is_made(
     store: InMemoryObjectStore, memory: InMemoryLedgerMemory
 ) -> None:
-    """Only Redis knows whether a ledger was seen; one that is there is used."""
+    """Without Redis no bucket is created, and an existing ledger is used."""
     memory.is_away = True
     with pytest.raises(CacheUnavailable):
         await identity_of(store, memory).check()
@@ -165,7 +165,7 @@ async def test_without_redis_nothing_is_made(
 async def test_an_unreadable_ledger_is_an_outage(
     store: InMemoryObjectStore, memory: InMemoryLedgerMemory
 ) -> None:
-    """A later version's document is neither believed nor overwritten."""
+    """A ledger document of a later version is an outage and stays unchanged."""
     store.is_made = True
     later = b'{"version": 2, "id": "x"}'
     await store.put(LEDGER_KEY, later, media_type="application/json")
@@ -179,7 +179,7 @@ async def test_an_unreadable_ledger_is_an_outage(
 async def test_what_is_absent_is_believed_of_the_right_ledger_only(
     store: InMemoryObjectStore, memory: InMemoryLedgerMemory
 ) -> None:
-    """1. The bucket is swapped. 2. A prompt is asked before anybody noticed."""
+    """A missing object in another bucket is an outage."""
     identity = identity_of(store, memory)
     fence = Fence(store, metrics=Metrics())
     fenced = FencedStore(store, fence, identity)
@@ -206,7 +206,7 @@ async def test_what_is_absent_is_believed_of_the_right_ledger_only(
 async def test_a_folder_that_is_moved_away_is_not_made_again(
     tmp_path: Path, memory: InMemoryLedgerMemory
 ) -> None:
-    """Embedded mode's store is told apart like a bucket."""
+    """A folder that was moved away is not created again."""
     folder = tmp_path / "images"
     identity = identity_of(FilesystemObjectStore(folder), memory)
     await identity.check()

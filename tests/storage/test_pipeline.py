@@ -1,4 +1,4 @@
-"""Concurrent commands over one connection: nobody gets another's answer."""
+"""Concurrent commands share one Redis connection, and each gets its own answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    """Give a plain client, to look and meddle with."""
+    """Give a plain client for looking and interfering."""
     async with Redis.from_url(server.url) as client:
         await client.flushall()
         yield client
@@ -59,7 +59,7 @@ async def opened(
 
 
 async def connections_of(redis: Redis) -> list[dict[str, Any]]:
-    """Return the clients that the server knows, but *redis* itself."""
+    """Return the server's clients without *redis* itself."""
     me = await redis.client_id()
     return [one for one in await redis.client_list() if int(one["id"]) != me]
 
@@ -67,7 +67,7 @@ async def connections_of(redis: Redis) -> list[dict[str, Any]]:
 async def test_concurrent_commands_share_a_connection_and_a_read(
     server: RedisServer, redis: Redis
 ) -> None:
-    """A hundred callers get their own answers over a single connection."""
+    """A hundred concurrent commands get their own answers over one connection."""
     async with opened(server.port) as trips:
         answers = await asyncio.gather(
             *(trips.execute(("ECHO", f"gull {number}")) for number in range(100))
@@ -81,7 +81,7 @@ async def test_concurrent_commands_share_a_connection_and_a_read(
 async def test_a_storm_of_cancellations_never_mixes_answers(
     server: RedisServer, redis: Redis
 ) -> None:
-    """A caller who is still waiting gets the value of the key that it asked for."""
+    """Random cancellations never mix up answers."""
     dice = random.Random(7)
     await redis.mset({f"gull:{number}": f"nest {number}" for number in range(50)})
     async with opened(server.port) as trips:
@@ -111,7 +111,7 @@ async def test_a_storm_of_cancellations_never_mixes_answers(
 async def test_each_hit_is_counted_once_under_cancellations(
     server: RedisServer, redis: Redis
 ) -> None:
-    """What was answered was counted, and nothing is sent a second time."""
+    """Under cancellations each answered command ran once."""
     async with opened(server.port) as trips:
         seen: list[int] = []
 
@@ -133,7 +133,7 @@ async def test_each_hit_is_counted_once_under_cancellations(
 async def test_a_caller_that_leaves_before_the_write_is_never_sent(
     server: RedisServer, redis: Redis
 ) -> None:
-    """A request whose client has gone at once does not count a hit."""
+    """A command cancelled before the write is not sent."""
     async with opened(server.port) as trips:
         await trips.execute(("PING",))
         leaving = asyncio.ensure_future(trips.execute(("INCR", "hits")))
@@ -154,11 +154,11 @@ async def test_a_caller_that_leaves_before_the_write_is_never_sent(
 async def test_a_connection_that_is_cut_fails_all_its_callers(
     server: RedisServer,
 ) -> None:
-    """Everybody who waits is told at once, and the next one finds a new connection."""
+    """A cut connection fails all its commands, and the next one reconnects."""
     async with TcpProxy(server.port) as wire, opened(wire.port) as trips:
         await trips.execute(("PING",))
         waiting = [
-            asyncio.ensure_future(trips.execute(("BLPOP", f"nobody:{number}", 0)))
+            asyncio.ensure_future(trips.execute(("BLPOP", f"silent:{number}", 0)))
             for number in range(5)
         ]
         await trips_are_sent()
@@ -171,15 +171,15 @@ async def test_a_connection_that_is_cut_fails_all_its_callers(
 
 
 async def trips_are_sent() -> None:
-    """Run the loop up to the write that was planned for its next iteration."""
+    """Run the loop until the planned write is done."""
     for _ in range(3):
         await asyncio.sleep(0)
 
 
-async def test_without_a_server_everybody_is_told(
+async def test_without_a_server_every_command_fails(
     tmp_path: Path,
 ) -> None:
-    """A refused connection is an error for each caller, and is tried again."""
+    """A refused connection fails every command, and is tried again."""
     with redis_server(tmp_path) as server:
         server.kill()
         async with opened(server.port) as trips:
@@ -193,7 +193,7 @@ async def test_without_a_server_everybody_is_told(
 
 
 async def test_a_server_that_hangs_costs_one_time_out(tmp_path: Path) -> None:
-    """Each caller waits for its own time, and later ones do not stand behind it."""
+    """Each command has its own timeout while the server hangs."""
     with redis_server(tmp_path) as server:
         async with opened(server.port, timeout_seconds=0.3) as trips:
             await trips.execute(("PING",))
@@ -215,7 +215,7 @@ async def test_a_server_that_hangs_costs_one_time_out(tmp_path: Path) -> None:
 async def test_errors_belong_to_their_own_command(
     server: RedisServer, redis: Redis
 ) -> None:
-    """A script that is not there, or a wrong type, disturbs no neighbour."""
+    """An error of one command does not affect its neighbours."""
     await redis.set("text", "gull")
     async with opened(server.port) as trips:
         ends = await asyncio.gather(
@@ -232,7 +232,7 @@ async def test_errors_belong_to_their_own_command(
 
 
 async def test_a_full_redis_refuses_writes_and_answers_reads(tmp_path: Path) -> None:
-    """The refusal goes to who writes, in the midst of those who read."""
+    """A full Redis fails writes and answers reads in the same batch."""
     with redis_server(tmp_path) as server:
         async with opened(server.port) as trips:
             await trips.execute(("SET", "gull", "nest"))
@@ -251,7 +251,7 @@ async def test_a_full_redis_refuses_writes_and_answers_reads(tmp_path: Path) -> 
 async def test_a_silent_connection_is_not_trusted(
     server: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a long silence a new connection is made; the old one is closed."""
+    """After a long silence a new connection is used."""
     async with opened(server.port) as trips:
         await trips.execute(("PING",))
         (first,) = await connections_of(redis)
@@ -264,11 +264,11 @@ async def test_a_silent_connection_is_not_trusted(
         assert first["id"] not in ids
 
 
-async def test_closing_tells_who_waits(server: RedisServer) -> None:
-    """A drain leaves nobody waiting."""
+async def test_closing_fails_waiting_commands(server: RedisServer) -> None:
+    """Closing fails all waiting commands."""
     async with opened(server.port) as trips:
         await trips.execute(("PING",))
-        waiting = asyncio.ensure_future(trips.execute(("BLPOP", "nobody", 0)))
+        waiting = asyncio.ensure_future(trips.execute(("BLPOP", "silent", 0)))
         await trips_are_sent()
         await trips.aclose()
 
@@ -279,7 +279,7 @@ async def test_closing_tells_who_waits(server: RedisServer) -> None:
 async def test_commands_of_the_service_share_round_trips(
     server: RedisServer, redis: Redis
 ) -> None:
-    """Look-ups of many requests at once need one connection of the server."""
+    """Many look-ups at once use one connection of the server."""
     async with open_redis(server.url) as connections:
         script = Script.of(f"#!lua\n{ECHO}")
         answers = await asyncio.gather(
@@ -294,8 +294,8 @@ async def test_commands_of_the_service_share_round_trips(
         assert named == ["paintonce-commands"]
 
 
-async def test_a_full_redis_is_told_apart_by_the_service(tmp_path: Path) -> None:
-    """`CacheFull`, not an outage: the breaker stays closed and reads go on."""
+async def test_a_full_redis_is_no_outage(tmp_path: Path) -> None:
+    """A full Redis raises `CacheFull`, and the breaker stays closed."""
     with redis_server(tmp_path) as server:
         async with open_redis(server.url) as connections:
             await connections.commands.execute("SET", "gull", "nest")
@@ -308,7 +308,7 @@ async def test_a_full_redis_is_told_apart_by_the_service(tmp_path: Path) -> None
             assert await connections.commands.execute("GET", "gull") == b"nest"
 
 
-async def test_too_many_at_once_are_told_at_once(
+async def test_too_many_at_once_are_refused(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound a command is refused before it is sent."""

@@ -1,4 +1,4 @@
-"""What is taken from inside redis-py: it is where `private_parts` looks for it."""
+"""The private parts of redis-py are where `private_parts` expects them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from app.storage.redis.client import private_parts
 
 
 def test_this_is_the_redis_py_that_was_read() -> None:
-    """A newer one is read first, and then named."""
+    """The installed redis-py is the version that was read."""
     assert version("redis").startswith(f"{private_parts.VERSION}.")
 
 
 async def test_a_connection_is_taken_over_and_let_go(redis_url: str) -> None:
-    """Its transport is open, and redis-py forgets it without closing anything else."""
+    """A connection's transport can be taken over without closing it."""
     async with Redis.from_url(redis_url, protocol=2) as client:
         connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         with pytest.raises(RedisCut):
@@ -37,7 +37,7 @@ async def test_a_connection_is_taken_over_and_let_go(redis_url: str) -> None:
 
 
 def test_a_cluster_keeps_its_nodes_where_they_are_looked_for() -> None:
-    """Slots, nodes and what closes them."""
+    """A Cluster client has its slots and nodes under the expected names."""
     made = inspect.getsource(NodesManager.__init__)
 
     for name in ("slots_cache", "nodes_cache", "startup_nodes"):

@@ -1,4 +1,4 @@
-"""A Redis user that may not do what the service does is found out, and named."""
+"""The proof of Redis: missing rights of its user are named."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COMMANDS = sorted({call.split()[0] for call in CALLS} | {"PUBLISH"})
 
 @pytest.fixture
 def user_with(redis_server: RedisServer) -> Iterator[Callable[..., str]]:
-    """Make users with the rights of the service, changed by rules; give addresses."""
+    """Return a function that makes users with the service's rights and changes."""
     name = f"user-{uuid4().hex[:8]}"
     with redis.Redis.from_url(redis_server.url) as admin:
 
@@ -52,13 +52,13 @@ def user_with(redis_server: RedisServer) -> Iterator[Callable[..., str]]:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[RedisConnections]:
-    """Open the connections of a replica."""
+    """Open a replica's connections."""
     async with open_redis(url) as connections:
         yield connections
 
 
 async def proof_of(url: str) -> RedisProof:
-    """Return what comes of the proof with this user."""
+    """Return the proof's result for this user."""
     async with connected(url) as connections:
         return await prove_redis(connections)
 
@@ -66,7 +66,7 @@ async def proof_of(url: str) -> RedisProof:
 async def test_a_user_with_all_rights_is_proved_and_nothing_is_left(
     user_with: Callable[..., str], redis_server: RedisServer
 ) -> None:
-    """Nothing is said of a Redis that is right, and no key stays in it."""
+    """A user with all rights has no faults, and the proof leaves no key."""
     with redis.Redis.from_url(redis_server.url) as admin:
         before = set(admin.scan_iter())
 
@@ -76,7 +76,7 @@ async def test_a_user_with_all_rights_is_proved_and_nothing_is_left(
 
 
 def test_the_proof_knows_every_script_and_every_command_of_one() -> None:
-    """A new script is tried, or this says which command is not."""
+    """The proof tries every script and every command that scripts call."""
     written = {
         script.sha
         for module in pkgutil.iter_modules(redis_package.__path__)
@@ -100,7 +100,7 @@ def test_the_proof_knows_every_script_and_every_command_of_one() -> None:
 async def test_a_command_that_is_missing_is_named(
     user_with: Callable[..., str], command: str
 ) -> None:
-    """One fault names it, wherever the service would have needed it."""
+    """A missing command is one fault that names it."""
     proof = await proof_of(user_with(f"-{command.lower()}"))
 
     assert [fault.split()[0] for fault in proof.faults] == [command]
@@ -124,7 +124,7 @@ async def test_a_command_that_is_missing_is_named(
 async def test_a_right_that_is_missing_is_named(
     user_with: Callable[..., str], rules: list[str], named: str
 ) -> None:
-    """Channels, keys and the connection's own commands count like scripts."""
+    """A missing right to channels, keys or connection commands is a fault."""
     proof = await proof_of(user_with(*rules))
 
     assert any(fault.startswith(named) for fault in proof.faults), proof.faults
@@ -133,7 +133,7 @@ async def test_a_right_that_is_missing_is_named(
 async def test_the_rights_that_are_documented_are_enough(
     user_with: Callable[..., str],
 ) -> None:
-    """The user of the how-to page can do all that the service does."""
+    """The user of the how-to page has no faults."""
     page = (ROOT / "docs" / "how-to" / "redis.md").read_text()
     (rules,) = re.findall(r"ACL SETUSER paintonce on >SECRET (.*)", page)
 
@@ -143,7 +143,7 @@ async def test_the_rights_that_are_documented_are_enough(
 
 
 async def test_info_is_done_without(user_with: Callable[..., str]) -> None:
-    """Without INFO nothing is wrong, but the policy can't be seen."""
+    """Without INFO there is a warning and no fault."""
     proof = await proof_of(user_with("-info"))
 
     assert proof.faults == ()
@@ -160,7 +160,7 @@ async def test_info_is_done_without(user_with: Callable[..., str]) -> None:
 def test_what_an_operator_should_change_is_a_warning(
     server: dict[str, str], word: str
 ) -> None:
-    """A policy that evicts, and a server that is too old."""
+    """An evicting policy and an old server are warnings."""
     (warning,) = _advice(server)
 
     assert word in warning
@@ -169,7 +169,7 @@ def test_what_an_operator_should_change_is_a_warning(
 async def test_a_right_that_goes_later_is_an_outage_that_names_it(
     user_with: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """503, an ERROR with script and line, and other commands go on."""
+    """A right that is lost later is an outage and an ERROR for its commands only."""
     async with connected(user_with()) as connections:
         await connections.commands.execute("PING")
         user_with("-pexpire")
@@ -191,7 +191,7 @@ async def test_a_right_that_goes_later_is_an_outage_that_names_it(
 async def test_news_that_may_not_be_heard_is_an_error_that_names_it(
     user_with: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is named once, however often it is tried again."""
+    """A missing right to subscribe is logged once."""
     caplog.set_level(logging.INFO)
 
     def events() -> list[str]:
@@ -207,7 +207,7 @@ async def test_news_that_may_not_be_heard_is_an_error_that_names_it(
 
 
 async def test_a_redis_that_is_away_proves_nothing() -> None:
-    """The proof is repeated until Redis answers."""
+    """The proof raises while Redis is unavailable."""
     async with connected("redis://127.0.0.1:1/0") as connections:
         with pytest.raises(CacheUnavailable):
             await proofs.prove_redis(connections)

@@ -1,4 +1,4 @@
-"""Where renditions lie in the object store."""
+"""Keys of renditions in the object store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_ID = "0b9f7c1e-6f0a-4c7b-9a51-7d2f3c1b8e44"
 
 
 def test_renditions_lie_in_a_folder_of_their_picture() -> None:
-    """A rendition's key has its picture's id as a folder, found by one prefix."""
+    """Renditions of a picture share a prefix with its id."""
     key = str(StorageKey.of_rendition(SHOP, IMAGE_ID, "640-q80.webp"))
     assert key == f"acme/shop/renditions/{IMAGE_ID}/640-q80.webp"
     assert key.startswith(renditions_prefix(SHOP, IMAGE_ID))
@@ -36,11 +36,11 @@ def test_renditions_lie_in_a_folder_of_their_picture() -> None:
     ],
 )
 def test_other_keys_belong_to_no_picture(key: str) -> None:
-    """What is no rendition names no picture."""
+    """A key that is no rendition's has no picture."""
     assert rendered_image_id(key) is None
 
 
-def test_nobody_asks_for_a_rendition_by_its_key() -> None:
-    """A storage key that a caller sends has four segments."""
+def test_a_rendition_key_is_no_storage_key() -> None:
+    """A rendition's key is no valid storage key for callers."""
     with pytest.raises(InvalidStorageKey):
         StorageKey.parse(f"acme/shop/renditions/{IMAGE_ID}/640.webp")

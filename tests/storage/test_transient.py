@@ -35,12 +35,12 @@ SOON = timedelta(milliseconds=40)
 
 
 class Died(BaseException):
-    """The process was killed: no handler of it runs a command any more."""
+    """The process was killed, and runs no command any more."""
 
 
 @dataclass
 class Meddler:
-    """Stands before a replica's connections and acts at its n-th command."""
+    """Acts at the n-th command of a replica's connections."""
 
     at: int
     before: Callable[[], Awaitable[None]] | None = None
@@ -49,24 +49,24 @@ class Meddler:
     seen: int = 0
 
     def on(self, connection: RedisConnection) -> Any:
-        """Return *connection* with the meddler before it."""
+        """Return *connection* with the meddler in front."""
         return Meddled(connection, self)
 
 
 @dataclass
 class Meddled:
-    """A connection with a meddler before it."""
+    """A connection with a meddler in front."""
 
     connection: RedisConnection
     meddler: Meddler
     ran: list[str] = field(default_factory=list)
 
     async def run(self, *args: Any, **options: Any) -> Any:
-        """Run a script, unless the meddler is in the way."""
+        """Run a script, unless the meddler prevents it."""
         return await self._meddled(self.connection.run, *args, **options)
 
     async def execute(self, *args: Any, **options: Any) -> Any:
-        """Send a command, unless the meddler is in the way."""
+        """Send a command, unless the meddler prevents it."""
         return await self._meddled(self.connection.execute, *args, **options)
 
     async def _meddled(self, call: Any, *args: Any, **options: Any) -> Any:
@@ -85,7 +85,7 @@ class Meddled:
 def meddled_store(
     redis: RedisConnections, meddler: Meddler, **options: Any
 ) -> RedisTransientStore:
-    """Return the store of a replica with trouble."""
+    """Return the store of a replica whose commands are meddled with."""
     return RedisTransientStore(
         commands=meddler.on(redis.commands),
         slices=meddler.on(redis.slices),
@@ -103,7 +103,7 @@ async def redis(redis_url: str) -> AsyncIterator[RedisConnections]:
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis that nobody else minds to find full."""
+    """Run a Redis that may be filled."""
     with redis_server(tmp_path_factory.mktemp("full")) as server:
         yield server
 
@@ -125,7 +125,7 @@ async def put(
     ttl: timedelta | None = None,
     quota: Quota = PLENTY,
 ) -> StoredImage | QuotaReached:
-    """Put a picture on the store."""
+    """Put a picture into the store; return the verdict."""
     return await store.put(
         str(uuid4()),
         picture() if data is None else data,
@@ -137,14 +137,14 @@ async def put(
 
 
 async def placed(store: RedisTransientStore, **options: Any) -> StoredImage:
-    """Put a picture on the store; there is room."""
+    """Put a picture into the store; fail if it has no room."""
     stored = await put(store, **options)
     assert isinstance(stored, StoredImage)
     return stored
 
 
 async def taken(store: RedisTransientStore, project: str = SHOP) -> int:
-    """Return the count of a project, which always is the sum of its list."""
+    """Return the used bytes of a project; check them against its list."""
     inventory = await store.inventory(project)
     assert inventory.used_bytes == sum(image.size for image in inventory.images)
     return inventory.used_bytes
@@ -156,7 +156,7 @@ async def is_gone(store: RedisTransientStore, image: StoredImage) -> bool:
 
 
 async def test_the_quota_is_exact_under_concurrency(redis_url: str) -> None:
-    """Of many uploads at once, over two replicas, as many fit as fit."""
+    """Concurrent uploads over two replicas fill the quota exactly."""
     quota = Quota(in_project=1050, in_all=None, pictures=1000)
     async with open_redis(redis_url) as one, open_redis(redis_url) as other:
         stores = [store_on(one), store_on(other)] * 20
@@ -185,7 +185,7 @@ return 1
 async def test_thousands_that_expire_at_once_go_in_batches(
     redis: RedisConnections,
 ) -> None:
-    """No script holds Redis up for all of them, and none of them is ever seen."""
+    """Thousands of expired pictures are removed in batches, and never listed."""
     store = store_on(redis)
     everything = 4 * TAKEN_OUT_AT_ONCE + 10
     await redis.leases.run(DUE_AT_ONCE, keys.TRANSIENT_ACCOUNTS, [everything])
@@ -206,7 +206,7 @@ async def test_thousands_that_expire_at_once_go_in_batches(
 async def test_a_replica_that_dies_in_an_upload_leaves_nothing(
     redis: RedisConnections, steps: int
 ) -> None:
-    """Killed after any step: no byte and no count is left after the deadline."""
+    """An upload that dies at any step leaves nothing after the deadline."""
     survivor = store_on(redis)
     dying = meddled_store(redis, Meddler(at=steps, is_deadly=True), finish_within=SOON)
     with pytest.raises(Died):
@@ -225,7 +225,7 @@ async def test_a_replica_that_dies_in_an_upload_leaves_nothing(
 async def test_an_upload_whose_reply_is_lost_is_undone(
     redis: RedisConnections, step: int
 ) -> None:
-    """The caller is told that it failed, and that is true."""
+    """An upload whose reply is lost fails and is undone."""
 
     async def lose_the_reply() -> None:
         raise CacheUnavailable("The cache is unavailable.")
@@ -241,7 +241,7 @@ async def test_an_upload_whose_reply_is_lost_is_undone(
 async def test_an_upload_that_is_cancelled_is_undone(
     redis: RedisConnections, step: int
 ) -> None:
-    """A caller that goes away leaves nothing behind, whenever it goes."""
+    """An upload cancelled at any step is undone."""
     reached = asyncio.Event()
 
     async def wait_for_ever() -> None:
@@ -262,7 +262,7 @@ async def test_an_upload_that_is_cancelled_is_undone(
 async def test_an_upload_that_stalls_over_its_deadline_is_refused(
     redis: RedisConnections, step: int
 ) -> None:
-    """A process that was frozen and resumes late neither leaks nor succeeds."""
+    """An upload that stalls beyond its deadline fails and leaves nothing."""
     survivor = store_on(redis)
 
     async def stall_until_swept() -> None:
@@ -283,7 +283,7 @@ async def test_an_upload_that_stalls_over_its_deadline_is_refused(
 async def test_a_deletion_that_was_cut_short_is_finished(
     redis: RedisConnections,
 ) -> None:
-    """The next attempt finishes it at once, else the sweeper does."""
+    """An interrupted deletion is finished by a repetition or by the sweeper."""
     store = store_on(redis)
     for finish in (store.forget, None):
         stored = await placed(store)
@@ -301,10 +301,10 @@ async def test_a_deletion_that_was_cut_short_is_finished(
         assert await keys_left(redis) == []
 
 
-async def test_of_deletions_at_once_one_is_told_that_it_deleted(
+async def test_of_concurrent_deletions_one_counts(
     redis: RedisConnections,
 ) -> None:
-    """A picture is deleted once, and when any of them is told, it is gone."""
+    """Of eight concurrent deletions one counts, and the picture is gone."""
     store = store_on(redis)
     for _ in range(5):
         stored = await placed(store)
@@ -319,7 +319,7 @@ async def test_of_deletions_at_once_one_is_told_that_it_deleted(
 
 
 async def test_many_sweepers_do_no_harm(redis: RedisConnections) -> None:
-    """Replicas that sweep at the same time discard what is due and nothing else."""
+    """Concurrent sweepers remove exactly what has expired."""
     store = store_on(redis)
     stays = [await placed(store) for _ in range(3)]
     for _ in range(30):
@@ -337,7 +337,7 @@ async def test_many_sweepers_do_no_harm(redis: RedisConnections) -> None:
 
 
 async def test_the_sweeper_survives_an_outage(tmp_path: Path) -> None:
-    """It goes on when Redis is back, and its end is quiet."""
+    """The sweeper goes on after an outage of Redis."""
     with redis_server(tmp_path) as server:
         async with open_redis(server.url) as redis:
             store = store_on(redis)
@@ -362,7 +362,7 @@ async def test_the_sweeper_survives_an_outage(tmp_path: Path) -> None:
 
 
 async def test_a_sweeper_always_comes_to_its_end(redis: RedisConnections) -> None:
-    """Whatever it is doing when it is stopped, the replica can go."""
+    """The sweeper can be stopped at any step."""
     store = store_on(redis)
     for steps in range(100):
         async with asyncio.timeout(5), sweeping(store, every=timedelta(0)):
@@ -377,7 +377,7 @@ async def _is_empty(redis: RedisConnections) -> bool:
 async def test_a_full_redis_takes_nothing_and_gives_everything(
     full_redis: RedisConnections,
 ) -> None:
-    """Row 9: uploads find no room; reading, deleting and expiry work."""
+    """Row 9: a full Redis refuses uploads, and serves, deletes and expires."""
     store = store_on(full_redis)
     data = picture(500)
     read, deleted = await placed(store, data=data), await placed(store)
@@ -400,7 +400,7 @@ async def test_a_full_redis_takes_nothing_and_gives_everything(
 async def test_a_redis_that_fills_up_in_an_upload_refunds_it(
     full_redis: RedisConnections, step: int
 ) -> None:
-    """The picture that finds no memory is refused whole."""
+    """An upload that fills Redis is refused whole."""
     store = meddled_store(full_redis, Meddler(at=step, before=lambda: fill(full_redis)))
 
     assert await put(store) is QuotaReached.IN_CACHE
@@ -408,7 +408,7 @@ async def test_a_redis_that_fills_up_in_an_upload_refunds_it(
 
 
 async def test_an_outage_is_never_nothing() -> None:
-    """Without Redis every question is an error, not an empty answer."""
+    """Without Redis every call raises `CacheUnavailable`."""
     async with open_redis(f"redis://127.0.0.1:{free_port()}") as redis:
         store = store_on(redis)
         for question in (
@@ -426,7 +426,7 @@ async def test_an_outage_is_never_nothing() -> None:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[RedisConnections]:
-    """Run a Cluster of one node, which refuses a script over two slots."""
+    """Run a Cluster of one node, which refuses scripts over two slots."""
     options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
     with redis_server(tmp_path, args=options) as server:
         async with open_redis(server.url) as plain:
@@ -442,7 +442,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[RedisConnections]:
 
 
 def _bytes(reply: Any) -> bytes:
-    """Return what CLUSTER INFO said, parsed or not."""
+    """Return a reply of CLUSTER INFO as bytes."""
     return (
         b"\n".join(f"{name}:{value}".encode() for name, value in reply.items())
         if isinstance(reply, dict)
@@ -451,7 +451,7 @@ def _bytes(reply: Any) -> bytes:
 
 
 async def test_it_works_on_a_cluster(cluster: RedisConnections) -> None:
-    """No script crosses slots, and many pictures are deleted at once."""
+    """On a Cluster no script crosses slots."""
     store = store_on(cluster)
     kept = [await placed(store, ttl=timedelta(seconds=60)) for _ in range(20)]
 
@@ -466,7 +466,7 @@ async def test_it_works_on_a_cluster(cluster: RedisConnections) -> None:
 
 
 def test_the_accounts_lie_in_one_slot_and_the_bytes_in_many() -> None:
-    """All keys of a script share a hash tag; pictures spread over a Cluster."""
+    """Accounts share one slot, and pictures are spread over many."""
     tags = {key.split("{")[1].split("}")[0] for key in keys.TRANSIENT_ACCOUNTS}
 
     assert len(tags) == 1

@@ -1,4 +1,4 @@
-"""Row 26: in any order of uploads, deletions and expiry the count is right."""
+"""Row 26: the count is right after any order of uploads, deletions and expiry."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FOR_EVER = 1 << 62
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A store on a real Redis beside a dict that should say the same."""
+    """A store on a real Redis, compared with a dict."""
 
     url = ""
     images: Bundle[str] = Bundle("images")
@@ -53,7 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
         return self.runner.run(coroutine)
 
     def teardown(self) -> None:
-        """Take everything away: nothing may be left, not even an empty key."""
+        """Remove everything, and require an empty Redis."""
         for image_id, (project, _, _) in self.model.items():
             self.do(self.store.forget(project, [image_id]))
         self.do(self.store.sweep())
@@ -68,7 +68,7 @@ class StoreMachine(RuleBasedStateMachine):
         return int(seconds) * 1000 + int(micros) // 1000
 
     def alive(self, at: int, project: str | None = None) -> dict[str, StoredImage]:
-        """Return what lives *at* a time; a picture is gone after its last one."""
+        """Return the pictures that are alive *at* a time."""
         return {
             image_id: image
             for image_id, (owner, image, _) in self.model.items()
@@ -92,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
         ttl_ms=st.sampled_from([None, None, 3, 10, 60_000]),
     )
     def keep(self, project: str, size: int, ttl_ms: int | None) -> Any:
-        """Put a picture there, if the model has room for it."""
+        """Upload a picture, which must succeed if the model has room."""
         image_id, data, before = str(uuid4()), picture(size), self.now()
         stored = self.do(
             self.store.put(
@@ -114,7 +114,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(image_id=images)
     def read(self, image_id: str) -> None:
-        """Read a picture: whole while it lives, nothing afterwards."""
+        """Read a picture, which must be whole while it lives and gone after."""
         before = self.now()
         found = self.do(self.store.read(image_id, 0, -1))
         after = self.now()
@@ -125,7 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(image_id=images, project=st.sampled_from(PROJECTS))
     def forget(self, image_id: str, project: str) -> None:
-        """Delete a picture: only its owner can, and only while it lives."""
+        """Delete a picture, which only its owner can while it lives."""
         before = self.now()
         deleted = self.do(self.store.forget(project, [image_id, image_id]))
         after = self.now()
@@ -139,7 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(image_id=consumes(images))
     def wait_for_the_end_of(self, image_id: str) -> None:
-        """Pass the lifetime of a picture, if it is short."""
+        """Wait until a picture has expired, if that is soon."""
         if image_id in self.model:
             expires_ms = self.model[image_id][1].expires_ms or FOR_EVER
             if expires_ms < self.now() + 1000:
@@ -148,12 +148,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """Discard what nobody counts any more."""
+        """Run the sweeper."""
         self.do(self.store.sweep())
 
     @invariant()
     def the_count_is_the_sum_of_what_lives(self) -> None:
-        """List and count are those of the model, at the list's own time."""
+        """Require that list and count are the model's."""
         for project in PROJECTS:
             inventory = self.do(self.store.inventory(project))
             expected = self.alive(inventory.now_ms, project)
@@ -163,7 +163,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def test_the_count_is_the_sum_of_what_lives(redis_server: RedisServer) -> None:
-    """Whatever happens in whatever order, no byte is counted twice or forgotten."""
+    """After any order of operations list and count are the model's."""
     StoreMachine.url = redis_server.url
     run_state_machine_as_test(
         StoreMachine,

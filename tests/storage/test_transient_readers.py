@@ -1,4 +1,4 @@
-"""Many readers of transient images: what they take from everybody else."""
+"""Many readers of transient images, and other users of Redis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def port_of(url: str) -> int:
 
 
 async def lent(redis: RedisConnections) -> OpenImage:
-    """Keep a picture, and open it."""
+    """Upload a picture, and open it."""
     limits = Limits(
         base_url="https://paintonce.example",
         max_image_bytes=len(PICTURE),
@@ -46,7 +46,7 @@ async def lent(redis: RedisConnections) -> OpenImage:
 
 
 async def test_readers_over_a_slow_link_stand_in_line(redis_url: str) -> None:
-    """Hundreds get their picture, and no look-up fails or waits for them."""
+    """Hundreds of readers over a slow link get their picture and delay no look-up."""
     took: list[float] = []
 
     async def look_up() -> None:
@@ -79,7 +79,7 @@ async def test_readers_over_a_slow_link_stand_in_line(redis_url: str) -> None:
 
 
 async def test_pictures_have_a_breaker_of_their_own(redis_url: str) -> None:
-    """Where they time out twice in a row, look-ups go on."""
+    """Reads of pictures have their own breaker, so look-ups go on."""
     changes: list[bool] = []
     async with (
         TcpProxy(port_of(redis_url)) as link,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_each_kind_has_one_record_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    """A thousand requests of an outage are a thousand counts and one line."""
+    """Each degradation counts every time and is logged once a minute."""
     now, metrics = 0.0, Metrics()
     degradations = Degradations(metrics, clock=lambda: now)
 

@@ -1,4 +1,4 @@
-"""Spans of requests and of what they wait for."""
+"""Spans of requests and of the calls within them."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ class Lamp:
     """A port with each kind of method."""
 
     async def shine(self, prompt: str) -> str:
-        """Answer, or refuse."""
+        """Return *text*, or raise."""
         if prompt == "the dark":
             raise CacheUnavailable("The lamp of a secret prompt is out.")
         return prompt
 
     @asynccontextmanager
     async def lit(self) -> AsyncIterator[str]:
-        """Be lit for a while."""
+        """Stay lit while the context is open."""
         yield "lit"
 
     async def rest(self) -> str:
-        """Do what nobody traces."""
+        """Return; this method is not traced."""
         return "resting"
 
 
 @pytest.fixture
 def spans() -> InMemorySpanExporter:
-    """Give what takes the spans."""
+    """Give an exporter that collects the spans."""
     return InMemorySpanExporter()
 
 
@@ -54,7 +54,7 @@ def tracing(spans: InMemorySpanExporter) -> Tracing:
 async def test_calls_of_a_port_are_spans(
     tracing: Tracing, spans: InMemorySpanExporter
 ) -> None:
-    """Calls and contexts have spans of their names, and give what they gave."""
+    """Calls and contexts of a traced port are spans and return their results."""
     lamp = tracing.port(Lamp(), "lamp", ("shine", "lit"))
 
     assert await lamp.shine("a lighthouse") == "a lighthouse"
@@ -71,7 +71,7 @@ async def test_calls_of_a_port_are_spans(
 async def test_a_failed_call_says_its_class_alone(
     tracing: Tracing, spans: InMemorySpanExporter
 ) -> None:
-    """No sentence of an error leaves the service: it may quote what was asked."""
+    """The span of a failed call has the error's class and no message."""
     lamp = tracing.port(Lamp(), "lamp", ("shine",))
 
     with pytest.raises(CacheUnavailable):
@@ -87,7 +87,7 @@ async def test_a_failed_call_says_its_class_alone(
 async def test_a_request_continues_the_trace_of_its_caller(
     tracing: Tracing, spans: InMemorySpanExporter
 ) -> None:
-    """The span is a child of `traceparent`, named for the route, and in the logs."""
+    """A request's span is a child of `traceparent`, and its id is in the logs."""
     lamp = tracing.port(Lamp(), "lamp", ("shine",))
 
     async def handler(_: object) -> SimpleNamespace:

@@ -1,1 +1,1 @@
-"""Replicas over a Redis Cluster and over Sentinel, whole and with a primary killed."""
+"""Replicas over a Redis Cluster and over Sentinel, also without a primary."""

@@ -1,4 +1,4 @@
-"""Journeys that work over any Redis."""
+"""Journeys that must work over any Redis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENTRIES = "/api/v1/live/entries"
 
 
 async def prompts_are_shared(place: Place, prompts: list[str]) -> None:
-    """Paint on one replica, hit on the other, count, list, refresh and purge."""
+    """Paint, hit, list, refresh and purge over two replicas."""
     one, other = place.replicas
 
     for prompt in prompts:
@@ -35,11 +35,11 @@ async def prompts_are_shared(place: Place, prompts: list[str]) -> None:
 
 
 async def _sums_are(place: Place, at: Replica, prompts: list[str]) -> bool:
-    """Return whether statistics and both lists tell what happened, on any replica."""
+    """Return whether statistics and lists of both replicas are complete."""
     sums = json.loads(
         (await place.clients.call("GET", f"{at.url}/api/v1/live/stats")).body
     )
-    told = [sums[name] for name in ("entries", "misses", "hits")]
+    totals = [sums[name] for name in ("entries", "misses", "hits")]
     for order in ("recent", "hits"):
         listed = await place.clients.call("GET", f"{at.url}{ENTRIES}?sort={order}")
         found = {
@@ -48,7 +48,7 @@ async def _sums_are(place: Place, at: Replica, prompts: list[str]) -> bool:
         }
         if found != dict.fromkeys(prompts, 3):
             return False
-    return told == [len(prompts), len(prompts), 3 * len(prompts)]
+    return totals == [len(prompts), len(prompts), 3 * len(prompts)]
 
 
 async def _one_is_refreshed_and_purged(place: Place, prompt: str) -> None:
@@ -69,7 +69,7 @@ async def _one_is_refreshed_and_purged(place: Place, prompt: str) -> None:
 
 
 async def transient_images_are_shared(place: Place) -> None:
-    """Lend a picture at one replica, fetch and take it back at the other."""
+    """Upload a picture at one replica; fetch and delete it at the other."""
     one, other = place.replicas
     pictures = [paint(number=n, prompt="a paper lantern") for n in range(6)]
 
@@ -95,7 +95,7 @@ async def transient_images_are_shared(place: Place) -> None:
 
 
 async def herds_are_painted_once(place: Place, prompts: list[str]) -> None:
-    """Ask both replicas for the same prompts while they are painted."""
+    """Request the same prompts at both replicas while they are painted."""
     await place.provider.hold()
     herds = [
         asyncio.create_task(place.clients.herd(prompt, *place.replicas, count=6))

@@ -56,7 +56,7 @@ async def place(
 async def test_replicas_share_everything_over_a_cluster(
     place: Place, cluster: RedisCluster
 ) -> None:
-    """Pictures, counts, lists, transient images and leases know no borders."""
+    """Two replicas over a Cluster share all data."""
     everywhere = [
         prompt
         for server in cluster.primaries
@@ -72,7 +72,7 @@ async def test_replicas_share_everything_over_a_cluster(
 async def test_a_primary_that_is_away_takes_only_its_own_slots(
     place: Place, cluster: RedisCluster, fault: str
 ) -> None:
-    """Its pictures come from the ledger, its MISSes are refused, the rest goes on."""
+    """Without a primary only its prompts are uncounted or refused."""
     one, other = place.replicas
     # Nothing is paid where the project's spend can't be reserved: that one stays.
     spend = keys.account(account_of(PROJECT, today()).name)[0]
@@ -103,7 +103,7 @@ async def test_a_primary_that_is_away_takes_only_its_own_slots(
 
 
 def _prompts_on(cluster: RedisCluster, server: RedisServer) -> Iterator[str]:
-    """Give prompts whose keys lie on *server*."""
+    """Yield prompts whose keys are on *server*."""
     for number in count():
         prompt = f"a kite over field {number}"
         key = PromptKey(PROJECT, Parameters(prompt))
@@ -112,6 +112,6 @@ def _prompts_on(cluster: RedisCluster, server: RedisServer) -> Iterator[str]:
 
 
 async def _all_count(place: Place, prompts: list[str]) -> bool:
-    """Return whether both replicas count the hits of painted prompts."""
+    """Return whether both replicas count hits of painted prompts."""
     got = [await place.get(prompt, at) for prompt in prompts for at in place.replicas]
     return all(hit.hits for hit in got)

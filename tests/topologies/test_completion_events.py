@@ -1,4 +1,4 @@
-"""The news of a completion, whatever Redis looks like."""
+"""Completion events over each kind of Redis."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def url(
 
 
 async def test_every_replica_hears_of_a_commit_on_any_node(url: str) -> None:
-    """A follower need not wait for its next poll, wherever the prompt lies."""
+    """A commit on any node reaches a follower before its next poll."""
     async with (
         open_redis(url) as leader,
         open_redis(url) as follower,
@@ -59,13 +59,13 @@ async def test_every_replica_hears_of_a_commit_on_any_node(url: str) -> None:
 async def _until_listening(
     index: RedisPromptIndex, completions: RedisCompletionEvents
 ) -> None:
-    """Return once any news is heard."""
-    prompt_hash = sha256(b"is anybody there?").hexdigest()
+    """Return once events arrive."""
+    prompt_hash = sha256(b"are you listening?").hexdigest()
     with completions.expect(prompt_hash) as completion:
         async with asyncio.timeout(HEARD_WITHIN_SECONDS):
             while True:
-                await index.hold(prompt_hash, "nobody", LEASE)
-                await index.release(prompt_hash, "nobody")
+                await index.hold(prompt_hash, "unused", LEASE)
+                await index.release(prompt_hash, "unused")
                 began = asyncio.get_running_loop().time()
                 await completion.wait(0.5)
                 if asyncio.get_running_loop().time() - began < 0.5:

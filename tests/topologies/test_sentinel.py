@@ -1,4 +1,4 @@
-"""Replicas over a primary that Sentinel watches, and that dies under load."""
+"""Replicas over a primary that Sentinel watches, and that is lost under load."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def watched(tmp_path: Path) -> Iterator[WatchedRedis]:
 async def place(
     watched: WatchedRedis, s3_server: S3Server, tmp_path: Path
 ) -> AsyncIterator[Place]:
-    """Run two replicas that ask the sentinels where Redis is."""
+    """Run two replicas that find Redis by the sentinels."""
     async with installation(
         tmp_path, s3_server, redis=watched.primary, redis_url=watched.url
     ) as started:
@@ -57,7 +57,7 @@ async def place(
 
 
 async def test_replicas_share_everything_over_sentinel(place: Place) -> None:
-    """It is as if there were one Redis."""
+    """Two replicas over Sentinel share all data."""
     await prompts_are_shared(place, [f"lighthouse number {n}" for n in range(3)])
     await transient_images_are_shared(place)
     await herds_are_painted_once(place, [f"a herd on hill {n}" for n in range(3)])
@@ -65,7 +65,7 @@ async def test_replicas_share_everything_over_sentinel(place: Place) -> None:
 
 @dataclass
 class Load:
-    """Clients that ask for what is painted and for ever new prompts, until told."""
+    """Clients that request painted and new prompts until they are stopped."""
 
     place: Place
     painted: list[str]
@@ -77,7 +77,7 @@ class Load:
     numbers: Iterator[int] = field(default_factory=count)
 
     async def ask_for_painted(self) -> None:
-        """Hit, again and again."""
+        """Request painted prompts again and again."""
         while not self.over:
             for prompt in self.painted:
                 for at in self.place.replicas:
@@ -85,14 +85,14 @@ class Load:
             await asyncio.sleep(0.02)
 
     async def ask_for_new(self) -> None:
-        """Have one prompt after the other painted, by both replicas at once."""
+        """Request one new prompt after the other at both replicas."""
         while not self.over:
             prompt = f"a kite in gust {next(self.numbers)}"
             await asyncio.gather(*(self._insist(prompt, n) for n in range(2 * AT_ONCE)))
             self.new.add(prompt)
 
     async def _insist(self, prompt: str, number: int) -> None:
-        """Ask until the picture is there."""
+        """Repeat until the picture is there."""
         at = self.place.replicas[number % 2]
         while (got := await self.place.get(prompt, at)).status != 200:
             self.refusals.append(got)
@@ -102,11 +102,11 @@ class Load:
             self.misses.append((now - got.seconds, now))
 
     def misses_begun_after(self, moment: float) -> list[float]:
-        """Return when the paintings ended that were asked for after *moment*."""
+        """Return when the paintings requested after *moment* ended."""
         return [ended for began, ended in self.misses if began > moment]
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Return once something is true of what was recorded."""
+        """Return once *holds* is true of the records."""
 
         async def look() -> bool:
             return holds()
@@ -118,7 +118,7 @@ class Load:
 async def test_a_primary_that_is_lost_under_load_is_replaced(
     place: Place, watched: WatchedRedis, fault: str
 ) -> None:
-    """HITs go on, MISSes come back by themselves, and nobody sees two pictures."""
+    """After a lost primary HITs go on, MISSes return, and no prompt has two images."""
     await place.provider.behave("ok", delay_seconds=0.1)
     painted = [f"lighthouse number {n}" for n in range(4)]
     for prompt in painted:
@@ -153,7 +153,7 @@ async def test_a_primary_that_is_lost_under_load_is_replaced(
 async def test_a_primary_that_comes_back_is_not_believed(
     place: Place, watched: WatchedRedis
 ) -> None:
-    """What was painted meanwhile is known, and counting goes on where it was."""
+    """A former primary that comes back does not restore old data."""
     prompt, one, other = "a lighthouse in a storm", *place.replicas
     watched.primary.freeze()
     await until(lambda: _is_painted(place, prompt), within_seconds=30)
@@ -161,8 +161,8 @@ async def test_a_primary_that_comes_back_is_not_believed(
 
     watched.primary.thaw()
     watched.demote_first()
-    # Whoever is still connected to it is told so, and serves uncounted until a
-    # probe finds the new one: twice as soon as once, where two are told at once.
+    # A replica that is still connected to it gets errors, and serves uncounted
+    # until a probe finds the new primary.
     got: list[Got] = []
     for at in (one, other, one, other):
         await until(lambda at=at: _is_counted(place, prompt, at, got))  # type: ignore[misc]
@@ -176,12 +176,12 @@ async def test_a_primary_that_comes_back_is_not_believed(
 
 
 async def _is_counted(place: Place, prompt: str, at: Replica, got: list[Got]) -> bool:
-    """Return whether a hit was counted, after noting it."""
+    """Request a hit, record it, and return whether it was counted."""
     got.append(await place.get(prompt, at))
     return got[-1].hits is not None
 
 
 async def _is_painted(place: Place, prompt: str) -> bool:
-    """Return whether one replica after the other has the picture, and counts."""
+    """Return whether both replicas have the picture and count."""
     got = [await place.get(prompt, at) for at in place.replicas]
     return got[1].status == 200 and got[1].hits is not None

@@ -1,4 +1,4 @@
-"""A Paintonce that knows nothing but transient images, on a real socket."""
+"""A service with transient images only, on a real socket."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Paintonce:
 
     @property
     def url(self) -> str:
-        """Its base URL."""
+        """The base URL of the service."""
         return f"http://127.0.0.1:{self.port}"
 
     async def upload(self, data: bytes, query: str = "", **headers: str) -> Any:
-        """Upload a picture for the shop; return the answer's document."""
+        """Upload a picture for the shop; return its document."""
         sent = {**SHOP, "Content-Type": "image/png", **headers}
         address = f"{self.url}/api/images{query}"
         async with self.client.post(

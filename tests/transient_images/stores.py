@@ -1,4 +1,4 @@
-"""The store of transient images on a real Redis, and how tests look at it."""
+"""The store of transient images on a real Redis, and helpers to inspect it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def picture(size: int = 100, fill: bytes = b".") -> bytes:
 
 
 def store_on(connections: RedisConnections, **options: Any) -> RedisTransientStore:
-    """Return the adapter, as a replica has it."""
+    """Return the adapter of a replica."""
     return RedisTransientStore(
         commands=connections.commands,
         slices=connections.slices,
@@ -28,11 +28,11 @@ def store_on(connections: RedisConnections, **options: Any) -> RedisTransientSto
 
 
 async def keys_left(connections: RedisConnections) -> list[bytes]:
-    """Return every key that lies in Redis."""
+    """Return every key in Redis."""
     found: list[bytes] = await connections.leases.execute("KEYS", "*")
     return found
 
 
 async def fill(connections: RedisConnections) -> None:
-    """Leave Redis no memory for anything more."""
+    """Fill Redis's memory."""
     await connections.leases.execute("CONFIG", "SET", "maxmemory", 1)

@@ -1,4 +1,4 @@
-"""Data URLs: what is well-formed is decoded, and nothing else."""
+"""Data URLs: well-formed ones are decoded, all others refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from app.transient_images import DataUrlTooLarge, InvalidDataUrl, read_data_url
     ],
 )
 def test_well_formed_data_urls(text: str, data: bytes) -> None:
-    """Both forms of RFC 2397 give their bytes."""
+    """Both forms of RFC 2397 are decoded."""
     assert read_data_url(text) == data
 
 
@@ -75,14 +75,14 @@ def test_well_formed_data_urls(text: str, data: bytes) -> None:
     ],
 )
 def test_malformed_data_urls(text: str) -> None:
-    """What could mean two things is refused."""
+    """A malformed or ambiguous data URL is refused."""
     with pytest.raises(InvalidDataUrl):
         read_data_url(text)
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_the_bound_counts_decoded_bytes_exactly(data: bytes, max_bytes: int) -> None:
-    """Whatever the form: at the bound it is decoded, one byte above it is not."""
+    """A data URL of exactly the bound is decoded, and one byte more is refused."""
     encoded = base64.b64encode(data).decode()
     lines = "\n".join(encoded[at : at + 20] for at in range(0, len(encoded), 20))
     for text in (
@@ -100,7 +100,7 @@ def test_the_bound_counts_decoded_bytes_exactly(data: bytes, max_bytes: int) -> 
 
 @given(st.text())
 def test_no_text_does_anything_but_decode_or_be_refused(text: str) -> None:
-    """Nonsense never becomes an error of another kind."""
+    """Any text is decoded or raises `InvalidDataUrl`."""
     for form in (text, f"data:{text}", f"data:;base64,{text}", f"data:,{text}"):
         try:
             assert isinstance(read_data_url(form), bytes)

@@ -1,4 +1,4 @@
-"""Sending a picture inline or by an address, against a real service."""
+"""`upload_image_for_url` and its threshold, against a real service."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data_url(data: bytes) -> str:
 
 @pytest.fixture(autouse=True)
 def no_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the threshold of whoever runs the tests."""
+    """Remove the threshold from the environment."""
     monkeypatch.delenv("IMAGE_URL_THRESHOLD_BYTES", raising=False)
 
 
@@ -50,7 +50,7 @@ async def paintonce(redis_url: str) -> AsyncIterator[Paintonce]:
 
 
 def lend(paintonce: Paintonce, image: bytes | str, **options: Any) -> Any:
-    """Upload for the shop."""
+    """Upload a picture for the shop."""
     options = {
         "service": paintonce.url,
         "api_key": KEY,
@@ -82,7 +82,7 @@ def lend(paintonce: Paintonce, image: bytes | str, **options: Any) -> Any:
 def test_only_what_is_larger_than_the_threshold_needs_a_url(
     image: bytes | str, threshold: int | None, *, expected: bool
 ) -> None:
-    """Strictly more decoded bytes than the threshold; a URL needs no upload."""
+    """A picture needs a URL if it has more bytes than the threshold."""
     assert should_use_image_url(image, threshold) is expected
 
 
@@ -102,7 +102,7 @@ def test_only_what_is_larger_than_the_threshold_needs_a_url(
     ],
 )
 def test_what_is_no_image_is_an_error(image: Any) -> None:
-    """A typing error is told at once, and not sent to a provider."""
+    """Input that is no image raises at once."""
     with pytest.raises(ValueError, match=r".+"):
         should_use_image_url(image)
     with pytest.raises(ValueError, match=r".+"):
@@ -110,7 +110,7 @@ def test_what_is_no_image_is_an_error(image: Any) -> None:
 
 
 def test_the_threshold_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment moves it; what the caller says outranks it."""
+    """The threshold is an environment variable, and an argument overrides it."""
     monkeypatch.setenv("IMAGE_URL_THRESHOLD_BYTES", "10")
     assert should_use_image_url(b"x" * 11)
     assert not should_use_image_url(b"x" * 11, 11)
@@ -125,7 +125,7 @@ def test_the_threshold_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_picture_is_lent_until_it_is_deleted(
     paintonce: Paintonce, *, as_url: bool
 ) -> None:
-    """Awaited it gives an address that serves the bytes."""
+    """An awaited upload returns an address that serves the bytes."""
     data = picture(3_000_000)
     lent = await lend(paintonce, data_url(data) if as_url else data)
 
@@ -138,7 +138,7 @@ async def test_a_picture_is_lent_until_it_is_deleted(
 
 
 async def test_the_context_deletes_on_exit(paintonce: Paintonce) -> None:
-    """Within it the picture has its address, after it none."""
+    """As a context the upload is deleted at its end."""
     async with lend(paintonce, picture(), service=URL(paintonce.url)) as lent:
         (listed,) = (await paintonce.listing())["images"]
         assert listed["id"] == lent.id
@@ -147,7 +147,7 @@ async def test_the_context_deletes_on_exit(paintonce: Paintonce) -> None:
 
 
 async def test_the_context_deletes_after_an_error(paintonce: Paintonce) -> None:
-    """A provider that fails leaves no picture behind, and its error is told."""
+    """The context deletes the upload after an error, which is raised."""
     with pytest.raises(RuntimeError, match="no painter"):
         async with lend(paintonce, picture()):
             raise RuntimeError("no painter")
@@ -156,7 +156,7 @@ async def test_the_context_deletes_after_an_error(paintonce: Paintonce) -> None:
 
 
 async def test_the_context_deletes_after_a_cancellation(paintonce: Paintonce) -> None:
-    """Also where the caller is cancelled again while it deletes."""
+    """The context deletes the upload even if it is cancelled twice."""
     inside = asyncio.Event()
 
     async def paint() -> None:
@@ -180,7 +180,7 @@ async def test_the_context_deletes_after_a_cancellation(paintonce: Paintonce) ->
 async def test_a_ttl_is_a_backstop(
     paintonce: Paintonce, ttl: float | timedelta
 ) -> None:
-    """A caller that dies leaves a picture for a while only."""
+    """A ttl is passed on, so that a dead caller's picture expires."""
     await lend(paintonce, picture(), ttl=ttl)
 
     assert (await paintonce.listing())["images"][0]["expires_at"] is not None
@@ -188,19 +188,19 @@ async def test_a_ttl_is_a_backstop(
 
 @pytest.mark.parametrize("ttl", [0, -1, 0.5, 1.5, timedelta(milliseconds=1500)])
 def test_a_ttl_is_whole_seconds(ttl: float | timedelta) -> None:
-    """No duration is rounded in silence."""
+    """A ttl with fractions of a second raises."""
     with pytest.raises(ValueError, match="ttl"):
         upload_image_for_url(picture(), service="http://127.0.0.1:1", ttl=ttl)
 
 
 def test_what_has_an_address_is_not_uploaded() -> None:
-    """An http(s) URL can be sent as it is."""
+    """An http(s) URL raises, because it needs no upload."""
     with pytest.raises(ValueError, match="needs no upload"):
         upload_image_for_url("https://a.example/b.png", service="http://127.0.0.1:1")
 
 
 def test_what_is_no_picture_is_not_uploaded() -> None:
-    """Bytes that the service would refuse are not sent to it."""
+    """Bytes that are no picture raise without a request."""
     with pytest.raises(UnsupportedImage):
         upload_image_for_url(b"a storm", service="http://127.0.0.1:1")
 
@@ -217,7 +217,7 @@ def test_what_is_no_picture_is_not_uploaded() -> None:
 async def test_a_refusal_carries_the_problems_code(
     paintonce: Paintonce, options: dict[str, Any], status: int, code: str
 ) -> None:
-    """The caller can tell what was wrong without parsing text."""
+    """A refusal raises with the problem's status and code."""
     with pytest.raises(UploadFailed) as refusal:
         await lend(paintonce, picture(), **options)
 
@@ -226,15 +226,15 @@ async def test_a_refusal_carries_the_problems_code(
 
 
 async def test_a_picture_that_is_too_large_is_refused(paintonce: Paintonce) -> None:
-    """The service's limit is told by its code."""
+    """A too large picture raises with 413 and its code."""
     with pytest.raises(UploadFailed) as refusal:
         await lend(paintonce, picture(4_000_001))
 
     assert (refusal.value.status, refusal.value.code) == (413, "payload_too_large")
 
 
-async def test_a_service_that_is_away_is_told_from_a_refusal() -> None:
-    """There is no status where there was no answer."""
+async def test_an_unreachable_service_has_no_status() -> None:
+    """An unreachable service raises without a status."""
     service = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(UploadFailed) as failure:
         async with upload_image_for_url(picture(), service=service):
@@ -243,8 +243,8 @@ async def test_a_service_that_is_away_is_told_from_a_refusal() -> None:
     assert (failure.value.status, failure.value.code) == (0, "unreachable")
 
 
-async def test_an_answer_of_something_else_is_told(paintonce: Paintonce) -> None:
-    """A proxy's page is no problem document."""
+async def test_an_answer_of_a_proxy_is_an_error(paintonce: Paintonce) -> None:
+    """An answer that is no document of the service raises."""
 
     async def page(request: web.Request) -> web.Response:
         return web.Response(status=502, text="<h1>Bad gateway</h1>")
@@ -261,7 +261,7 @@ async def test_an_answer_of_something_else_is_told(paintonce: Paintonce) -> None
 async def test_a_deletion_that_fails_does_not_lose_the_work(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is tried again; what was painted is the caller's even if that fails."""
+    """A failed deletion is repeated, then logged and not raised."""
     deletions = []
 
     async def keep(request: web.Request) -> web.Response:
@@ -287,7 +287,7 @@ async def test_a_deletion_that_fails_does_not_lose_the_work(
 
 
 async def test_an_upload_that_is_given_up_is_deleted() -> None:
-    """The service may have kept the picture when its caller is cancelled."""
+    """A cancelled upload is deleted, in case the service stored it."""
     has_it, may_answer = asyncio.Event(), asyncio.Event()
     deletions = []
 

@@ -1,4 +1,4 @@
-"""What is said at the start of a Redis that transient images could fill."""
+"""The warning that transient images could fill Redis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_a_bound_below_maxmemory_is_missed(
     *,
     warns: bool,
 ) -> None:
-    """The warning comes where the sum may reach what Redis may hold."""
+    """The warning is logged if all quotas may reach Redis's maxmemory."""
 
     async def max_memory() -> int | None:
         return most
@@ -46,7 +46,7 @@ async def test_a_bound_below_maxmemory_is_missed(
 async def test_it_is_said_when_redis_comes(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service that starts before its Redis asks again."""
+    """The check is repeated until Redis answers."""
     monkeypatch.setattr(memory, "_ASK_AGAIN_SECONDS", 0)
     answers: list[int | None] = [None, None, 5]
 
@@ -61,8 +61,8 @@ async def test_it_is_said_when_redis_comes(
     assert EVENT in caplog.messages
 
 
-async def test_redis_tells_its_bound(redis_server: RedisServer) -> None:
-    """As INFO has it; a Redis without one says so."""
+async def test_max_memory_is_that_of_info(redis_server: RedisServer) -> None:
+    """`max_memory` is INFO's value, or None without a limit."""
     async with open_redis(redis_server.url) as redis:
         assert await redis.max_memory() is None
         await redis.leases.execute("CONFIG", "SET", "maxmemory", 1_000_000_000)

@@ -1,4 +1,4 @@
-"""Whether an outside provider can fetch a URL, by its spelling."""
+"""Whether a provider can fetch a URL, judged by its spelling."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from app.transient_images import is_reachable
     ],
 )
 def test_the_open_internet_is_reachable(url: str) -> None:
-    """With https and a public name or address a provider is told to come."""
+    """An https URL with a public name or address is reachable."""
     assert is_reachable(url)
 
 
@@ -98,5 +98,5 @@ def test_the_open_internet_is_reachable(url: str) -> None:
     ],
 )
 def test_everything_else_is_not(url: str) -> None:
-    """Where a provider could not come the caller is told to send a data URI."""
+    """Any other URL is not reachable."""
     assert not is_reachable(url)

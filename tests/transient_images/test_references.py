@@ -1,4 +1,4 @@
-"""Reference pictures: known by what they show, lent for a painting, taken back."""
+"""References: identified by content, lent for a painting, and removed."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Studio:
         return (await self.images.keep(project, data)).id
 
     async def lent(self) -> list[int]:
-        """Return the sizes of all copies that are lent now."""
+        """Return the sizes of all lent copies."""
         return [image.size for image in (await self.store.inventory(LENT)).images]
 
 
 def studio(store: InMemoryTransientStore | None = None, **limits: Any) -> Studio:
-    """Assemble the feature, with a quota of 100 kB and everything lent."""
+    """Assemble the feature with a quota of 100 kB; every reference is lent."""
     store = store or InMemoryTransientStore()
     own: dict[str, Any] = {
         "base_url": "https://paintonce.example",
@@ -62,7 +62,7 @@ def studio(store: InMemoryTransientStore | None = None, **limits: Any) -> Studio
 
 
 def painted(colour: int) -> bytes:
-    """Return a small real PNG."""
+    """Return a small decodable PNG."""
     buffer = io.BytesIO()
     PIL.Image.new("L", (4, 3), colour).save(buffer, "PNG")
     return buffer.getvalue()
@@ -71,7 +71,7 @@ def painted(colour: int) -> bytes:
 async def loaded(
     loader: ReferenceLoader | None, *, by_address: bool = True
 ) -> tuple[Any, ...]:
-    """Load as a model does that may take a minute."""
+    """Load references as a model with a deadline of a minute does."""
     assert loader is not None
     return await loader(
         by_address=by_address, within_seconds=60, media_types=COMMON_TYPES
@@ -79,7 +79,7 @@ async def loaded(
 
 
 async def test_they_come_in_their_order_and_each_is_read_once() -> None:
-    """A painting gets the pictures as they were named, the same object twice."""
+    """A painting gets references in order, and a repeated one is read once."""
     here = studio()
     pictures = [painted(colour) for colour in (0, 120, 250)]
     ids = [await here.keep(data) for data in pictures]
@@ -95,13 +95,13 @@ async def test_they_come_in_their_order_and_each_is_read_once() -> None:
 
 
 async def test_nothing_is_read_for_a_painting_without_references() -> None:
-    """There is no loader, so no model asks."""
+    """A painting without references has no loader."""
     async with studio().references.for_painting(SHOP, ()) as loader:
         assert loader is None
 
 
 async def test_a_digest_is_worked_out_once() -> None:
-    """The same picture under another id has the same digest, and is read once."""
+    """The same picture under several ids has one digest, and each id is read once."""
     here = studio()
     data = painted(7)
     ids = [await here.keep(data), await here.keep(data)]
@@ -113,7 +113,7 @@ async def test_a_digest_is_worked_out_once() -> None:
 
 
 async def test_missing_and_foreign_references_are_gone() -> None:
-    """One that this project does not have is none, to ask about and to paint with."""
+    """Missing and foreign references raise `ReferencesGone`."""
     here = studio()
     own = await here.keep(painted(0))
     foreign = await here.keep(painted(0), STUDIO)
@@ -128,8 +128,8 @@ async def test_missing_and_foreign_references_are_gone() -> None:
                 await loaded(loader)
 
 
-async def test_an_unreadable_reference_is_told() -> None:
-    """Bytes with the right magic number may be no picture all the same."""
+async def test_an_unreadable_reference_is_refused() -> None:
+    """A reference that can't be decoded is refused by parameter."""
     here = studio()
     broken = await here.keep(picture())
     with pytest.raises(InvalidParameter) as refusal:
@@ -140,7 +140,7 @@ async def test_an_unreadable_reference_is_told() -> None:
 
 
 async def test_a_lent_copy_is_its_own_picture() -> None:
-    """It is in nobody's list and quota, and stays when the original is deleted."""
+    """A lent copy is in no list or quota, and outlives its original."""
     here = studio()
     data = painted(9)
     original = await here.keep(data)
@@ -162,7 +162,7 @@ async def test_a_lent_copy_is_its_own_picture() -> None:
 async def test_a_painting_that_fails_takes_its_copies_back(
     end: type[Exception],
 ) -> None:
-    """However the job ended: it is over."""
+    """A painting that ends in any way removes its copies."""
     here = studio()
     original = await here.keep(painted(9))
 
@@ -178,7 +178,7 @@ async def test_a_painting_that_fails_takes_its_copies_back(
 
 
 async def test_a_painting_that_is_handed_on_leaves_its_copies_to_their_time() -> None:
-    """The job goes on: for as long as its call might take, and two leases."""
+    """A painting that is handed over leaves its copies to expire."""
     here = studio()
     original = await here.keep(painted(9))
 
@@ -206,7 +206,7 @@ async def test_a_painting_that_is_handed_on_leaves_its_copies_to_their_time() ->
     ids=["small", "not reachable", "inside", "no room"],
 )
 async def test_what_is_better_sent_along_is_not_lent(limits: dict[str, Any]) -> None:
-    """Small pictures, addresses that lead nowhere, and a store without room."""
+    """Small references, unreachable addresses and a full store are sent inline."""
     here = studio(**limits)
     original = await here.keep(painted(9))
     async with here.references.for_painting(SHOP, (original,)) as loader:
@@ -217,7 +217,7 @@ async def test_what_is_better_sent_along_is_not_lent(limits: dict[str, Any]) -> 
 
 
 async def test_paintings_share_a_bound_of_bytes() -> None:
-    """A painting beyond the byte budget reads nothing until another one is done."""
+    """A painting beyond the byte budget waits before it reads references."""
     data = painted(9)
     here = studio(references_bytes=len(data))
     ids = (await here.keep(data), await here.keep(painted(8)))

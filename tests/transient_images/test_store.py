@@ -1,4 +1,4 @@
-"""TransientImages: what callers of the use case can rely on."""
+"""The use case of transient images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOP, STUDIO = Project("acme", "shop"), Project("acme", "studio")
 
 
 def images_on(store: TransientStore, **limits: Any) -> TransientImages:
-    """Return the use case with a quota of 1000 bytes, unless *limits* say more."""
+    """Return the use case with a quota of 1000 bytes, unless *limits* change it."""
     own: dict[str, Any] = {
         "base_url": "https://paintonce.example/",
         "max_image_bytes": 1000,
@@ -38,10 +38,10 @@ def memory() -> InMemoryTransientStore:
     return InMemoryTransientStore()
 
 
-async def test_an_address_tells_nothing_of_the_project(
+async def test_an_address_is_a_random_id(
     memory: InMemoryTransientStore,
 ) -> None:
-    """The id is a random UUID, and the same bytes get another one each time."""
+    """An address has a random id, and the same bytes get another one each time."""
     images = images_on(memory)
     first, second = [await images.keep(SHOP, picture()) for _ in range(2)]
 
@@ -53,7 +53,7 @@ async def test_an_address_tells_nothing_of_the_project(
 async def test_the_default_ttl_applies_unless_another_is_given(
     memory: InMemoryTransientStore,
 ) -> None:
-    """Fractions of a second count."""
+    """The default ttl applies unless another one is given."""
     images = images_on(memory, default_ttl=timedelta(seconds=60.5))
     usual = await images.keep(SHOP, picture())
     other = await images.keep(SHOP, picture(), ttl=timedelta(seconds=5))
@@ -64,8 +64,8 @@ async def test_the_default_ttl_applies_unless_another_is_given(
     assert other.expires_at - other.created_at == timedelta(seconds=5)
 
 
-async def test_quotas_are_told_apart(memory: InMemoryTransientStore) -> None:
-    """The caller learns whose room is full."""
+async def test_a_full_quota_is_named(memory: InMemoryTransientStore) -> None:
+    """A full quota's error names whose quota it is."""
     images = images_on(memory, total_bytes=1500)
     await images.keep(SHOP, picture(900))
 
@@ -77,17 +77,17 @@ async def test_quotas_are_told_apart(memory: InMemoryTransientStore) -> None:
 
 
 async def test_what_is_no_picture_is_not_kept(memory: InMemoryTransientStore) -> None:
-    """Only accepted magic numbers get an address."""
+    """Bytes without a known magic number are refused."""
     images = images_on(memory)
     for data in (b"", b"a storm", b"<svg/>"):
         with pytest.raises(UnsupportedImage):
             await images.keep(SHOP, data)
 
 
-async def test_a_reader_is_told_when_the_picture_goes(
+async def test_a_reader_of_a_deleted_picture_gets_an_error(
     memory: InMemoryTransientStore,
 ) -> None:
-    """Nobody gets half a picture for a whole one."""
+    """A reader whose picture is deleted meanwhile gets an error."""
     images = images_on(memory)
     kept = await images.keep(SHOP, picture())
     found = await images.open(kept.id)

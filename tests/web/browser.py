@@ -1,4 +1,4 @@
-"""Chromium as a person uses it: things are found by their role and their name."""
+"""Chromium used as a person does: elements are found by role and name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _COMPUTED = {"img": "image"}
 
 
 def find_chromium() -> tuple[str, str]:
-    """Return the system's Chromium and its driver; skip, but not in CI."""
+    """Return the paths of Chromium and its driver; skip, or fail in CI."""
     browsers = ("chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, browsers)), None)
     driver = shutil.which("chromedriver")
@@ -64,7 +64,7 @@ def find_chromium() -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Browser:
-    """One window; every test has a tab of its own, and with it its own session."""
+    """One window; every test has a tab and a session of its own."""
 
     driver: webdriver.Chrome
 
@@ -73,7 +73,7 @@ class Browser:
         self.driver.get(url)
 
     def new_tab(self) -> None:
-        """Close the tab and take a fresh one, as wide as a desk's and in light."""
+        """Close the tab and open a new one in desktop width and light colours."""
         old = self.driver.current_window_handle
         self.driver.switch_to.new_window("tab")
         fresh = self.driver.current_window_handle
@@ -86,27 +86,27 @@ class Browser:
         self._log("performance")
 
     def resize(self, width: int, height: int, *, scale: int = 1) -> None:
-        """Give the page so many points, of *scale* pixels each."""
+        """Set the page's size in points, of *scale* pixels each."""
         size = {"width": width, "height": height, "deviceScaleFactor": scale}
-        self._tell("setDeviceMetricsOverride", size, mobile=False)
+        self._send("setDeviceMetricsOverride", size, mobile=False)
 
     def prefer(self, *, scheme: str, motion: str = "reduce") -> None:
-        """Prefer a colour scheme; without motion nothing has to be waited for."""
+        """Set the preferred colour scheme and motion."""
         preferred = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
         features = [{"name": name, "value": value} for name, value in preferred.items()]
-        self._tell("setEmulatedMedia", {"features": features})
+        self._send("setEmulatedMedia", {"features": features})
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
         return entries
 
-    def _tell(self, command: str, given: dict[str, Any], **more: Any) -> None:
+    def _send(self, command: str, given: dict[str, Any], **more: Any) -> None:
         self.driver.execute_cdp_cmd(f"Emulation.{command}", given | more)
 
     def all(
         self, role: str, name: str | None = None, *, within: WebElement | None = None
     ) -> list[WebElement]:
-        """Return what is shown with *role* and *name*, as assistive technology does."""
+        """Return the shown elements with *role* and *name*."""
         shown: list[WebElement] = self.run(
             "return [...(arguments[1] ?? document).querySelectorAll(arguments[0])]"
             ".filter((one) => one.checkVisibility())",
@@ -119,7 +119,7 @@ class Browser:
     def get(
         self, role: str, name: str | None = None, *, within: WebElement | None = None
     ) -> WebElement:
-        """Return the one thing with *role* and *name*, once it is there."""
+        """Return the only element with *role* and *name*, once it is there."""
         return self.until(
             lambda: next(iter(self.all(role, name, within=within)), None),
             f"{role} {name!r}",
@@ -136,20 +136,20 @@ class Browser:
         return cast("T", waiting.until(lambda _: condition(), what))
 
     def press(self, *keys: str) -> None:
-        """Press *keys* where the focus is."""
+        """Press *keys* at the focus."""
         self.driver.switch_to.active_element.send_keys(*keys)
 
     @property
     def focused(self) -> str:
-        """The name of what has the focus."""
+        """The name of the focused element."""
         return self.driver.switch_to.active_element.accessible_name
 
     def status(self, *words: str) -> str:
-        """Return the status once it has all *words*."""
+        """Return the status text once it has all *words*."""
         return self._text("status", *words)
 
     def alert(self, *words: str) -> str:
-        """Return the alert once it has all *words*."""
+        """Return the alert text once it has all *words*."""
         return self._text("alert", *words)
 
     def _text(self, role: str, *words: str) -> str:
@@ -167,13 +167,13 @@ class Browser:
         self.get("tab", name).click()
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run *script* in the page and return what it returns."""
+        """Run *script* in the page and return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def complaints(self) -> list[str]:
-        """Return what the page put on the console.
+        """Return the page's console messages.
 
-        What Chromium itself says of a refused request is none of it.
+        Chromium's own messages about refused requests are left out.
         """
         return [
             entry["message"]
@@ -182,7 +182,7 @@ class Browser:
         ]
 
     def hosts(self) -> set[str]:
-        """Return every host that the page asked for anything."""
+        """Return every host that the page sent a request to."""
         asked = set()
         for entry in self._log("performance"):
             event = json.loads(entry["message"])["message"]
@@ -195,7 +195,7 @@ class Browser:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Run Chromium without a screen while the context is open."""
+    """Run headless Chromium while the context is open."""
     binary, driver_path = find_chromium()
     options = webdriver.ChromeOptions()
     options.binary_location = binary

@@ -1,4 +1,4 @@
-"""A browser, and the service with and without keys behind it."""
+"""A browser, and services with and without keys."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[Browser]:
-    """Give a fresh tab; afterwards nothing may be on its console, or went elsewhere."""
+    """Give a new tab; fail if the console has messages or other hosts were called."""
     chromium.new_tab()
     yield chromium
     complaints, hosts = chromium.complaints(), chromium.hosts()
@@ -83,7 +83,7 @@ def served(folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
 
 
 def port_in(log: Path) -> str | None:
-    """Return the port that the service says it listens on, in either log format."""
+    """Return the port in the service's log, in either log format."""
     for line in log.read_text().splitlines():
         if "listening" in line and (found := re.search(r'port(?:=|": ?)(\d+)', line)):
             return found[1]
@@ -120,7 +120,7 @@ def keyed_service(
 
 @pytest.fixture
 def project() -> str:
-    """Give a project that nobody has used."""
+    """Give the name of an unused project."""
     return f"acme/{uuid4().hex[:12]}"
 
 
@@ -136,7 +136,7 @@ def page(browser: Browser, service: str, project: str) -> Browser:
 
 @pytest.fixture
 def scripted() -> Iterator[ScriptedService]:
-    """Run a service that does what the test says."""
+    """Run a service that follows a test's script."""
     picture = io.BytesIO()
     Image.new("RGB", (96, 64), "teal").save(picture, "PNG")
     with running(ScriptedService(picture.getvalue())) as service:

@@ -1,4 +1,4 @@
-"""The picture of the page on the README's first screen.
+"""The screenshot on the README's first screen.
 
 `python -m tests.web.picture` takes it anew and writes `docs/page.webp`.
 """
@@ -28,7 +28,7 @@ QUALITY = 80
 
 
 def take_picture(browser: Browser, address: str) -> bytes:
-    """Paint, ask again, and return how the page looks then, as WebP."""
+    """Paint twice, and return a screenshot of the page as WebP."""
     browser.resize(*SIZE, scale=PIXELS_PER_POINT)
     browser.open(address)
     choose(browser, "Shape", "3:2")
@@ -45,7 +45,7 @@ def take_picture(browser: Browser, address: str) -> bytes:
 
 
 def main() -> None:
-    """Take the picture at the README's own address."""
+    """Take the screenshot at the README's own address."""
     with (
         tempfile.TemporaryDirectory() as name,
         served(Path(name), "dev", "--port", "8080", "--data", f"{name}/var") as address,

@@ -1,7 +1,7 @@
-"""The service as the page sees it, doing what a test says and nothing else.
+"""The service as the page sees it, controlled by a test.
 
-For what a real one does only with luck: a place in a queue, a replica that
-drains under an open stream, statistics that are known to the last hit.
+It shows states that a real one shows only with luck: a position in the queue, a replica
+that drains under an open stream, exact statistics.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Asked:
 
 @dataclass
 class ScriptedService:
-    """*answers* are JSON or a problem by method and path, or made from the query.
+    """*answers* are JSON or a problem by method and path, or functions of the query.
 
-    *streams* are what `events` answers in turn: states, then the stream ends. A
-    state of None holds the stream until `go_on`.
+    *streams* are the answers of `events` in turn: states, then the stream ends. A state
+    of None holds the stream until `go_on`.
     """
 
     picture: bytes
@@ -85,7 +85,7 @@ class ScriptedService:
         return [one for one in self.asked if one.path == path]
 
     def application(self) -> web.Application:
-        """Return the routes: the page's files, and what is scripted."""
+        """Return the routes: the page's files and the scripted answers."""
         app = web.Application()
         app.router.add_get("/", page.page)
         app.router.add_get("/web/{file}", page.file)
@@ -140,11 +140,11 @@ class ScriptedService:
 
 @contextmanager
 def running(service: ScriptedService) -> Iterator[ScriptedService]:
-    """Run *service* in a thread of its own while the context is open."""
+    """Run *service* in a thread while the context is open."""
     loop = service.loop
     thread = threading.Thread(target=loop.run_forever, name="scripted-service")
     thread.start()
-    # Nobody waits for a stream that a test left held; 0 would be for ever.
+    # A stream that a test left held is not waited for; 0 would be for ever.
     runner = web.AppRunner(service.application(), shutdown_timeout=0.01)
 
     async def start() -> int:
@@ -167,7 +167,7 @@ def running(service: ScriptedService) -> Iterator[ScriptedService]:
 
 
 def entry(prompt: str) -> dict[str, Any]:
-    """Return the JSON of an entry, as much of it as the gallery shows."""
+    """Return the JSON of an entry with the fields that the gallery shows."""
     return {
         "prompt_hash": hashlib.sha256(prompt.encode()).hexdigest(),
         "prompt": prompt,

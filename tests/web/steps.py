@@ -1,4 +1,4 @@
-"""The steps of a person on the page, step by step."""
+"""The steps of a person on the page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def choose(page: Browser, name: str, option: str) -> None:
 
 
 def line(page: Browser, name: str) -> str:
-    """Return one of the ready lines."""
+    """Return the text of a ready line."""
     script = "return document.querySelector(`[aria-label='${arguments[0]}']`)"
     return str(page.run(f"{script}.textContent", name))
 

@@ -24,7 +24,7 @@ def locked(browser: Browser, keyed_service: str) -> Browser:
 
 
 def test_a_service_that_asks_for_a_key_opens_at_the_settings(locked: Browser) -> None:
-    """The focus is where the key belongs, and nothing is said to be wrong."""
+    """Without a key the page opens at the settings, with the focus in the key field."""
     locked.until(lambda: locked.focused == "API key")
 
     assert locked.get("tab", "Settings").get_attribute("aria-selected") == "true"
@@ -32,7 +32,7 @@ def test_a_service_that_asks_for_a_key_opens_at_the_settings(locked: Browser) ->
 
 
 def test_a_key_opens_the_service(locked: Browser, project: str) -> None:
-    """Typed and entered, it is used everywhere, and kept in this tab's session only."""
+    """An entered key is used everywhere, and stored in this tab's session only."""
     locked.until(lambda: locked.focused == "API key")
     locked.press(ADMIN_KEY)
     locked.get("textbox", "Project").send_keys(project, Keys.ENTER)
@@ -54,7 +54,7 @@ def test_a_key_opens_the_service(locked: Browser, project: str) -> None:
 
 
 def test_a_tag_is_signed_for_everyone(locked: Browser, project: str) -> None:
-    """With a signing key the ready tag shows the picture to whoever has no key."""
+    """With a signing key the ready tag works without a key."""
     set_access(locked, key=ADMIN_KEY, project=project)
     locked.status("Saved")
     make_signing_key(locked, project)
@@ -69,7 +69,7 @@ def test_a_tag_is_signed_for_everyone(locked: Browser, project: str) -> None:
 
 
 def make_signing_key(page: Browser, project: str) -> None:
-    """Make a key of the project to sign with, as an admin does."""
+    """Make a signing key of the project as admin."""
     body = {"project": project, "role": "project", "kind": "signing"}
     request = Request(
         page.run("return location.origin") + urls.KEYS,
@@ -81,18 +81,18 @@ def make_signing_key(page: Browser, project: str) -> None:
 
 
 def test_nothing_that_is_being_typed_is_touched(locked: Browser, project: str) -> None:
-    """An answer to what was entered before comes while the next key is typed."""
+    """A late answer does not change a field that is being typed in."""
     locked.until(lambda: locked.focused == "API key")
     locked.run(
         "const real = fetch; window.held = [];"
         "window.fetch = (...asked) => new Promise((go) => held.push(go))"
         ".then(() => real(...asked))"
     )
-    set_access(locked, key="a key that nobody made", project=project)
+    set_access(locked, key="a key that was never made", project=project)
     locked.until(lambda: locked.run("return held.length > 0"))
     field = locked.get("textbox", "API key")
     field.send_keys(", and more")
-    typed = "a key that nobody made, and more"
+    typed = "a key that was never made, and more"
     locked.run("setInterval(() => { for (const go of held.splice(0)) go(); }, 5)")
     locked.run("return fetch('/healthz').then((answer) => answer.text())")
     locked.run("return new Promise((done) => setTimeout(done, 100))")
@@ -103,7 +103,7 @@ def test_nothing_that_is_being_typed_is_touched(locked: Browser, project: str) -
 def test_without_a_signing_key_nothing_is_refused(
     locked: Browser, project: str
 ) -> None:
-    """The page knows before it asks: no red line in the console."""
+    """Without a signing key the page does not request a signature."""
     set_access(locked, key=ADMIN_KEY, project=project)
     locked.status("Saved")
     locked.open_tab("Playground")
@@ -117,25 +117,25 @@ def test_without_a_signing_key_nothing_is_refused(
 
 
 def test_what_the_project_may_spend_is_shown(locked: Browser, project: str) -> None:
-    """After a picture the settings tell whose money it was, and how much."""
+    """After a painting the settings show the project's spend."""
     set_access(locked, key=ADMIN_KEY, project=project)
     locked.status("Saved")
     locked.open_tab("Playground")
     paint(locked, "a garden that costs a quarter")
     locked.status("MISS")
 
-    def told() -> str:
+    def text() -> str:
         locked.open_tab("Settings")
         figures = "document.getElementById('project-figures')"
         return str(locked.run(f"return {figures}.innerText"))
 
-    spent = locked.until(lambda: "0.25" in (now := told()) and now)
+    spent = locked.until(lambda: "0.25" in (now := text()) and now)
     assert project in str(spent)
 
 
 def test_an_unknown_key_is_an_alert(locked: Browser) -> None:
-    """The service's own words stand at the settings, with the focus in the field."""
-    set_access(locked, key="a key that nobody made", project="acme/shop")
+    """An unknown key shows the service's problem, with the focus in the field."""
+    set_access(locked, key="a key that was never made", project="acme/shop")
 
     locked.alert("Not authenticated")
 
@@ -143,7 +143,7 @@ def test_an_unknown_key_is_an_alert(locked: Browser) -> None:
 
 
 def test_an_admin_key_is_asked_for_its_project(locked: Browser) -> None:
-    """Without one the focus is in Project, and the alert says what is missing."""
+    """An admin key without a project shows an alert, with the focus in Project."""
     set_access(locked, key=ADMIN_KEY)
 
     locked.alert("X-Project")

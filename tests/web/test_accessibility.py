@@ -17,7 +17,7 @@ TABS = ("Playground", "Gallery", "Statistics", "Settings")
 
 
 def violations(page: Browser) -> list[str]:
-    """Return what axe finds that is serious or critical, with where it is."""
+    """Return serious and critical findings of axe, with their elements."""
     page.run(AXE)
     found = page.driver.execute_async_script(
         "axe.run().then((found) => arguments[0](found.violations))"
@@ -30,7 +30,7 @@ def violations(page: Browser) -> list[str]:
 
 
 def overflow(page: Browser) -> int:
-    """Return how many pixels the page is wider than the screen."""
+    """Return the number of pixels by which the page is too wide."""
     return int(
         page.run("return document.documentElement.scrollWidth - window.innerWidth")
     )
@@ -38,10 +38,10 @@ def overflow(page: Browser) -> int:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page: Browser, scheme: str) -> None:
-    """Every tab, an error and the dialog, in both colour schemes."""
+    """Axe finds nothing serious in any tab, error or dialog, in both colour schemes."""
     page.prefer(scheme=scheme)
     assert violations(page) == []
-    paint(page, "what nobody paints", model="refusing")
+    paint(page, "a prompt to refuse", model="refusing")
     page.alert("Prompt rejected")
     assert violations(page) == []
     paint(page, "a lighthouse")
@@ -58,7 +58,7 @@ def test_axe_finds_nothing_serious(page: Browser, scheme: str) -> None:
 
 
 def test_a_phone_needs_no_sideways_scrolling(page: Browser) -> None:
-    """At 360 pixels every tab fits, with a picture, a long word and an error."""
+    """At 360 pixels no tab, picture, word or error needs sideways scrolling."""
     page.resize(*PHONE)
     paint(page, "a" * 300)
     page.status("MISS")
@@ -68,13 +68,13 @@ def test_a_phone_needs_no_sideways_scrolling(page: Browser) -> None:
             page.get("article", "a" * 300)
         assert overflow(page) == 0, tab
     page.open_tab("Playground")
-    paint(page, "what nobody paints", model="refusing")
+    paint(page, "a prompt to refuse", model="refusing")
     page.alert("Prompt rejected")
     assert overflow(page) == 0
 
 
 def test_fingers_hit_every_link_and_button(page: Browser) -> None:
-    """On a phone each has 24 pixels at least, on the page and among the documents."""
+    """On a phone every link and button has at least 24 pixels."""
     page.resize(*PHONE)
     paint(page, "a lighthouse")
     page.status("MISS")
@@ -94,7 +94,7 @@ def test_fingers_hit_every_link_and_button(page: Browser) -> None:
 
 
 def test_the_documents_group_operations_by_what_they_are_for(page: Browser) -> None:
-    """The contents have a heading for each group, with its operations below."""
+    """The API page lists its operations below a heading for each group."""
     page.open(f"{page.run('return location.origin')}/docs")
     page.until(lambda: page.run("return document.querySelector('.contents a')"))
 
@@ -107,7 +107,7 @@ def test_the_documents_group_operations_by_what_they_are_for(page: Browser) -> N
 
 
 def test_arrows_move_between_tabs(page: Browser) -> None:
-    """One stop of the Tab key for all four, and the arrows go round."""
+    """The tabs are one stop of the Tab key, and arrows move between them."""
     page.get("tab", "Playground").click()
 
     for key, name in [
@@ -131,7 +131,7 @@ def test_arrows_move_between_tabs(page: Browser) -> None:
 
 
 def test_what_has_the_focus_is_seen(page: Browser) -> None:
-    """The element with keyboard focus has an outline."""
+    """The focused element has an outline."""
     page.get("textbox", "Prompt").click()
     page.press(Keys.TAB)
 
@@ -141,7 +141,7 @@ def test_what_has_the_focus_is_seen(page: Browser) -> None:
 
 
 def test_the_api_page_is_readable(browser: Browser, service: str) -> None:
-    """It shows every operation offline, fits a phone, and axe finds nothing serious."""
+    """The API page shows every operation, fits a phone, and passes axe."""
     browser.resize(*PHONE)
     browser.open(f"{service}/docs")
     browser.until(lambda: browser.all("link", "GET /api/v1/live/generate"))

@@ -15,7 +15,7 @@ from tests.web.browser import find_chromium
 def test_a_missing_browser_is_never_overlooked(
     monkeypatch: pytest.MonkeyPatch, missing: str, ci: str, ends: type[BaseException]
 ) -> None:
-    """Continuous integration fails without one; elsewhere the reason is said."""
+    """Without Chromium a test fails in continuous integration and else is skipped."""
     monkeypatch.setenv("CI", ci)
     there = {"chromium", "chromedriver"} - {missing}
     monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)

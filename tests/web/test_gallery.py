@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def fox(page: Browser) -> WebElement:
-    """Paint a fox, ask for it twice more, and find it in the gallery."""
+    """Paint a fox, request it twice more, and find it in the gallery."""
     paint(page, "a red fox")
     page.status("MISS")
     for number in ("1", "2"):
@@ -30,7 +30,7 @@ def fox(page: Browser) -> WebElement:
 
 
 def source(page: Browser) -> str:
-    """Return where the fox's picture lies."""
+    """Return the address of the fox's picture."""
     article = page.get("article", "a red fox")
     address = page.get("img", "a red fox", within=article).get_attribute("src")
     assert address is not None
@@ -40,7 +40,7 @@ def source(page: Browser) -> str:
 def test_a_picture_hangs_there_with_its_hits_and_its_age(
     page: Browser, fox: WebElement
 ) -> None:
-    """A person sees what is painted, how often it was asked for, and since when."""
+    """The gallery shows each picture with its hits and its age."""
     assert "2 hits" in fox.text
     assert re.search(r"just now|\d+ s ago", fox.text)
     loaded = "return arguments[0].complete && arguments[0].naturalWidth"
@@ -53,7 +53,7 @@ def test_a_picture_hangs_there_with_its_hits_and_its_age(
 
 
 def test_a_purge_asks_first(page: Browser, fox: WebElement) -> None:
-    """Cancel and Escape leave everything as it is."""
+    """A purge asks first, and Cancel and Escape change nothing."""
     for leave in ("click", "escape"):
         page.get("button", "Purge", within=fox).click()
         dialog = page.get("dialog")
@@ -71,7 +71,7 @@ def test_a_purge_asks_first(page: Browser, fox: WebElement) -> None:
 
 
 def test_a_purge_takes_it_away(page: Browser, fox: WebElement) -> None:
-    """Confirmed, the picture is gone, and asking for it is a MISS again."""
+    """A confirmed purge removes the picture."""
     page.get("button", "Purge", within=fox).click()
     dialog = page.get("dialog")
     page.get("button", "Purge", within=dialog).click()
@@ -83,7 +83,7 @@ def test_a_purge_takes_it_away(page: Browser, fox: WebElement) -> None:
 
 
 def test_a_refresh_paints_it_anew(page: Browser, fox: WebElement) -> None:
-    """The picture is another one under the same prompt, and its hits stay."""
+    """A refresh shows another picture and keeps the hits."""
     before = source(page)
 
     page.get("button", "Refresh", within=fox).click()
@@ -94,7 +94,7 @@ def test_a_refresh_paints_it_anew(page: Browser, fox: WebElement) -> None:
 
 
 def test_a_picture_is_opened_in_the_playground(page: Browser, fox: WebElement) -> None:
-    """Its prompt is in the form, its picture in the frame: one more hit."""
+    """Opening a picture fills the form, shows the picture and counts a hit."""
     page.get("button", "Open", within=fox).click()
 
     page.status("HIT", "number 3")
@@ -103,7 +103,7 @@ def test_a_picture_is_opened_in_the_playground(page: Browser, fox: WebElement) -
 
 
 def test_an_empty_gallery_says_what_it_is_for(page: Browser) -> None:
-    """A project without pictures leads back to the playground."""
+    """An empty gallery leads to the playground."""
     page.open_tab("Gallery")
 
     page.get("button", "Paint the first").click()
@@ -114,7 +114,7 @@ def test_an_empty_gallery_says_what_it_is_for(page: Browser) -> None:
 def test_more_pictures_come_until_there_are_none(
     browser: Browser, scripted: ScriptedService
 ) -> None:
-    """More is there as long as there is a next page, and hidden at the end."""
+    """The button "More" loads the next page, and is hidden at the end."""
     pages = {None: ("a red fox", "next/1"), "next/1": ("an owl", None)}
     scripted.answers = {
         ("GET", "/api/v1/models"): {"models": []},
@@ -139,7 +139,7 @@ def test_more_pictures_come_until_there_are_none(
 def test_what_the_form_cannot_say_is_not_opened(
     browser: Browser, scripted: ScriptedService, more: dict[str, Any]
 ) -> None:
-    """It would ask for another picture, and pay for it."""
+    """A picture with parameters that the form lacks can't be opened."""
     made = entry("a red fox")
     made["parameters"] |= more
     scripted.answers = {
@@ -154,8 +154,8 @@ def test_what_the_form_cannot_say_is_not_opened(
     assert names == ["Refresh", "Purge"]
 
 
-def test_an_outage_is_told(browser: Browser, scripted: ScriptedService) -> None:
-    """A gallery that can't be read says so, and is not called empty."""
+def test_an_outage_is_shown(browser: Browser, scripted: ScriptedService) -> None:
+    """An unreadable gallery shows the outage and not that it is empty."""
     outage = CacheUnavailable("The cache is unavailable.")
     scripted.answers = {
         ("GET", "/api/v1/models"): {"models": []},

@@ -23,7 +23,7 @@ VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Elements(HTMLParser):
-    """The elements of a page, and whether each that opens is closed."""
+    """The elements of a page; it checks that each is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -34,22 +34,22 @@ class Elements(HTMLParser):
         assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an element and its attributes."""
+        """Record an element and its attributes."""
         self.found.append((tag, {name: value or "" for name, value in attrs}))
         if tag not in VOID:
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Close the element that was opened last."""
+        """Close the last open element."""
         assert self._open.pop() == tag
 
     def values(self, attribute: str) -> list[str]:
-        """Return what *attribute* says, wherever it stands."""
+        """Return all values of *attribute*."""
         return [attrs[attribute] for _, attrs in self.found if attribute in attrs]
 
 
 async def ask(path: str, *headers: str) -> Answer:
-    """Ask for one of the documents."""
+    """Request one of the page's files."""
     routes = [
         web.get("/", page.page),
         web.get("/docs", page.docs),
@@ -62,7 +62,7 @@ async def ask(path: str, *headers: str) -> Answer:
 
 @pytest.mark.parametrize("path", DOCUMENTS)
 async def test_a_document_is_asked_about_each_time(path: str) -> None:
-    """A browser keeps it and still sees a new version at once."""
+    """A page is revalidated at each request."""
     answer = await ask(path)
 
     assert answer.status == 200
@@ -73,7 +73,7 @@ async def test_a_document_is_asked_about_each_time(path: str) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS)
 async def test_a_document_that_is_the_same_is_not_sent_again(path: str) -> None:
-    """Its tag gives 304, alone, in a list, weak, or as a star."""
+    """A page whose tag matches is 304."""
     first = await ask(path)
     tag = first.headers["etag"]
 
@@ -95,7 +95,7 @@ async def test_a_document_that_is_the_same_is_not_sent_again(path: str) -> None:
 async def test_only_the_tag_says_that_a_document_is_the_same(
     path: str, condition: str
 ) -> None:
-    """Another tag, or any date, is answered with the whole document."""
+    """Another tag or a date gets the whole page."""
     answer = await ask(path, condition)
 
     assert answer.status == 200
@@ -104,7 +104,7 @@ async def test_only_the_tag_says_that_a_document_is_the_same(
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_runs_its_own_files_and_nothing_else(path: str) -> None:
-    """The policy shuts out other hosts, inline code, frames, and text as code."""
+    """The content security policy allows only the page's own files."""
     answer = await ask(path)
     policy = dict(
         directive.split(" ", 1)
@@ -123,7 +123,7 @@ async def test_a_page_runs_its_own_files_and_nothing_else(path: str) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_needs_nothing_from_elsewhere(path: str) -> None:
-    """It works without a network: what it loads and links to is routed here."""
+    """A page loads and links only addresses of this service."""
     elements = Elements((await ask(path)).body.decode())
     loaded = elements.values("src")
     loaded += [link for link in elements.values("href") if link.startswith("/web/")]
@@ -140,7 +140,7 @@ async def test_a_page_needs_nothing_from_elsewhere(path: str) -> None:
 
 @pytest.mark.parametrize("path", FILES)
 async def test_a_file_names_only_files_of_the_package(path: str) -> None:
-    """Scripts and style ask no other host, and import what is there."""
+    """Scripts and styles import only files of the package and name no other host."""
     answer = await ask(path)
     assert answer.status == 200
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -155,7 +155,7 @@ async def test_a_file_names_only_files_of_the_package(path: str) -> None:
 
 
 async def test_text_is_never_markup() -> None:
-    """No script turns text into elements: prompts are hostile."""
+    """No script turns text into markup or code."""
     scripts = "".join(file.read_text() for file in STATIC.glob("*.js"))
 
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"):
@@ -166,14 +166,14 @@ async def test_text_is_never_markup() -> None:
 
 @pytest.mark.parametrize("name", ["index.html", "page.py", "..%2Fpage.py", "x"])
 async def test_other_files_are_not_there(name: str) -> None:
-    """Only what belongs to the pages is served, by its plain name."""
+    """Only the pages' own files are served, by their plain names."""
     answer = await ask(f"/web/{name}")
 
     assert (answer.status, answer.problem["code"]) == (404, "not_found")
 
 
 async def test_every_tab_is_documented() -> None:
-    """The table of the page's reference has its tabs, in their order."""
+    """The reference of the page lists its tabs in order."""
     reference = Path(__file__).parents[2] / "docs" / "reference" / "page.md"
     elements = Elements((await ask("/")).body.decode())
 
@@ -184,7 +184,7 @@ async def test_every_tab_is_documented() -> None:
 
 
 async def test_the_scripts_find_every_element_that_they_name() -> None:
-    """A renamed element would be a button that does nothing."""
+    """Every element that a script names exists in its page."""
     elements = Elements((await ask("/")).body.decode())
     elements_of_docs = Elements((await ask("/docs")).body.decode())
     ids = elements.values("id")

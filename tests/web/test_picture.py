@@ -16,7 +16,7 @@ FIRST_SCREEN_LINES = 20
 
 
 def test_the_readme_shows_the_page(browser: Browser, service: str) -> None:
-    """The picture on the first screen is small, and one command takes it anew."""
+    """The README's screenshot has its size and is small."""
     readme = (ROOT / "README.md").read_text().splitlines()[:FIRST_SCREEN_LINES]
 
     assert any(line.startswith("![") and "(docs/page.webp)" in line for line in readme)

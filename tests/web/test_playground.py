@@ -19,7 +19,7 @@ HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(2)</script> & 'quotes'"
 
 
 class Tags(HTMLParser):
-    """The tags of a piece of markup, with their attributes."""
+    """The tags of a piece of markup with their attributes."""
 
     def __init__(self, markup: str) -> None:
         super().__init__()
@@ -28,18 +28,18 @@ class Tags(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note one tag."""
+        """Record a tag."""
         self.found.append((tag, dict(attrs)))
 
 
 def asked_by_curl(page: Browser) -> dict[str, list[str]]:
-    """Return the query of the address in the line for the shell."""
+    """Return the query of the curl command's address."""
     address = re.findall(r"'(http.*?)'", line(page, "curl command"))[0]
     return parse_qs(urlsplit(address).query)
 
 
 def test_the_first_picture_is_a_miss_and_the_second_a_hit(page: Browser) -> None:
-    """A person sees the picture, how it was come by, and how long it took."""
+    """The page shows a picture with MISS and seconds, then with HIT and its number."""
     paint(page, "a lighthouse in a storm")
     painted = page.status("MISS", " s")
     picture = page.get("img", "a lighthouse in a storm")
@@ -56,7 +56,7 @@ def test_the_first_picture_is_a_miss_and_the_second_a_hit(page: Browser) -> None
 
 
 def test_a_painting_is_followed_by_its_events(page: Browser) -> None:
-    """The page is told when the picture is there, and does not ask again and again."""
+    """The page follows a painting by events, without polling."""
     paint(page, "a slow river", model="slow")
     page.status("MISS")
 
@@ -70,22 +70,22 @@ def test_a_painting_is_followed_by_its_events(page: Browser) -> None:
     assert asked.count(GENERATE) == 1
 
 
-def test_a_refusal_is_told_as_it_is(page: Browser) -> None:
-    """Title and detail of the problem are an alert that the next picture clears."""
-    paint(page, "what nobody paints", model="refusing")
+def test_a_refusal_is_shown_unchanged(page: Browser) -> None:
+    """A refusal is an alert with the problem's title and detail."""
+    paint(page, "a prompt to refuse", model="refusing")
 
     title, detail, *_ = page.alert("Prompt rejected").splitlines()
 
     assert title == "Prompt rejected"
     assert detail.endswith(".")
     assert page.all("img") == []
-    paint(page, "what somebody paints", model="default")
+    paint(page, "a prompt to paint", model="default")
     page.status("MISS")
     assert page.all("alert") == []
 
 
 def test_what_the_service_refuses_names_the_field(page: Browser) -> None:
-    """An empty prompt and a seed that is none are explained in place."""
+    """A bad field shows an alert that names it."""
     page.get("button", "Paint").click()
     assert "prompt" in page.alert("Invalid parameter")
 
@@ -97,7 +97,7 @@ def test_what_the_service_refuses_names_the_field(page: Browser) -> None:
 
 
 def test_shape_and_seed_are_asked_for(page: Browser) -> None:
-    """What is chosen is in the picture and in the ready lines."""
+    """Shape and seed of the form are in the picture and in the ready lines."""
     choose(page, "Shape", "16:9")
     page.get("spinbutton", "Seed").send_keys("0")
     paint(page, "a wide bay")
@@ -113,7 +113,7 @@ def test_shape_and_seed_are_asked_for(page: Browser) -> None:
 
 
 def test_enter_paints(page: Browser) -> None:
-    """Nobody needs the mouse to get a picture."""
+    """The Enter key paints."""
     page.get("textbox", "Prompt").send_keys("a pier at night", Keys.ENTER)
 
     page.status("MISS")
@@ -121,7 +121,7 @@ def test_enter_paints(page: Browser) -> None:
 
 
 def test_a_hostile_prompt_is_only_text(page: Browser) -> None:
-    """Markup in a prompt is shown, nothing runs, and the lines are quoted."""
+    """Markup in a prompt is shown as text and quoted in the ready lines."""
     paint(page, HOSTILE)
     page.status("MISS")
 
@@ -135,7 +135,7 @@ def test_a_hostile_prompt_is_only_text(page: Browser) -> None:
 
 
 def test_the_tag_names_widths_of_the_one_picture(page: Browser) -> None:
-    """Its `srcset` has three widths of what was painted; each of them is a HIT."""
+    """The tag's `srcset` has three widths of the picture, each a HIT."""
     paint(page, "a lock & a key")
     page.status("MISS")
 
@@ -153,7 +153,7 @@ def test_the_tag_names_widths_of_the_one_picture(page: Browser) -> None:
 
 
 def test_the_ready_python_asks_for_the_same(page: Browser) -> None:
-    """Its client has the page's address, and its call what the fields say."""
+    """The Python line has the page's address and the form's values."""
     paint(page, HOSTILE)
     page.status("MISS")
 
@@ -170,7 +170,7 @@ def test_the_ready_python_asks_for_the_same(page: Browser) -> None:
 
 
 def test_the_ready_lines_are_copied(page: Browser) -> None:
-    """Both buttons put their line on the clipboard, and say so."""
+    """Both buttons copy their line and confirm it."""
     page.driver.set_permissions("clipboard-read", "granted")
     paint(page, "a harbour")
     page.status("MISS")

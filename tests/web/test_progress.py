@@ -34,7 +34,7 @@ SIGNED = "https://pictures.example/api/v1/live/generate?prompt=a%20tea%20house&s
 
 @pytest.fixture
 def page(browser: Browser, scripted: ScriptedService) -> Browser:
-    """Open the page on a service that paints as the test says."""
+    """Open the page on a scripted service."""
     scripted.answers = {
         ("GET", "/api/v1/models"): {"models": [{"name": "default", "price": 0.04}]},
         ("GET", GENERATE): scripted.state("queued"),
@@ -46,7 +46,7 @@ def page(browser: Browser, scripted: ScriptedService) -> Browser:
 
 
 def share_of(page: Browser) -> str:
-    """Return how long the bar is that shows the progress."""
+    """Return the length of the progress bar as a share."""
     bar = "document.getElementById('working')"
     return str(page.run(f"return {bar}.style.getPropertyValue('--share')"))
 
@@ -54,7 +54,7 @@ def share_of(page: Browser) -> str:
 def test_the_place_in_the_queue_and_the_progress_are_seen(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """Events tell how far it is, and the picture comes without another look-up."""
+    """The page shows queue position and progress, and the picture without a look-up."""
     scripted.streams = [
         [
             scripted.state("queued", queue_position=3),
@@ -82,7 +82,7 @@ def test_the_place_in_the_queue_and_the_progress_are_seen(
 def test_the_seconds_go_by_and_waiting_can_be_stopped(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """A person sees that something goes on, and may leave it to itself."""
+    """The page counts the seconds, and waiting can be stopped."""
     scripted.streams = [[scripted.state("running"), None]]
 
     paint(page, "a tea house")
@@ -99,7 +99,7 @@ def test_the_seconds_go_by_and_waiting_can_be_stopped(
 def test_what_is_opened_takes_the_place_of_what_is_waited_for(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """A picture of the gallery is shown at once, and what was left stays away."""
+    """Opening a picture of the gallery replaces the painting that is waited for."""
     scripted.streams = [[scripted.state("running"), None], [scripted.state("done")]]
     listed = {"entries": [entry("a red fox")], "cursor": None}
     scripted.answers["GET", "/api/v1/live/entries"] = listed
@@ -115,10 +115,10 @@ def test_what_is_opened_takes_the_place_of_what_is_waited_for(
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-def test_nothing_moves_for_whoever_wants_no_motion(
+def test_nothing_moves_with_reduced_motion(
     page: Browser, scripted: ScriptedService, motion: str
 ) -> None:
-    """With reduced motion a painting in progress is told, and nothing swings."""
+    """With reduced motion a running painting is shown without animation."""
     page.prefer(scheme="light", motion=motion)
     scripted.streams = [[scripted.state("running"), None]]
 
@@ -132,7 +132,7 @@ def test_nothing_moves_for_whoever_wants_no_motion(
 def test_a_stream_that_ends_early_is_taken_up_again(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """After a replica drained, the next one is told what has been seen."""
+    """A stream that ends early is resumed after the last event."""
     scripted.streams = [
         [scripted.state("queued", queue_position=2), scripted.state("running")],
         [scripted.state("done")],
@@ -147,7 +147,7 @@ def test_a_stream_that_ends_early_is_taken_up_again(
 
 
 def test_a_key_goes_along_everywhere(page: Browser, scripted: ScriptedService) -> None:
-    """Events, too, are asked for with the key and the project."""
+    """Events are requested with key and project in headers."""
     scripted.streams = [[scripted.state("done")]]
     set_access(page, key="pk_lighthouse", project="acme/shop")
     page.status("Saved")
@@ -167,7 +167,7 @@ def test_a_key_goes_along_everywhere(page: Browser, scripted: ScriptedService) -
 def test_a_failure_that_comes_late_is_an_alert(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """A generation that fails says why, once, even where it may be tried again."""
+    """A generation that fails shows one alert."""
     error = {
         "title": "Storage unavailable",
         "detail": "The object store is unavailable.",
@@ -186,7 +186,7 @@ def test_a_failure_that_comes_late_is_an_alert(
 def test_a_tag_is_signed_where_there_is_a_key_for_it(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """The img line has the signed address, and says until when."""
+    """With a signing key the tag has a signed address and its end."""
     scripted.streams = [[scripted.state("done")]]
     signed = {"url": SIGNED, "expires_at": "2027-11-26T00:00:00Z"}
     scripted.answers["POST", SIGN] = signed
@@ -206,7 +206,7 @@ def test_a_tag_is_signed_where_there_is_a_key_for_it(
 def test_a_tag_without_a_signature_is_a_tag_all_the_same(
     page: Browser, scripted: ScriptedService, refusal: Exception
 ) -> None:
-    """Where nothing can be signed, the line has the plain address and no alert."""
+    """If signing fails, the tag has the plain address and no alert is shown."""
     scripted.streams = [[scripted.state("done")]]
     scripted.answers["POST", SIGN] = refusal
 
@@ -222,7 +222,7 @@ def test_a_tag_without_a_signature_is_a_tag_all_the_same(
 def test_what_can_not_be_signed_is_not_asked_for(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """Without a signing key no signature is refused, however much is painted."""
+    """Without a signing key no signature is requested."""
     scripted.streams = [[scripted.state("done")], [scripted.state("done")]]
     scripted.answers["GET", PROJECT] = RULES | {"can_sign": False}
 
@@ -239,7 +239,7 @@ def test_what_can_not_be_signed_is_not_asked_for(
 def test_a_spend_that_is_not_known_is_said_to_be_so(
     page: Browser, scripted: ScriptedService
 ) -> None:
-    """While Redis is away the settings show what the ledger knows."""
+    """An unknown spend is shown as unknown."""
     scripted.answers["GET", PROJECT] = RULES | {"spent_today": None, "reserved": None}
     set_access(page, project="acme/shop")
     page.status("Saved")

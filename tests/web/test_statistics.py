@@ -40,7 +40,7 @@ def bucket(hour: int, hits: int, misses: int, saved: float) -> dict[str, Any]:
 
 
 def opened(browser: Browser, scripted: ScriptedService, *hours: Any) -> Browser:
-    """Open the statistics of a service whose hours are known, in UTC."""
+    """Open the statistics of a service with known hours, in UTC."""
     scripted.answers = {
         ("GET", "/api/v1/models"): {"models": []},
         ("GET", "/api/v1/live/stats"): TOTALS,
@@ -54,7 +54,7 @@ def opened(browser: Browser, scripted: ScriptedService, *hours: Any) -> Browser:
 
 
 def rows(page: Browser) -> list[list[str]]:
-    """Return the cells of each row of the table below its head."""
+    """Return the cells of each row of the table without its head."""
     read = "(row) => [...row.cells].map((cell) => cell.textContent)"
     found: list[list[str]] = page.run(
         f"return [...document.querySelectorAll('tbody tr')].map({read})"
@@ -63,7 +63,7 @@ def rows(page: Browser) -> list[list[str]]:
 
 
 def test_the_figures_are_text(browser: Browser, scripted: ScriptedService) -> None:
-    """What the cache did is read as numbers with their units."""
+    """The figures are text with their units."""
     page = opened(browser, scripted, bucket(9, 1, 1, 0.04))
 
     page.until(lambda: "3,146" in page.run("return document.body.innerText"))
@@ -78,7 +78,7 @@ def test_the_figures_are_text(browser: Browser, scripted: ScriptedService) -> No
 def test_the_plots_stand_beside_a_table_of_the_same_numbers(
     browser: Browser, scripted: ScriptedService
 ) -> None:
-    """Three images with names, and each hour in a row, the latest first."""
+    """The statistics have three named plots and a table of the same numbers."""
     page = opened(
         browser,
         scripted,
@@ -100,7 +100,7 @@ def test_the_plots_stand_beside_a_table_of_the_same_numbers(
 def test_bars_are_as_high_as_their_numbers(
     browser: Browser, scripted: ScriptedService
 ) -> None:
-    """Hits and misses stand on each other, on one scale, and empty hours are empty."""
+    """The bars have the height of their numbers, on one scale."""
     page = opened(
         browser,
         scripted,
@@ -123,7 +123,7 @@ def test_bars_are_as_high_as_their_numbers(
 def test_hours_without_a_request_say_so(
     browser: Browser, scripted: ScriptedService
 ) -> None:
-    """Nothing is drawn that did not happen."""
+    """Without requests nothing is drawn."""
     page = opened(browser, scripted, bucket(9, 0, 0, 0.0))
 
     page.status("Nothing was asked for")
@@ -134,7 +134,7 @@ def test_hours_without_a_request_say_so(
 def test_the_plots_may_reach_further_back(
     browser: Browser, scripted: ScriptedService
 ) -> None:
-    """A day, two days or a week: the service is asked for so many hours."""
+    """The plots can show a day, two days or a week."""
     page = opened(browser, scripted, bucket(9, 1, 1, 0.04))
     page.get("img", "Hit rate")
 
@@ -147,10 +147,10 @@ def test_the_plots_may_reach_further_back(
     ]
 
 
-def test_an_outage_is_told_and_the_rest_is_shown(
+def test_an_outage_is_shown_beside_the_figures(
     browser: Browser, scripted: ScriptedService
 ) -> None:
-    """Where the history is unavailable, the figures stand there all the same."""
+    """If the history is unavailable, the figures are shown all the same."""
     page = opened(browser, scripted)
     scripted.answers["GET", "/api/v1/live/stats/history"] = CacheUnavailable("Away.")
     page.open_tab("Gallery")
@@ -162,7 +162,7 @@ def test_an_outage_is_told_and_the_rest_is_shown(
 
 
 def test_what_was_just_done_is_counted(page: Browser) -> None:
-    """One MISS and one HIT of the playground are in the last hour."""
+    """A MISS and a HIT of the playground are in the last hour."""
     paint(page, "a lighthouse that is counted")
     page.status("MISS")
     page.get("button", "Paint").click()

@@ -1,4 +1,4 @@
-"""Pictures as providers send them, by name, and what is needed to look at them."""
+"""Pictures as providers send them, by name, and helpers to compare them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PACKET = (
 
 
 def gradient(mode: str = "RGB", size: tuple[int, int] = (61, 37)) -> PIL.Image.Image:
-    """Return a picture with something to see in *mode*."""
+    """Return a picture with a gradient in *mode*."""
     picture = PIL.Image.linear_gradient("L").resize(size)
     if mode in {"LA", "RGBA"}:
         picture = picture.convert("RGBA")
@@ -61,13 +61,13 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def with_chunk(png: bytes, part: bytes, *, before: bytes) -> bytes:
-    """Return *png* with *part* in front of the chunk of that name."""
+    """Return *png* with *part* inserted before the chunk *name*."""
     place = png.index(before) - 4
     return png[:place] + part + png[place:]
 
 
 def with_segment(jpeg: bytes, marker: int, body: bytes, *, at: int = 2) -> bytes:
-    """Return *jpeg* with a segment at that place."""
+    """Return *jpeg* with a segment inserted at that offset."""
     head = bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2)
     return jpeg[:at] + head + body + jpeg[at:]
 
@@ -91,12 +91,12 @@ def webp_with(packet: bytes) -> bytes:
 
 
 def frames() -> dict[str, Any]:
-    """Return what makes an encoder animate."""
+    """Return the encoder options of an animation."""
     return {"save_all": True, "append_images": [gradient().rotate(180)], "duration": 50}
 
 
 def exif() -> PIL.Image.Exif:
-    """Return notes of a camera."""
+    """Return Exif data as a camera writes it."""
     notes = PIL.Image.Exif()
     notes[0x010F], notes[0x0112] = "Camera", 6
     return notes
@@ -108,7 +108,7 @@ def profile() -> bytes:
 
 
 def png_with_late_xmp() -> bytes:
-    """Return a PNG whose packet stands behind the pixels, where it may."""
+    """Return a PNG whose XMP packet follows the pixels, which is allowed."""
     body = b"XML:com.adobe.xmp\0\0\0\0\0" + PACKET
     return with_chunk(encoded(gradient(), "PNG"), chunk(b"iTXt", body), before=b"IEND")
 
@@ -147,7 +147,7 @@ def sample(name: str) -> Image:
 
 
 def shown(data: bytes) -> list[Any]:
-    """Return all that a viewer sees: each frame's mode, size, time and pixels."""
+    """Return each frame's mode, size, duration and pixels."""
     seen: list[Any] = []
     with PIL.Image.open(io.BytesIO(data)) as picture:
         for frame in range(getattr(picture, "n_frames", 1)):

@@ -1,4 +1,4 @@
-"""Damaged and hostile containers: no error, and never a broken picture."""
+"""Marking of damaged and hostile containers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAMES = [*SAMPLES, *(path.name for path in SIGNED.glob("*.*") if path.suffix != 
 
 @cache
 def whole(name: str) -> bytes:
-    """Return a picture that nothing is wrong with."""
+    """Return an undamaged picture."""
     return SAMPLES[name]() if name in SAMPLES else (SIGNED / name).read_bytes()
 
 
 def seen(data: bytes) -> list[Any] | None:
-    """Return what a viewer sees in *data*; None where it sees an error."""
+    """Return the decoded frames of *data*; None if a viewer gets an error."""
     with warnings.catch_warnings(), suppress(Exception):
         warnings.simplefilter("ignore")
         return shown(data)
@@ -33,7 +33,7 @@ def seen(data: bytes) -> list[Any] | None:
 
 
 def check(data: bytes) -> None:
-    """Mark *data* and compare what is seen."""
+    """Mark *data*; compare the frames before and after."""
     media_type = sniff(data)
     if media_type is None:
         return
@@ -50,7 +50,7 @@ def check(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_picture_that_broke_off_anywhere(name: str) -> None:
-    """Wherever the provider's answer ended, the rest is the same as before."""
+    """A picture cut at any byte is marked without an error or a visible change."""
     data = whole(name)
 
     for length in range(0, len(data), max(1, len(data) // 60)):
@@ -70,7 +70,7 @@ def test_a_picture_that_broke_off_anywhere(name: str) -> None:
 def test_a_garbled_picture(
     name: str, edits: list[tuple[float, bytes]], reach: int
 ) -> None:
-    """Lengths, names, flags and offsets of a container may all be lies."""
+    """A picture with wrong lengths, names, flags or offsets raises no error."""
     data = bytearray(whole(name))
     for place, value in edits:
         at = int(place * min(reach, len(data)))
@@ -85,5 +85,5 @@ def test_a_garbled_picture(
     rest=st.binary(max_size=300),
 )
 def test_noise_behind_a_magic_number(magic: bytes, rest: bytes) -> None:
-    """Bytes that are no picture raise no unexpected error."""
+    """Random bytes behind a magic number raise no unexpected error."""
     check(magic + rest)

@@ -1,4 +1,4 @@
-"""The provenance mark: what is read from a picture and written into it."""
+"""The provenance mark: how it is written into a picture and read from it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def marked(image: Image, mark: Mark | None = MARK) -> tuple[Image, Provenance]:
 
 
 def exiftool(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what Debian's exiftool reads in the files of *folder*, by their names."""
+    """Return what exiftool reads in the files of *folder*, by their names."""
     command = ["exiftool", "-json", "-validate", "-warning", "-error", "-xmp:all"]
     # Status 1: there are files with warnings, which the caller looks at.
     read = subprocess.run(
@@ -85,7 +85,7 @@ def read_by_exiftool(image: Image, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def by_exiftool(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Return what exiftool reads in the samples and the marked ones, by name."""
+    """Return what exiftool reads in samples and marked samples, by name."""
     folder = tmp_path_factory.mktemp("pictures")
     for name in SAMPLES:
         came = sample(name)
@@ -98,7 +98,7 @@ def by_exiftool(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
 def test_exiftool_reads_the_mark(
     name: str, by_exiftool: dict[str, dict[str, Any]]
 ) -> None:
-    """The mark names the model that painted, and nothing else."""
+    """Exiftool reads the model's name and source type from a marked picture."""
     said = by_exiftool[f"marked-{name}"]
 
     assert said["DigitalSourceType"] == TRAINED
@@ -109,7 +109,7 @@ def test_exiftool_reads_the_mark(
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_pixels_and_other_notes_are_never_touched(name: str) -> None:
-    """Every frame, the colour profile and the Exif data are as they came."""
+    """Marking keeps every frame, the colour profile and the Exif data."""
     came = sample(name)
 
     stored, provenance = marked(came)
@@ -121,7 +121,7 @@ def test_pixels_and_other_notes_are_never_touched(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_digest_is_that_of_the_marked_bytes(name: str) -> None:
-    """The stored bytes are the ones that were checked."""
+    """The digest of a marked picture is that of its new bytes."""
     stored, _ = marked(sample(name))
 
     assert stored == Image.inspect(stored.data)
@@ -130,7 +130,7 @@ def test_the_digest_is_that_of_the_marked_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_marked_picture_is_not_marked_again(name: str) -> None:
-    """A picture that is marked already stays the same, byte by byte."""
+    """A picture that is already marked keeps its bytes."""
     once, _ = marked(sample(name))
 
     twice, provenance = marked(once)
@@ -149,7 +149,7 @@ def test_without_a_mark_the_bytes_stay(name: str) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "jpeg", "webp", "gif", "avif"])
 def test_content_credentials_are_never_broken(extension: str) -> None:
-    """A picture that carries a C2PA manifest is stored as it came."""
+    """A picture with a C2PA manifest keeps its bytes."""
     came = Image.inspect((SIGNED / f"embedded.{extension}").read_bytes())
 
     assert marked(came) == (came, Provenance(c2pa=True))
@@ -157,14 +157,14 @@ def test_content_credentials_are_never_broken(extension: str) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "jpeg", "webp"])
 def test_credentials_that_lie_elsewhere_are_not_broken(extension: str) -> None:
-    """So is one whose XMP names a manifest: its signature covers every byte."""
+    """A picture whose XMP names a remote C2PA manifest keeps its bytes."""
     came = Image.inspect((SIGNED / f"remote.{extension}").read_bytes())
 
     assert marked(came) == (came, Provenance(c2pa=True))
 
 
 def test_credentials_behind_the_pixels_are_found() -> None:
-    """A PNG may have its manifest behind its pixels."""
+    """A C2PA manifest behind a PNG's pixels is found."""
     came = with_chunk(
         encoded(gradient(), "PNG"), chunk(b"caBX", b"jumbf"), before=b"IEND"
     )
@@ -173,7 +173,7 @@ def test_credentials_behind_the_pixels_are_found() -> None:
 
 
 def test_other_jumbf_is_no_credential() -> None:
-    """A JPEG's APP11 segments may hold other boxes than a manifest."""
+    """A JPEG with other JUMBF boxes than a C2PA manifest is marked."""
     box = b"JP\0\1\0\0\0\1\0\0\0\x20jumb\0\0\0\x18jumd" + b"exif" + bytes(12) + b"\2a\0"
     came = Image.inspect(with_segment(encoded(gradient(), "JPEG"), 0xEB, box))
 
@@ -182,7 +182,7 @@ def test_other_jumbf_is_no_credential() -> None:
 
 @pytest.mark.parametrize("extension", ["png", "jpeg", "webp", "gif", "avif"])
 def test_lost_credentials_are_said(extension: str) -> None:
-    """Resizing loses the manifest; the picture is marked instead."""
+    """A resized picture loses its C2PA manifest, is marked, and records the loss."""
     painted = Image.inspect((SIGNED / f"embedded.{extension}").read_bytes())
 
     stored, provenance = attest(fit(painted, 16, 16), MARK, painted=painted)
@@ -193,7 +193,7 @@ def test_lost_credentials_are_said(extension: str) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "jpeg", "webp"])
 def test_lost_credentials_are_said_without_a_mark(extension: str) -> None:
-    """They are lost as well where marking is off, and where they lay elsewhere."""
+    """With marking off, a lost C2PA manifest is recorded as well."""
     painted = Image.inspect((SIGNED / f"remote.{extension}").read_bytes())
     sized = fit(painted, 16, 16)
 
@@ -204,7 +204,7 @@ def test_lost_credentials_are_said_without_a_mark(extension: str) -> None:
 def test_a_resized_picture_keeps_its_xmp(
     make: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    """The provider's own statements stay, beside the mark."""
+    """A resized picture keeps the provider's XMP beside the mark."""
     painted = Image.inspect(make(PACKET))
 
     stored, provenance = attest(fit(painted, 20, 20), MARK, painted=painted)
@@ -218,7 +218,7 @@ def test_a_resized_picture_keeps_its_xmp(
 def test_a_source_type_that_is_there_stays(
     make: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    """The provider knows best what it did; who did it is added."""
+    """The provider's own source type stays, and the system's name is added."""
     stored, provenance = marked(Image.inspect(make(SAYS_COMPOSITE)))
 
     said = read_by_exiftool(stored, tmp_path)
@@ -229,10 +229,10 @@ def test_a_source_type_that_is_there_stays(
 
 
 @pytest.mark.parametrize("make", WITH_PACKET.values(), ids=WITH_PACKET)
-def test_a_packet_that_nobody_can_read_is_replaced(
+def test_an_unreadable_packet_is_replaced(
     make: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    """It says nothing to anybody, and the picture has to say what it is."""
+    """An unreadable XMP packet is replaced by the mark."""
     for number, packet in enumerate(UNREADABLE):
         came = Image.inspect(make(packet))
         stored, provenance = marked(came)
@@ -250,18 +250,18 @@ def test_a_packet_that_nobody_can_read_is_replaced(
 
 @pytest.mark.parametrize("image_format", ["GIF", "AVIF"])
 def test_gif_and_avif_are_stored_as_they_came(image_format: str) -> None:
-    """No library writes into them without encoding their pixels again."""
+    """GIF and AVIF are not marked, because that would re-encode their pixels."""
     came = Image.inspect(encoded(gradient(), image_format))
 
     assert marked(came) == (came, Provenance())
 
 
-def test_what_gif_and_avif_say_is_told() -> None:
-    """A source type is found in what is not marked, too."""
+def test_the_source_type_of_gif_and_avif_is_read() -> None:
+    """A source type in a GIF or an AVIF is read."""
     avif = Image.inspect(encoded(gradient(), "AVIF", xmp=SAYS_COMPOSITE))
     gif = encoded(gradient("L"), "GIF")
     # XMP Specification Part 3, 1.1.2: as it is, without sub-blocks, and a trailer
-    # in which whoever counts sub-blocks lands at the end.
+    # in which a parser that counts sub-blocks reaches the end.
     trailer = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
     gif = gif[:-1] + b"\x21\xff\x0bXMP DataXMP" + SAYS_COMPOSITE + trailer + b";"
 
@@ -271,14 +271,14 @@ def test_what_gif_and_avif_say_is_told() -> None:
 
 
 def test_a_packet_that_fills_its_segment_stays_alone() -> None:
-    """A JPEG's packet has 64 KB; one without room is stored as it is."""
+    """A JPEG whose XMP packet has no room for the mark is stored unmarked."""
     came = Image.inspect(jpeg_with(PACKET.replace(b"Ada", b"A" * 64_800)))
 
     assert marked(came) == (came, Provenance())
 
 
 def test_further_pictures_of_a_jpeg_are_still_found() -> None:
-    """The mark stands in front of the place from which their offsets count."""
+    """The further pictures of a marked JPEG are still found by their offsets."""
     came = Image.inspect(
         encoded(gradient(), "MPO", save_all=True, append_images=[gradient().rotate(90)])
     )
@@ -291,7 +291,7 @@ def test_further_pictures_of_a_jpeg_are_still_found() -> None:
 
 
 def test_a_packet_behind_such_offsets_is_left_alone() -> None:
-    """To change its length would lead them astray."""
+    """A packet behind such offsets is not changed, since they would break."""
     mpo = encoded(gradient(), "MPO", save_all=True, append_images=[gradient()])
     body = b"http://ns.adobe.com/xap/1.0/\0" + PACKET
     came = Image.inspect(with_segment(mpo, 0xE1, body, at=mpo.index(b"\xff\xdb")))
@@ -300,8 +300,8 @@ def test_a_packet_behind_such_offsets_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["plain.png", "baseline.jpg", "lossy.webp"])
-def test_what_hangs_on_a_picture_goes_on_hanging(name: str) -> None:
-    """Bytes behind the picture's end stay behind it."""
+def test_trailing_bytes_stay(name: str) -> None:
+    """Bytes behind a picture's end stay there when it is marked."""
     came = Image.inspect(SAMPLES[name]() + b"trailing bytes")
 
     stored, provenance = marked(came)
@@ -312,7 +312,7 @@ def test_what_hangs_on_a_picture_goes_on_hanging(name: str) -> None:
 
 
 def test_the_placeholder_is_no_trained_model() -> None:
-    """Its pictures come from a program alone, and say so."""
+    """The placeholder's mark has the source type of an algorithm."""
     mark = Mark.of(Origin("placeholder", "", is_placeholder=True))
 
     _, provenance = marked(sample("plain.png"), mark)
@@ -343,7 +343,7 @@ def test_a_large_picture_is_copied_once() -> None:
     [Provenance(), Provenance(c2pa=True), MARKED._replace(c2pa_lost=True)],
 )
 def test_a_provenance_survives_json(provenance: Provenance) -> None:
-    """An entry says what its manifest says."""
+    """A provenance is the same after a round trip through JSON."""
     fields = json.loads(json.dumps(provenance.as_json()))
 
     assert list(fields) == ["c2pa", "c2pa_lost", "digital_source_type", "marked"]
@@ -351,7 +351,7 @@ def test_a_provenance_survives_json(provenance: Provenance) -> None:
 
 
 def test_what_was_stored_before_has_no_provenance() -> None:
-    """Of older pictures nothing is known, and that is no error."""
+    """A manifest without a provenance is read as an empty one."""
     assert Provenance.from_json(None) == Provenance()
 
 
@@ -365,13 +365,13 @@ def test_what_was_stored_before_has_no_provenance() -> None:
     ],
 )
 def test_a_damaged_provenance_is_an_error(wrong: dict[str, Any]) -> None:
-    """A manifest that says something else is not believed."""
+    """A provenance with wrong fields or types raises."""
     with pytest.raises((TypeError, KeyError)):
         Provenance.from_json(wrong)
 
 
 def test_reading_takes_no_time_for_many_parts() -> None:
-    """A container of a hundred thousand parts is not walked through."""
+    """A container of a hundred thousand parts is not read to its end."""
     png = encoded(gradient(), "PNG")
     crowded = with_chunk(png, chunk(b"stUf", b"") * 100_000, before=b"IEND")
     came = Image(crowded, "image/png", "", 61, 37)

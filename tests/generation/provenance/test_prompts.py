@@ -1,4 +1,4 @@
-"""A served picture holds no prompt, and every pixel that the provider painted."""
+"""Prompts are removed from served pictures, whose pixels stay."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UTF_16 = PROMPT.encode("utf-16-be")
 
 
 def pixels(data: bytes) -> bytes:
-    """Return what a viewer sees."""
+    """Return the decoded pixels."""
     with PIL.Image.open(io.BytesIO(data)) as picture:
         return picture.convert("RGBA").tobytes()
 
@@ -50,7 +50,7 @@ def png_text(kind: bytes, keyword: bytes) -> bytes:
 
 
 def exif(*, orientation: int = 6) -> bytes:
-    """Return Exif data with the prompt in every place that painters use."""
+    """Return Exif data with the prompt in every field that painters use."""
     data = PIL.Image.Exif()
     data[0x0112] = orientation
     data[0x010E] = PROMPT
@@ -130,7 +130,7 @@ def _streams(body: bytes) -> list[int]:
 
 @pytest.mark.parametrize("name", PAINTED)
 def test_a_prompt_is_taken_out_and_no_pixel_is_touched(name: str) -> None:
-    """Whatever painter wrote it, wherever: the permalink does not hand it out."""
+    """A prompt is removed wherever a painter wrote it, and no pixel changes."""
     came = Image.inspect(PAINTED[name]())
     assert holds_prompt(came.data)
 
@@ -147,7 +147,7 @@ def test_a_prompt_is_taken_out_and_no_pixel_is_touched(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["exif.png", "exif.jpg", "exif.webp"])
 def test_orientation_and_software_stay(name: str) -> None:
-    """They say nothing of the prompt, and a viewer needs the one of them."""
+    """Orientation and software stay in the Exif data."""
     left = without_prompts(Image.inspect(PAINTED[name]()))
 
     with PIL.Image.open(io.BytesIO(left.data)) as picture:
@@ -157,7 +157,7 @@ def test_orientation_and_software_stay(name: str) -> None:
 
 
 def test_what_xmp_says_beside_a_prompt_stays() -> None:
-    """The creator is the provider's to name."""
+    """The XMP's creator stays when a prompt is removed."""
     left = without_prompts(Image.inspect(PAINTED["attribute.jpg"]()))
 
     assert b'dc:creator="Ada"' in left.data
@@ -167,7 +167,7 @@ def test_what_xmp_says_beside_a_prompt_stays() -> None:
     "path", sorted(SIGNED.glob("*.[pjwg]*")), ids=lambda path: path.name
 )
 def test_content_credentials_are_never_broken(path: Path) -> None:
-    """A signed picture stays as it came, whatever its notes hold."""
+    """A picture with Content Credentials keeps its bytes, prompt included."""
     image = Image.inspect(path.read_bytes())
 
     assert without_prompts(image) is image
@@ -175,7 +175,7 @@ def test_content_credentials_are_never_broken(path: Path) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_container_keeps_its_pixels_bit_by_bit(name: str) -> None:
-    """Of each container that is known only notes may go."""
+    """Removing metadata from any container keeps the pixels."""
     came = Image.inspect(SAMPLES[name]())
 
     left = without_prompts(came)
@@ -185,7 +185,7 @@ def test_every_container_keeps_its_pixels_bit_by_bit(name: str) -> None:
 
 @pytest.mark.parametrize("cut", [4, 9, 20, 60, -1])
 def test_exif_that_cannot_be_read_is_dropped_whole(cut: int) -> None:
-    """Nobody reads an orientation from it either."""
+    """Unreadable Exif data are removed whole."""
     data = encoded(gradient(), "JPEG", exif=exif()[:cut])
 
     left = without_prompts(Image.inspect(data))

@@ -1,4 +1,4 @@
-"""Reading XMP packets, and changing as little of them as possible."""
+"""XMP packets are read, and changed as little as possible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 
 
 def packet(description: str) -> bytes:
-    """Return a packet with that description."""
+    """Return a packet with *description*."""
     return (
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}" '
         f'xmlns:e="{IPTC}">{description}</rdf:RDF></x:xmpmeta>'
@@ -25,7 +25,7 @@ def packet(description: str) -> bytes:
 
 
 def described(properties: str) -> str:
-    """Return a description with these elements."""
+    """Return a description with *elements*."""
     return f"<rdf:Description>{properties}</rdf:Description>"
 
 
@@ -43,7 +43,7 @@ def described(properties: str) -> str:
     ],
 )
 def test_every_spelling_of_a_property_is_read(description: str) -> None:
-    """RDF has attributes, elements and resources for one and the same thing."""
+    """A property is read as an attribute, an element and a resource."""
     what = xmp.read(packet(description))
 
     assert what is not None
@@ -65,7 +65,7 @@ def test_every_spelling_of_a_property_is_read(description: str) -> None:
     ],
 )
 def test_other_properties_are_not_taken_for_it(description: str) -> None:
-    """A statement about another resource is not read as one about the picture."""
+    """A property of another resource is not read as the picture's."""
     what = xmp.read(packet(description))
 
     assert what is not None
@@ -77,7 +77,7 @@ def test_other_properties_are_not_taken_for_it(description: str) -> None:
 def test_what_writers_put_around_a_packet_is_no_harm(
     bom: bytes, padding: bytes
 ) -> None:
-    """Byte order marks and filling bytes are met in the wild."""
+    """A packet with a byte order mark or padding is read and changed in place."""
     wrapped = bom + PACKET + padding
     what = xmp.read(wrapped)
 
@@ -92,7 +92,7 @@ def test_what_writers_put_around_a_packet_is_no_harm(
 
 
 def test_a_description_is_added_of_the_same_picture() -> None:
-    """All descriptions of a packet are about one thing, and no byte is lost."""
+    """An added description is about the same picture, and no byte is lost."""
     what = xmp.read(PACKET)
     assert what is not None
 
@@ -120,12 +120,12 @@ def test_a_description_is_added_of_the_same_picture() -> None:
     ],
 )
 def test_what_no_writer_of_packets_makes_is_not_read(wrong: bytes) -> None:
-    """Entities, document types and other encodings are refused, unexpanded."""
+    """A packet with entities, a document type or another encoding is not read."""
     assert xmp.read(wrong) is None
 
 
 def test_an_excess_of_markup_is_refused_at_once() -> None:
-    """Reading is bounded, whatever the length of the packet."""
+    """A packet with too much markup is refused in bounded time."""
     hostile = packet("<rdf:Description a='b' c='d'>" * 500_000)
     started = time.process_time()
 
@@ -134,7 +134,7 @@ def test_an_excess_of_markup_is_refused_at_once() -> None:
 
 
 def test_a_deep_packet_brings_nothing_down() -> None:
-    """Neither does one that nests as deep as the bound lets it."""
+    """A packet nested as deep as the bound allows is read."""
     depth = 90_000
     what = xmp.read(packet("<a>" * depth + "</a>" * depth))
 
@@ -142,7 +142,7 @@ def test_a_deep_packet_brings_nothing_down() -> None:
 
 
 def test_a_value_is_kept_to_its_bound() -> None:
-    """A source type of a megabyte is no source type."""
+    """A source type of a megabyte is ignored."""
     long = packet(f'<rdf:Description e:DigitalSourceType="{"x" * 1_000_000}"/>')
     what = xmp.read(long)
 
@@ -153,7 +153,7 @@ def test_a_value_is_kept_to_its_bound() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, len(PACKET)), st.integers(0, 30))
 def test_no_packet_brings_another_error(noise: bytes, place: int, length: int) -> None:
-    """A damaged packet is read or it is not, and what is added can be read."""
+    """Any damaged packet is read or ignored, and stays readable after an addition."""
     damaged = PACKET[:place] + noise + PACKET[place + length :]
     what = xmp.read(damaged)
 
@@ -166,7 +166,7 @@ def test_no_packet_brings_another_error(noise: bytes, place: int, length: int) -
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=80))
 def test_any_name_of_a_model_is_written(system: str) -> None:
-    """No name of a model breaks the packet."""
+    """Any model name is written and read back."""
     what = xmp.read(xmp.made(MARK.source_type, system))
 
     assert what is not None
