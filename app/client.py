@@ -93,7 +93,7 @@ class Statistics(TypedDict):
 
 
 class Provenance(TypedDict):
-    """Where a picture says that it comes from."""
+    """The origin that a picture declares."""
 
     c2pa: bool
     c2pa_lost: bool

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where a replica keeps everything; *pings* are what readiness asks.
+    """The places where a replica keeps its data; readiness calls *pings*.
 
     *max_memory* returns the bound of the transient store in bytes, None for none;
     *prove_redis* tries what the service needs of Redis.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: starts everything, measures, prints and writes."""
+"""`python -m benchmarks` starts everything, measures, prints and writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what was asked for; 1 if a goal is missed."""
+    """Measure the chosen rows; return 1 if a goal is missed."""
     chosen = _parser().parse_args(arguments)
     if chosen.hit_rate:
         hit_rate.write(ROOT / "docs" / "explanation" / "hit-rate.svg")
@@ -106,7 +106,7 @@ def _write(
 
 @contextmanager
 def _sources(revision: str | None, folder: Path) -> Iterator[list[Source]]:
-    """Give this checkout, and *revision* in a checkout of its own."""
+    """Yield this checkout, and *revision* in a checkout of its own."""
     ours = Source(OURS)
     if revision is None:
         yield [ours]

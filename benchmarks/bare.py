@@ -1,7 +1,7 @@
-"""Bare handlers: what the framework can do at most, and what a first try does.
+"""Bare handlers: the framework's best case, and a first attempt.
 
-`python -m benchmarks.bare OPTIONS.json` serves one of `KINDS` on a free port,
-which it prints. No access log, no middleware, nothing counted.
+`python -m benchmarks.bare OPTIONS.json` serves one of `KINDS` on a free port, which it
+prints. No access log, no middleware, nothing counted.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ async def get_object(options: dict[str, Any], stack: AsyncExitStack) -> Handler:
 
 
 async def redis_get(options: dict[str, Any], stack: AsyncExitStack) -> Handler:
-    """Answer with what one GET of redis-py returns."""
+    """Answer with the result of one GET of redis-py."""
     redis, key, headers = _redis(stack), options["key"], options["headers"]
     await redis.set(key, options["data"])
 
@@ -101,7 +101,7 @@ async def redis_get(options: dict[str, Any], stack: AsyncExitStack) -> Handler:
 
 
 async def redis_set(options: dict[str, Any], stack: AsyncExitStack) -> Handler:
-    """Read the body and hand it to one SET of redis-py, under a key of its own."""
+    """Read the body and write it by one SET of redis-py, under a key of its own."""
     redis, headers = _redis(stack), options["headers"]
     numbers = iter(range(sys.maxsize))
 
@@ -119,7 +119,7 @@ KINDS = {
 
 
 async def sign(bucket: str, key: str) -> URL:
-    """Return a URL that whoever has it may GET."""
+    """Return a signed URL that anyone may GET."""
     parameters = {"Bucket": bucket, "Key": key}
     async with AsyncExitStack() as stack:
         client = await _s3(stack)
@@ -144,8 +144,8 @@ def _redis(stack: AsyncExitStack) -> Redis:
 
 
 async def main(options: dict[str, Any]) -> None:
-    """Serve until told to stop."""
-    # Whoever makes the load leaves in the middle of its last answers.
+    """Serve until a signal."""
+    # The load disconnects in the middle of its last answers.
     logging.disable(logging.ERROR)
     async with AsyncExitStack() as stack:
         app = web.Application(client_max_size=64 * 1024 * 1024)

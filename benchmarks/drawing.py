@@ -1,7 +1,7 @@
-"""What it takes to make a rendition: seconds of one core, and memory.
+"""The cost of making a rendition: seconds of one core, and memory.
 
-`python -m benchmarks.drawing` prints the table of docs/explanation/performance.md.
-Each line is measured in a process of its own, which has drawn nothing before.
+`python -m benchmarks.drawing` prints the table of docs/explanation/performance.md. Each
+line is measured in a process of its own, which has drawn nothing before.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SMALL = 640
 
 
 def painted(side: int) -> bytes:
-    """Return a PNG as models paint them: shapes, gradients and some grain."""
+    """Return a PNG like a model's: shapes, gradients and some grain."""
     grain = PIL.Image.effect_noise((side, side), 40).filter(ImageFilter.GaussianBlur(2))
     shapes = PIL.Image.effect_mandelbrot((side, side), (-2, -1.2, 1, 1.2), 40)
     shade = PIL.Image.linear_gradient("L").resize((side, side))
@@ -39,7 +39,7 @@ def painted(side: int) -> bytes:
 
 
 def measure(name: str, side: int, width: int) -> dict[str, float]:
-    """Draw once; return the seconds of a core and the megabytes that it took."""
+    """Draw once; return the seconds of a core and the megabytes used."""
     program = [sys.executable, "-m", "benchmarks.drawing", name, str(side), str(width)]
     said = subprocess.run(
         program, input=painted(side), capture_output=True, check=True

@@ -1,10 +1,9 @@
 """Fairness: a customer's HITs and MISSes beside 600 connections of strangers.
 
-A replica that asks for keys is asked by one customer, without strangers and
-then beside each kind of them: visitors of a closed scope, visitors of a scope
-whose limit is used up, and clients with keys that were never made. Each of the
-600 connections asks for something new twice a second, from an address of its
-own, in a process of its own.
+One customer sends requests to a replica that asks for keys, first alone and then beside
+each kind of strangers: visitors of a closed scope, visitors of a scope whose limit is
+used up, and clients with invalid keys. Each of the 600 connections sends a new request
+twice a second, from an address and a process of its own.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """One kind of strangers: what they ask for, and how they ask."""
+    """One kind of strangers: the path and the kind of their requests."""
 
     name: str
     path: str
@@ -68,12 +67,12 @@ class Found:
 
     @property
     def worst(self) -> float:
-        """How many times as long the slower of both took."""
+        """The larger ratio of a time with strangers to the one without."""
         return max(beside / alone for alone, beside in (self.hit, self.miss))
 
 
 async def measure(*, tiny: bool = False) -> list[Found]:
-    """Return what each kind of strangers does to a customer."""
+    """Return the customer's figures beside each kind of strangers."""
     found = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -123,7 +122,7 @@ async def _measured(
 async def _customer(
     session: aiohttp.ClientSession, seconds: float
 ) -> tuple[float, float]:
-    """Return the medians of one customer's HITs and MISSes, asked for in turn."""
+    """Return the medians of one customer's HITs and MISSes, requested in turn."""
     times: tuple[list[float], list[float]] = [], []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -148,7 +147,7 @@ HEAD = (
 
 
 def row(found: Found) -> str:
-    """Return one line of the table for people."""
+    """Return one line of the printed table."""
     cells = [found.flood.name]
     for alone, beside in (found.hit, found.miss):
         cells += [

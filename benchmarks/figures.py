@@ -1,4 +1,4 @@
-"""Figures of alternating rounds, and the lines of the table that they make."""
+"""Figures of alternating rounds, and the table lines made of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Line:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached; None where there is none."""
+        """Whether the goal is reached; None if there is none."""
         if self.goal is None:
             return None
         return self.value >= self.goal if self.at_least else self.value <= self.goal
@@ -50,7 +50,7 @@ class Line:
 async def alternate(
     measures: Mapping[Name, Measure], *, rounds: int, seconds: float
 ) -> dict[Name, list[float]]:
-    """Measure one after the other, again and again; the first time is thrown away."""
+    """Measure in alternating rounds; the first round is thrown away."""
     figures: dict[Name, list[float]] = {name: [] for name in measures}
     for measure in measures.values():
         await measure(min(1.0, seconds))
@@ -98,7 +98,7 @@ def single(
     note: str = "",
     against: str = "",
 ) -> Line:
-    """Return a line for a figure that is compared with its goal alone."""
+    """Return a line for a figure that is compared only with its goal."""
     ours = list(values)
     return Line(
         row=row,
@@ -116,7 +116,7 @@ def single(
 
 
 def missing(row: str, what: str, against: str) -> Line:
-    """Return a line that says that *against* is not on this machine."""
+    """Return a line for an alternative that is not installed on this machine."""
     nothing = float("nan")
     return Line(
         row=row,

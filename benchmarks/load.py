@@ -1,4 +1,4 @@
-"""Load: connections that ask again as soon as they were answered."""
+"""Load: connections that send the next request once they are answered."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 class LoadFailed(RuntimeError):
-    """Requests were not answered, or refused: their rate would mean nothing."""
+    """Requests failed or were refused, so their rate is meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class Load:
     body: bytes = b""
 
     async def run(self, seconds: float) -> float:
-        """Ask for about *seconds* and return the requests per second."""
+        """Send requests for about *seconds*; return the requests per second."""
         count, took = await self.count(seconds)
         return count / took
 
     async def count(self, seconds: float) -> tuple[int, float]:
-        """Ask for about *seconds*; return the number of answers, and the time.
+        """Send requests for about *seconds*; return the number of answers and the time.
 
-        Raises `LoadFailed` for a single request that went wrong.
+        Raises `LoadFailed` if a single request fails.
         """
         measure = self._run_wrk if shutil.which("wrk") else self._run_here
         count, took, errors = await measure(seconds)
@@ -111,7 +111,7 @@ class Load:
 
 
 class _Client(asyncio.Protocol):
-    """A connection that reads just enough of HTTP to know where answers end."""
+    """A connection that parses just enough of HTTP to find the ends of answers."""
 
     def __init__(self, requests: list[bytes]) -> None:
         self._requests = requests
@@ -157,7 +157,7 @@ class _Client(asyncio.Protocol):
 async def one_at_a_time(
     loads: Mapping[Name, Load], *, rounds: int, seconds: float
 ) -> dict[Name, list[float]]:
-    """Return the median of each round, in milliseconds, of requests that are alone."""
+    """Return the median milliseconds of each round, for single requests."""
     figures: dict[Name, list[float]] = {name: [] for name in loads}
     async with taking_turns(loads) as turns:
         for _ in range(rounds):
@@ -170,10 +170,10 @@ async def one_at_a_time(
 async def taking_turns(
     loads: Mapping[Name, Load],
 ) -> AsyncIterator[Callable[[float], Awaitable[dict[Name, list[float]]]]]:
-    """Open a connection to each of *loads*; what it gives asks for so many seconds.
+    """Open a connection to each of *loads*; yield a function that measures in turn.
 
-    One request at a time, each load in its turn, so that whatever else the
-    machine does meets all of them alike. Returns the milliseconds of each.
+    It sends one request at a time, to each load in turn, so that other work of the
+    machine affects all of them alike. It returns the milliseconds of each.
     """
     async with AsyncExitStack() as stack:
         lines = {
@@ -194,7 +194,7 @@ async def taking_turns(
 
 @asynccontextmanager
 async def _line(load: Load) -> AsyncIterator[Callable[[], Awaitable[float]]]:
-    """Open a connection; what it gives asks once and returns the milliseconds."""
+    """Open a connection; yield a function that returns a request's milliseconds."""
     host, port = load.origin.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     requests = [load.request(target) for target in load.targets]

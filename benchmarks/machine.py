@@ -1,4 +1,4 @@
-"""The cores of this machine, and how programs are kept on them."""
+"""The cores of this machine, and how programs are bound to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Cores:
     """One core for the server, the others for everything else.
 
-    Both are empty where there is but one core, or no way to keep to it.
+    Both are empty if there is only one core or no way to bind to it.
     """
 
     server: frozenset[int]
@@ -42,13 +42,13 @@ class Cores:
 
     @property
     def everything(self) -> frozenset[int]:
-        """All of them, for what runs as several replicas."""
+        """All cores, for several replicas together."""
         return self.server | self.others
 
 
 @contextmanager
 def kept_on(cores: frozenset[int]) -> Iterator[None]:
-    """Keep this process, and for ever whatever it starts meanwhile, on *cores*."""
+    """Bind this process, and all that it starts meanwhile, to *cores*."""
     if not cores:
         yield
         return
@@ -61,19 +61,19 @@ def kept_on(cores: frozenset[int]) -> Iterator[None]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used, in steps of 10 ms."""
+    """Return the processor time of a process, in steps of 10 ms."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     # proc(5): utime and stime are fields 14 and 15; ours begin with the third.
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
 
 def resident_bytes(pid: int) -> int:
-    """Return how much memory of a process is resident."""
+    """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
 def description() -> dict[str, str]:
-    """Return the machine it was measured on, without naming the machine."""
+    """Return the kind of this machine, without its name."""
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

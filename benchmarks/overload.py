@@ -1,8 +1,8 @@
-"""Overload: what is paid, kept and refused where more is asked for than fits.
+"""Overload: calls paid, kept and refused under more load than fits.
 
-A replica is asked for new pictures at a part or a multiple of what its model
-can paint. The vendor takes 10 s or 60 s for a picture, give or take a fifth;
-all times are divided by the same number, the bounds of the service included.
+A replica gets requests for new pictures at a fraction or a multiple of what its model
+can paint. The vendor takes 10 s or 60 s for a picture, give or take a fifth. All times,
+including the service's bounds, are divided by the same number.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Case:
 
     @property
     def capacity(self) -> float:
-        """Pictures a second that the model can paint."""
+        """The pictures a second that the model can paint."""
         return CONCURRENCY * self.scale / self.seconds
 
 
@@ -70,7 +70,7 @@ TINY_CASES = (Case(10.0, 50.0, 1.0),)
 
 @dataclass
 class Vendor:
-    """Paints after a while; counts what it was asked for, and how long it worked."""
+    """Paints after a delay; counts its calls and its working time."""
 
     case: Case
     paid: int = 0
@@ -78,7 +78,7 @@ class Vendor:
     _random: random.Random = field(default_factory=lambda: random.Random(7))
 
     async def paint(self, _request: web.Request) -> web.Response:
-        """Answer with a picture that nobody has seen."""
+        """Answer with a new picture."""
         self.paid += 1
         number = self.paid
         usual = self.case.seconds / self.case.scale
@@ -109,7 +109,7 @@ class Vendor:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What came of one load; waits are in seconds before scaling."""
+    """The result of one load; waits are in seconds before scaling."""
 
     case: Case
     load: float
@@ -125,12 +125,12 @@ class Found:
 
     @property
     def lost(self) -> float:
-        """The part of what was paid that nobody got."""
+        """The share of paid pictures that no caller got."""
         return 1 - self.kept / self.paid if self.paid else 0.0
 
 
 async def measure(*, tiny: bool = False) -> list[Found]:
-    """Return what comes of every load with every vendor."""
+    """Return the results of every load with every vendor."""
     found = []
     for case in TINY_CASES if tiny else CASES:
         for load in LOADS[-1:] if tiny else LOADS:
@@ -181,7 +181,7 @@ async def _measured(case: Case, load: float) -> Found:
 
 @dataclass
 class _Asked:
-    """An open load: those who come do not wait for those who came before."""
+    """An open load: new requests do not wait for earlier ones."""
 
     session: aiohttp.ClientSession
     url: str
@@ -191,7 +191,7 @@ class _Asked:
     took: float = 0.0
 
     async def run(self) -> None:
-        """Ask for *lasts* seconds, at random times, and collect every answer."""
+        """Send requests at random times for *lasts* seconds; collect every answer."""
         clock = asyncio.get_running_loop().time
         chance = random.Random(11)
         rate = self.load * self.case.capacity
@@ -253,7 +253,7 @@ HEAD = (
 
 
 def row(found: Found) -> str:
-    """Return one line of the table for people."""
+    """Return one line of the printed table."""
     cells = (
         f"{found.case.seconds:.0f} s",
         f"{found.load:g}",

@@ -1,4 +1,4 @@
-"""The table for people, and the JSON for programs."""
+"""The printed table, and the JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VERDICTS = {None: "", True: "met", False: "missed"}
 def document(
     lines: Sequence[Line], conditions: dict[str, Any], machine: dict[str, str]
 ) -> str:
-    """Return everything that was measured, as JSON."""
+    """Return all measurements as JSON."""
     shown = [
         {
             name: None if isinstance(value, float) and math.isnan(value) else value
@@ -39,7 +39,7 @@ def document(
 
 
 def table(lines: Sequence[Line]) -> str:
-    """Return the table, in Markdown and aligned."""
+    """Return the table in aligned Markdown."""
     rows = [_HEAD, *map(_cells, lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
@@ -47,7 +47,7 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def write_page(text: str) -> None:
-    """Replace what stands between the marks in `docs/explanation/performance.md`."""
+    """Replace the text between the marks of `docs/explanation/performance.md`."""
     page = PAGE.read_text()
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -57,7 +57,7 @@ def write_page(text: str) -> None:
 
 
 def conditions_in_words(conditions: dict[str, Any], machine: dict[str, str]) -> str:
-    """Return one sentence on how it was measured."""
+    """Return one sentence about the conditions of the measurement."""
     pinned = "a core of its own" if conditions["pinned"] else "no core of its own"
     return (
         f"Measured {conditions['on']}: medians of {conditions['rounds']} alternating "

@@ -31,7 +31,7 @@ WRITERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """The *number*-th prompt of *project*, and a picture that answers it."""
+    """The *number*-th prompt of *project*, and its picture."""
 
     project: Project
     number: int
@@ -39,12 +39,12 @@ class Seed:
 
     @property
     def prompt(self) -> str:
-        """Some 60 characters, which is what a sample of real prompts has."""
+        """Some 60 characters, the length of a sample of real prompts."""
         return f"a lighthouse in a storm, seen by the {self.number}th passing gull"
 
     @property
     def target(self) -> str:
-        """Where the picture is asked for."""
+        """The request target of the prompt."""
         return target_of(self.prompt)
 
     @property
@@ -72,7 +72,7 @@ class Seed:
 
 
 async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
-    """Write all that the service keeps in Redis for each of *seeds*, once hit."""
+    """Write all data of *seeds* that the service keeps in Redis, each hit once."""
     connection = RedisConnection(redis, breaker=None, at_once=1, timeout_seconds=30.0)
     statistics = Statistics(RedisStatistics(connection))
     for at in range(0, len(seeds), AT_ONCE):
@@ -90,12 +90,12 @@ async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
 
 
 def picture() -> bytes:
-    """Return 64 KB that are a picture."""
+    """Return a picture of 64 KB."""
     return paint(number=1, prompt="a gull", at_least_bytes=PICTURE_BYTES)
 
 
 async def keep(stage: Stage, seeds: list[Seed]) -> None:
-    """Write the entries of *seeds*, and their pictures into the object store."""
+    """Write the entries of *seeds* and their pictures in the object store."""
     async with Redis.from_url(stage.redis.url) as redis:
         await write_entries(redis, seeds)
     waiting = iter(seeds)

@@ -1,4 +1,4 @@
-"""The stage: real servers for all rows, and the programs that are measured."""
+"""The stage: real servers for all rows, and the measured programs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ api_key_env = ""
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A checkout of the service, and what its figures are called."""
+    """A checkout of the service, and the name of its figures."""
 
     label: str
     root: Path = ROOT
@@ -54,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A painted picture, and the headers that it is answered with."""
+    """A painted picture, and the headers of its answer."""
 
     target: str
     data: bytes
@@ -62,7 +62,7 @@ class Picture:
 
     @property
     def key(self) -> str:
-        """Where it lies in the bucket."""
+        """The key of the picture in the bucket."""
         return self.headers["Content-Location"].partition("/images/")[2]
 
 
@@ -70,8 +70,8 @@ class Picture:
 class Stage:
     """The fixtures of rows.
 
-    *sources* begins with the checkout that is measured; others are compared
-    with it. *tiny* asks for everything as small as still makes sense.
+    *sources* begins with the checkout that is measured; others are compared with it.
+    *tiny* makes everything as small as is still meaningful.
     """
 
     folder: Path
@@ -98,7 +98,7 @@ class Stage:
         cores: frozenset[int] | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
     ) -> AsyncIterator[Replica]:
-        """Run a replica of *source*, on the server's core unless told otherwise."""
+        """Run a replica of *source*, by default on the server's core."""
         folder = self.new_folder()
         providers = folder / "models.toml"
         providers.write_text(_PROVIDERS.format(base_url=f"{self.provider_url}/v1"))
@@ -131,7 +131,7 @@ class Stage:
 
     @asynccontextmanager
     async def bare(self, kind: str, **options: Any) -> AsyncIterator[str]:
-        """Run a bare handler of `benchmarks.bare` and give its origin."""
+        """Run a bare handler of `benchmarks.bare`; yield its origin."""
         options = {"kind": kind, **options}
         data = options.pop("data", None)
         folder = self.new_folder()
@@ -152,7 +152,7 @@ class Stage:
     async def program(
         self, command: Sequence[str], **environment: str
     ) -> AsyncIterator[str]:
-        """Run a server that prints its port, on the server's core; give its origin."""
+        """Run a server that prints its port, on the server's core; yield its origin."""
         inherited = environment_of(
             redis_url=self.redis.url,
             bucket=self.bucket,
@@ -205,7 +205,7 @@ class Stage:
     async def paint(
         self, service: Replica, prompt: str, size: int = PICTURE_BYTES
     ) -> Picture:
-        """Have a picture of *size* bytes painted, and ask until it is a HIT."""
+        """Paint a picture of *size* bytes, and request it until it is a HIT."""
         self.provider.behave(picture_bytes=size)
         target = target_of(prompt)
         async with aiohttp.ClientSession(headers=HEADERS) as session:
@@ -230,5 +230,5 @@ class Stage:
 
 
 def target_of(prompt: str) -> str:
-    """Return the request target that asks for *prompt*."""
+    """Return the request target of *prompt*."""
     return str(URL("/api/v1/live/generate").with_query(prompt=prompt))

@@ -1,9 +1,9 @@
-"""Strangers: connections that each ask for something new, twice a second.
+"""Strangers: connections that each send a new request twice a second.
 
-A process of its own, so that the clock of those who measure is not theirs:
-`python -m benchmarks.strangers PORT SECONDS PATH [closed|wrong-keys]`. It
-prints how often each status was answered, and how many turns were left out
-because the answer before was still missing.
+It is a process of its own, so that it does not share a clock with those who measure:
+`python -m benchmarks.strangers PORT SECONDS PATH [closed|wrong-keys]`. It prints how
+often each status was answered, and how many turns were skipped because the previous
+answer was still missing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 
 def visitor(path: str, address: str) -> bytes:
-    """Return a visitor's request for a prompt that was never asked for."""
+    """Return a visitor's request for a new prompt."""
     prompt = f"stranger-{secrets.token_hex(4)}-{next(_numbers)}"
     return (
         f"GET {path}?prompt={prompt} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -38,7 +38,7 @@ def visitor(path: str, address: str) -> bytes:
 
 
 def wrong_key(path: str, address: str) -> bytes:
-    """Return a request with a well-formed key that was never made."""
+    """Return a request with a well-formed invalid key."""
     key_id = secrets.token_hex(6)
     return (
         f"GET {path}?prompt=a+fox HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -61,7 +61,7 @@ class Stranger(asyncio.Protocol):
         self._next: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin at a random moment, so that not all ask at once."""
+        """Begin at a random moment, so that requests are spread."""
         self._transport = cast("asyncio.Transport", transport)
         later = random.uniform(0.0, EVERY_SECONDS)
         self._next = asyncio.get_running_loop().call_later(later, self._turn)
@@ -73,7 +73,7 @@ class Stranger(asyncio.Protocol):
             self._is_waiting = False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Ask no more."""
+        """Stop sending requests."""
         self._answers["cut"] += 1
         if self._next is not None:
             self._next.cancel()
@@ -90,7 +90,7 @@ class Stranger(asyncio.Protocol):
 
 
 async def flood(port: int, seconds: float, path: str, kind: str) -> Counter[str]:
-    """Ask for *seconds* and return what was answered."""
+    """Send requests for *seconds*; return the counts of statuses."""
     loop, answers = asyncio.get_running_loop(), Counter[str]()
     for number in range(CONNECTIONS):
         address = f"203.0.{number // 250}.{1 + number % 250}"
@@ -102,7 +102,7 @@ async def flood(port: int, seconds: float, path: str, kind: str) -> Counter[str]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Ask, and print what was answered as JSON."""
+    """Send requests, and print the counts as JSON."""
     port, seconds, path, kind = arguments
     answers = uvloop.run(flood(int(port), float(seconds), path, kind))
     print(json.dumps(answers))

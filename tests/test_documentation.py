@@ -1,4 +1,4 @@
-"""The documentation says what the code does, compared both ways."""
+"""The documentation agrees with the code, compared both ways."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def _table(heading: str) -> dict[str, list[str]]:
 
 
 def _shown(default: object) -> str:
-    """Return how the tables write a default."""
+    """Return a default in the form of the tables."""
     if default is None:
         return "none"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    """An operator finds every setting in one table, and nothing that is none."""
+    """The table of settings has exactly the settings of the code and their defaults."""
     documented = {name: row[0] for name, row in _table("## Settings").items()}
 
     expected = {
@@ -60,7 +60,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def test_every_setting_has_a_unit_and_a_meaning() -> None:
-    """What ends in _SECONDS or _BYTES says so, and every row says what it does."""
+    """A setting in _SECONDS or _BYTES has that unit, and every row has a meaning."""
     for name, (_, unit, meaning) in _table("## Settings").items():
         if suffix := re.search(r"_(SECONDS|BYTES)$", name):
             assert unit == suffix[1].lower()
@@ -68,7 +68,7 @@ def test_every_setting_has_a_unit_and_a_meaning() -> None:
 
 
 def test_every_key_of_a_model_is_documented_with_its_default() -> None:
-    """The table of keys is the one that the models file is checked against."""
+    """The table of a model's keys has exactly the keys of the code."""
     documented = {name: row[0] for name, row in _table("## Models file").items()}
 
     expected = {}
@@ -86,7 +86,7 @@ def test_every_key_of_a_model_is_documented_with_its_default() -> None:
 
 
 def test_every_provider_is_documented() -> None:
-    """The row of `provider` names each one, in the order of the code."""
+    """The row of `provider` lists all providers in the order of the code."""
     meaning = _table("## Models file")["provider"][1]
 
     assert re.findall(r"`(\w+)`", meaning) == list(VENDORS)
@@ -94,7 +94,7 @@ def test_every_provider_is_documented() -> None:
 
 @pytest.mark.parametrize("provider", VENDORS)
 def test_every_option_of_a_provider_is_documented(provider: str) -> None:
-    """Each provider's table has its own options with their defaults, and no others."""
+    """Each provider's table has exactly its options with their defaults."""
     heading = "replicate` and `fal" if provider in {"replicate", "fal"} else provider
     documented = {
         name: row[0] for name, row in _table(f"### Options of `{heading}`").items()
@@ -115,7 +115,7 @@ def test_every_option_of_a_provider_is_documented(provider: str) -> None:
 
 
 def test_every_failure_of_the_placeholder_is_documented() -> None:
-    """The row of `failure` names each one, in the order of the code."""
+    """The row of `failure` lists all failures in the order of the code."""
     meaning = _table("### Options of `placeholder`")["failure"][1]
     failures = PlaceholderOptions.model_fields["failure"].annotation
 
@@ -128,7 +128,7 @@ def test_every_failure_of_the_placeholder_is_documented() -> None:
     ids=lambda page: page.stem,
 )
 def test_every_example_of_a_models_file_is_accepted(page: Path, tmp_path: Path) -> None:
-    """What a reader copies from a page is a valid models file."""
+    """Every example of a models file is valid."""
     examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
     file = tmp_path / "models.toml"
     keys = {vendor.key_variable: "a:lighthouse" for vendor in VENDORS.values()}
@@ -141,15 +141,15 @@ def test_every_example_of_a_models_file_is_accepted(page: Path, tmp_path: Path) 
 
 
 def test_every_provider_has_a_page_of_its_own() -> None:
-    """Key, models file, price, limits and references of each are told."""
+    """Each provider has a page about key, price, limits and references."""
     pages = (ROOT / "docs" / "how-to" / "providers").glob("*.md")
-    told = {page.stem: page.read_text() for page in pages}
+    text = {page.stem: page.read_text() for page in pages}
 
-    assert set(told) - {"try"} == set(VENDORS) - {"placeholder"}
+    assert set(text) - {"try"} == set(VENDORS) - {"placeholder"}
     for provider in set(VENDORS) - {"placeholder"}:
-        assert f'provider = "{provider}"' in told[provider]
+        assert f'provider = "{provider}"' in text[provider]
         for subject in ("Key", "Price", "Limits", "References"):
-            assert f"**{subject}" in told[provider]
+            assert f"**{subject}" in text[provider]
 
 
 _BLOCKS = re.DOTALL | re.MULTILINE
@@ -164,7 +164,7 @@ def _links(page: Path) -> set[Path]:
 
 
 def test_every_link_leads_somewhere() -> None:
-    """A reader who follows a link within the repository finds the file."""
+    """Every link within the repository leads to a file."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
     broken = {page.name: {t for t in _links(page) if not t.exists()} for page in pages}
@@ -193,7 +193,7 @@ def _named(page: Path) -> Iterator[str]:
 
 
 def test_what_a_page_names_is_in_the_code() -> None:
-    """A reader who looks for a method or a module that is named finds it."""
+    """Every method and module that a page names exists."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     named = {name for page in pages for name in _named(page)}
 
@@ -206,7 +206,7 @@ def test_what_a_page_names_is_in_the_code() -> None:
 
 
 def test_every_page_is_listed() -> None:
-    """The first page of the documentation leads to all others."""
+    """The first page of the documentation links to all others."""
     index = ROOT / "docs" / "README.md"
 
     pages = set((ROOT / "docs").rglob("*.md"))

@@ -1,4 +1,4 @@
-"""Where a request comes from: through trusted proxies only."""
+"""Client addresses: forwarding headers count only from trusted proxies."""
 
 from __future__ import annotations
 

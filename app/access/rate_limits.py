@@ -20,7 +20,7 @@ MINUTE = timedelta(minutes=1)
 
 
 class Standing(NamedTuple):
-    """Where a key stands in its window: what `RateLimit` tells."""
+    """The state of a key in its window, which `RateLimit` shows."""
 
     limit: int
     remaining: int

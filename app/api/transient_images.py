@@ -17,7 +17,7 @@ from app.http.conditional import UNSATISFIABLE, parse_range
 from app.http.http_errors import RangeNotSatisfiable
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
-from app.http.picture_headers import EMBEDDING, KEPT_BY_NOBODY, RANGES, merged
+from app.http.picture_headers import EMBEDDING, NOT_CACHED, RANGES, merged
 from app.http.query import whole_number
 from app.image import EXTENSIONS, MEDIA_TYPES
 from app.server.bodies import send_stream
@@ -73,7 +73,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
         raise NotFound("There is no such picture.")
     headers = {
         "Content-Type": found.content_type,
-        **merged(KEPT_BY_NOBODY, RANGES, EMBEDDING),
+        **merged(NOT_CACHED, RANGES, EMBEDDING),
     }
     wanted = _range_of(request, found.size)
     if wanted is None:

@@ -1,4 +1,4 @@
-"""Which server reads the data of a folder: the kind that has written it.
+"""The server that reads a folder's data: the kind that has written them.
 
 Redis and Valkey write the same commands, and files that neither reads of a
 later version, or of the other. What wrote a folder stands in its files.

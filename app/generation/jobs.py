@@ -48,10 +48,10 @@ class SubmittedJob:
 
 
 class JobKeeper(Protocol):
-    """Where the job of one prompt is kept until the painting has ended.
+    """The record of one prompt's job, kept until the painting has ended.
 
-    It belongs to the prompt and not to its leader. The commit of the picture,
-    or the memory of the failure, removes the job in the same step.
+    It belongs to the prompt and not to its leader. The commit of the picture, or the
+    memory of the failure, removes the job in the same step.
     """
 
     @property

@@ -65,11 +65,11 @@ class PaintRequest:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a picture comes from, as far as its adapter can tell.
+    """The origin of a picture, as far as its adapter knows it.
 
-    *vendor* and *model* are the provider's name in the models file and its own
-    id of the model: what IPTC calls the AI system used. *request_id* is what
-    the vendor's support asks for, *usage* what the vendor counted.
+    *vendor* and *model* are the provider's name in the models file and its own id of
+    the model: what IPTC calls the AI system used. *request_id* is what the vendor's
+    support asks for, *usage* what the vendor counted.
     """
 
     vendor: str

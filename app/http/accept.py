@@ -1,4 +1,4 @@
-"""Which media types an `Accept` names (RFC 9110, 12.5.1). Pure."""
+"""Reads the media types that an `Accept` names (RFC 9110, 12.5.1). Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pages' scripts may read a picture (Fetch Standard, 3.2: CORS)."""
+"""The pages whose scripts may read a picture (Fetch Standard, 3.2: CORS)."""
 
 from __future__ import annotations
 

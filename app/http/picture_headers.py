@@ -70,7 +70,7 @@ KEPT_BY_BROWSERS = Part.of(
 KEPT_BY_VISITORS = Part.of({"Cache-Control": A_YEAR})
 KEPT_FOR_EVER = Part.of({"Cache-Control": f"{A_YEAR}, immutable"})
 KEPT_BY_ITS_OWNER = Part.of({"Cache-Control": "private, max-age=31536000"})
-KEPT_BY_NOBODY = Part.of({"Cache-Control": "no-store"})
+NOT_CACHED = Part.of({"Cache-Control": "no-store"})
 
 
 def identity(*, digest: str, created_at: datetime, image_id: str) -> dict[str, str]:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where renditions are kept, and where their pictures come from.
+    """The stores of renditions and of their pictures.
 
-    *read_original* returns the bytes of a picture, None where it is gone;
-    *systems* names for each alias the provider and its model, for the mark.
+    *read_original* returns the bytes of a picture, None where it is gone; *systems*
+    names for each alias the provider and its model, for the mark.
     """
 
     store: ObjectStore

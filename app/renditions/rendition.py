@@ -52,7 +52,7 @@ class Original(NamedTuple):
 
     @property
     def storage_key(self) -> StorageKey:
-        """Where the picture lies."""
+        """The key of the picture in the object store."""
         return StorageKey.of_generated(self.project, self.image_id, self.media_type)
 
 
@@ -136,5 +136,5 @@ class StoredRendition(NamedTuple):
 
     @property
     def storage_key(self) -> StorageKey:
-        """Where it lies."""
+        """The key of the rendition in the object store."""
         return StorageKey.of_rendition(self.project, self.image_id, self.filename)

@@ -24,7 +24,7 @@ MAX_KNOWN = 32_768
 
 
 class Known(NamedTuple):
-    """Where a rendition is; *stored* is None for the picture itself."""
+    """A rendition that was found; *stored* is None for the picture itself."""
 
     stored: StoredRendition | None
 

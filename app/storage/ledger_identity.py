@@ -1,4 +1,4 @@
-"""Which ledger it is: a bucket or folder that is another one is an outage.
+"""The identity of the ledger: another bucket or folder is an outage.
 
 `_system/ledger.json` holds a random id. Redis and each replica remember it. A
 place that is missing, empty or another one than before is never a new beginning:

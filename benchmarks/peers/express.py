@@ -1,4 +1,4 @@
-"""Node/Express with ioredis and the MinIO client, doing the job of a HIT."""
+"""Node/Express with ioredis and the MinIO client, serving a HIT."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOLDER = Path(__file__).with_name("node")
 async def express(
     stage: Stage, picture: Picture, *, in_memory: bool
 ) -> AsyncIterator[str | None]:
-    """Run the peer with *picture* to be found; None where there is no Node or npm."""
+    """Run the peer with *picture* stored; yield None without Node or npm."""
     if not await _installed():
         yield None
         return
@@ -49,7 +49,7 @@ async def express(
 
 
 async def _installed() -> bool:
-    """Return whether the peer can run; installs what its lock file names, once."""
+    """Return whether the peer can run; install its lock file's packages once."""
     if (FOLDER / "node_modules" / "express").is_dir():
         return shutil.which("node") is not None
     if shutil.which("node") is None or shutil.which("npm") is None:

@@ -57,7 +57,7 @@ http {{
 
 @asynccontextmanager
 async def nginx(stage: Stage, picture: Picture) -> AsyncIterator[str | None]:
-    """Run nginx with *picture* in its cache; give its origin, None where it is not."""
+    """Run nginx with *picture* in its cache; yield its origin, None without nginx."""
     program = shutil.which("nginx")
     if program is None:
         yield None

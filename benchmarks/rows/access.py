@@ -1,4 +1,4 @@
-"""Row 11: what it costs a HIT that somebody is asked who he is."""
+"""Row 11: the cost of authentication for a HIT."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOAL = 0.95
 
 
 async def authentication(stage: Stage) -> list[Line]:
-    """Row 11: a HIT with a key against one without authentication, and signed."""
+    """Row 11: a HIT with a key and with a signature, against one with AUTH=off."""
     source = stage.sources[0]
     master = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     async with AsyncExitStack() as stack:

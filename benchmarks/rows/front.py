@@ -1,4 +1,4 @@
-"""Row 13: a HIT through the front in OpenAI's words, against one of live generation."""
+"""Row 13: a HIT through OpenAI's API, against one of live generation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT_MOST = 1.5
 
 
 async def front_hit(stage: Stage) -> list[Line]:
-    """Row 13: the processor time of a HIT whose address is returned."""
+    """Row 13: the processor time of a HIT that returns its address."""
     source = stage.sources[0]
     async with stage.service(source) as service:
         picture = await stage.paint(service, PROMPT)

@@ -124,7 +124,7 @@ def _measure(service: Replica, load: Load) -> Measure:
 async def _one_at_a_time(
     stage: Stage, services: dict[_Name, Replica], loads: dict[_Name, Load]
 ) -> dict[_Name, list[float]]:
-    """Return the same of hits that take turns."""
+    """Return the same for single hits in turn."""
     figures: dict[_Name, list[float]] = {name: [] for name in loads}
     async with taking_turns(loads) as turns:
         for _ in range(stage.rounds):

@@ -1,4 +1,4 @@
-"""Row 7: everybody asks for the same new picture at once."""
+"""Row 7: many clients request the same new picture at once."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _clients(stage: Stage) -> int:
 
 def _measure(stage: Stage, replicas: Sequence[Replica], calls: list[int]) -> Measure:
     async def measure(_seconds: float) -> float:
-        prompt = f"a lighthouse that nobody has seen, {time.time_ns()}"
+        prompt = f"a lighthouse in a new light, {time.time_ns()}"
         last_ms = await _herd(stage, replicas, prompt)
         calls.append(stage.provider.count(prompt))
         return last_ms

@@ -1,4 +1,4 @@
-"""Rows 1, 3 and 6: a HIT whose bytes are at hand, and one that needs none."""
+"""Rows 1, 3 and 6: a HIT from the hot tier, and a 304."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def not_modified(stage: Stage) -> list[Line]:
 
 
 async def added_latency(stage: Stage) -> list[Line]:
-    """Row 6: what a HIT takes longer than the bare handler when nobody else asks."""
+    """Row 6: the latency of a single HIT above that of the bare handler."""
     async with _both(stage, "in_memory") as loads:
         figures = await one_at_a_time(
             loads, rounds=stage.rounds, seconds=min(2.0, stage.seconds)

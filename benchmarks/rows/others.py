@@ -1,4 +1,4 @@
-"""Row 3b: what people would use instead."""
+"""Row 3b: the alternatives nginx and Node."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NGINX = "nginx proxy_cache in front of MinIO (counts nothing)"
 
 
 async def nginx_and_node(stage: Stage) -> list[Line]:
-    """Row 3b: the hot tier against both; nginx for the record."""
+    """Row 3b: the hot tier against both; nginx is informative only."""
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(stage.services())
         loads = {}

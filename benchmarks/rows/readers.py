@@ -1,4 +1,4 @@
-"""Row 8: clients that read a large picture slowly, and what they cost in memory."""
+"""Row 8: clients that read a large picture slowly, and their memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READS_FOR_SECONDS = 8.0
 
 
 async def slow_readers(stage: Stage) -> list[Line]:
-    """Row 8: resident memory above idle for each client, at its highest."""
+    """Row 8: the highest resident memory above idle for each client."""
     lines = []
     for source in stage.sources:
         for place, settings in (
@@ -60,7 +60,7 @@ def _size(stage: Stage) -> int:
 async def _once(
     stage: Stage, source: Source, settings: dict[str, str]
 ) -> tuple[float, int]:
-    """Return the KiB for each client that was answered, and how many those were."""
+    """Return the KiB for each client that was answered, and their number."""
     async with stage.service(source, settings=settings) as service:
         picture = await stage.paint(service, "a wide sea", _size(stage))
         request = Load(service.url, (), HEADERS).request(picture.target)
@@ -80,7 +80,7 @@ async def _once(
             for task in reading:
                 task.cancel()
             ends = await asyncio.gather(*reading, return_exceptions=True)
-    # Whoever was answered is still reading when it is over.
+    # Clients that got an answer are still reading when it is over.
     answered = sum(isinstance(end, asyncio.CancelledError) for end in ends)
     return max(0, highest - idle) / 1024 / max(1, answered), answered
 

@@ -30,7 +30,7 @@ def _count(stage: Stage) -> int:
 
 
 async def stored_hit(stage: Stage) -> list[Line]:
-    """Row 2: against what streams from a signed URL, and what calls for each."""
+    """Row 2: against a stream from a signed URL, and against botocore's calls."""
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(stage.services(HOT_TIER_BYTES="0"))
         loads = {}

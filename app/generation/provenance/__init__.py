@@ -1,4 +1,4 @@
-"""Where a picture comes from: what it says of that, and the mark that says it.
+"""The provenance of a picture: its own statements, and the mark that we add.
 
 Generated pictures are marked so that machines can tell (Regulation (EU)
 2024/1689, Article 50(2)): with IPTC properties in an XMP packet, put into the

@@ -58,8 +58,8 @@ class _Look(NamedTuple):
     @property
     def source_type(self) -> str | None:
         text = ((self.packet and self.packet.source_type) or "").strip()
-        is_told = 0 < len(text) <= _LONGEST_TOLD and text.isprintable()
-        return text if is_told else None
+        is_readable = 0 < len(text) <= _LONGEST_TOLD and text.isprintable()
+        return text if is_readable else None
 
 
 def without_prompts(image: Image) -> Image:

@@ -80,7 +80,7 @@ class PromptEntry(NamedTuple):
 
     @property
     def storage_key(self) -> StorageKey:
-        """Where the picture lies."""
+        """The key of the picture in the object store."""
         return StorageKey.of_generated(self.project, self.image_id, self.media_type)
 
     @property

@@ -1,4 +1,4 @@
-"""Which picture is it? Pure: does no I/O and knows no request.
+"""The identity of a prompt: its key and hash. Pure: does no I/O.
 
 The hash of a prompt is SHA-256 over canonical JSON (sorted names, no spaces,
 UTF-8: the subset of RFC 8785 that text, integers and null need) of a version,

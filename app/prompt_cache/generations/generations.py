@@ -28,7 +28,7 @@ BEATS_A_LEASE = 3
 
 
 class GenerationStore(Protocol):
-    """Where every replica finds the records; raises `CacheUnavailable`."""
+    """The records of generations for all replicas; raises `CacheUnavailable`."""
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
         """Keep *record* for so long, and send the news of it."""

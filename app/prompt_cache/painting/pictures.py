@@ -61,7 +61,7 @@ class KeptPicture(Protocol):
 
     @property
     def storage_key(self) -> StorageKey:
-        """Where they lie."""
+        """The key of the picture in the object store."""
         ...
 
 

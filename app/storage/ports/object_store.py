@@ -82,7 +82,7 @@ class ObjectBody(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Where whatever cost money is kept."""
+    """The store of everything that cost money."""
 
     async def put(
         self,

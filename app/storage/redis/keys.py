@@ -1,4 +1,4 @@
-"""Where everything lies in Redis.
+"""The names of all keys in Redis.
 
 All keys of one script share a hash tag, so that they lie in one slot of a
 Cluster (Redis Cluster Specification, "Hash tags"). A new version prefix

@@ -46,7 +46,7 @@ _TIMED_OUT = {"request_timeout", "startup_timeout", "generation_timeout"}
 
 
 class _Request(NamedTuple):
-    """Where a queued request is asked after."""
+    """The addresses of a queued request."""
 
     status: URL
     response: URL

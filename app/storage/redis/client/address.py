@@ -29,7 +29,7 @@ class Topology(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisAddress:
-    """Where Redis is, and as whom to go there.
+    """The address of Redis, with the credentials.
 
     *path* is a Unix socket's, *service* what Sentinel calls the primary;
     *credentials*, *sentinel_credentials* and *tls* are redis-py's keyword

@@ -1,4 +1,4 @@
-"""Which run of which server answers: a Redis may come back older than it was.
+"""The run id of the server that answers: a Redis may come back with older data.
 
 A server that is restarted from a snapshot, or a replica that a failover promotes,
 has another run id, and may have lost what was written last: entries that were
