@@ -17,6 +17,7 @@ from app.prompt_cache.flight.leases import Leases
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.events import GenerationEvents
 from app.prompt_cache.generations.generations import Generations
+from app.prompt_cache.older_entries import OlderEntries
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting import shelf
 from app.prompt_cache.painting.asking import Asking
@@ -29,6 +30,7 @@ from app.prompt_cache.painting.shelf import Shelf
 from app.prompt_cache.purge import Purge
 from app.prompt_cache.purge_finisher import PurgeFinisher
 from app.prompt_cache.rebuild import Rebuild
+from app.prompt_cache.restorations import Restorations
 from app.prompt_cache.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -192,12 +194,20 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
     return PromptCacheParts(
         cache=PromptCache(
             index=index,
-            leases=leases,
             ledger=ledger,
-            visitors_ledger=visitors_ledger,
             pictures=pictures,
             painter=painter,
             flights=flights,
+            restorations=Restorations(
+                index=index,
+                leases=leases,
+                ledger=ledger,
+                visitors_ledger=visitors_ledger,
+                committer=committer,
+            ),
+            older_entries=OlderEntries(
+                index=index, ledger=ledger, pictures=pictures, statistics=statistics
+            ),
             statistics=statistics,
             metrics=metrics,
         ),

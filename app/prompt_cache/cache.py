@@ -12,8 +12,6 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from cachetools import LRUCache
-
 from app.errors import (
     CacheUnavailable,
     PaymentRefused,
@@ -35,10 +33,11 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flights
-    from app.prompt_cache.flight.leases import Leases
     from app.prompt_cache.flight.result import FlightResult
+    from app.prompt_cache.older_entries import OlderEntries
     from app.prompt_cache.painting.painter import Painter
     from app.prompt_cache.painting.pictures import Pictures
+    from app.prompt_cache.restorations import Restorations
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.object_store import ByteRange
     from app.storage.ports.prompt_index import PromptIndex
@@ -48,9 +47,6 @@ logger = logging.getLogger(__name__)
 
 # How often a reader starts again when its picture or entry was removed meanwhile.
 ROUNDS = 4
-# Some 300 bytes each; one that was pushed out is looked at once more.
-BELIEVED = 200_000
-RESTORING_TIMEOUT_SECONDS = 2.0
 # A Redis that hangs has cost a second by then, and two are all there is.
 LEDGER_TIMEOUT_SECONDS = 0.8
 # Rules that could not be read have cost a time-out of the store by then.
@@ -89,20 +85,15 @@ class PromptCache:
     """The pictures of prompts, across replicas."""
 
     index: PromptIndex
-    leases: Leases
     ledger: Ledger
-    visitors_ledger: Ledger
     pictures: Pictures
     painter: Painter
     flights: Flights[FlightResult]
+    restorations: Restorations
+    older_entries: OlderEntries
     statistics: Statistics
     metrics: Metrics
     _known: KnownEntries = field(default_factory=KnownEntries)
-    # What manifests were seen to name, since Redis was another run.
-    _believed: LRUCache[str, tuple[int, str]] = field(
-        default_factory=lambda: LRUCache(BELIEVED)
-    )
-    _restorations: SingleFlight[str, bool] = field(default_factory=SingleFlight)
     _manifests: SingleFlight[str, Manifest | None] = field(default_factory=SingleFlight)
 
     async def get_or_generate(
@@ -220,7 +211,7 @@ class PromptCache:
         """Return what only the ledger knows, restored, or None."""
         found = None
         try:
-            if await self._restore(key, permit):
+            if await self.restorations.restore(key, permit):
                 found = await self._look_up(key)
         except CacheUnavailable:
             found = await self._find_in_ledger(key)
@@ -293,8 +284,9 @@ class PromptCache:
             logger.warning("record is unreadable", extra={"prompt_hash": key.hash})
             await self.index.drop(key.hash, counted.record)
             return None
-        doubts = self.index.doubts
-        if doubts and not await self._believes(entry, counted.record, doubts):
+        if self.index.doubts and not await self.older_entries.is_current(
+            entry, counted.record
+        ):
             return None
         outcome = LookupOutcome.HIT
         if has_waited:
@@ -312,28 +304,6 @@ class PromptCache:
         if landed is not None and landed.entry.image_id == entry.image_id:
             data = landed.data
         return Answer(entry, outcome, counted.hits, None, data, counted.record)
-
-    async def _believes(self, entry: PromptEntry, record: bytes, doubts: int) -> bool:
-        """Return whether the manifest names *entry*; remove an older entry.
-
-        1. An entry is purged or replaced. 2. Redis comes back from a snapshot, or
-        a failover promotes a replica that had not heard of it. 3. The entry is
-        there again, and other replicas have its bytes in memory.
-        """
-        prompt_hash = entry.prompt_hash
-        if self._believed.get(prompt_hash) == (doubts, entry.image_id):
-            return True
-        manifest = await self.ledger.read(entry.project, prompt_hash)
-        named = manifest.entry if manifest else None
-        if named is not None and named.image_id == entry.image_id:
-            self._believed[prompt_hash] = doubts, entry.image_id
-            return True
-        logger.info("older entry removed", extra={"prompt_hash": prompt_hash})
-        await self.index.drop(prompt_hash, record)
-        self.pictures.forget(entry)
-        if manifest is None:
-            self.statistics.removed(entry.project, prompt_hash, entry.size)
-        return False
 
     async def _find_in_ledger(self, key: PromptKey) -> Answer:
         """Serve what is painted while Redis is unavailable; nothing new is paid for."""
@@ -354,34 +324,3 @@ class PromptCache:
         self.metrics.lookup(LookupOutcome.HIT)
         self.metrics.uncounted_hit()
         return Answer(manifest.entry, LookupOutcome.HIT)
-
-    async def _restore(self, key: PromptKey, permit: Permit) -> bool:
-        """Write the entry of a prompt that only the ledger knows.
-
-        Returns whether it is there. Calls that come meanwhile share the next try.
-        """
-        return await self._restorations.share_next(
-            key.hash, partial(self._restore_now, key, permit)
-        )
-
-    async def _restore_now(self, key: PromptKey, permit: Permit) -> bool:
-        ledger = self.visitors_ledger if permit.is_visitor else self.ledger
-        if await ledger.read(key.project, key.hash) is None:
-            return False
-        try:
-            async with self.leases.writing(
-                key.project, key.hash, wait_seconds=RESTORING_TIMEOUT_SECONDS
-            ) as lease:
-                # The last holder of the lease may have written the entry, or purged
-                # what was read before.
-                if await self._is_known(key):
-                    return True
-                manifest = await self.ledger.read(key.project, key.hash)
-                return manifest is not None and await self.painter.committer.restore(
-                    manifest.entry, lease
-                )
-        except StillGenerating:
-            return False
-
-    async def _is_known(self, key: PromptKey) -> bool:
-        return (await self.index.peek([key.hash]))[0] is not None
