@@ -35,7 +35,7 @@ from app.server.bodies import BodyCut, cut
 from app.server.lifecycle import LIFECYCLE, Lifecycle
 from app.server.raw_answers import READY_STATUSES, RawAnswer, may_be_raw
 from app.telemetry import REQUEST_ID, Metrics
-from app.telemetry.metrics import UNMATCHED
+from app.telemetry.series import UNMATCHED
 from app.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:

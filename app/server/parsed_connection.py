@@ -30,7 +30,7 @@ from app.server.parser_refusals import (
     refusal_of,
 )
 from app.telemetry import REQUEST_ID
-from app.telemetry.metrics import OTHER, UNMATCHED
+from app.telemetry.series import OTHER, UNMATCHED
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader

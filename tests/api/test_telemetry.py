@@ -17,7 +17,7 @@ from app.errors import StorageUnavailable
 from app.telemetry import REQUEST_ID, Metrics, configure_logging
 from app.telemetry.counters import Durations
 from app.telemetry.logs import JsonFormatter, Pseudonyms, TextFormatter
-from app.telemetry.metrics import CALL_OUTCOMES, LOOKUP_RESULTS
+from app.telemetry.series import CALL_OUTCOMES, LOOKUP_RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
