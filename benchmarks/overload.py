@@ -168,7 +168,7 @@ async def _measured(case: Case, load: float) -> Found:
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )
-        # What a call takes is known to a replica that has painted before.
+        # A replica that has painted before knows how long a call takes.
         await asyncio.gather(
             *(_ask(session, running.url, f"first {n}") for n in range(CONCURRENCY))
         )

@@ -80,7 +80,7 @@ async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
         for seed in seeds[at : at + AT_ONCE]:
             entry, hit_ms = seed.entry, NOON_MS + seed.number
             key, hits = keys.entry_and_hits(entry.prompt_hash)
-            # What COMMIT and LOOK_UP leave, without asking for a million leases.
+            # The data that COMMIT and LOOK_UP leave, without taking a million leases.
             pipeline.set(key, access(hit_ms) + entry.to_record())
             pipeline.set(hits, 1)
             statistics.added(entry)

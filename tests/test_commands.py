@@ -185,7 +185,7 @@ async def test_check_asks_providers_for_what_costs_nothing(
         good = await asyncio.to_thread(
             run, "check", "--providers", folder=tmp_path, environment=environment
         )
-        # Where there is a key the fake Replicate has an account.
+        # Without a key the fake Replicate refuses.
         models.write_text(tables[2].replace("SOME_KEY", ""))
         bad = await asyncio.to_thread(
             run, "check", "--providers", folder=tmp_path, environment=environment

@@ -102,7 +102,7 @@ def test_every_option_of_a_provider_is_documented(provider: str) -> None:
 
     expected = {}
     for name, field in VENDORS[provider].options.model_fields.items():
-        # What the request itself says is no option.
+        # Fields that come from the request are no options.
         if any(isinstance(item, BeforeValidator) for item in field.metadata):
             continue
         default = field.get_default(call_default_factory=True)
@@ -157,7 +157,7 @@ _BLOCKS = re.DOTALL | re.MULTILINE
 
 def _links(page: Path) -> set[Path]:
     """Return the files of this repository that *page* links to."""
-    # What looks like a link within an example is part of its language.
+    # Text that looks like a link within an example is none.
     text = re.sub(r"^( *)```.*?^\1```|`[^`\n]+`", "", page.read_text(), flags=_BLOCKS)
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     return {(page.parent / target).resolve() for target in targets}

@@ -88,7 +88,7 @@ async def _warm(
 ) -> AsyncIterator[Replica]:
     """Run a replica that has every picture of *seeds* in its hot tier."""
     room = str(max(20_000_000, len(seeds) * ROOM_FOR_EACH_BYTES))
-    # So that one load asks for many projects, they are named in the query.
+    # Projects are named in the query, so that one load covers many of them.
     settings = {"AUTH": "off", "HOT_TIER_BYTES": room}
     async with (
         stage.service(source, settings=settings) as service,

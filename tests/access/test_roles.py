@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ROLES = ("keyless", "read", "project", "admin")
 
-# Who is let in, in the order of ROLES. A route that is not here fails the test.
+# The roles that are let in, in the order of ROLES. A route without a row fails the
+# test.
 LET_IN = {
     Needs.HEALTH: "keyless read project admin",
     Needs.NOTHING: "keyless read project admin",

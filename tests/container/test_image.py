@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.container, pytest.mark.timeout(600)]
 
 MB = 1_000_000
-# What this project adds to its base image: packages and code.
+# The packages and code that this project adds to its base image.
 MAX_OWN_BYTES = 150 * MB
 
 _IMAGE = "paintonce"
@@ -48,7 +48,7 @@ base_url = "{origin}/v1"
 api_key_env = ""
 """
 
-# What a process in the container may do, as the kernel sees it.
+# The rights of a process in the container, as the kernel sees them.
 _LOOK = """
 import json, os, pathlib
 status = dict(

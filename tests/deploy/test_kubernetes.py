@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FOLDER = ROOT / "deploy" / "kubernetes"
 SCHEMA = json.loads((ROOT / "tests/data/kubernetes/1.30.json").read_text())
 
-# What the one secret has to hold, beside the keys of providers.
+# The keys that the secret must have, beside the keys of providers.
 SECRETS = {"ADMIN_API_KEY", "REDIS_URL"}
 
 

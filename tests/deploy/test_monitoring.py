@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DASHBOARD = ROOT / "deploy" / "grafana" / "paintonce.json"
 RULES = ROOT / "deploy" / "prometheus" / "paintonce.rules.yml"
 
-# What Prometheus itself adds to every series.
+# Labels that Prometheus itself adds to every series.
 ADDED_LABELS = {"instance", "job", "le"}
 
 ALERT_TESTS = """

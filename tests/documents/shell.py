@@ -52,7 +52,7 @@ class Shell:
         """Run *commands*, which must not fail; return their output."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
-        # What reads standard input must not read the commands that follow.
+        # A command that reads standard input must not read the following commands.
         self._bash.stdin.write(f"{{\n{commands}\n}} < /dev/null\necho; echo {_END}\n")
         self._bash.stdin.flush()
         lines: list[str] = []

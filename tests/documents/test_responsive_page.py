@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PAGE = "how-to/responsive-images.md"
 LIVE = "/api/v1/live/generate"
-# What is sharp in forty rems on a screen of that density.
+# The width that is sharp in forty rems on a screen of that density.
 WIDTH_AT_DENSITY = {1: "640", 2: "1920", 3: "1920"}
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]

@@ -40,7 +40,7 @@ def _paint_jpeg(call: Call, behaviour: Behaviour) -> bytes:
     )
 
 
-# What a picture can be in truth, by the mode that makes it so.
+# The kinds of pictures, by mode.
 BRUSHES: dict[str, Brush] = {
     "ok": paint,
     "picture_jpeg": _paint_jpeg,

@@ -74,7 +74,7 @@ ambiguous_hold_seconds = 10
 """
 DEADLINE_SECONDS = 10.0
 
-# What costs the price and brings no picture, by the mode of the fake provider.
+# Modes of the fake provider that cost the price and bring no picture.
 LOST_MODES = {"reset_before_headers", "never", "moderation", "lost"}
 
 
@@ -200,7 +200,7 @@ async def _balance(turmoil: Turmoil) -> None:
         return bool(project["spent_today"] + project["reserved"] == spend["total"])
 
     try:
-        # What could not be settled during an outage is settled a second later.
+        # Calls that could not be settled during an outage are settled a second later.
         await until(agrees, within_seconds=10)
     except TimeoutError:
         project, spend = await read(PROJECT_ROUTE), await read(SPEND)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What two clocks, or the two ends of a signal, may be apart.
+# The largest difference between two clocks, or the two ends of a signal.
 SLACK_SECONDS = 0.25
 OK, NOT_FOUND = 200, 404
 

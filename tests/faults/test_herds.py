@@ -123,7 +123,7 @@ async def test_row_11_a_storm_of_clients_that_leave_mixes_nothing_up(
 
     for prompt in prompts:
         await place.check(prompt, calls=1)
-    # What a storm opened beyond the pools' own would be a leak.
+    # Connections beyond those of the pools would be a leak.
     assert await place.redis_connections() <= connections + 2 * 64
 
 

@@ -65,7 +65,7 @@ OUTAGE = Fault(kind=Kind.REDIS_FROZEN, began=2.0, ended=9.5)
             replace(PAID, began=15.0, ended=15.2),
             later(GOOD, 6, digest="new"),
         ),
-        # Who began before the end of a purge may still see what it removes.
+        # A request from before the end of a purge may still get the old picture.
         (PURGED, later(GOOD, 5.2)),
         # A purge that did not succeed removes nothing.
         (replace(PURGED, status=503), later(GOOD, 6)),

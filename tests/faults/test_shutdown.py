@@ -153,7 +153,7 @@ async def test_row_21_a_painting_beyond_the_grace_is_not_paid_twice(
         assert {(one.status, one.code) for one in got} == {(503, "shutting_down")}
         assert ended_seconds < 2 + 1
         assert followed_seconds < 2 + 1
-        # What may have been painted is not paid for once more at once.
+        # A picture that may have been painted is not paid for again at once.
         assert (held.status, held.code) == (502, "provider_failed")
         assert int(held.headers["Retry-After"]) >= 120
         await place.check(PROMPT, calls=1, answers=0)

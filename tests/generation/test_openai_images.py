@@ -79,7 +79,7 @@ async def failure_of(openai: OpenAIImages) -> GenerationError:
     return failure.value
 
 
-# What is asked.
+# Requests.
 
 
 async def test_options_are_passed_on_as_the_provider_documents_them(

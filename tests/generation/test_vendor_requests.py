@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("eager")
 
-# What each vendor is sent for a prompt and nothing else.
+# The request to each vendor for a plain prompt.
 BODIES: dict[str, dict[str, Any]] = {
     "openai": {"model": "gpt-image-2", "prompt": PROMPT, "n": 1},
     "gemini": {

@@ -113,7 +113,7 @@ async def books_balance(three: Three, pictures: int) -> None:
     calls = len(spend["calls"])
     assert spend["total"] == calls * PRICE
     assert project["spent_today"] + project["reserved"] == spend["total"]
-    # What the killed replica had begun may have been paid: it counts.
+    # The killed replica's open call may have been paid, so it counts.
     assert pictures <= calls
 
 

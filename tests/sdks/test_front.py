@@ -90,7 +90,7 @@ async def stage(
         yield Stage(provider, (first, second), await environments.python())
 
 
-# What each client saw of: a refusal, an unknown model, a size out of bounds.
+# Each client's errors for a refusal, an unknown model and a size out of bounds.
 ERRORS = [
     ["BadRequestError", 400, "moderation_blocked", "prompt"],
     ["NotFoundError", 404, "model_not_found", "model"],

@@ -309,7 +309,7 @@ class Machine(RuleBasedStateMachine):
             self.run(replica.accounts.settle_again())
         written = self.written()
         assert sum(written.values()) >= self.paid
-        # What its replica does not renew is overdue, as after half a minute.
+        # Reservations that no replica renews are overdue, as after half a minute.
         self.expire()
         balance = self.run(self.replica().accounts.balance(ACCOUNT))
         assert sum(balance) == sum(written.values())

@@ -32,7 +32,7 @@ HEADING = "## Every end of a call to a provider"
 PRICE = 0.04
 MODERATED = {"error": {"code": "moderation_blocked", "message": "no"}}
 
-# How each row is provoked: the dialect, the mode, and what belongs to it.
+# The cause of each row: dialect, mode and further fields.
 CAUSES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "picture": ("openai", "ok", {}),
     "no_picture": ("openai", "empty_data", {}),

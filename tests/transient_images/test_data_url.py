@@ -65,7 +65,7 @@ def test_well_formed_data_urls(text: str, data: bytes) -> None:
         "data:image/png;base64,ｃ3Rvcm0=",  # noqa: RUF001 - a full-width letter
         "data:image/png;base64,c3Rvcm0%3",
         "data:image/png;base64,c3Rvcm0%zz",
-        # What a URL can't hold must be escaped.
+        # Characters that a URL can't hold must be escaped.
         "data:,a storm",
         "data:,a\nstorm",
         "data:,Zürich",
