@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
+from typing import Any
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from app.api.multipart_file import read_file
+from app.api.picture_json import read_picture_json
 from app.errors import InvalidParameter
-from app.http.body_budget import BODY_BUDGET
 from app.http.http_errors import (
     LengthRequired,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMediaType,
 )
-from app.http.json_bodies import BODY_DEADLINE_SECONDS, parse_object
-from app.transient_images import DataUrlTooLarge, InvalidDataUrl, read_data_url
+from app.http.json_bodies import BODY_DEADLINE_SECONDS
+from app.transient_images import DataUrl, InvalidDataUrl, read_data_url
 
 DEADLINE_SECONDS = web.AppKey("upload_deadline_seconds", float)
 _WAITS_FOR_GO_AHEAD = web.RequestKey("waits_for_go_ahead", bool)
@@ -30,8 +31,7 @@ _WAITS_FOR_GO_AHEAD = web.RequestKey("waits_for_go_ahead", bool)
 # The names of fields and the boundaries around a picture.
 _OVERHEAD_BYTES = 64 * 1024
 
-# Above it a body would hold everybody else up for milliseconds.
-_PARSED_AT_ONCE_BYTES = 256 * 1024
+_FIELD = "data_url"
 
 
 class Form(Enum):
@@ -54,7 +54,7 @@ def check_upload(request: web.Request, max_bytes: int) -> Form:
     if request.content_length is None:
         raise LengthRequired("The body needs a Content-Length.")
     if request.content_length > _allowance(form, max_bytes):
-        raise _too_large(max_bytes)
+        raise PayloadTooLarge.for_picture(max_bytes)
     return form
 
 
@@ -71,15 +71,11 @@ async def read_upload(request: web.Request, form: Form, max_bytes: int) -> bytes
             await go_ahead(request)
             if form is Form.MULTIPART:
                 return await read_file(request, max_bytes)
-            body = await request.content.read()
+            if form is Form.JSON:
+                return _data_of(await read_picture_json(request, _FIELD, max_bytes))
+            return await request.content.read()
     except TimeoutError:
         raise RequestTimeout("The body was not complete in time.") from None
-    if form is Form.RAW:
-        return body
-    if len(body) <= _PARSED_AT_ONCE_BYTES:
-        return _from_json(body, max_bytes)
-    async with request.app[BODY_BUDGET].parsing:
-        return await asyncio.to_thread(_from_json, body, max_bytes)
 
 
 async def go_ahead_later(request: web.Request) -> None:
@@ -125,21 +121,14 @@ def _allowance(form: Form, max_bytes: int) -> int:
             return max_bytes * 3 // 2 + _OVERHEAD_BYTES
 
 
-def _from_json(body: bytes, max_bytes: int) -> bytes:
-    document = parse_object(body)
-    unknown = document.keys() - {"data_url"}
-    if unknown:
-        raise InvalidParameter("data_url", "The body must have data_url and no more.")
-    data_url = document.get("data_url")
-    if not isinstance(data_url, str):
-        raise InvalidParameter("data_url", "data_url must be a text.")
+def _data_of(document: dict[str, Any]) -> bytes:
+    if document.keys() - {_FIELD}:
+        raise InvalidParameter(_FIELD, "The body must have data_url and no more.")
+    data_url = document.get(_FIELD)
+    if not isinstance(data_url, str | DataUrl):
+        raise InvalidParameter(_FIELD, "data_url must be a text.")
     try:
-        return read_data_url(data_url, max_bytes=max_bytes)
-    except DataUrlTooLarge as error:
-        raise _too_large(max_bytes) from error
+        # A text that is left is no data URL.
+        return read_data_url(data_url) if isinstance(data_url, str) else data_url.read()
     except InvalidDataUrl as error:
-        raise InvalidParameter("data_url", str(error)) from error
-
-
-def _too_large(max_bytes: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"A picture may have at most {max_bytes} bytes.")
+        raise InvalidParameter(_FIELD, str(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -35,9 +34,6 @@ class BodyBudget:
         self._max_bytes = max_bytes
         self._small_bytes = small_bytes
         self._held = 0
-        # Of the parsers of megabytes in a thread: two of them would keep the
-        # interpreter from the event loop, and take five times their bodies each.
-        self.parsing = asyncio.Lock()
 
     @property
     def held_bytes(self) -> int:

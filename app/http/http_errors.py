@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from app.errors import InvalidRequest, ServiceError
 
 
@@ -31,6 +33,11 @@ class LengthRequired(ServiceError):
 
 class PayloadTooLarge(ServiceError):
     """The body has more bytes than are accepted."""
+
+    @classmethod
+    def for_picture(cls, max_bytes: int) -> Self:
+        """Return the error of a picture of more than *max_bytes*."""
+        return cls(f"A picture may have at most {max_bytes} bytes.")
 
 
 class UriTooLong(ServiceError):

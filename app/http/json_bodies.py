@@ -16,6 +16,8 @@ from app.http.http_errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import web
 
 MAX_JSON_BYTES = 1024 * 1024
@@ -24,6 +26,9 @@ BODY_DEADLINE_SECONDS = 15.0
 # The largest list of ours has a thousand. A small value is a hundred bytes in
 # memory and takes the parser as long as a hundred others of a text.
 MAX_VALUES = 8192
+
+# What an object is made of, in order.
+Pairs = list[tuple[str, Any]]
 
 
 async def read_json_object(request: web.Request) -> dict[str, Any]:
@@ -57,42 +62,54 @@ async def read_json_body(request: web.Request) -> bytes:
             raise RequestTimeout("The body was not complete in time.") from None
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(
+    body: bytes, read_object: Callable[[Pairs], dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Return the one JSON object that *body* is; raises `MalformedRequest`.
 
-    It has at most 8192 values, and no key twice.
+    It has at most 8192 values, and no key twice. Every object in it is made by
+    *read_object*, else by `without_repetition`.
     """
-    if _has_too_many_values(body):
-        raise MalformedRequest(f"The body has more than {MAX_VALUES} values.")
+    require_few_values(body)
     try:
         document = json.loads(
             body.decode("utf-8"),
-            object_pairs_hook=_without_repetition,
+            object_pairs_hook=read_object or without_repetition,
             parse_constant=_refuse_constant,
         )
     # Python refuses integers of thousands of digits, and deep nesting.
     except (ValueError, RecursionError):
-        raise MalformedRequest("The body is not JSON, or has a key twice.") from None
+        raise malformed() from None
     if not isinstance(document, dict):
         raise MalformedRequest("The body must be a JSON object.")
     return document
 
 
-def _has_too_many_values(body: bytes) -> bool:
-    """Count what separates values, outside of texts, before anything is parsed."""
+def require_few_values(body: bytes) -> None:
+    """Raise `MalformedRequest` where *body* has more than 8192 values.
+
+    What separates values outside of texts is counted, before anything is parsed.
+    """
     without_escapes = body.replace(rb"\\", b"").replace(rb"\"", b"")
     parts = without_escapes.split(b'"', 2 * MAX_VALUES)
     outside = b"".join(parts[::2])
     # The last part may hold more texts; then there are too many already.
     separators = sum(map(outside.count, (b",", b"[", b"{")))
-    return len(parts) > 2 * MAX_VALUES or separators > MAX_VALUES
+    if len(parts) > 2 * MAX_VALUES or separators > MAX_VALUES:
+        raise MalformedRequest(f"The body has more than {MAX_VALUES} values.")
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repetition(pairs: Pairs) -> dict[str, Any]:
+    """Return the object of *pairs*; raises `ValueError` where a key is repeated."""
     document = dict(pairs)
     if len(document) != len(pairs):
         raise ValueError("a key is repeated")
     return document
+
+
+def malformed() -> MalformedRequest:
+    """Return the error of a body that can't be parsed."""
+    return MalformedRequest("The body is not JSON, or has a key twice.")
 
 
 def _refuse_constant(name: str) -> NoReturn:

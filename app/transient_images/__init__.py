@@ -9,7 +9,12 @@ another. `store` keeps, `references` reads and lends what paintings go by;
 
 from app.client import LentImage
 from app.transient_images.assemble import Limits, TransientParts, assemble
-from app.transient_images.data_url import DataUrlTooLarge, InvalidDataUrl, read_data_url
+from app.transient_images.data_url import (
+    DataUrl,
+    InvalidDataUrl,
+    is_data_url,
+    read_data_url,
+)
 from app.transient_images.delivery import UploadFailed, upload_image_for_url
 from app.transient_images.images import (
     ListedImage,
@@ -24,7 +29,7 @@ from app.transient_images.store import TransientImages
 from app.transient_images.threshold import should_use_image_url
 
 __all__ = [
-    "DataUrlTooLarge",
+    "DataUrl",
     "InvalidDataUrl",
     "LentImage",
     "Limits",
@@ -37,6 +42,7 @@ __all__ = [
     "TransientParts",
     "UploadFailed",
     "assemble",
+    "is_data_url",
     "is_reachable",
     "read_data_url",
     "should_use_image_url",

@@ -1,39 +1,32 @@
-"""Data URLs (RFC 2397), read strictly. Pure.
+"""Data URLs (RFC 2397), read strictly, and as they come. Pure.
 
 Lenient in base64 only: ASCII white space is left out, as the WHATWG Fetch
 Standard does, because mail encoders wrap their lines; padding may be missing,
 and both alphabets will do.
-
-They may have megabytes, and a thread that decodes them must not hold
-the interpreter up: a piece at a time takes less than a millisecond.
 """
 
 from __future__ import annotations
 
 import binascii
+import math
 import re
-from collections.abc import Iterator
 
-_HEAD = re.compile(r"data:([^,]{0,1024}),", re.IGNORECASE)
-_PARAMETERS = re.compile(r"[^\x00-\x20\x7f-\U0010ffff,]*")
+from app.gathered_bytes import GatheredBytes, TooManyBytes
+
+# A media type and its parameters: visible ASCII.
+_HEAD = re.compile(r"(?i:data):([!-+\--~]{0,1024}),")
+_LONGEST_HEAD = len("data:") + 1024
 # RFC 4648, 5: the alphabet for URLs and file names.
 _TO_PLAIN = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b"\t\n\f\r "
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# What a URL can't hold as it is (RFC 3986, 2): everything else is escaped.
-_NOT_IN_A_URL = re.compile(rb"[^\x21-\x7e]")
-
-# A multiple of four, as the groups of base64.
-_PIECE_BYTES = 65_536
-_ESCAPE_BYTES = 3
+# What a URL can hold as it is (RFC 3986, 2): everything else is escaped.
+_VISIBLE = bytes(range(0x21, 0x7F))
+_PIECE_CHARACTERS = 65_536
 
 
 class InvalidDataUrl(ValueError):
     """Not a well-formed data URL."""
-
-
-class DataUrlTooLarge(ValueError):
-    """The data URL has more bytes than are accepted; it was not decoded."""
 
 
 def is_data_url(text: str) -> bool:
@@ -41,55 +34,144 @@ def is_data_url(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
-def read_data_url(text: str, *, max_bytes: int | None = None) -> bytes:
+def read_data_url(text: str, *, max_bytes: float = math.inf) -> bytes:
     """Return the bytes that *text* stands for, whatever type it claims.
 
-    Raises `InvalidDataUrl`, or `DataUrlTooLarge` before it decodes more than
-    *max_bytes*.
+    Raises `InvalidDataUrl`, or `TooManyBytes` beyond *max_bytes*.
     """
-    head = _HEAD.match(text)
-    if head is None or not _PARAMETERS.fullmatch(head[1]):
-        raise InvalidDataUrl("It must be data:, a media type, a comma and the data.")
-    try:
-        payload = text[head.end() :].encode("ascii")
-    except UnicodeEncodeError:
-        raise InvalidDataUrl("The data has characters that are not ASCII.") from None
-    if head[1].lower().endswith(";base64"):
-        return _base64(payload, max_bytes)
-    if any(map(_NOT_IN_A_URL.search, _pieces(payload))):
-        raise InvalidDataUrl("The data has characters that must be escaped.")
-    _bound(len(payload) - 2 * payload.count(b"%"), max_bytes)
-    return _unescaped(payload)
+    # It can't have more bytes than characters.
+    url = DataUrl(int(min(max_bytes, len(text))))
+    for at in range(0, len(text), _PIECE_CHARACTERS):
+        url.add(text[at : at + _PIECE_CHARACTERS])
+    url.add("", is_last=True)
+    return url.read()
 
 
-def _base64(payload: bytes, max_bytes: int | None) -> bytes:
-    payload = _unescaped(payload)
-    if any(white in payload for white in _WHITE_SPACE):
-        lines = (piece.translate(None, _WHITE_SPACE) for piece in _pieces(payload))
-        payload = b"".join(lines)
-    bare = payload.rstrip(b"=")
-    padding = -len(bare) % 4
-    # Padding within would be the end of a piece of its own.
-    if b"=" in bare or len(payload) - len(bare) not in {0, padding}:
-        raise InvalidDataUrl("The data is not base64.")
-    payload = b"".join((bare.translate(_TO_PLAIN), b"=" * padding))
-    _bound(len(payload) // 4 * 3 - padding, max_bytes)
-    try:
-        return b"".join(
-            [binascii.a2b_base64(piece, strict_mode=True) for piece in _pieces(payload)]
-        )
-    except binascii.Error:
-        raise InvalidDataUrl("The data is not base64.") from None
+class DataUrl:
+    """A data URL that comes in pieces, and stands for at most *max_bytes*.
+
+    Its bytes are decoded as they come. What is malformed is not kept, and counts
+    all the same.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._head = ""
+        self._decoder: _Base64 | _Escaped | None = None
+        self._gathered = GatheredBytes(max_bytes)
+        self._data = b""
+        self._error: InvalidDataUrl | None = None
+        self._malformed_bytes = 0
+
+    def add(self, text: str, *, is_last: bool = False) -> None:
+        """Decode the next piece; raises `TooManyBytes`."""
+        if self._error is not None:
+            self._count_malformed(text)
+            return
+        try:
+            self._decode(text, is_last=is_last)
+        except InvalidDataUrl as error:
+            self._error = error
+            self._gathered = GatheredBytes(0)
+
+    def read(self) -> bytes:
+        """Return the bytes, once the last piece was added; raises `InvalidDataUrl`."""
+        if self._error is not None:
+            raise self._error
+        return self._data
+
+    def _decode(self, text: str, *, is_last: bool) -> None:
+        if self._decoder is None:
+            text = self._begin(text)
+        if self._decoder is not None:
+            self._gathered.add(self._decoder.decode(_ascii(text)))
+            if is_last:
+                self._gathered.add(self._decoder.end())
+                self._data = self._gathered.value()
+        elif is_last:
+            raise _no_head()
+
+    def _begin(self, text: str) -> str:
+        """Return what follows the head where *text* brings the end of it."""
+        self._head += text
+        if "," not in self._head and len(self._head) <= _LONGEST_HEAD:
+            return ""
+        head = _HEAD.match(self._head)
+        if head is None:
+            raise _no_head()
+        is_base64 = head[1].lower().endswith(";base64")
+        self._decoder = _Base64() if is_base64 else _Escaped()
+        return self._head[head.end() :]
+
+    def _count_malformed(self, text: str) -> None:
+        self._malformed_bytes += len(text) * 3 // 4
+        if self._malformed_bytes > self._max_bytes:
+            raise TooManyBytes(self._max_bytes)
 
 
-def _unescaped(payload: bytes) -> bytes:
-    """Percent-decode *payload*, all of whose escapes must be whole."""
-    if b"%" not in payload:
-        return payload
-    return b"".join([_decoded(piece) for piece in _pieces(payload)])
+class _Escaped:
+    """Data as visible ASCII with percent escapes (RFC 3986, 2.1)."""
+
+    def __init__(self) -> None:
+        self._escapes = _Escapes()
+
+    def decode(self, piece: bytes) -> bytes:
+        if piece.translate(None, _VISIBLE):
+            raise InvalidDataUrl("The data has characters that must be escaped.")
+        return self._escapes.decode(piece)
+
+    def end(self) -> bytes:
+        self._escapes.end()
+        return b""
 
 
-def _decoded(piece: bytes) -> bytes:
+class _Base64:
+    """Data in base64, which may have percent escapes as well."""
+
+    def __init__(self) -> None:
+        self._escapes = _Escapes()
+        self._group = b""
+        self._padding = 0
+
+    def decode(self, piece: bytes) -> bytes:
+        piece = self._escapes.decode(piece).translate(_TO_PLAIN, _WHITE_SPACE)
+        bare = piece.rstrip(b"=")
+        if bare and (self._padding or b"=" in bare):
+            raise _no_base64()
+        self._padding += len(piece) - len(bare)
+        groups = self._group + bare
+        whole = len(groups) // 4 * 4
+        self._group = groups[whole:]
+        return _decoded(groups[:whole])
+
+    def end(self) -> bytes:
+        self._escapes.end()
+        missing = -len(self._group) % 4
+        if self._padding not in {0, missing}:
+            raise _no_base64()
+        return _decoded(self._group + b"=" * missing)
+
+
+class _Escapes:
+    """Percent escapes in pieces, each of which may end within one."""
+
+    def __init__(self) -> None:
+        self._begun = b""
+
+    def decode(self, piece: bytes) -> bytes:
+        piece = self._begun + piece
+        last = piece.rfind(b"%", -2)
+        end = len(piece) if last == -1 else last
+        self._begun = piece[end:]
+        return _unescaped(piece[:end])
+
+    def end(self) -> None:
+        _unescaped(self._begun)
+
+
+def _unescaped(piece: bytes) -> bytes:
+    if b"%" not in piece:
+        return piece
     if _BROKEN_ESCAPE.search(piece):
         raise InvalidDataUrl("A percent sign starts no escape.")
     # Python's own splits at each escape, which takes a second and 300 MB for
@@ -97,18 +179,23 @@ def _decoded(piece: bytes) -> bytes:
     return binascii.a2b_qp(piece.replace(b"=", b"%3D").replace(b"%", b"="))
 
 
-def _pieces(payload: bytes) -> Iterator[bytes]:
-    """Yield *payload* in pieces, none of which ends within an escape."""
-    at = 0
-    while at < len(payload):
-        end = at + _PIECE_BYTES
-        escape = payload.rfind(b"%", end - _ESCAPE_BYTES + 1, end)
-        if escape != -1:
-            end = escape + _ESCAPE_BYTES
-        yield payload[at:end]
-        at = end
+def _decoded(groups: bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(groups, strict_mode=True)
+    except binascii.Error:
+        raise _no_base64() from None
 
 
-def _bound(size: int, max_bytes: int | None) -> None:
-    if max_bytes is not None and size > max_bytes:
-        raise DataUrlTooLarge(f"The data has more than {max_bytes} bytes.")
+def _ascii(text: str) -> bytes:
+    try:
+        return text.encode("ascii")
+    except UnicodeEncodeError:
+        raise InvalidDataUrl("The data has characters that are not ASCII.") from None
+
+
+def _no_head() -> InvalidDataUrl:
+    return InvalidDataUrl("It must be data:, a media type, a comma and the data.")
+
+
+def _no_base64() -> InvalidDataUrl:
+    return InvalidDataUrl("The data is not base64.")

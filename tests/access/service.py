@@ -120,11 +120,14 @@ async def running(
     keyed_caching: Part = KEPT_BY_KEYS,
     concurrency: int = 8,
     make_models: Callable[[World, Metrics], Models] | None = None,
+    max_image_bytes: int = 100_000,
+    transient: TransientStore | None = None,
     **rules: Any,
 ) -> AsyncIterator[Paintonce]:
     """Run a replica of *world*; *rules* are of `AccessRules` and `SpendingRules`.
 
-    *make_models* builds other models than the scripted one.
+    *make_models* builds other models than the scripted one. Transient images are
+    in memory unless they are in *transient*.
 
     *shared* is what the replicas of a test count together.
     """
@@ -137,10 +140,12 @@ async def running(
     app.router.add_routes(definitions())
     sockets = bind("127.0.0.1", 0)
     address = base_url or f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-    ports = ports_in_memory(world, accounts=accounts, rates=rates)
+    stores = {} if transient is None else {"transient": transient}
+    ports = ports_in_memory(world, accounts=accounts, rates=rates, **stores)
     terms = terms_in_memory(
         AccessRules(**(RULES | rules), base_url=address),
         SpendingRules(**spent),
+        max_image_bytes=max_image_bytes,
         keyed_caching=keyed_caching,
     )
     if make_models is None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.transient_images import DataUrlTooLarge, InvalidDataUrl, read_data_url
+from app.gathered_bytes import TooManyBytes
+from app.transient_images import (
+    DataUrl,
+    InvalidDataUrl,
+    read_data_url,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,7 @@ def test_the_bound_counts_decoded_bytes_exactly(data: bytes, max_bytes: int) -> 
         if len(data) <= max_bytes:
             assert read_data_url(text, max_bytes=max_bytes) == data
         else:
-            with pytest.raises(DataUrlTooLarge):
+            with pytest.raises(TooManyBytes):
                 read_data_url(text, max_bytes=max_bytes)
 
 
@@ -106,3 +112,40 @@ def test_no_text_does_anything_but_decode_or_be_refused(text: str) -> None:
             assert isinstance(read_data_url(form), bytes)
         except InvalidDataUrl:
             continue
+
+
+@given(
+    st.sampled_from(["data:;base64,", "data:image/png,", "dat", "data:"]),
+    st.text("QUJD-_=%2B\n é", max_size=30),
+    st.lists(st.integers(0, 50), max_size=5),
+)
+def test_pieces_mean_what_the_whole_means(
+    head: str, payload: str, edges: list[int]
+) -> None:
+    """A data URL may be cut within a group, an escape or its head."""
+    text = head + payload
+    cuts = [0, *sorted(edges), len(text)]
+    url = DataUrl(len(text))
+    for start, end in pairwise(cuts):
+        url.add(text[start:end])
+    url.add("", is_last=True)
+
+    try:
+        whole = read_data_url(text)
+    except InvalidDataUrl:
+        # Where more than one thing is wrong, either may be named.
+        with pytest.raises(InvalidDataUrl):
+            url.read()
+    else:
+        assert url.read() == whole
+
+
+@pytest.mark.parametrize("payload", ["!!!!", "%zz%zz", "=AAA", "é"])
+def test_what_is_malformed_counts_as_well(payload: str) -> None:
+    """A malformed text is refused as soon as it is longer than its bytes may be."""
+    url = DataUrl(max_bytes=1000)
+    url.add(f"data:;base64,{payload}")
+    url.add("A" * 900)
+
+    with pytest.raises(TooManyBytes):
+        url.add("A" * 900)

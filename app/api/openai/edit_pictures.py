@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from app import urls
-from app.api.openai.edit_form import MAX_EDIT_BYTES
 from app.api.parameters import MAX_REFERENCES
 from app.errors import (
     InvalidParameter,
@@ -16,10 +15,9 @@ from app.errors import (
     ReferencesGone,
     UnsupportedImage,
 )
-from app.http.http_errors import PayloadTooLarge
 from app.image import MEDIA_TYPES, Image, opened
 from app.storage.storage_key import StorageKey, is_image_id
-from app.transient_images import DataUrlTooLarge, InvalidDataUrl, read_data_url
+from app.transient_images import DataUrl, InvalidDataUrl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from app.storage.storage_key import Project
 
 IMAGE, IMAGES, MASK = "image", "images", "mask"
+IMAGE_URL = "image_url"
 _WITH_ALPHA = frozenset({"RGBA", "LA"})
 
 # A picture that was sent, or the id of one that is here.
@@ -123,40 +122,27 @@ def _inspect(data: bytes, name: str) -> Image:
 
 
 def read_images(
-    value: Any, own_origins: frozenset[str], project: Project, max_image_bytes: int
+    value: Any, own_origins: frozenset[str], project: Project
 ) -> list[Sent]:
-    """Return the pictures of the field `images` in JSON; decodes data URLs."""
+    """Return the pictures of the field `images` in JSON; see `read_image`."""
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_REFERENCES:
         raise InvalidParameter(
             IMAGES, f"images must be a list of 1 to {MAX_REFERENCES} pictures."
         )
-    read = [
-        read_image(one, IMAGES, own_origins, project, max_image_bytes) for one in value
-    ]
-    if sum(len(one) for one in read if isinstance(one, bytes)) > MAX_EDIT_BYTES:
-        raise PayloadTooLarge(f"Pictures may have {MAX_EDIT_BYTES} bytes in all.")
-    return read
+    return [read_image(one, IMAGES, own_origins, project) for one in value]
 
 
 def read_image(
-    value: Any,
-    name: str,
-    own_origins: frozenset[str],
-    project: Project,
-    max_image_bytes: int,
+    value: Any, name: str, own_origins: frozenset[str], project: Project
 ) -> Sent:
     """Return the picture that `{"image_url": ...}` names; raises `InvalidParameter`."""
-    url = value.get("image_url") if isinstance(value, dict) else None
-    if not isinstance(url, str) or value.keys() != {"image_url"}:
+    url = value.get(IMAGE_URL) if isinstance(value, dict) else None
+    if not isinstance(url, str | DataUrl) or value.keys() != {IMAGE_URL}:
         raise InvalidParameter(name, f"{name} takes pictures as image_url.")
-    if url[:5].lower() != "data:":
+    if isinstance(url, str):
         return _own_id(url, name, own_origins, project)
     try:
-        return read_data_url(url, max_bytes=max_image_bytes)
-    except DataUrlTooLarge as error:
-        raise PayloadTooLarge(
-            f"A picture may have at most {max_image_bytes} bytes."
-        ) from error
+        return url.read()
     except InvalidDataUrl as error:
         raise InvalidParameter(name, str(error)) from error
 

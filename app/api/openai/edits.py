@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.api.admission import CALLER
 from app.api.openai.edit_form import MAX_EDIT_BYTES, read_form
 from app.api.openai.edit_pictures import (
     IMAGE,
+    IMAGE_URL,
     IMAGES,
     MASK,
     EditPictures,
@@ -19,6 +20,7 @@ from app.api.openai.edit_pictures import (
 )
 from app.api.openai.fields import Fields, read_fields
 from app.api.openai.generations import answer_edit
+from app.api.picture_json import read_picture_json
 from app.api.services import SERVICES
 from app.api.uploads import go_ahead, go_ahead_later
 from app.errors import InvalidParameter
@@ -29,7 +31,7 @@ from app.http.http_errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
-from app.http.json_bodies import BODY_DEADLINE_SECONDS, parse_object
+from app.http.json_bodies import BODY_DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -44,8 +46,6 @@ _JSON, _FORM = "application/json", "multipart/form-data"
 
 # Larger bodies get as much more time.
 _BYTES_PER_DEADLINE = 16 * 1024 * 1024
-# Above it a body would hold everybody else up for milliseconds.
-_PARSED_AT_ONCE_BYTES = 256 * 1024
 
 
 class _Body(NamedTuple):
@@ -110,17 +110,13 @@ async def _body(request: web.Request, length: int) -> _Body:
                 return _Body(
                     Fields(form.texts, is_form=True), IMAGE, [*form.images], form.mask
                 )
-            body = await request.content.read()
+            document = await read_picture_json(request, IMAGE_URL, max_image_bytes)
+            return _from_json(request, document)
     except TimeoutError:
         raise RequestTimeout("The body was not complete in time.") from None
-    if length <= _PARSED_AT_ONCE_BYTES:
-        return _from_json(request, body, max_image_bytes)
-    async with request.app[BODY_BUDGET].parsing:
-        return await asyncio.to_thread(_from_json, request, body, max_image_bytes)
 
 
-def _from_json(request: web.Request, body: bytes, max_image_bytes: int) -> _Body:
-    document = parse_object(body)
+def _from_json(request: web.Request, document: dict[str, Any]) -> _Body:
     images, mask = document.pop(IMAGES, None), document.pop(MASK, None)
     project = request[CALLER].project
     own_origins = frozenset(
@@ -134,8 +130,6 @@ def _from_json(request: web.Request, body: bytes, max_image_bytes: int) -> _Body
     return _Body(
         Fields(document),
         IMAGES,
-        read_images(images, own_origins, project, max_image_bytes),
-        None
-        if mask is None
-        else read_image(mask, MASK, own_origins, project, max_image_bytes),
+        read_images(images, own_origins, project),
+        None if mask is None else read_image(mask, MASK, own_origins, project),
     )
