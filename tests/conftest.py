@@ -96,7 +96,7 @@ def module_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Run one object store per worker; whoever stops or freezes one runs its own."""
+    """Run one object store per worker; a test that stops one runs its own."""
     with object_store_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
@@ -116,5 +116,5 @@ def s3_environment(
 
 @pytest.fixture
 def bucket(s3_environment: dict[str, str]) -> str:
-    """Give the name of a bucket that nobody has made yet; botocore finds its server."""
+    """Give the name of a bucket that is not made yet; botocore finds its server."""
     return f"pictures-{uuid4().hex}"

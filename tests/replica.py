@@ -35,7 +35,7 @@ class Replica:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self.url.rpartition(":")[2])
 
     def events(self, name: str) -> list[dict[str, Any]]:

@@ -163,7 +163,7 @@ def resident_bytes() -> int:
 
 
 class Growth:
-    """How much more memory the process had at most, and has now."""
+    """The growth of the process's memory: its maximum, and what is left of it."""
 
     def __init__(self) -> None:
         self._before = self.most = resident_bytes()
