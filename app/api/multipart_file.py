@@ -1,58 +1,59 @@
-"""The one file of a form (RFC 7578), taken in as it comes."""
+"""The one file of a form, taken in as it comes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from multipart import (
-    MultipartError,
-    MultipartSegment,
-    ParserLimitReached,
-    PushMultipartParser,
-    parse_options_header,
-)
-
 from app.errors import InvalidParameter
-from app.http.http_errors import MalformedRequest, PayloadTooLarge
+from app.gathered_bytes import GatheredBytes, TooManyBytes
+from app.http.forms import read_parts
+from app.http.http_errors import PayloadTooLarge
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from multipart import MultipartSegment
+
+# A second part is refused by its head.
+_MAX_PARTS = 2
+
+
+class _File:
+    """The part `file`, which must be the only one."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._gathered = GatheredBytes(max_bytes)
+        self._parts = 0
+        self.data: bytes | None = None
+
+    def begin(self, head: MultipartSegment) -> None:
+        self._parts += 1
+        if head.name != "file" or self._parts > 1:
+            raise _not_one_file()
+
+    def add(self, piece: bytes | bytearray) -> None:
+        try:
+            self._gathered.add(piece)
+        except TooManyBytes as error:
+            raise PayloadTooLarge.for_picture(self._max_bytes) from error
+
+    def end(self) -> None:
+        self.data = self._gathered.value()
 
 
 async def read_file(request: web.Request, max_bytes: int) -> bytes:
     """Return the bytes of the part `file`, which must be the only one.
 
-    aiohttp's own reader goes by lines: 16 MiB of empty ones before the first
-    boundary kept a replica busy for a second. Raises `MalformedRequest`,
-    `InvalidParameter`, or `PayloadTooLarge` beyond *max_bytes*.
+    Raises `MalformedRequest`, `InvalidParameter`, or `PayloadTooLarge` beyond
+    *max_bytes*.
     """
-    _, options = parse_options_header(request.headers["Content-Type"])
-    data = bytearray()
-    parts = 0
-    try:
-        # Any bytes are text then: a file's name is not used, whatever it is.
-        with PushMultipartParser(
-            options.get("boundary", ""), header_charset="latin-1"
-        ) as parser:
-            while not parser.closed:
-                for event in parser.parse(await request.content.readany()):
-                    if isinstance(event, MultipartSegment):
-                        parts += 1
-                        _require_the_file(event.name, parts)
-                    elif event:
-                        data += event
-                        if len(data) > max_bytes:
-                            raise PayloadTooLarge(
-                                f"A picture may have at most {max_bytes} bytes."
-                            )
-    except ParserLimitReached as error:
-        raise MalformedRequest("The form's headers are too long.") from error
-    except MultipartError as error:
-        raise MalformedRequest("The body is no well-formed multipart.") from error
-    _require_the_file("file", parts)
-    return bytes(data)
+    # The file has no more bytes than the body.
+    file = _File(min(max_bytes, request.content_length or 0))
+    await read_parts(request, file, max_parts=_MAX_PARTS)
+    if file.data is None:
+        raise _not_one_file()
+    return file.data
 
 
-def _require_the_file(name: str | None, parts: int) -> None:
-    if name != "file" or parts != 1:
-        raise InvalidParameter("file", "The form must have exactly one file.")
+def _not_one_file() -> InvalidParameter:
+    return InvalidParameter("file", "The form must have exactly one file.")

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from multipart import (
-    MultipartError,
-    MultipartSegment,
-    ParserLimitReached,
-    PushMultipartParser,
-    parse_options_header,
-)
-
 from app.errors import InvalidParameter
+from app.gathered_bytes import GatheredBytes, TooManyBytes
+from app.http.forms import read_parts
 from app.http.http_errors import PayloadTooLarge
 from app.http.unknown_names import shown
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from multipart import MultipartSegment
 
 MAX_PARTS = 64
 MAX_EDIT_BYTES = 64 * 1024 * 1024
@@ -36,61 +31,61 @@ class EditForm(NamedTuple):
 
 
 class _Part:
-    def __init__(self, segment: MultipartSegment) -> None:
-        self.name = segment.name
-        self.is_file = segment.filename is not None
-        self.data = bytearray()
+    def __init__(self, head: MultipartSegment, max_image_bytes: int) -> None:
+        if not head.name:
+            raise InvalidParameter("body", "A part of the form has no name.")
+        self.name = head.name
+        self.is_file = head.filename is not None
+        self.is_picture = self.name in IMAGES or self.name == MASK
+        self.gathered = GatheredBytes(
+            max_image_bytes if self.is_picture else _MAX_TEXT_BYTES
+        )
+        self.data = b""
 
-    @property
-    def is_picture(self) -> bool:
-        return self.name in IMAGES or self.name == MASK
+
+class _Parts:
+    """The parts as they come: pictures of at most *max_image_bytes*, and texts."""
+
+    def __init__(self, max_image_bytes: int) -> None:
+        self.complete: list[_Part] = []
+        self._max_image_bytes = max_image_bytes
+        self._part: _Part
+        self._picture_bytes = 0
+        self._text_bytes = 0
+
+    def begin(self, head: MultipartSegment) -> None:
+        self._part = _Part(head, self._max_image_bytes)
+
+    def add(self, piece: bytes | bytearray) -> None:
+        if self._part.is_picture:
+            self._picture_bytes += len(piece)
+        else:
+            self._text_bytes += len(piece)
+        if self._picture_bytes > MAX_EDIT_BYTES:
+            raise PayloadTooLarge(f"Pictures may have {MAX_EDIT_BYTES} bytes in all.")
+        if self._text_bytes > _MAX_TEXT_BYTES:
+            raise PayloadTooLarge(f"Fields may have {_MAX_TEXT_BYTES} bytes in all.")
+        try:
+            self._part.gathered.add(piece)
+        except TooManyBytes as error:
+            raise PayloadTooLarge.for_picture(self._max_image_bytes) from error
+
+    def end(self) -> None:
+        self._part.data = self._part.gathered.value()
+        self.complete.append(self._part)
 
 
 async def read_form(request: web.Request, max_image_bytes: int) -> EditForm:
     """Return the form in the body of *request*.
 
-    Raises `InvalidParameter` for a part that has no name, stands twice or is no
-    text, and for what is no form; `PayloadTooLarge` for pictures of more than
-    *max_image_bytes*, or 64 MiB in all.
+    Raises `MalformedRequest` for what is no form, `InvalidParameter` for a part
+    that has no name, stands twice or is no text, and `PayloadTooLarge` for
+    pictures of more than *max_image_bytes*, or 64 MiB in all.
     """
-    _, options = parse_options_header(request.headers["Content-Type"])
-    parts: list[_Part] = []
-    sizes = {True: 0, False: 0}
-    try:
-        with PushMultipartParser(
-            options.get("boundary", ""), max_segment_count=MAX_PARTS
-        ) as parser:
-            while not parser.closed:
-                for event in parser.parse(await request.content.readany()):
-                    if isinstance(event, MultipartSegment):
-                        parts.append(_named(_Part(event)))
-                    elif event:
-                        part = parts[-1]
-                        part.data += event
-                        sizes[part.is_picture] += len(event)
-                        _check_sizes(part, sizes, max_image_bytes)
-    except ParserLimitReached as error:
-        raise InvalidParameter(
-            "body", "The form has too many parts, or a part has too long a head."
-        ) from error
-    except MultipartError as error:
-        raise InvalidParameter("body", "The body is no well-formed form.") from error
-    return _form_of(parts)
-
-
-def _named(part: _Part) -> _Part:
-    if not part.name:
-        raise InvalidParameter("body", "A part of the form has no name.")
-    return part
-
-
-def _check_sizes(part: _Part, sizes: dict[bool, int], max_image_bytes: int) -> None:
-    if part.is_picture and len(part.data) > max_image_bytes:
-        raise PayloadTooLarge(f"A picture may have at most {max_image_bytes} bytes.")
-    if sizes[True] > MAX_EDIT_BYTES:
-        raise PayloadTooLarge(f"Pictures may have {MAX_EDIT_BYTES} bytes in all.")
-    if sizes[False] > _MAX_TEXT_BYTES:
-        raise PayloadTooLarge(f"Fields may have {_MAX_TEXT_BYTES} bytes in all.")
+    # No picture has more bytes than the body.
+    parts = _Parts(min(max_image_bytes, request.content_length or 0))
+    await read_parts(request, parts, max_parts=MAX_PARTS)
+    return _form_of(parts.complete)
 
 
 def _form_of(parts: list[_Part]) -> EditForm:
@@ -103,12 +98,12 @@ def _form_of(parts: list[_Part]) -> EditForm:
             if not part.data and not part.is_file:
                 continue
             if part.name != MASK:
-                images.append(bytes(part.data))
+                images.append(part.data)
                 continue
         if part.name == MASK:
             if mask is not None:
                 raise InvalidParameter(MASK, "mask is given more than once.")
-            mask = bytes(part.data)
+            mask = part.data
             continue
         if part.name in texts:
             name = shown(part.name, otherwise="body")

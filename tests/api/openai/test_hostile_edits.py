@@ -134,6 +134,11 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], int, str | None]] = {
 
 # Refused by its end alone: all of it is taken in, and decoded, before.
 UNFINISHED: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "a form without an end": (
+        FORM,
+        lambda: (b"--storm\r\n" + FILE % b"image").ljust(64 * MIB, b"A"),
+        "body",
+    ),
     "JSON without an end": (JSON, HOSTILE["64 MiB without an end"][1], "body"),
     "escapes without an end": (
         JSON,
