@@ -35,6 +35,7 @@ from app.api.openai import edits as openai_edits
 from app.api.openai import generations as openai_generations
 from app.api.openai import models as openai_models
 from app.api.preflight import preflight_of
+from app.http.incoming_bodies import go_ahead_later
 from app.web import page
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ ROUTES = (
     Route("GET", urls.NO_PERMALINK, COUNTED, images.permalink),
     Route("HEAD", urls.NO_PERMALINK, NOTHING, images.permalink),
     Route("POST", urls.TRANSIENT_IMAGES, PROJECT, transient_images.upload,
-          transient_images.go_ahead_later, is_change=True),
+          go_ahead_later, is_change=True),
     Route("GET", urls.TRANSIENT_IMAGES, READ, transient_images.list_images),
     Route("POST", urls.TRANSIENT_DELETE, PROJECT, transient_images.forget_many,
           is_change=True),
@@ -101,8 +102,7 @@ ROUTES = (
     Route("HEAD", urls.TRANSIENT, COUNTED, transient_images.fetch),
     Route("DELETE", urls.TRANSIENT, PROJECT, transient_images.forget, is_change=True),
     Route("POST", urls.OPENAI_GENERATIONS, OPENAI, openai_generations.generate),
-    Route("POST", urls.OPENAI_EDITS, OPENAI, openai_edits.edit,
-          openai_edits.go_ahead_later),
+    Route("POST", urls.OPENAI_EDITS, OPENAI, openai_edits.edit, go_ahead_later),
     Route("GET", urls.OPENAI_MODELS, OPENAI_READ, openai_models.list_models),
     Route("GET", urls.OPENAI_MODEL, OPENAI_READ, openai_models.get_model),
     Route("POST", urls.KEYS, KEYS, keys.create, is_change=True),

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from app import urls
 from app.api.admission import project_and_query, project_of
 from app.api.services import SERVICES
-from app.api.uploads import check_upload, go_ahead_later, read_upload
+from app.api.uploads import check_upload, read_upload
 from app.errors import InvalidParameter, NotFound
 from app.http.body_budget import BODY_BUDGET
 from app.http.conditional import UNSATISFIABLE, parse_range
@@ -24,15 +24,6 @@ from app.server.bodies import send_stream
 
 if TYPE_CHECKING:
     from app.storage.ports.object_store import ByteRange
-
-__all__ = [
-    "fetch",
-    "forget",
-    "forget_many",
-    "go_ahead_later",
-    "list_images",
-    "upload",
-]
 
 LONGEST_TTL_SECONDS = 31_536_000
 MAX_IDS = 1000

@@ -7,26 +7,17 @@ deadline. The bytes alone decide what they are: claimed types are not believed.
 
 from __future__ import annotations
 
-import asyncio
 from enum import Enum
 from typing import Any
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import hdrs, web
 
 from app.api.multipart_file import read_file
 from app.api.picture_json import read_picture_json
 from app.errors import InvalidParameter
-from app.http.http_errors import (
-    LengthRequired,
-    PayloadTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
-from app.http.json_bodies import BODY_DEADLINE_SECONDS
+from app.http.http_errors import PayloadTooLarge, UnsupportedMediaType
+from app.http.incoming_bodies import announced_length, incoming
 from app.transient_images import DataUrl, InvalidDataUrl, read_data_url
-
-DEADLINE_SECONDS = web.AppKey("upload_deadline_seconds", float)
-_WAITS_FOR_GO_AHEAD = web.RequestKey("waits_for_go_ahead", bool)
 
 # The names of fields and the boundaries around a picture.
 _OVERHEAD_BYTES = 64 * 1024
@@ -51,9 +42,7 @@ def check_upload(request: web.Request, max_bytes: int) -> Form:
     if hdrs.CONTENT_ENCODING in request.headers:
         raise UnsupportedMediaType("The body must not be encoded.")
     form = _form_of(request.content_type)
-    if request.content_length is None:
-        raise LengthRequired("The body needs a Content-Length.")
-    if request.content_length > _allowance(form, max_bytes):
+    if announced_length(request) > _allowance(form, max_bytes):
         raise PayloadTooLarge.for_picture(max_bytes)
     return form
 
@@ -64,36 +53,14 @@ async def read_upload(request: web.Request, form: Form, max_bytes: int) -> bytes
     Raises `PayloadTooLarge`, `InvalidParameter` for `data_url` or `file`,
     `MalformedRequest`, or `RequestTimeout` for a body that takes too long.
     """
-    try:
-        async with asyncio.timeout(
-            request.app.get(DEADLINE_SECONDS, BODY_DEADLINE_SECONDS)
-        ):
-            await go_ahead(request)
-            if form is Form.MULTIPART:
+    async with incoming(request):
+        match form:
+            case Form.RAW:
+                return await request.content.read()
+            case Form.MULTIPART:
                 return await read_file(request, max_bytes)
-            if form is Form.JSON:
+            case Form.JSON:
                 return _data_of(await read_picture_json(request, _FIELD, max_bytes))
-            return await request.content.read()
-    except TimeoutError:
-        raise RequestTimeout("The body was not complete in time.") from None
-
-
-async def go_ahead_later(request: web.Request) -> None:
-    """Answer `Expect: 100-continue` when the head was accepted: an expect handler.
-
-    aiohttp's own asks for the body before the head has been checked.
-    """
-    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-        raise web.HTTPExpectationFailed
-    request[_WAITS_FOR_GO_AHEAD] = request.version >= HttpVersion11
-
-
-async def go_ahead(request: web.Request) -> None:
-    """Ask for the body where the client waits to be asked for it."""
-    if request.get(_WAITS_FOR_GO_AHEAD, False):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # An interim answer; the real one has not begun.
-        request.writer.output_size = 0
 
 
 def _form_of(content_type: str) -> Form:

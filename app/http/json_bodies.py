@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.http.body_budget import BODY_BUDGET
-from app.http.http_errors import (
-    LengthRequired,
-    MalformedRequest,
-    PayloadTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
+from app.http.http_errors import MalformedRequest, UnsupportedMediaType
+from app.http.incoming_bodies import bounded_length, incoming, require_uncompressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +15,6 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 MAX_JSON_BYTES = 1024 * 1024
-BODY_DEADLINE_SECONDS = 15.0
 
 # The largest list of ours has a thousand. A small value is a hundred bytes in
 # memory and takes the parser as long as a hundred others of a text.
@@ -45,21 +38,14 @@ async def read_json_body(request: web.Request) -> bytes:
     """
     if request.content_type != "application/json":
         raise UnsupportedMediaType("The body must be application/json.")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnsupportedMediaType("The body must not be compressed.")
-    if request.content_length is None:
-        raise LengthRequired("The body needs a Content-Length.")
-    if request.content_length > MAX_JSON_BYTES:
-        raise PayloadTooLarge(f"The body must have at most {MAX_JSON_BYTES} bytes.")
+    require_uncompressed(request)
+    length = bounded_length(request, MAX_JSON_BYTES)
     if request.content.is_eof():
         # It came along with the head: nothing is waited for.
         return request.content.read_nowait()
-    with request.app[BODY_BUDGET].holding(request.content_length):
-        try:
-            async with asyncio.timeout(BODY_DEADLINE_SECONDS):
-                return await request.content.read()
-        except TimeoutError:
-            raise RequestTimeout("The body was not complete in time.") from None
+    with request.app[BODY_BUDGET].holding(length):
+        async with incoming(request):
+            return await request.content.read()
 
 
 def parse_object(

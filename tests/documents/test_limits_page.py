@@ -25,7 +25,8 @@ from app.generation.config.model_table import ModelTable
 from app.generation.finishing import RESIZED_AT_ONCE
 from app.generation.transport.documents import _MAX_VALUES
 from app.http.body_budget import BODIES_BYTES, SMALL_BODIES_BYTES
-from app.http.json_bodies import BODY_DEADLINE_SECONDS, MAX_JSON_BYTES, MAX_VALUES
+from app.http.incoming_bodies import BODY_DEADLINE_SECONDS
+from app.http.json_bodies import MAX_JSON_BYTES, MAX_VALUES
 from app.http.query import MAX_PARAMETERS
 from app.image import MAX_PIXELS
 from app.prompt_cache.bulk_purge import MAX_PROMPTS

@@ -13,8 +13,8 @@ from aiohttp import web
 from app.access.assemble import AccessRules
 from app.api.routes import ROUTES, definitions
 from app.api.services import SERVICES
-from app.api.uploads import DEADLINE_SECONDS
 from app.application import open_services
+from app.http.incoming_bodies import DEADLINE_SECONDS
 from app.server.frame import install
 from app.server.lifecycle import Lifecycle
 from app.server.listener import bind, listening

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.api.admission import CALLER
-from app.api.openai.edit_form import MAX_EDIT_BYTES, read_form
+from app.api.openai.edit_form import MAX_EDIT_BYTES, EditForm, read_form
 from app.api.openai.edit_pictures import (
     IMAGE,
     IMAGE_URL,
@@ -22,23 +21,15 @@ from app.api.openai.fields import Fields, read_fields
 from app.api.openai.generations import answer_edit
 from app.api.picture_json import read_picture_json
 from app.api.services import SERVICES
-from app.api.uploads import go_ahead, go_ahead_later
 from app.errors import InvalidParameter
 from app.http.body_budget import BODY_BUDGET
-from app.http.http_errors import (
-    LengthRequired,
-    PayloadTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
-from app.http.json_bodies import BODY_DEADLINE_SECONDS
+from app.http.http_errors import UnsupportedMediaType
+from app.http.incoming_bodies import bounded_length, incoming, require_uncompressed
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from app.api.openai.fields import Asked
-
-__all__ = ["edit", "go_ahead_later"]
 
 # The names of fields and the boundaries around pictures.
 OVERHEAD_BYTES = 2 * 1024 * 1024
@@ -85,35 +76,25 @@ async def _read(request: web.Request, length: int) -> tuple[Asked, EditPictures]
 
 def _checked_length(request: web.Request) -> int:
     """Return the length of the body, judged by the head of the request."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnsupportedMediaType("The body must not be compressed.")
+    require_uncompressed(request)
     if request.content_type not in {_JSON, _FORM}:
         raise UnsupportedMediaType(f"The body must be {_FORM} or {_JSON}.")
-    if request.content_length is None:
-        raise LengthRequired("The body needs a Content-Length.")
-    most = MAX_EDIT_BYTES
-    if request.content_type == _FORM:
-        most += OVERHEAD_BYTES
-    if request.content_length > most:
-        raise PayloadTooLarge(f"The body must have at most {most} bytes.")
-    return request.content_length
+    overhead = OVERHEAD_BYTES if request.content_type == _FORM else 0
+    return bounded_length(request, MAX_EDIT_BYTES + overhead)
 
 
 async def _body(request: web.Request, length: int) -> _Body:
     max_image_bytes = request.app[SERVICES].transient_images.images.max_image_bytes
     times = max(1.0, length / _BYTES_PER_DEADLINE)
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_SECONDS * times):
-            await go_ahead(request)
-            if request.content_type == _FORM:
-                form = await read_form(request, max_image_bytes)
-                return _Body(
-                    Fields(form.texts, is_form=True), IMAGE, [*form.images], form.mask
-                )
-            document = await read_picture_json(request, IMAGE_URL, max_image_bytes)
-            return _from_json(request, document)
-    except TimeoutError:
-        raise RequestTimeout("The body was not complete in time.") from None
+    async with incoming(request, times=times):
+        if request.content_type == _FORM:
+            return _from_form(await read_form(request, max_image_bytes))
+        document = await read_picture_json(request, IMAGE_URL, max_image_bytes)
+        return _from_json(request, document)
+
+
+def _from_form(form: EditForm) -> _Body:
+    return _Body(Fields(form.texts, is_form=True), IMAGE, [*form.images], form.mask)
 
 
 def _from_json(request: web.Request, document: dict[str, Any]) -> _Body:

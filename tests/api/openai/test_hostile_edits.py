@@ -306,7 +306,7 @@ async def test_a_body_that_does_not_come_is_408(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch, media_type: str, body: bytes
 ) -> None:
     """An announced length that is too large is waited for until the deadline."""
-    monkeypatch.setattr("app.api.openai.edits.BODY_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr("app.http.incoming_bodies.BODY_DEADLINE_SECONDS", 0.05)
 
     answer = await sent(service, media_type, body, len(body) + 10)
 
