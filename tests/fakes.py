@@ -74,11 +74,14 @@ class UnlimitedPermit:
     payers: frozenset[Hashable] = frozenset()
     is_visitor = False
 
-    def count_look_up(self) -> None:
+    async def count_look_up(self) -> None:
         """Do nothing."""
 
     async def refusal(self) -> None:
         """Return None."""
+
+    async def exhaustion(self) -> None:
+        """Return None: nothing is used up."""
 
     @asynccontextmanager
     async def painting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import (
     IPv4Network,
     IPv6Address,
@@ -25,12 +26,16 @@ _FORWARDED_FOR = istr("X-Forwarded-For")
 _SUBNET_BITS = 64
 _PORT_DIGITS = 5
 
+# Addresses that are read, and looked for in the trusted networks, only once.
+_KNOWN = 4096
+
 
 class ClientAddresses:
     """The addresses of clients behind proxies in *trusted* networks."""
 
     def __init__(self, trusted: Iterable[Network]) -> None:
         self._trusted = tuple(trusted)
+        self._trusts = lru_cache(maxsize=_KNOWN)(self._is_trusted)
 
     def of(self, peer: str | None, headers: CIMultiDictProxy[str]) -> str:
         """Return the client's address, that of its /64 for IPv6.
@@ -54,7 +59,7 @@ class ClientAddresses:
                 return address
         return address
 
-    def _trusts(self, address: Address) -> bool:
+    def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
 
@@ -76,6 +81,7 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _PORT_DIGITS
 
 
+@lru_cache(maxsize=_KNOWN)
 def _parsed(text: str) -> Address | None:
     try:
         address = ip_address(text)

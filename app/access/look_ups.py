@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache
 
 from app.errors import RateLimited, StorageUnavailable
+from app.refusal_hold import RefusalHold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -58,6 +59,7 @@ class LookUpLimit:
     ) -> None:
         self._what = what
         self._clock = clock
+        self._hold = RefusalHold(clock=clock)
         self._per_address = per_address
         self._per_replica = per_replica
         self._replica: deque[float] = deque(maxlen=per_replica)
@@ -77,7 +79,11 @@ class LookUpLimit:
 
         Raises `RateLimited` where too many were unknown in the last second.
         """
-        await self._take_turn(address)
+        try:
+            await self._take_turn(address)
+        except RateLimited:
+            await self._hold.wait()
+            raise
         try:
             yield partial(self._count, address)
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from app.application import create_app
 from app.commands.failed import Failed
 from app.configuration import Configuration, load_configuration
+from app.server.interpreter import keep_loop_responsive
 from app.server.serving import CannotListen, EndedNow, bind
 from app.server.serving import serve as serve_app
 from app.telemetry import configure_logging
@@ -46,6 +47,7 @@ async def serve_on(
     configuration: Configuration, sockets: Sequence[socket.socket]
 ) -> int:
     """Serve on *sockets* until a signal comes; return the exit status."""
+    keep_loop_responsive()
     settings = configuration.settings
     if settings.auth == "off":
         # Any client that reaches the port may pay, read and delete.

@@ -60,12 +60,20 @@ class Permit(Protocol):
         """Return why nothing may be painted at all, or None where it may."""
         ...
 
+    async def exhaustion(self) -> ServiceError | None:
+        """Return why a new painting would be refused now, None where it may begin.
+
+        Cheap, and for visitors alone; what another request has painted is
+        waited for all the same.
+        """
+        ...
+
     @property
     def is_visitor(self) -> bool:
         """Whether the request has no key: its look-ups have a line of their own."""
         ...
 
-    def count_look_up(self) -> None:
+    async def count_look_up(self) -> None:
         """Count a look-up of an unpainted prompt; raises `RateLimited`."""
         ...
 

@@ -127,10 +127,10 @@ class PromptCache:
                 return found
             if not has_counted and not self.flights.is_flying(key.hash):
                 # Those who wait for one flight are one look-up.
-                permit.count_look_up()
+                await permit.count_look_up()
                 has_counted = True
             asked = time.monotonic()
-            refusal = await permit.refusal() or await self.painter.refusal()
+            refusal = await self._refusal(key, permit)
             if refusal is not None:
                 spent_seconds = time.monotonic() - asked
                 return await self._find_unless(refusal, spent_seconds, key, permit)
@@ -180,8 +180,25 @@ class PromptCache:
         found = await self._look_up(key)
         if found is not None:
             return found
-        permit.count_look_up()
+        await permit.count_look_up()
         return await self._find(key, permit)
+
+    async def _refusal(self, key: PromptKey, permit: Permit) -> ServiceError | None:
+        """Return why the prompt is not painted for this caller, else None."""
+        refusal = await permit.refusal() or await self.painter.refusal()
+        if refusal is not None or self.flights.is_flying(key.hash):
+            return refusal
+        exhaustion = await permit.exhaustion()
+        # Of one that another payer has painted the caller waits for the picture.
+        if exhaustion is None or await self._is_being_painted(key):
+            return None
+        return exhaustion
+
+    async def _is_being_painted(self, key: PromptKey) -> bool:
+        try:
+            return await self.index.holder(key.hash) is not None
+        except CacheUnavailable:
+            return True
 
     async def _find_unless(
         self,

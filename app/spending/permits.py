@@ -42,12 +42,15 @@ class NoPermit:
     payers: frozenset[Hashable] = frozenset()
     is_visitor: bool = False
 
-    def count_look_up(self) -> None:
+    async def count_look_up(self) -> None:
         """Count nothing: the caller has a key."""
 
     async def refusal(self) -> ServiceError:
         """Return why nothing is painted."""
         return Forbidden(self.why)
+
+    async def exhaustion(self) -> None:
+        """Return None: what refuses it, refuses everything."""
 
     @asynccontextmanager
     async def painting(
@@ -70,11 +73,14 @@ class PaidAlready:
     payers: frozenset[Hashable] = frozenset()
     is_visitor: bool = False
 
-    def count_look_up(self) -> None:
+    async def count_look_up(self) -> None:
         """Count nothing: no caller asks."""
 
     async def refusal(self) -> None:
         """Refuse nothing: it is paid for."""
+
+    async def exhaustion(self) -> None:
+        """Return None: it is paid for."""
 
     @asynccontextmanager
     async def painting(

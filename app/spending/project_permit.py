@@ -36,7 +36,7 @@ class ProjectPermit:
         project = ("project", str(self.caller.project))
         return frozenset({project, (self.caller.audience, self.caller.name)})
 
-    def count_look_up(self) -> None:
+    async def count_look_up(self) -> None:
         """Count nothing: the caller has a key."""
 
     async def refusal(self) -> ServiceError | None:
@@ -46,6 +46,9 @@ class ProjectPermit:
         except ServiceError as refused:
             return refused
         return None
+
+    async def exhaustion(self) -> None:
+        """Return None: the budget is asked when the painting's price is known."""
 
     async def require(self) -> ProjectRules:
         """Return the project's rules if they and the key let a call go out.

@@ -50,9 +50,9 @@ class ScopePermit:
         scope = self.asked.scope
         return ("scope", str(scope.project), scope.name)
 
-    def count_look_up(self) -> None:
+    async def count_look_up(self) -> None:
         """Count a look-up of an unpainted prompt; raises `RateLimited`."""
-        self.visitors.take(self.asked.address)
+        await self.visitors.take(self.asked.address)
 
     async def refusal(self) -> ServiceError | None:
         """Return an error where generation is switched off, or the scope closed."""
@@ -62,6 +62,20 @@ class ScopePermit:
         except ServiceError as refused:
             return refused
         return None
+
+    async def exhaustion(self) -> ServiceError | None:
+        """Return an error where no picture is left of the quota, as Redis counts it.
+
+        None where that can't be read: the painting's own reservation decides.
+        """
+        if not self.asked.is_kept:
+            return None
+        try:
+            scope = await self.require()
+            balance = await self.project.journal.accounts.balance(scope.account)
+        except ServiceError:
+            return None
+        return self.exhausted() if sum(balance) + ONE_PICTURE > scope.quota else None
 
     async def require(self) -> Scope:
         """Return the scope as it is now, if it takes new pictures.

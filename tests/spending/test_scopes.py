@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import CallEnd, GenerationTimedOut, PromptRejected
+from app.refusal_hold import PER_SECOND, RefusalHold
+from app.spending.visitor_limit import BURST, PER_SECOND_OF_REPLICA, VisitorLimit
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
@@ -160,16 +162,47 @@ async def test_many_who_wait_for_one_picture_use_one_place(
 
 async def test_a_full_scope_does_not_stop_a_key(service: Paintonce) -> None:
     """A keyed request that waits with a refused visitor paints with its own permit."""
-    await scope(service, limit=0)
+    await scope(service, limit=1)
     gate = service.accounts.before("reserve")
     visiting = asyncio.create_task(visit(service, "a fox"))
     await gate.reached()
+    await scope(service, limit=0)
     keyed = asyncio.create_task(service.get(LIVE, ADMIN, prompt="a fox"))
     await asyncio.sleep(0.05)
     gate.open()
 
     assert (await visiting).code == "budget_exhausted"
     assert (await keyed).status == 200
+
+
+async def test_a_visitor_of_a_full_scope_takes_no_lease(service: Paintonce) -> None:
+    """A scope whose quota is used up refuses before anything is written."""
+    await scope(service, limit=0)
+
+    refused = await visit(service, "a fox")
+
+    assert (refused.status, refused.code) == (429, "budget_exhausted")
+    assert service.world.index.calls["acquire"] == 0
+    assert service.accounts.calls["reserve"] == 0
+
+
+async def test_a_visitor_of_a_full_scope_waits_for_a_picture_that_a_key_pays() -> None:
+    """The picture of another payer, on another replica, is a HIT once it is there."""
+    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
+    async with (
+        running(world, shared=shared) as one,
+        running(world, shared=shared) as two,
+    ):
+        await scope(one, limit=0)
+        gate = world.provider.before("paint")
+        keyed = asyncio.create_task(one.get(LIVE, ADMIN, prompt="a fox"))
+        await gate.reached()
+        visiting = asyncio.create_task(visit(two, "a fox"))
+        await follows(two)
+        gate.open()
+
+        assert (await keyed).status == (await visiting).status == 200
+        assert world.provider.count == 1
 
 
 async def test_a_failed_generation_gives_its_place_back(service: Paintonce) -> None:
@@ -524,6 +557,49 @@ async def test_look_ups_of_visitors_are_bounded() -> None:
         assert (await service.get(LIVE, ADMIN, prompt="an owl")).status == 200
 
 
+async def test_a_burst_of_look_ups_is_spread_over_the_second() -> None:
+    """Twenty begin at once, and each of the rest five milliseconds after another."""
+    limit, loop = VisitorLimit(), asyncio.get_running_loop()
+    began = loop.time()
+
+    async def look_up(number: int) -> float:
+        await limit.take(f"203.0.113.{number // 10}")
+        return loop.time() - began
+
+    times = await asyncio.gather(*map(look_up, range(60)))
+
+    assert all(
+        seconds >= (number - BURST) / PER_SECOND_OF_REPLICA
+        for number, seconds in enumerate(times)
+    )
+
+
+async def test_a_flood_of_refused_look_ups_waits_for_its_answers() -> None:
+    """A hundred refusals a second are sent at once, and the others a second later."""
+    loop = asyncio.get_running_loop()
+    hold = RefusalHold(held_seconds=0.2)
+    began = loop.time()
+
+    async def refused() -> float:
+        await hold.wait()
+        return loop.time() - began
+
+    times = await asyncio.gather(*(refused() for _ in range(PER_SECOND + 30)))
+
+    assert sum(seconds >= 0.2 for seconds in times) == 30
+
+
+async def test_a_held_refusal_is_of_the_last_second_alone() -> None:
+    """A replica that has refused a hundred before sends the next one at once."""
+    now = 0.0
+    hold = RefusalHold(held_seconds=3600, clock=lambda: now)
+    for _ in range(PER_SECOND):
+        await hold.wait()
+
+    now = 1.0
+    await hold.wait()
+
+
 async def test_many_who_wait_for_one_picture_are_one_look_up(
     service: Paintonce,
 ) -> None:
@@ -538,7 +614,7 @@ async def test_many_who_wait_for_one_picture_are_one_look_up(
 async def test_what_may_have_been_billed_is_not_given_back() -> None:
     """A call that may have been billed keeps its unit of scope and address."""
     async with running(new_per_address_per_hour=2) as service:
-        await scope(service, limit=2)
+        await scope(service, limit=3)
         service.world.provider.script += [
             b"no picture at all",
             GenerationTimedOut("Too late.", end=CallEnd.AMBIGUOUS),

@@ -10,13 +10,16 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.handlers import add_expect_header
 from botocore.utils import get_environ_proxies
+
+if TYPE_CHECKING:
+    from aiobotocore.credentials import AioCredentials
 
 DEFAULT_REGION = "us-east-1"
 
@@ -50,8 +53,10 @@ def _config(read_timeout_seconds: float) -> AioConfig:
 @asynccontextmanager
 async def open_client(
     read_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
-) -> AsyncIterator[Any]:
-    """Open the one client that all tasks share; nothing is asked yet.
+) -> AsyncIterator[tuple[Any, AioCredentials | None]]:
+    """Open the one client that all tasks share, and give its credentials.
+
+    Nothing is asked yet.
 
     An answer that says nothing for *read_timeout_seconds* is given up.
 
@@ -72,7 +77,7 @@ async def open_client(
         client.meta.events.unregister("before-call.s3", add_expect_header)
         client.meta.events.register_first("needs-retry.s3.PutObject", _send_once)
         client.meta.events.register("before-call.s3", _stay_in_region)
-        yield client
+        yield client, await session.get_credentials()
 
 
 def _send_once(*, request_dict: dict[str, Any], **_: object) -> bool | None:

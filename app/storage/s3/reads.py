@@ -15,6 +15,7 @@ from cachetools import TTLCache
 from yarl import URL
 
 from app.storage.s3.translated_errors import Refused, code_of
+from app.storage.s3.url_signer import VALID_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     import aiohttp
 
     from app.storage.ports.object_store import ByteRange
+    from app.storage.s3.url_signer import UrlSigner
 
 # Temporary credentials are renewed ten minutes before their end at the latest,
 # so a URL that is dropped after ten minutes never outlives the ones it has.
-_URL_VALID_SECONDS = 1200
-_URL_KEPT_SECONDS = _URL_VALID_SECONDS / 2
+_URL_KEPT_SECONDS = VALID_SECONDS / 2
 # A signed URL is about half a kilobyte.
 _URLS_KEPT = 8192
 
@@ -67,11 +68,10 @@ class Reads(Protocol):
 
 
 class SignedReads:
-    """GETs by URLs that the client signed."""
+    """GETs by URLs that are signed once."""
 
-    def __init__(self, client: Any, bucket: str, http: aiohttp.ClientSession) -> None:
-        self._client = client
-        self._bucket = bucket
+    def __init__(self, signer: UrlSigner, http: aiohttp.ClientSession) -> None:
+        self._signer = signer
         self._http = http
         self._urls: TTLCache[str, URL] = TTLCache(_URLS_KEPT, _URL_KEPT_SECONDS)
 
@@ -93,11 +93,7 @@ class SignedReads:
     async def _url(self, key: str) -> URL:
         url = self._urls.get(key)
         if url is None:
-            signed = await self._client.generate_presigned_url(
-                "get_object",
-                Params={"Bucket": self._bucket, "Key": key},
-                ExpiresIn=_URL_VALID_SECONDS,
-            )
+            signed = await self._signer.url(key)
             url = self._urls[key] = URL(signed, encoded=True)
         return url
 

@@ -35,6 +35,7 @@ from app.storage.s3.streaming.body import (
 from app.storage.s3.streaming.windows import Windows
 from app.storage.s3.timeouts import CallLimit, stall_tolerant_timeout, with_time_for
 from app.storage.s3.translated_errors import code_of, status_of
+from app.storage.s3.url_signer import UrlSigner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -74,13 +75,13 @@ async def open_s3_object_store(
     """
     async with AsyncExitStack() as stack:
         is_patient = write_timeout_seconds > WRITE_TIMEOUT_SECONDS
-        client = await stack.enter_async_context(
+        client, credentials = await stack.enter_async_context(
             open_client(write_timeout_seconds if is_patient else ANSWER_TIMEOUT_SECONDS)
         )
         reads: Reads = PlainReads(client, bucket)
         if signed_urls and not goes_through_a_proxy(client):
             http = await stack.enter_async_context(open_http())
-            reads = SignedReads(client, bucket, http)
+            reads = SignedReads(UrlSigner(client, bucket, credentials), http)
         windows = Windows(
             reads,
             CallLimit(_STREAMS_AT_ONCE, waits_seconds=STREAM_WAITS_SECONDS),
