@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.generation import jobs
 from app.generation.transport import polling
 from app.generation.transport.outbound import open_outbound_session
 from tests.fake_provider import FakeProvider, serve
@@ -38,7 +39,8 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll jobs with short pauses."""
+    """Poll jobs with short pauses, and look for a result at most 0.2 s longer."""
     monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(polling, "LONGEST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(polling, "ROW_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "LAST_LOOK_SECONDS", 0.2)

@@ -192,6 +192,7 @@ async def test_a_job_that_is_not_kept_ends_with_its_leader() -> None:
     assert counts.calls == [("default", "failed", 0.04)]
 
 
+@pytest.mark.usefixtures("eager")
 async def test_a_job_is_cancelled_at_the_deadline() -> None:
     """A job is cancelled at the deadline, even if the cancellation fails."""
     vendor = Vendor(cancel_failure=ProviderFailed("away"))

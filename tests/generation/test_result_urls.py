@@ -134,7 +134,8 @@ async def serve(
     host: PictureHost, ssl_context: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     """Serve *host* on a free port of 127.0.0.1."""
-    runner = web.ServerRunner(web.Server(host.answer))
+    # A request that stalls would hold the end up for a minute.
+    runner = web.ServerRunner(web.Server(host.answer), shutdown_timeout=0.1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context)
