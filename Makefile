@@ -59,10 +59,10 @@ dev: setup ## Serves on http://127.0.0.1:8080 with nothing but Python; PORT=9000
 	@exec $(BIN)/python -m app dev $(if $(PORT),--port $(PORT))
 
 test: setup ## Runs the tests and the servers that they need; ARGS="-k lighthouse" picks some.
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not long and not container" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long and not container" $(ARGS)
 
 test-all: setup ## The same, and the tests that are marked `long`.
-	@$(BIN)/python -m pytest -n $(WORKERS) -m "not container" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container" $(ARGS)
 
 # By itself, because it keeps both cores busy while it builds.
 test-container: setup ## Builds the image without a Docker engine, and runs it; needs root and Debian's podman.

@@ -25,10 +25,14 @@ from tests.until import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# A test run in the background ignores some signals, and its children would, too.
 PARENT = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from app.commands.embedded_redis import embedded_redis
+
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
 
 async def main(folder):
     async with embedded_redis(Path(folder)):
@@ -90,7 +94,10 @@ async def test_the_server_ends_with_its_parent(tmp_path: Path, number: int) -> N
             pid = client.info("server")["process_id"]
             client.set("a fox", "red")
         parent.send_signal(number)
-        parent.wait()
+        try:
+            parent.wait(timeout=10)
+        finally:
+            parent.kill()
     await until(lambda: not lives(pid))
 
     async with embedded_redis(tmp_path):
