@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import app.web
+from app.api.openai.fields import FIELDS, Fields, read_fields
 from app.api.parameters import from_json, from_query
 from app.errors import InvalidParameter
 from app.generation.config.model_table import _FURTHER_NAME
@@ -55,6 +56,8 @@ def allows(schema: Mapping[str, Any], value: object) -> bool:
     whole = {**schema, "components": DOCUMENT["components"]}
     return bool(Draft202012Validator(whole).is_valid(value))
 
+
+EDIT_FORM = body_of("/v1/images/edits", "multipart/form-data")
 
 REFUSED: list[tuple[str, Any]] = [
     *(("prompt", text) for text in ("", "   ", "\n\t", "a\x00b", "\x7f", "a" * 4001)),
@@ -163,6 +166,61 @@ def test_what_else_is_refused_is_not_allowed(
 ) -> None:
     """Bad ids, signatures and other bodies are invalid by the document."""
     assert [value for value in values if allows(schema, value)] == []
+
+
+REFUSED_IN_A_FORM = [
+    {},
+    {"prompt": ""},
+    {"prompt": "a" * 32_001},
+    *({"n": text} for text in ("0", "11", "01", "1.0", "two", " 1")),
+    *({"size": text} for text in ("AUTO", "5x5", "64x", "064x64", "64 x 64")),
+    *({"output_compression": text} for text in ("-1", "101", "090")),
+    *({"output_format": text} for text in ("gif", "PNG", "svg")),
+    {"response_format": "json"},
+    *({"stream": text} for text in ("1", "yes", " true")),
+    *({"partial_images": text} for text in ("4", "-1")),
+    *({"seed": text} for text in ("-1", "1e3", "12345678901")),
+    *({"variant": text} for text in ("16", "00")),
+    {"aspect_ratio": "16:10"},
+    {"quality": "x" * 65},
+    {"negative_prompt": "a" * 4001},
+    {"images": "a"},
+]
+ALLOWED_IN_A_FORM = [
+    {name: "" for name in FIELDS if name != "prompt"},
+    {"n": "10", "variant": "0", "size": "64x4096", "stream": "True", "seed": "0"},
+    {"output_format": "webp", "output_compression": "100", "partial_images": "3"},
+    {"aspect_ratio": "16:9", "quality": "high", "response_format": "url"},
+]
+
+
+def read_form(fields: dict[str, str]) -> None:
+    """Read *fields* as the service reads those of an edit's form."""
+    form = Fields(fields, is_form=True)
+    form.require_known()
+    read_fields(form, AnyModel())
+
+
+@pytest.mark.parametrize(
+    "fields", REFUSED_IN_A_FORM, ids=lambda value: repr(value)[:60]
+)
+def test_what_a_form_may_not_say_is_not_allowed(fields: dict[str, str]) -> None:
+    """A field that the service refuses in a form is invalid by the document."""
+    given = {"prompt": "a fox", **fields} if fields else fields
+    with pytest.raises(InvalidParameter):
+        read_form(given)
+
+    assert not allows(EDIT_FORM, {**given, "image": "a"})
+
+
+@pytest.mark.parametrize("fields", ALLOWED_IN_A_FORM)
+def test_what_a_form_may_say_is_allowed(fields: dict[str, str]) -> None:
+    """A field that the service takes in a form is valid by the document."""
+    given = {"prompt": "a fox", **fields}
+    read_form(given)
+
+    assert allows(EDIT_FORM, {**given, "image": "a"})
+    assert not allows(EDIT_FORM, given)
 
 
 @pytest.mark.parametrize(
