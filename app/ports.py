@@ -94,7 +94,7 @@ async def open_ports(
             completions=completions,
             statistics=RedisStatistics(redis.commands),
             generations=RedisGenerations(redis.commands),
-            accounts=RedisAccounts(redis.leases, redis.run_of),
+            accounts=RedisAccounts(redis.leases, redis.run_of, balances=redis.commands),
             rates=RedisRates(redis.commands),
             transient=RedisTransientStore(
                 commands=redis.commands, slices=redis.slices, blobs=redis.blobs

@@ -1,50 +1,38 @@
-"""A pause before each refusal of a flood: a client that waits asks nothing."""
+"""An even pace for the refusals of a flood: a client that waits asks nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Refusals that are sent at once in any second; those of a page's visitors are fewer.
-PER_SECOND = 100
-# As the refusal's own Retry-After has it.
-HELD_SECONDS = 1.0
-# Each has a connection and a task; beyond that many, refusals are sent at once.
-MAX_HELD = 2_000
+# Some half of what one replica could send in a second, and nothing else.
+PER_SECOND = 200
+# As many are sent at once; those of a page's visitors are fewer.
+BURST = 50
+# Clients give up on what takes much longer.
+LONGEST_SECONDS = 2.0
 
 
 class RefusalHold:
-    """Holds refusals for a second each, while there are more than 100 a second.
+    """Holds refusals back, up to two seconds each, where there are too many.
 
     Strangers that ask again as soon as they are answered would otherwise take
-    the time of the event loop from customers.
+    the time of the event loop from customers. The pace is that of the generic
+    cell rate algorithm (ITU-T I.371).
     """
 
-    def __init__(
-        self,
-        *,
-        held_seconds: float = HELD_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._held_seconds = held_seconds
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._recent: deque[float] = deque(maxlen=PER_SECOND)
-        self._held = 0
+        self._last = 0.0
 
     async def wait(self) -> None:
         """Return when the refusal that comes next may be sent."""
-        now, recent = self._clock(), self._recent
-        is_flood = len(recent) == PER_SECOND and now - recent[0] < 1
-        recent.append(now)
-        if not is_flood or self._held >= MAX_HELD:
-            return
-        self._held += 1
-        try:
-            await asyncio.sleep(self._held_seconds)
-        finally:
-            self._held -= 1
+        now = self._clock()
+        burst_seconds = BURST / PER_SECOND
+        due = max(self._last, now) + 1 / PER_SECOND
+        self._last = min(due, now + burst_seconds + LONGEST_SECONDS)
+        await asyncio.sleep(self._last - now - burst_seconds)

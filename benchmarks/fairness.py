@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from tests.fake_provider import FakeProvider
+from tests.fake_provider import serve as serve_vendor
 from tests.replica import environment_of, replica
 from tests.servers import object_store_server, redis_server
 
@@ -35,7 +37,17 @@ LIVE, SCOPES = "/api/v1/live/generate", "/api/v1/live/scopes"
 ADMIN_KEY = "the-benchmarks-own-admin-key-3141592653"
 CUSTOMER = {"X-API-Key": ADMIN_KEY, "X-Project": "acme/shop"}
 PAUSE_SECONDS, BEGINS_WITHIN_SECONDS = 0.05, 2.0
-_MODELS = '[models.default]\nprovider = "placeholder"\n'
+# Vendors take seconds; the shorter this is, the more the service's own part counts.
+VENDOR_SECONDS = 0.1
+PICTURE_BYTES = 200_000
+_MODELS = """
+[models.default]
+provider = "openai"
+model = "gpt-image-2"
+base_url = "{origin}/v1"
+api_key_env = ""
+price = 0.04
+"""
 _numbers = itertools.count()
 
 
@@ -76,7 +88,10 @@ async def measure(*, tiny: bool = False) -> list[Found]:
     found = []
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        (folder / "models.toml").write_text(_MODELS)
+        vendor = FakeProvider()
+        vendor.behave(delay_seconds=VENDOR_SECONDS, picture_bytes=PICTURE_BYTES)
+        origin = await stack.enter_async_context(serve_vendor(vendor))
+        (folder / "models.toml").write_text(_MODELS.format(origin=origin))
         store = stack.enter_context(object_store_server(folder / "store"))
         redis = stack.enter_context(redis_server(folder / "redis"))
         environment = environment_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -60,6 +61,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file = item.path.relative_to(ROOT).as_posix()
         if file.startswith(TAKE_LONG) and file not in ARE_QUICK:
             item.add_marker(pytest.mark.long)
+
+
+def pytest_configure() -> None:
+    """Handle signals as in a terminal; processes that tests start inherit this.
+
+    A run in the background ignores some of them.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_report_header() -> list[str]:

@@ -25,14 +25,10 @@ from tests.until import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A test run in the background ignores some signals, and its children would, too.
 PARENT = """
-import asyncio, signal, sys
+import asyncio, sys
 from pathlib import Path
 from app.commands.embedded_redis import embedded_redis
-
-for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
-    signal.signal(number, signal.SIG_DFL)
 
 async def main(folder):
     async with embedded_redis(Path(folder)):

@@ -31,7 +31,7 @@ from app.http.query import MAX_PARAMETERS
 from app.image import MAX_PIXELS
 from app.prompt_cache.bulk_purge import MAX_PROMPTS
 from app.prompt_cache.painting.hot_tier import LARGEST_SHARE
-from app.refusal_hold import PER_SECOND as REFUSALS_AT_ONCE
+from app.refusal_hold import PER_SECOND as REFUSALS_PER_SECOND
 from app.server.connection import WRITE_DEADLINE_SECONDS
 from app.server.listener import KEEPALIVE_SECONDS
 from app.server.parser_refusals import (
@@ -85,7 +85,7 @@ FIGURES: dict[str, float] = {
     "Seconds that a client may take nothing": WRITE_DEADLINE_SECONDS,
     "Look-ups of unknown keys in the ledger, a second": PER_SECOND_OF_REPLICA,
     "Look-ups of unpainted prompts by visitors of scopes, a second": OF_VISITORS,
-    "Refusals of such look-ups that are sent at once, a second": REFUSALS_AT_ONCE,
+    "Refusals of such look-ups, a second": REFUSALS_PER_SECOND,
     "Live keys of a project, of each kind": MAX_LIVE_KEYS,
     "Scopes of a project that pages have made": MAX_AUTO_CREATED,
     "Records of the log that wait to be written": _BACKLOG,

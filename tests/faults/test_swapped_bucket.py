@@ -11,6 +11,7 @@ import pytest
 from app.storage.s3 import open_s3_object_store
 from tests.replica import environment_of, replica
 from tests.test_commands import run
+from tests.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,7 @@ async def test_row_50_another_bucket_is_an_outage(
             assert (await miss.json())["code"] == "storage_unavailable"
         document = await _ready(session, one.url, 503)
         assert document["status"] == "unfenced"
+        await until(lambda: bool(one.events("wrong ledger")))
         (logged,) = one.events("wrong ledger")
         assert bucket in logged["reason"]
         assert bucket in document["dependencies"]["object_store"]["reason"]

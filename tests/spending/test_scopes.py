@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import CallEnd, GenerationTimedOut, PromptRejected
-from app.refusal_hold import PER_SECOND, RefusalHold
+from app.refusal_hold import BURST as REFUSALS_AT_ONCE
+from app.refusal_hold import PER_SECOND as REFUSALS_PER_SECOND
+from app.refusal_hold import RefusalHold
 from app.spending.visitor_limit import BURST, PER_SECOND_OF_REPLICA, VisitorLimit
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
@@ -575,29 +577,35 @@ async def test_a_burst_of_look_ups_is_spread_over_the_second() -> None:
 
 
 async def test_a_flood_of_refused_look_ups_waits_for_its_answers() -> None:
-    """A hundred refusals a second are sent at once, and the others a second later."""
+    """Fifty refusals are sent at once, and the others at 200 a second."""
     loop = asyncio.get_running_loop()
-    hold = RefusalHold(held_seconds=0.2)
-    began = loop.time()
+    hold, began = RefusalHold(), loop.time()
 
     async def refused() -> float:
         await hold.wait()
         return loop.time() - began
 
-    times = await asyncio.gather(*(refused() for _ in range(PER_SECOND + 30)))
+    times = await asyncio.gather(*(refused() for _ in range(REFUSALS_AT_ONCE + 80)))
 
-    assert sum(seconds >= 0.2 for seconds in times) == 30
+    assert times[-1] >= 80 / REFUSALS_PER_SECOND
+    assert all(
+        seconds >= (number - REFUSALS_AT_ONCE) / REFUSALS_PER_SECOND
+        for number, seconds in enumerate(times)
+    )
 
 
-async def test_a_held_refusal_is_of_the_last_second_alone() -> None:
-    """A replica that has refused a hundred before sends the next one at once."""
-    now = 0.0
-    hold = RefusalHold(held_seconds=3600, clock=lambda: now)
-    for _ in range(PER_SECOND):
+async def test_no_refusal_is_held_for_longer_than_two_seconds() -> None:
+    """A refusal behind 3,000 others is sent after two seconds."""
+    loop = asyncio.get_running_loop()
+    hold = RefusalHold()
+    async with asyncio.TaskGroup() as flood:
+        for _ in range(3_000):
+            flood.create_task(hold.wait())
+        await asyncio.sleep(0)
+        began = loop.time()
         await hold.wait()
 
-    now = 1.0
-    await hold.wait()
+        assert 1.9 < loop.time() - began < 3.0
 
 
 async def test_many_who_wait_for_one_picture_are_one_look_up(

@@ -27,14 +27,22 @@ _ITEMS_AT_ONCE = 500
 
 
 class RedisAccounts:
-    """Accounts over *commands*; *run_of* returns the run id of a key's server."""
+    """Accounts over *commands*; *run_of* returns the run id of a key's server.
+
+    Balances are read over *balances*, where given: a connection on which many
+    commands share a round trip, since every visitor of a scope that is used up
+    needs one.
+    """
 
     def __init__(
         self,
         commands: RedisConnection,
         run_of: Callable[[str], Awaitable[str]] | None = None,
+        *,
+        balances: RedisConnection | None = None,
     ) -> None:
         self._commands = commands
+        self._balances = balances or commands
         self._run_of = run_of
 
     async def reserve(
@@ -105,7 +113,7 @@ class RedisAccounts:
 
     async def balance(self, account: Account) -> Balance | None:
         """Return the balance, or None where nothing is known of the account."""
-        found = await self._run(scripts.BALANCE, account, [])
+        found = await self._run(scripts.BALANCE, account, [], over=self._balances)
         return Balance(int(found[0]), int(found[1])) if found else None
 
     async def forget(self, account: Account) -> None:
@@ -114,12 +122,17 @@ class RedisAccounts:
             await self._commands.execute("DEL", key)
 
     async def _run(
-        self, script: Script, account: Account, args: Sequence[str | bytes | int]
+        self,
+        script: Script,
+        account: Account,
+        args: Sequence[str | bytes | int],
+        *,
+        over: RedisConnection | None = None,
     ) -> Any:
         own = keys.account(account.name)
         run_id = await self._run_of(own[0]) if self._run_of else ""
         try:
-            return await self._commands.run(script, own, [*args, run_id])
+            return await (over or self._commands).run(script, own, [*args, run_id])
         except CacheFull as error:
             # What can't be noted can't be paid: as in an outage.
             raise CacheUnavailable("The cache is full.") from error
