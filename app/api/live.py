@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -133,8 +133,8 @@ def _permit(request: web.Request, services: Services) -> Permit:
 
 
 def _deadline(services: Services) -> float:
-    """Return until when, by the event loop's clock, a request waits."""
-    return asyncio.get_running_loop().time() + services.wait_timeout_seconds
+    """Return until when, by `time.monotonic`, a request waits."""
+    return time.monotonic() + services.wait_timeout_seconds
 
 
 async def _answer(

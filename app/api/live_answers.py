@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from app.api.admission import CALLER
@@ -44,7 +44,7 @@ async def send_answer(
 ) -> web.StreamResponse:
     """Send the picture of *answer*, or the rendition of it that is *asked* for.
 
-    A rendition is waited for until *deadline*, a time of the event loop's clock.
+    A rendition is waited for until *deadline*, a time of `time.monotonic`.
     Raises `PictureGone`: the caller starts again.
     """
     caching = caching_of(request[CALLER], services.keyed_caching)
@@ -76,7 +76,7 @@ async def _stored(
     known = services.renditions.renditions.known(answer.entry.image_id, rendition)
     if known is not None:
         return known.stored
-    left = deadline - asyncio.get_running_loop().time()
+    left = deadline - time.monotonic()
     try:
         return await stored_rendition(services, answer.entry, rendition, max(0.0, left))
     except OriginalGone:
