@@ -38,6 +38,8 @@ async def rebuild(project: str | None, per_second: float, *, adopts: bool) -> in
         f"{total.restored} restored, {total.known} were there, "
         f"{total.lost} have no picture, {total.busy} are being written."
     )
+    if total.later:
+        print(f"{total.later} were written by a later release, and stay as they are.")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -139,7 +138,7 @@ class BulkPurge:
         while not call.is_over:
             hashes = await self._next(project, walk.at)
             is_end = len(hashes) < LOOKED_AT_ONCE
-            old = await self._old(project, hashes, seconds, walk)
+            old = await self._old(project, hashes, seconds, walk, call)
             while old and not call.is_over:
                 batch, old = old[:AT_ONCE], old[AT_ONCE:]
                 await self._run(project, batch, call)
@@ -154,7 +153,7 @@ class BulkPurge:
             return False
         soon = sorted(walk.soon)
         walk.soon.clear()
-        old = await self._old(project, soon, seconds, walk)
+        old = await self._old(project, soon, seconds, walk, call)
         while old and not call.is_over:
             batch, old = old[:AT_ONCE], old[AT_ONCE:]
             await self._run(project, batch, call)
@@ -170,7 +169,12 @@ class BulkPurge:
         return hashes
 
     async def _old(
-        self, project: Project, hashes: list[str], seconds: float, walk: _Walk
+        self,
+        project: Project,
+        hashes: list[str],
+        seconds: float,
+        walk: _Walk,
+        call: _Call,
     ) -> list[str]:
         """Return those of *hashes* that are old; note those that soon will be."""
         if not seconds or not hashes:
@@ -182,9 +186,13 @@ class BulkPurge:
         for prompt_hash, seen in zip(hashes, records, strict=True):
             entry = PromptEntry.from_record(prompt_hash, seen.record) if seen else None
             if entry is None:
-                with suppress(LaterVersion):
+                try:
                     manifest = await self.ledger.read(project, prompt_hash)
-                    entry = manifest.entry if manifest else None
+                except LaterVersion:
+                    # Its age is not known: it may be one that has to go.
+                    call.purged.failed += 1
+                    continue
+                entry = manifest.entry if manifest else None
             if entry is None:
                 continue
             if entry.created_ms <= before_ms:

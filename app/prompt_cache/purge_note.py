@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from app.errors import InvalidStorageKey, StorageUnavailable
+from app.errors import InvalidStorageKey, LaterVersion, StorageUnavailable
 from app.storage.storage_key import StorageKey
 
 if TYPE_CHECKING:
@@ -59,24 +59,25 @@ class PurgeNote:
     def from_bytes(cls, project: Project, data: bytes) -> PurgeNote:
         """Read a document of *project*; raises `StorageUnavailable`.
 
-        One of a later version is an outage of its prompt, and never overwritten.
+        One of a later version raises `LaterVersion`: it is an outage of its prompt,
+        and never overwritten.
         """
         try:
             fields = orjson.loads(data)
-            version = fields.get("version")
-            if version == NOTE_VERSION:
+            # The first release wrote nothing but keys and bytes.
+            if "version" not in fields:
+                return cls(_own(project, fields))
+            if fields["version"] == NOTE_VERSION:
                 return cls(
                     _own(project, fields["purged"]),
                     _own(project, fields["replaced"]),
                     fields["damaged"] is True,
                 )
-            # The first release wrote nothing but keys and bytes.
-            if version is None:
-                return cls(_own(project, fields))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            version = "unreadable"
-        logger.error("purge note is unreadable", extra={"version": version})
-        raise StorageUnavailable("What a purge has left can't be read.")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.exception("purge note is unreadable")
+            raise StorageUnavailable("What a purge has left can't be read.") from error
+        logger.error("purge note of a later version")
+        raise LaterVersion("A later release wrote what a purge has left.")
 
 
 def _own(project: Project, sizes: dict[str, int]) -> dict[str, int]:

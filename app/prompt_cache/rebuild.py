@@ -29,19 +29,22 @@ class Tally:
     """The counts of a rebuild: entries *restored*, already *known*, or *lost*.
 
     Lost are manifests that can't be read or whose picture is gone; *busy* are
-    prompts whose lease another request held.
+    prompts whose lease another request held; a *later* release wrote the manifests
+    of others.
     """
 
     restored: int = 0
     known: int = 0
     lost: int = 0
     busy: int = 0
+    later: int = 0
 
     def __iadd__(self, other: Tally) -> Self:
         self.restored += other.restored
         self.known += other.known
         self.lost += other.lost
         self.busy += other.busy
+        self.later += other.later
         return self
 
 
@@ -94,4 +97,4 @@ class Rebuild:
         except StillGenerating:
             tally.busy += 1
         except LaterVersion:
-            tally.lost += 1
+            tally.later += 1

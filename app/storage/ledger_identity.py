@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import orjson
 
-from app.errors import CacheUnavailable, StorageUnavailable
+from app.errors import CacheUnavailable, LaterVersion, StorageUnavailable
 from app.single_flight import SingleFlight
 from app.storage.ports.object_store import ConditionRefused, PlaceMissing
 from app.storage.storage_key import LEDGER_KEY
@@ -190,7 +190,10 @@ def _id_in(data: bytes) -> str:
     """Return the id that a ledger's document names; raises `StorageUnavailable`."""
     with suppress(orjson.JSONDecodeError, KeyError, TypeError):
         fields = orjson.loads(data)
-        if fields["version"] == LEDGER_VERSION and isinstance(fields["id"], str):
+        if fields["version"] != LEDGER_VERSION:
+            logger.error("document of a later version", extra={"document": "ledger"})
+            raise LaterVersion("A later release wrote the ledger's own document.")
+        if isinstance(fields["id"], str):
             return str(fields["id"])
     logger.error("document is unreadable", extra={"document": "ledger"})
     raise StorageUnavailable("The ledger's own document can't be read.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import CacheUnavailable, StorageUnavailable
+from app.errors import CacheUnavailable, LaterVersion, StorageUnavailable
 from app.storage.fence import Fence
 from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
@@ -162,18 +162,32 @@ async def test_without_redis_nothing_is_made(
     assert late.id is not None
 
 
+@pytest.mark.parametrize(
+    ("data", "error", "event"),
+    [
+        (b'{"version": 2, "id": "x"}', LaterVersion, "document of a later version"),
+        (b'{"version": 1}', StorageUnavailable, "document is unreadable"),
+        (b"{", StorageUnavailable, "document is unreadable"),
+    ],
+)
 async def test_an_unreadable_ledger_is_an_outage(
-    store: InMemoryObjectStore, memory: InMemoryLedgerMemory
+    caplog: pytest.LogCaptureFixture,
+    data: bytes,
+    error: type[StorageUnavailable],
+    event: str,
 ) -> None:
-    """A ledger document of a later version is an outage and stays unchanged."""
-    store.is_made = True
-    later = b'{"version": 2, "id": "x"}'
-    await store.put(LEDGER_KEY, later, media_type="application/json")
+    """A later or damaged ledger document is an outage, stays, and is not adopted."""
+    store, memory = InMemoryObjectStore(), InMemoryLedgerMemory()
+    await store.put(LEDGER_KEY, data, media_type="application/json")
+    identity = identity_of(store, memory)
 
-    with pytest.raises(StorageUnavailable):
-        await identity_of(store, memory).check()
+    for reads in (identity.check, identity.adopt):
+        with pytest.raises(error):
+            await reads()
 
-    assert store.objects[LEDGER_KEY].data == later
+    assert event in {r.message for r in caplog.records if r.levelname == "ERROR"}
+    assert store.objects[LEDGER_KEY].data == data
+    assert memory.remembered is None
 
 
 async def test_what_is_absent_is_believed_of_the_right_ledger_only(

@@ -47,7 +47,7 @@ _UNREADABLE = (StructError, ValueError, TypeError, IndexError, InvalidParameter)
 
 
 class LaterManifest(ValueError):
-    """A manifest of a version that only a later release knows."""
+    """A manifest of a version that this release does not know."""
 
 
 class UnreadableManifest(ValueError):
@@ -125,7 +125,7 @@ class PromptEntry(NamedTuple):
 
     @classmethod
     def from_manifest(cls, data: bytes) -> PromptEntry:
-        """Read a manifest; raises `UnreadableManifest`."""
+        """Read a manifest; raises `LaterManifest` and `UnreadableManifest`."""
         try:
             fields = orjson.loads(data)
             _check_version(fields["version"])
@@ -257,10 +257,8 @@ class PromptEntry(NamedTuple):
 
 
 def _check_version(version: object) -> None:
-    if isinstance(version, int) and version > MANIFEST_VERSION:
-        raise LaterManifest(f"version {version}")
     if version != MANIFEST_VERSION:
-        raise ValueError(f"version {version!r} of the manifest is not known")
+        raise LaterManifest(f"version {version!r}")
 
 
 def _check_record(entry: PromptEntry) -> None:

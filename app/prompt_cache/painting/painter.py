@@ -107,6 +107,9 @@ class Painter:
         refusal = await self.refusal()
         if refusal is not None:
             raise refusal
+        if assignment.replacing is not None:
+            # Before anything is paid: the picture that goes is noted there at the end.
+            await self.ledger.noted_purge(assignment.key.project, assignment.key.hash)
         flight = assignment.flight
         record = await self._record(assignment)
         # Before anything is paid: a job that was begun is waited for.
