@@ -47,7 +47,7 @@ async def get_statistics(request: web.Request) -> web.Response:
     """Answer with what the project's cache did."""
     services, project = request.app[SERVICES], project_of(request)
     statistics = services.prompts.statistics
-    sums = await statistics.read(str(project))
+    sums = await services.prompts.listed.sums(project)
     # A replica that died has counted nothing of its last call; the journal has.
     with suppress(CacheUnavailable, StorageUnavailable):
         balance = await services.spending.journal.balance(project)
@@ -66,7 +66,7 @@ async def list_entries(request: web.Request) -> web.Response:
     if sort not in {"recent", "hits"}:
         raise InvalidParameter("sort", "sort must be recent or hits.")
     after = _parsed_cursor(given["cursor"], sort) if "cursor" in given else None
-    seen, last = await request.app[SERVICES].prompts.entries.page(
+    seen, last = await request.app[SERVICES].prompts.listed.page(
         project, by_hits=sort == "hits", after=after, limit=limit or DEFAULT_ENTRIES
     )
     return json_answer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.prompt_cache import purge
@@ -17,6 +17,7 @@ from app.prompt_cache.flight.leases import Leases
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.events import GenerationEvents
 from app.prompt_cache.generations.generations import Generations
+from app.prompt_cache.listed_entries import MANIFESTS_AT_ONCE, ListedEntries
 from app.prompt_cache.older_entries import OlderEntries
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting import shelf
@@ -89,6 +90,7 @@ class PromptCacheParts:
 
     cache: PromptCache
     entries: PromptEntries
+    listed: ListedEntries
     purge: Purge
     bulk_purge: BulkPurge
     purge_finisher: PurgeFinisher
@@ -128,7 +130,9 @@ class PromptCacheParts:
     async def give_up(self) -> None:
         """End every flight: leases are released, waiters get `ShuttingDown`."""
         await asyncio.gather(
-            self.cache.flights.give_up(), self.entries.refreshes.give_up()
+            self.cache.flights.give_up(),
+            self.entries.refreshes.give_up(),
+            self.listed.give_up(),
         )
 
 
@@ -191,6 +195,13 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         paid_already=ports.paid_already,
         waits_seconds=limits.purge_waits_seconds,
     )
+    older_entries = OlderEntries(
+        index=index,
+        ledger=ledger,
+        leases=leases,
+        pictures=pictures,
+        statistics=statistics,
+    )
     return PromptCacheParts(
         cache=PromptCache(
             index=index,
@@ -205,9 +216,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
                 visitors_ledger=visitors_ledger,
                 committer=committer,
             ),
-            older_entries=OlderEntries(
-                index=index, ledger=ledger, pictures=pictures, statistics=statistics
-            ),
+            older_entries=older_entries,
             statistics=statistics,
             metrics=metrics,
         ),
@@ -216,6 +225,12 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
             ledger=ledger,
             painter=painter,
             refreshes=refreshes,
+        ),
+        listed=ListedEntries(
+            index=index,
+            older_entries=replace(
+                older_entries, ledger=ledger.on_a_line(MANIFESTS_AT_ONCE)
+            ),
             statistics=statistics,
         ),
         purge=purging,

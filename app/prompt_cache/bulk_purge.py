@@ -185,7 +185,8 @@ class BulkPurge:
         old = []
         for prompt_hash, seen in zip(hashes, records, strict=True):
             entry = PromptEntry.from_record(prompt_hash, seen.record) if seen else None
-            if entry is None:
+            # An older Redis may name a picture that was replaced since.
+            if entry is None or self.index.doubts:
                 try:
                     manifest = await self.ledger.read(project, prompt_hash)
                 except LaterVersion:

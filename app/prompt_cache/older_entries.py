@@ -3,23 +3,28 @@
 1. An entry is purged or replaced. 2. Redis comes back from a snapshot, or a failover
 promotes a replica that lacks the last writes. 3. The entry is there again, and other
 replicas have its bytes in memory. So each entry is compared with its manifest, once
-for each new run of Redis, before it is served.
+for each new run of Redis, before it is served or listed.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from app.errors import StillGenerating
+
 if TYPE_CHECKING:
     from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.flight.leases import Leases
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex
+    from app.storage.storage_key import Project
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +38,7 @@ class OlderEntries:
 
     index: PromptIndex
     ledger: Ledger
+    leases: Leases
     pictures: Pictures
     statistics: Statistics
     # For each prompt the run of Redis, and the picture that its manifest named then.
@@ -42,17 +48,42 @@ class OlderEntries:
 
     async def is_current(self, entry: PromptEntry, record: bytes) -> bool:
         """Return whether the manifest names *entry*; remove an older entry."""
+        current = await self.current(entry, record)
+        return current is not None and current.image_id == entry.image_id
+
+    async def current(self, entry: PromptEntry, record: bytes) -> PromptEntry | None:
+        """Return the entry that the manifest names, None for one that was purged.
+
+        *entry* is removed where it is another one. Raises `Unavailable` errors.
+        """
         doubts, prompt_hash = self.index.doubts, entry.prompt_hash
         if self._confirmed.get(prompt_hash) == (doubts, entry.image_id):
-            return True
+            return entry
         manifest = await self.ledger.read(entry.project, prompt_hash)
         named = manifest.entry if manifest else None
         if named is not None and named.image_id == entry.image_id:
             self._confirmed[prompt_hash] = doubts, entry.image_id
-            return True
+            return entry
         logger.info("older entry removed", extra={"prompt_hash": prompt_hash})
-        await self.index.drop(prompt_hash, record)
+        # Only one of those who remove it at once changes the statistics.
+        was_there = await self.index.drop(prompt_hash, record)
         self.pictures.forget(entry)
         if manifest is None:
-            self.statistics.removed(entry.project, prompt_hash, entry.size)
-        return False
+            await self.take_off_the_list(entry.project, prompt_hash, entry.size)
+        elif named is not None and was_there:
+            self.statistics.replaced(entry, named)
+        return named
+
+    async def take_off_the_list(
+        self, project: Project, prompt_hash: str, size: int
+    ) -> None:
+        """Take a prompt of *size* bytes off the list that the ledger does not have.
+
+        Under its lease: 1. It has no manifest. 2. It is painted, and listed. 3. It
+        would be taken off. One whose lease another holds is left to that one.
+        """
+        with suppress(StillGenerating):
+            async with self.leases.writing(project, prompt_hash, frees=True):
+                if await self.ledger.read(project, prompt_hash) is None:
+                    self.statistics.removed(project, prompt_hash, size)
+                    await self.statistics.apply_if_possible(str(project))

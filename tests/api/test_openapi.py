@@ -19,11 +19,11 @@ from app.api.routes import ROUTES
 from app.http.picture_headers import EMBEDDING
 from app.http.problems import INTERNAL, TABLE, problem_response
 from app.image import EXTENSIONS
-from app.prompt_cache.administration import SeenEntry
 from app.prompt_cache.cache import Answer, LookupOutcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
 from app.prompt_cache.generations.record import GenerationRecord
+from app.prompt_cache.seen_entry import SeenEntry
 from app.prompt_cache.statistics import Statistics
 from app.storage.storage_key import Project
 from app.urls import NO_PERMALINK

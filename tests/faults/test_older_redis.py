@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.servers import RedisServer, S3Server
 
 LIVE = "/api/v1/live/generate"
+ENTRIES, STATISTICS = "/api/v1/live/entries", "/api/v1/live/stats"
 MODELS = """
 [models.default]
 provider = "placeholder"
@@ -96,6 +97,52 @@ async def test_row_52_a_redis_from_a_snapshot_serves_nothing_that_was_purged(
             assert (status, b"budget_exhausted" in body) == (429, True), body
             for prompt in ("an owl", "a seal", "a hare"):
                 assert (await _ask(session, other, prompt))[1] == "HIT"
+
+
+async def _seen(session: aiohttp.ClientSession, at: Replica, path: str) -> Any:
+    """Repeat a GET until Redis answers again; return the answer's JSON."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while True:
+            async with session.get(f"{at.url}{path}") as got:
+                if got.status == 200:
+                    return await got.json()
+            await asyncio.sleep(0.1)
+
+
+async def test_a_redis_from_a_snapshot_lists_and_counts_no_ghosts(
+    s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """After a snapshot, lists and statistics have what the manifests name."""
+    with redis_server(tmp_path / "redis") as server:
+        environment = environment_of(
+            redis_url=server.url,
+            bucket=bucket,
+            object_store=s3_server.environment(),
+        )
+        async with _two(environment, tmp_path) as (one, other, session):
+            for prompt in ("a red fox", "an owl", "a seal"):
+                await _ask(session, one, prompt)
+            await _seen(session, one, STATISTICS)
+            with redis.Redis.from_url(server.url) as client:
+                client.save()
+            await _purge(session, one, "a red fox")
+            async with session.get(f"{one.url}{LIVE}?prompt=an+owl") as got:
+                owl = got.headers["X-Prompt-Hash"]
+            async with session.post(f"{one.url}{ENTRIES}/{owl}/refresh") as answer:
+                assert answer.status == 200, await answer.text()
+            now = await _seen(session, one, ENTRIES)
+            bytes_stored = (await _seen(session, one, STATISTICS))["bytes_stored"]
+            _restored_from_a_snapshot(server)
+
+            statistics = await _seen(session, other, STATISTICS)
+            lists = [await _seen(session, at, ENTRIES) for at in (one, other)]
+
+            pictures = {entry["image_id"] for entry in now["entries"]}
+            for listed in lists:
+                ids = [entry["image_id"] for entry in listed["entries"]]
+                assert (len(ids), set(ids)) == (2, pictures)
+            assert statistics["entries"] == 2
+            assert statistics["bytes_stored"] == bytes_stored
 
 
 @pytest.mark.parametrize("how", ["purged", "refreshed"])

@@ -31,8 +31,8 @@ from tests.fakes import (
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.prompt_cache.administration import SeenEntry
     from app.prompt_cache.cache import Answer
+    from app.prompt_cache.seen_entry import SeenEntry
     from tests.fakes import Replica, World
 
 ZOO = Project("acme", "zoo")
@@ -55,7 +55,9 @@ async def refresh(replica: Replica) -> SeenEntry:
 
 async def listed(replica: Replica, *, by_hits: bool = False) -> list[str]:
     """Return the prompts of the shop's list."""
-    seen, _ = await replica.entries.page(SHOP, by_hits=by_hits, after=None, limit=50)
+    seen, _ = await replica.parts.listed.page(
+        SHOP, by_hits=by_hits, after=None, limit=50
+    )
     return [entry.entry.parameters.prompt for entry in seen]
 
 
@@ -113,7 +115,7 @@ async def test_an_entry_that_cannot_be_read_is_managed_by_its_manifest(
     await ask(replica, FOX)
     world.index.entries[LIGHTHOUSE.hash] = b"another version's"
 
-    listed, _ = await replica.entries.page(SHOP, by_hits=True, after=None, limit=9)
+    listed, _ = await replica.parts.listed.page(SHOP, by_hits=True, after=None, limit=9)
     seen = await replica.entries.get(SHOP, LIGHTHOUSE.hash)
     await replica.purge(SHOP, LIGHTHOUSE.hash)
 
@@ -145,8 +147,12 @@ async def test_lists_go_page_by_page(replica: Replica) -> None:
         await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
         await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
 
-    first, place = await replica.entries.page(SHOP, by_hits=True, after=None, limit=3)
-    second, end = await replica.entries.page(SHOP, by_hits=True, after=place, limit=3)
+    first, place = await replica.parts.listed.page(
+        SHOP, by_hits=True, after=None, limit=3
+    )
+    second, end = await replica.parts.listed.page(
+        SHOP, by_hits=True, after=place, limit=3
+    )
 
     seen = {entry.entry.parameters.prompt for entry in (*first, *second)}
     assert seen == {f"a red fox, {number}" for number in range(5)}

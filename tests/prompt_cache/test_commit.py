@@ -25,8 +25,8 @@ from tests.fakes import (
 )
 
 if TYPE_CHECKING:
-    from app.prompt_cache.administration import SeenEntry
     from app.prompt_cache.cache import Answer
+    from app.prompt_cache.seen_entry import SeenEntry
     from tests.fakes import Replica, World
 
 ORPHANS = "paintonce_orphans_total"

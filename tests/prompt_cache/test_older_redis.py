@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.errors import NotFound, StorageUnavailable
+from app.prompt_cache.bulk_purge import Purged
 from app.prompt_cache.cache import LookupOutcome
-from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
+from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.listed_entries import MANIFESTS_AT_ONCE, ListedEntries
+from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT, a_picture
+from tests.until import until
 
 if TYPE_CHECKING:
     from app.prompt_cache.cache import Answer
-    from tests.fakes import Replica, World
+    from tests.fakes import Replica, Sums, World
 
 
-async def ask(replica: Replica) -> Answer:
-    """Request the lighthouse and wait for it."""
+async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
+    """Request a prompt and wait for it."""
     return await replica.cache.get_or_generate(
-        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
+        key, permit=UNLIMITED_PERMIT, wait_seconds=30
     )
 
 
@@ -26,6 +33,46 @@ def comes_back(world: World, entries: dict[str, bytes]) -> None:
     """Restore Redis with *entries*, under another run id."""
     world.index.entries = dict(entries)
     world.index.doubts += 1
+
+
+@dataclass
+class Snapshot:
+    """Entries and statistics of Redis as they were."""
+
+    entries: dict[str, bytes]
+    projects: dict[str, Sums]
+
+    @classmethod
+    async def of(cls, replica: Replica) -> Snapshot:
+        """Take a snapshot after what *replica* has gathered is written."""
+        await replica.statistics.apply()
+        world = replica.world
+        return cls(dict(world.index.entries), deepcopy(world.projects))
+
+    async def comes_back(self, *replicas: Replica) -> None:
+        """Restore Redis; *replicas* have written what they had gathered before."""
+        for replica in replicas:
+            await replica.statistics.apply()
+        world = replicas[0].world
+        world.projects.clear()
+        world.projects.update(deepcopy(self.projects))
+        comes_back(world, self.entries)
+
+
+FOX = PromptKey(SHOP, Parameters("a red fox"))
+
+
+async def listed(replica: Replica, *, by_hits: bool = False) -> list[str]:
+    """Return the ids of the pictures in the shop's list."""
+    lists = replica.parts.listed
+    seen, _ = await lists.page(SHOP, by_hits=by_hits, after=None, limit=50)
+    return [one.entry.image_id for one in seen]
+
+
+async def counted(replica: Replica) -> tuple[int, int]:
+    """Return the entries and the bytes of the shop's statistics."""
+    sums = await replica.parts.listed.sums(SHOP)
+    return sums["entries"], sums["bytes_stored"]
 
 
 async def test_what_was_purged_stays_so(
@@ -94,3 +141,161 @@ async def test_without_its_manifest_nothing_is_believed(
 
     with pytest.raises(StorageUnavailable):
         await ask(replica)
+
+
+@pytest.mark.parametrize("by_hits", [False, True])
+async def test_what_was_purged_is_not_listed(
+    world: World, replica: Replica, another: Replica, *, by_hits: bool
+) -> None:
+    """A list leaves out what was purged, and takes it off."""
+    fox = (await ask(replica, FOX)).entry
+    await ask(replica)
+    snapshot = await Snapshot.of(replica)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
+    await snapshot.comes_back(replica, another)
+
+    assert await listed(another, by_hits=by_hits) == [fox.image_id]
+    assert LIGHTHOUSE.hash not in world.index.entries
+    assert set(world.projects["acme/shop"].recency) == {FOX.hash}
+    assert await counted(replica) == (1, fox.size)
+
+
+async def test_what_was_replaced_is_listed_as_it_is_now(
+    replica: Replica, another: Replica
+) -> None:
+    """A list shows the picture that the manifest names, with its hits."""
+    await ask(replica)
+    await ask(replica)
+    snapshot = await Snapshot.of(replica)
+    refreshed = await replica.entries.refresh(
+        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+    await snapshot.comes_back(replica, another)
+
+    seen, _ = await another.parts.listed.page(SHOP, by_hits=True, after=None, limit=9)
+
+    assert [(one.entry.image_id, one.hits) for one in seen] == [
+        (refreshed.entry.image_id, 1)
+    ]
+
+
+async def test_statistics_count_no_ghosts(replica: Replica, another: Replica) -> None:
+    """Statistics of each replica count what the manifests name, once."""
+    for number in range(150):
+        await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
+    await ask(replica)
+    snapshot = await Snapshot.of(replica)
+    for number in range(100):
+        key = PromptKey(SHOP, Parameters(f"a red fox, {number}"))
+        await replica.purge(SHOP, key.hash)
+    refreshed = await replica.entries.refresh(
+        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+    foxes = [len(a_picture(number)) for number in range(101, 151)]
+    kept = (51, sum(foxes) + refreshed.entry.size)
+    await snapshot.comes_back(replica, another)
+
+    both = await asyncio.gather(counted(replica), counted(another))
+
+    assert set(both) == {kept}
+    assert await counted(replica) == kept
+
+
+async def test_a_list_is_compared_once(world: World, replica: Replica) -> None:
+    """Statistics read each manifest once for each run of Redis, a bounded number."""
+    for number in range(40):
+        await ask(replica, PromptKey(SHOP, Parameters(f"a red fox, {number}")))
+    await counted(replica)
+    before = world.store.calls["get"]
+    comes_back(world, world.index.entries)
+    held = [world.store.before("get") for _ in range(MANIFESTS_AT_ONCE)]
+    counting = asyncio.create_task(counted(replica))
+    for gate in held:
+        await gate.reached()
+    at_once = world.store.calls["get"] - before
+    for gate in held:
+        gate.open()
+    await counting
+    await counted(replica)
+    await listed(replica)
+
+    assert at_once == MANIFESTS_AT_ONCE
+    assert world.store.calls["get"] - before == 40
+
+
+async def test_statistics_do_not_wait_for_a_long_list(
+    world: World, replica: Replica
+) -> None:
+    """Statistics answer in time, and the comparison goes on in the background."""
+    await ask(replica)
+    snapshot = await Snapshot.of(replica)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
+    await snapshot.comes_back(replica)
+    parts = replica.parts.listed
+    lists = ListedEntries(
+        index=parts.index,
+        older_entries=parts.older_entries,
+        statistics=parts.statistics,
+        wait_seconds=0.01,
+    )
+    slow = world.store.before("get")
+
+    early = await lists.sums(SHOP)
+    slow.open()
+
+    async def is_right() -> bool:
+        return bool((await lists.sums(SHOP))["entries"] == 0)
+
+    assert early["entries"] == 1
+    await until(is_right)
+
+
+async def test_a_list_without_its_manifests_is_an_outage(
+    world: World, replica: Replica
+) -> None:
+    """A list that may be older is an outage without the store; statistics go on."""
+    await ask(replica)
+    comes_back(world, world.index.entries)
+    world.store.is_away = True
+
+    with pytest.raises(StorageUnavailable):
+        await listed(replica)
+    assert (await counted(replica))[0] == 1
+
+    world.store.is_away = False
+    assert len(await listed(replica)) == 1
+
+
+async def test_a_ghost_that_is_painted_meanwhile_stays_listed(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """A prompt that is painted while its ghost is removed stays in the list.
+
+    1. A list finds no manifest of an older entry. 2. Another replica paints the
+    prompt. 3. The list would take it off.
+    """
+    await ask(replica)
+    snapshot = await Snapshot.of(replica)
+    await replica.purge(SHOP, LIGHTHOUSE.hash)
+    await snapshot.comes_back(replica, another)
+    dropped = world.index.after("drop")
+    listing = asyncio.create_task(listed(replica))
+    await dropped.reached()
+    painted = await ask(another)
+    dropped.open()
+
+    assert await listing == []
+    assert await listed(replica) == [painted.entry.image_id]
+    assert await counted(replica) == (1, painted.entry.size)
+
+
+async def test_a_purge_by_age_goes_by_the_manifests(
+    world: World, replica: Replica
+) -> None:
+    """A purge by age leaves a picture that replaced an old one of an older Redis."""
+    old = (await ask(replica)).entry
+    aged = old._replace(created_ms=old.created_ms - 3_600_000)
+    comes_back(world, {LIGHTHOUSE.hash: aged.to_record()})
+
+    assert await replica.parts.bulk_purge.older_than(SHOP, 1800) == Purged()
+    assert len(world.images) == 1
