@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 MAX_CALLS = 1_000
 _READS_AT_ONCE = 32
 
+# In a reference, before what the painting of the call took of a scope's quota.
+QUOTA_MARK = "|"
+
 # Beyond the day itself, for calls that are settled late and for questions.
 _KEPT_FOR = timedelta(days=3)
 
@@ -173,7 +176,7 @@ class Call:
         cls, journal: Journal, project: Project, model: str, reference: str
     ) -> Call | None:
         """Return the call of *reference*, None for what is none of *project*."""
-        at, _, document = reference.partition(" ")
+        at, _, document = reference.partition(QUOTA_MARK)[0].partition(" ")
         try:
             day = datetime.fromisoformat(at).date()
             account = account_of(project, day)

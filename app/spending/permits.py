@@ -8,13 +8,14 @@ ledger had them within the last five seconds.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from app.access.caller import Role
 from app.errors import Forbidden
 from app.generation.spending import UNLIMITED
 from app.spending.journal import Call
+from app.spending.left_calls import resumed
 from app.spending.project_permit import ProjectPermit
 from app.spending.scope_permit import ScopePermit
 
@@ -72,6 +73,7 @@ class PaidAlready:
     project: Project
     payers: frozenset[Hashable] = frozenset()
     is_visitor: bool = False
+    finishes: bool = False
 
     async def count_look_up(self) -> None:
         """Count nothing: no caller asks."""
@@ -89,8 +91,12 @@ class PaidAlready:
         *,
         follows: str | None = None,  # noqa: ARG002 - nothing is taken
     ) -> AsyncIterator[PaintingPermit]:
-        """Permit to end the job; what its leader reserved stays reserved."""
-        yield self
+        """Permit to end the job in place of its leader.
+
+        What that one reserved stays reserved, and a scope's picture is given back
+        as it would have been; a purge, which only ends the job, gives none back.
+        """
+        yield replace(self, finishes=True)
 
     async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002 - nothing is begun
         """Refuse: no new painting was asked for."""
@@ -98,6 +104,8 @@ class PaidAlready:
 
     def resume(self, model: str, price: float, reference: str) -> JournalEntry:
         """Return the call that the former leader wrote down."""
+        if self.finishes:
+            return resumed(self.journal, self.project, model, price, reference)
         found = Call.of(self.journal, self.project, model, reference)
         return found or UNLIMITED.resume(model, price, reference)
 

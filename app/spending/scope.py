@@ -43,7 +43,7 @@ class Scope:
     @property
     def account(self) -> Account:
         """Return the account that counts the used quota."""
-        return Account(f"places/{self.project}/{self.name}", keep_for=_KEPT_FOR)
+        return account_of(self.project, self.name)
 
     @property
     def quota(self) -> int:
@@ -73,6 +73,11 @@ class ScopeRequest:
     scope: Scope
     address: str
     is_kept: bool = True
+
+
+def account_of(project: Project, name: str) -> Account:
+    """Return the account of a scope's quota."""
+    return Account(f"places/{project}/{name}", keep_for=_KEPT_FOR)
 
 
 def is_scope_name(text: str) -> bool:

@@ -8,24 +8,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.errors import BudgetExhausted, ScopeClosed, ScopeGone, ServiceError
-from app.generation.painting import CallOutcome
+from app.spending.left_calls import is_free, with_quota
 from app.spending.scope import ONE_PICTURE
 from app.storage.ports.accounts import Reservation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Hashable
 
+    from app.generation.painting import CallOutcome
     from app.generation.spending import JournalEntry, PaintingPermit
     from app.spending.address_quota import AddressQuota
     from app.spending.project_permit import ProjectPermit
     from app.spending.scope import Scope, ScopeRequest
     from app.spending.scopes import Scopes
     from app.spending.visitor_limit import VisitorLimit
-
-# What a call without a price came to where the provider did not run.
-_NOT_RUN = frozenset(
-    {CallOutcome.REJECTED, CallOutcome.RATE_LIMITED, CallOutcome.FAILED}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,7 @@ class ScopePermit:
         scope, address = await self.require(), self.asked.address
         await self.addresses.take(address, generation_id)
         async with self.project.painting(generation_id) as paid:
-            painting = ScopePainting(self, paid)
+            painting = ScopePainting(self, paid, generation_id)
             try:
                 async with (
                     self._made(scope),
@@ -171,6 +167,7 @@ class ScopePainting:
 
     permit: ScopePermit
     paid: PaintingPermit
+    generation_id: str
     was_asked: bool = field(default=False, init=False)
     _open: int = field(default=0, init=False)
 
@@ -194,6 +191,17 @@ class ScopePainting:
         self._open += 1
         return _ScopeEntry(self, entry, price)
 
+    def reference_of(self, entry: JournalEntry) -> str:
+        """Return the reference of a call for the leader that goes on with its job.
+
+        It names the quota's picture where no other call can have been billed: the
+        picture is given back then if that one is free.
+        """
+        if self._open > 1:
+            return entry.reference
+        scope = self.permit.asked.scope
+        return with_quota(entry.reference, scope, self.generation_id)
+
     def ended_free(self) -> None:
         """Note that a call ended, and that it can't have been billed."""
         self._open -= 1
@@ -210,12 +218,11 @@ class _ScopeEntry:
 
     @property
     def reference(self) -> str:
-        return self.entry.reference
+        return self.painting.reference_of(self.entry)
 
     async def settle(self, outcome: CallOutcome, amount: float) -> None:
         """Settle the entry; a free end is noted."""
-        is_free = not amount and (self.price > 0 or outcome in _NOT_RUN)
-        if is_free and not self._is_settled:
+        if is_free(outcome, amount, self.price) and not self._is_settled:
             self.painting.ended_free()
         self._is_settled = True
         await self.entry.settle(outcome, amount)
