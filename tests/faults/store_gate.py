@@ -48,11 +48,15 @@ class _Rule:
 
 @dataclass
 class StoreGate:
-    """Forwards HTTP with its `Host`, so that signatures hold."""
+    """Forwards HTTP with its `Host`, so that signatures hold.
+
+    Each answer comes after *delay_seconds*.
+    """
 
     target: str
     session: aiohttp.ClientSession
     endpoint: str = ""
+    delay_seconds: float = 0.0
     _rules: list[_Rule] = field(default_factory=list)
     _met: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -78,6 +82,7 @@ class StoreGate:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         body = await request.content.read()
+        await asyncio.sleep(self.delay_seconds)
         match fault := self._fault_for(request):
             case Fault.FULL:
                 await self._note()

@@ -120,3 +120,46 @@ async def test_row_03_a_leader_that_dies_after_the_manifest_cost_nothing(
 
     assert got.cache == "HIT"
     await place.check(PROMPT, calls=1)
+
+
+@pytest.mark.long
+async def test_a_slow_store_is_no_outage(tmp_path: Path, s3_server: S3Server) -> None:
+    """M11: over a store that needs 1.2 s a call, a MISS is stored and booked once."""
+    prompts = [f"{number} lighthouses" for number in range(5)]
+    async with (
+        store_gate(s3_server.endpoint) as gate,
+        installation(
+            tmp_path,
+            s3_server,
+            store_endpoint=gate.endpoint,
+            BUDGET_PER_DAY="10",
+            WAIT_TIMEOUT_SECONDS="40",
+        ) as place,
+    ):
+        gate.delay_seconds = 1.2
+        asked = [
+            place.asking(prompt, at)
+            for prompt in prompts
+            for at in (*place.replicas, *place.replicas)
+        ]
+        got = await asyncio.gather(*asked)
+        again = await place.get(prompts[0], place.replicas[0])
+        gate.delay_seconds = 0.0
+
+        assert {one.status for one in got} == {200}, [one.body for one in got]
+        assert sorted(one.cache for one in got) == ["HIT"] * 15 + ["MISS"] * 5
+        assert again.cache == "HIT"
+        for prompt in prompts:
+            await place.check(prompt, calls=1)
+        assert len(await place.objects()) == len(await place.objects("prompts")) == 5
+        bill, said, sums = [
+            (await place.clients.call("GET", place.replicas[1].url + path)).json()
+            for path in (
+                "/api/v1/project/spend",
+                "/api/v1/project",
+                "/api/v1/live/stats",
+            )
+        ]
+        assert [call["outcome"] for call in bill["calls"]] == ["ok"] * 5
+        booked = (bill["total"], said["spent_today"], said["reserved"], sums["spend"])
+        assert booked == (0.2, 0.2, 0, 0.2)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from app.storage.ports.prompt_index import Following, Leading
-from tests.fakes import leases_of
+from tests.fakes import LIGHTHOUSE as PROMPT
+from tests.fakes import SHOP, UNLIMITED_PERMIT, a_prompt_cache, leases_of
 from tests.until import until
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from app.prompt_cache.flight.leases import Lease
     from tests.fakes import World
 
@@ -148,3 +154,32 @@ async def test_holding_says_whose_it_is(world: World) -> None:
     """`hold` returns the other holder's token."""
     assert await a_lease(world).hold() == Leading()
     assert await a_lease(world, THEIRS).hold() == Following(OURS)
+
+
+@pytest.mark.parametrize("work", ["a miss", "a refresh"])
+async def test_a_lease_is_renewed_while_the_ledger_is_read(
+    world: World, work: str
+) -> None:
+    """M11: a leader keeps its lease while a slow store reads the manifest."""
+    replica = a_prompt_cache(world, lease_for=timedelta(milliseconds=60))
+    paint = partial(
+        replica.cache.get_or_generate,
+        PROMPT,
+        permit=UNLIMITED_PERMIT,
+        wait_seconds=30,
+    )
+    asked: Coroutine[Any, Any, object] = paint()
+    if work == "a refresh":
+        await asked
+        asked = replica.entries.refresh(
+            SHOP, PROMPT.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+        )
+    slow = world.store.before("get")
+    asking = asyncio.create_task(asked)
+    await slow.reached()
+    renewals = world.index.calls["renew"]
+    await until(lambda: world.index.calls["renew"] >= renewals + 6)
+    slow.open()
+    await asking
+
+    assert world.provider.count == (2 if work == "a refresh" else 1)

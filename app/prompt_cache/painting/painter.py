@@ -73,12 +73,14 @@ class Painter:
         key, is_visitor = assignment.key, assignment.permit.is_visitor
         ledger = self.visitors_ledger if is_visitor else self.ledger
         try:
-            manifest = await ledger.read(key.project, key.hash)
-            entry = manifest.entry if manifest else None
-            if entry is not None and await self.committer.restore(
-                entry, assignment.lease
-            ):
-                return FlightResult(entry)
+            # 1. The store is slow. 2. The lease runs out. 3. Another replica paints.
+            async with assignment.lease.kept(retaking=False):
+                manifest = await ledger.read(key.project, key.hash)
+                entry = manifest.entry if manifest else None
+                if entry is not None and await self.committer.restore(
+                    entry, assignment.lease
+                ):
+                    return FlightResult(entry)
         except StorageUnavailable as outage:
             # Else a follower would lead, and run into the same time-out while
             # those who wait have waited for ours.
@@ -109,7 +111,9 @@ class Painter:
             raise refusal
         if assignment.replacing is not None:
             # Before anything is paid: the picture that goes is noted there at the end.
-            await self.ledger.noted_purge(assignment.key.project, assignment.key.hash)
+            key = assignment.key
+            async with assignment.lease.kept(retaking=False):
+                await self.ledger.noted_purge(key.project, key.hash)
         flight = assignment.flight
         record = await self._record(assignment)
         # Before anything is paid: a job that was begun is waited for.

@@ -146,18 +146,19 @@ class Refresh(_Painting):
         answered by the time that this one arrived: its picture is taken.
         """
         painter = self.painter
-        manifest = await painter.ledger.read(self.key.project, self.key.hash)
-        if manifest is None:
-            raise NotFound("The entry was purged.")
-        current = manifest.entry
-        if (
-            current is not None
-            and await self._is_new(current)
-            # Written once more, in case that one died before it had: the
-            # entry would go on with the old picture, refresh by refresh.
-            and await painter.committer.restore(current, lease)
-        ):
-            return FlightResult(current)
+        async with lease.kept(retaking=False):
+            manifest = await painter.ledger.read(self.key.project, self.key.hash)
+            if manifest is None:
+                raise NotFound("The entry was purged.")
+            current = manifest.entry
+            if (
+                current is not None
+                and await self._is_new(current)
+                # Written once more, in case that one died before it had: the
+                # entry would go on with the old picture, refresh by refresh.
+                and await painter.committer.restore(current, lease)
+            ):
+                return FlightResult(current)
         overlaps, generation_id = Overlaps(painter.index), flight.generation_id
         await overlaps.begin(self.key.hash, generation_id, painter.generation_timeout)
         assignment = self._assignment(flight, lease)
@@ -194,11 +195,12 @@ class LeftJob(_Painting):
         painter, key = self.painter, self.key
         if await painter.index.job(key.hash) is None:
             raise NotFound("The job was ended by another leader.")
-        manifest = await painter.ledger.read(key.project, key.hash)
-        current = manifest.entry if manifest else None
-        is_served = current is not None and await painter.ledger.has_image(
-            current.storage_key
-        )
+        async with lease.kept(retaking=False):
+            manifest = await painter.ledger.read(key.project, key.hash)
+            current = manifest.entry if manifest else None
+            is_served = current is not None and await painter.ledger.has_image(
+                current.storage_key
+            )
         if self.replaces is not None and manifest is None:
             await self._abandon(lease)
             raise NotFound("The entry was purged.")
