@@ -199,6 +199,7 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         index=index,
         ledger=ledger,
         leases=leases,
+        committer=committer,
         pictures=pictures,
         statistics=statistics,
     )

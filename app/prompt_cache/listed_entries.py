@@ -68,8 +68,11 @@ class ListedEntries:
         After a Redis that came back older its list is compared first: what is not
         compared within *wait_seconds* is so in the background.
         """
-        if self.index.doubts != self._runs_compared.get(str(project), 0):
-            await asyncio.wait([self._walk_of(project)], timeout=self.wait_seconds)
+        # Read first: the answer itself may be the first of another run.
+        sums = await self.statistics.read(str(project))
+        if self.index.doubts == self._runs_compared.get(str(project), 0):
+            return sums
+        await asyncio.wait([self._walk_of(project)], timeout=self.wait_seconds)
         return await self.statistics.read(str(project))
 
     async def give_up(self) -> None:
@@ -100,14 +103,20 @@ class ListedEntries:
     ) -> SeenEntry | None:
         """Return what the manifest names of what was *seen* in Redis."""
         if seen is None or record is None:
-            with suppress(Unavailable):
-                await self.older_entries.take_off_the_list(project, prompt_hash, 0)
-            return None
+            return await self._restored(project, prompt_hash)
         # One of a later release is logged, and an outage of itself alone.
         with suppress(LaterVersion):
             entry = await self.older_entries.current(seen.entry, record.record)
             if entry is not None:
                 return SeenEntry(entry, seen.hits, seen.last_accessed_at)
+        return None
+
+    async def _restored(self, project: Project, prompt_hash: str) -> SeenEntry | None:
+        """Return an entry that Redis has lost, if the ledger has it."""
+        with suppress(Unavailable):
+            await self.older_entries.set_right(project, prompt_hash, 0)
+            (record,) = await self.index.peek([prompt_hash])
+            return SeenEntry.of(prompt_hash, record)
         return None
 
     def _walk_of(self, project: Project) -> asyncio.Task[None]:

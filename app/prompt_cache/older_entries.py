@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.leases import Leases
+    from app.prompt_cache.painting.commit import Committer
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex
@@ -39,6 +40,7 @@ class OlderEntries:
     index: PromptIndex
     ledger: Ledger
     leases: Leases
+    committer: Committer
     pictures: Pictures
     statistics: Statistics
     # For each prompt the run of Redis, and the picture that its manifest named then.
@@ -69,21 +71,23 @@ class OlderEntries:
         was_there = await self.index.drop(prompt_hash, record)
         self.pictures.forget(entry)
         if manifest is None:
-            await self.take_off_the_list(entry.project, prompt_hash, entry.size)
+            await self.set_right(entry.project, prompt_hash, entry.size)
         elif named is not None and was_there:
             self.statistics.replaced(entry, named)
         return named
 
-    async def take_off_the_list(
-        self, project: Project, prompt_hash: str, size: int
-    ) -> None:
-        """Take a prompt of *size* bytes off the list that the ledger does not have.
+    async def set_right(self, project: Project, prompt_hash: str, size: int) -> None:
+        """Restore a listed prompt without an entry, or take it off the list.
 
-        Under its lease: 1. It has no manifest. 2. It is painted, and listed. 3. It
-        would be taken off. One whose lease another holds is left to that one.
+        It goes, with its *size* in bytes, where the ledger does not have it. Under its
+        lease: 1. It has no manifest. 2. It is painted, and listed. 3. It would be
+        taken off. One whose lease another holds is left to that one.
         """
         with suppress(StillGenerating):
-            async with self.leases.writing(project, prompt_hash, frees=True):
-                if await self.ledger.read(project, prompt_hash) is None:
-                    self.statistics.removed(project, prompt_hash, size)
-                    await self.statistics.apply_if_possible(str(project))
+            async with self.leases.writing(project, prompt_hash, frees=True) as lease:
+                manifest = await self.ledger.read(project, prompt_hash)
+                if manifest is not None:
+                    await self.committer.restore(manifest.entry, lease)
+                    return
+                self.statistics.removed(project, prompt_hash, size)
+                await self.statistics.apply_if_possible(str(project))
