@@ -9,7 +9,7 @@ STAMP := $(VENV)/installed-lock
 
 PORT ?=
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 
 # Prints one line that names the lock and the interpreter that it was installed for.
 FINGERPRINT = import hashlib, sys; \

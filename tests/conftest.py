@@ -26,25 +26,19 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-# Whole files that take long, because they kill processes, wait for time-outs or
-# read a page to a person: `make test-all` has them, as what is marked `long`.
+# Whole files that take long, because they kill processes, wait for time-outs, drive
+# a browser or run a page's lines: `make test-all` has them, as what is marked `long`.
 TAKE_LONG = (
     "tests/documents/",
+    "tests/faults/",
     "tests/topologies/",
     "tests/benchmarks/test_benchmarks.py",
-    "tests/faults/test_chaos.py",
-    "tests/faults/test_lost_replies.py",
-    "tests/faults/test_older_redis.py",
-    "tests/faults/test_provider_failures.py",
-    "tests/faults/test_recovery.py",
-    "tests/faults/test_store_bodies.py",
-    "tests/faults/test_store_writes.py",
-    "tests/faults/test_swapped_bucket.py",
-    "tests/faults/test_unfenced_store.py",
-    "tests/faults/test_uploads.py",
+    "tests/contracts/test_s3_faults.py",
+    "tests/deploy/test_nginx_addresses.py",
     "tests/replicas/test_traces.py",
-    "tests/web/test_accessibility.py",
-    "tests/web/test_picture.py",
+    "tests/replicas/test_two_replicas.py",
+    "tests/test_embedded_redis.py",
+    "tests/web/",
 )
 
 # Files among them that only compare a page with the code.
