@@ -1,7 +1,7 @@
-"""The composition root: it knows every feature, and how each is closed.
+"""The composition root: a replica from its configuration, and how it is closed.
 
-`open_replica` makes the real ports and models; `open_services` builds the
-features over any ports, which is how tests build them over memory.
+`ports` connects to Redis and the object store, `open_models` to the providers, and
+`features` builds everything else over both.
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from app import renditions, transient_images
-from app.access.assemble import keys_over, open_access
-from app.api.openai.front import OpenAIFront
-from app.api.originals import Originals
-from app.api.query_cache import QueryCache
+from app.access.assemble import keys_over
 from app.api.routes import ROUTES, definitions
-from app.api.services import SERVICES, Services
 from app.background import running
+from app.features import open_services, provide
 from app.generation.assemble import build_models
 from app.generation.transport.outbound import open_outbound_session
 from app.http.cors import Cors
 from app.ports import open_ports
-from app.prompt_cache import assemble as prompt_cache
 from app.server.dependency_monitor import (
     DEPENDENCY_MONITOR,
     FENCE,
@@ -33,12 +28,10 @@ from app.server.dependency_monitor import (
 )
 from app.server.frame import TRACING, install
 from app.server.lifecycle import Lifecycle
-from app.spending.assemble import open_spending
 from app.storage.documents import StoredDocuments
 from app.storage.redis.proof import prove_at_the_start
 from app.telemetry import Metrics
-from app.telemetry.degradations import Degradations
-from app.telemetry.tracing import Tracing, open_tracing, traced
+from app.telemetry.tracing import Tracing, open_tracing
 from app.telemetry.watchdog import watch_the_loop
 from app.terms import access_rules, terms_of
 
@@ -47,25 +40,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from app.access.keys import Keys
+    from app.api.services import Services
     from app.configuration import Configuration
     from app.generation.models import Models
-    from app.ports import Ports
     from app.storage.fence import Fence
     from app.storage.ledger_identity import LedgerIdentity
     from app.storage.redis.proof import RedisProof
-    from app.terms import Terms
-
-# The calls that a request may wait for, and that a trace shows.
-STORE_CALLS = ("put", "create", "replace", "get", "open", "exists", "delete")
-INDEX_CALLS = (
-    *("look_up", "acquire", "hold", "renew", "commit", "fail", "release"),
-    *("withdraw", "forget"),
-)
-
-
-# Calls to the store at once of keys, rules and the journal. They wait for none
-# of paintings, pictures and visitors.
-DOCUMENTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,96 +125,6 @@ async def open_models(
             await models.aclose()
 
 
-@asynccontextmanager
-async def open_services(
-    ports: Ports,
-    models: Models,
-    terms: Terms,
-    metrics: Metrics,
-    lifecycle: Lifecycle,
-    *,
-    tracing: Tracing | None = None,
-) -> AsyncIterator[Services]:
-    """Build the features in order of need, and close them in reverse."""
-    documents = StoredDocuments(ports.store.on_a_line(DOCUMENTS_AT_ONCE))
-    on_degraded = Degradations(metrics).note
-    async with AsyncExitStack() as stack:
-        access = await stack.enter_async_context(
-            open_access(documents, ports.rates, terms.access, on_degraded=on_degraded)
-        )
-        spending = await stack.enter_async_context(
-            open_spending(
-                documents,
-                ports.accounts,
-                ports.rates,
-                terms.spending,
-                require_active=access.require_active,
-                on_degraded=on_degraded,
-            )
-        )
-        transient = await stack.enter_async_context(
-            _open_transient_images(ports, terms.transient)
-        )
-        prompts = prompt_cache.assemble(
-            prompt_cache.Ports(
-                store=traced(tracing, ports.store, "object_store", STORE_CALLS),
-                index=traced(tracing, ports.index, "prompt_index", INDEX_CALLS),
-                completions=ports.completions,
-                statistics=ports.statistics,
-                generations=ports.generations,
-                models=traced(tracing, models, "models", ("paint",)),
-                references=transient.references.for_painting,
-                paid_already=spending.permits.paid_already,
-                metrics=metrics,
-                painting_refusal=ports.fence.refusal,
-            ),
-            terms.prompts,
-        )
-        await stack.enter_async_context(prompts.running())
-        lifecycle.on_finish(prompts.drain)
-        lifecycle.on_give_up(prompts.give_up)
-        drawn = renditions.assemble(
-            renditions.Ports(
-                store=traced(tracing, ports.store, "object_store", STORE_CALLS),
-                index=traced(tracing, ports.index, "prompt_index", INDEX_CALLS),
-                completions=ports.completions,
-                memory=prompts.hot_tier,
-                read_original=prompts.pictures.read_whole,
-                systems=models.systems,
-                metrics=metrics,
-            ),
-            terms.renditions,
-        )
-        await stack.enter_async_context(drawn.running())
-        lifecycle.on_finish(drawn.workshop.drain)
-        lifecycle.on_give_up(drawn.workshop.give_up)
-        yield Services(
-            access=access,
-            spending=spending,
-            base_url=terms.access.base_url,
-            keyed_caching=terms.keyed_caching,
-            models=models,
-            openai=OpenAIFront(models.names),
-            query_cache=QueryCache(models.names, terms.renditions.widths),
-            prompts=prompts,
-            renditions=drawn,
-            originals=Originals(prompts.ledger, prompts.pictures),
-            transient_images=transient,
-            lifecycle=lifecycle,
-            wait_timeout_seconds=terms.wait_timeout_seconds,
-        )
-
-
-@asynccontextmanager
-async def _open_transient_images(
-    ports: Ports, limits: transient_images.Limits
-) -> AsyncIterator[transient_images.TransientParts]:
-    parts = transient_images.assemble(ports.transient, limits, ports.store)
-    warning = transient_images.warn_unless_bounded(ports.max_memory, limits.total_bytes)
-    async with parts.running(), running(warning, name="memory-warning"):
-        yield parts
-
-
 def create_app(
     configuration: Configuration,
     *,
@@ -255,7 +145,7 @@ def create_app(
 
     async def services(app: web.Application) -> AsyncIterator[None]:
         async with open_replica(configuration, metrics, lifecycle) as opened:
-            app[SERVICES] = opened.services
+            provide(app, opened.services)
             app[DEPENDENCY_MONITOR] = opened.dependencies
             app[FENCE] = opened.fence
             if opened.tracing is not None:

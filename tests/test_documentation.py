@@ -205,6 +205,30 @@ def test_what_a_page_names_is_in_the_code() -> None:
     assert missing == set()
 
 
+ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
+
+
+def test_the_drawn_import_order_is_the_one_that_is_checked() -> None:
+    """The architecture page has the layers of the import contract, in order."""
+    drawn = ARCHITECTURE.read_text().split("## Import order\n\n```\n")[1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+
+    assert re.split(r"[\s→|]+", drawn.split("```")[0].strip()) == [
+        name for layer in layers for name in layer.split(" | ")
+    ]
+
+
+def test_every_folder_has_a_row() -> None:
+    """The table of rooms has a row for each folder of the service."""
+    rows = re.findall(r"^\| `(\w+)/` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+
+    folders = [path.parent.name for path in (ROOT / "app").glob("*/__init__.py")]
+
+    assert sorted(rows) == sorted(folders)
+
+
 def test_every_page_is_listed() -> None:
     """The first page of the documentation links to all others."""
     index = ROOT / "docs" / "README.md"

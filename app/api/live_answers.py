@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from app.api.admission import CALLER
 from app.api.caching import caching_of
-from app.api.picture_answers import live_headers, picture_head, send_picture
+from app.api.picture_answers import live_headers, send_picture
 from app.api.picture_bodies import PaintedBody, RenditionBody, RenditionGone
+from app.api.picture_heads import picture_head
 from app.api.rendition_answers import (
     ROUNDS,
     known_head,

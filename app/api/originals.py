@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from app.api.rendition_answers import original_of
 from app.errors import ProviderFailed, UnsupportedImage
 from app.image import Image
@@ -53,6 +55,9 @@ class Originals:
         entry = manifest.entry if manifest else None
         # A refresh may have replaced it.
         return original_of(entry) if entry and entry.storage_key == key else None
+
+
+ORIGINALS = web.AppKey("originals", Originals)
 
 
 async def _inspected(key: StorageKey, stored: StoredPicture) -> Original:

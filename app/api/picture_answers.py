@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from app import urls
+from app.api.picture_heads import PictureHead, picture_head
 from app.http.picture_headers import (
     EMBEDDING,
     KEPT_BY_ALL,
     RANGES,
     Part,
-    identity,
     lines,
     merged,
 )
@@ -24,13 +23,11 @@ from app.server.raw_answers import RawAnswer, may_be_raw
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from datetime import datetime
 
     from app.api.picture_bodies import PictureBody
     from app.api.services import Services
     from app.http.conditional import Decision
     from app.prompt_cache.cache import Answer
-    from app.prompt_cache.entry.entry import PromptEntry
 
 
 _NOT_MODIFIED = 304
@@ -54,49 +51,6 @@ _OF_EVERY_ANSWER = Part.of(merged(RANGES, EMBEDDING))
 _LINES_OF_OUTCOME = {
     outcome: said.lines + _OF_EVERY_ANSWER.lines for outcome, said in OF_OUTCOME.items()
 }
-
-
-class PictureHead(NamedTuple):
-    """The headers that every live answer with one picture shares.
-
-    *own* is in a 304 as well (RFC 9110, 15.4.5), *of_body* in a 200 alone.
-    """
-
-    etag: str
-    last_modified: datetime
-    of_body: Part
-    own: Part
-
-
-def picture_head(entry: PromptEntry) -> PictureHead:
-    """Return what every answer with the picture of *entry* says."""
-    head = _heads.get(entry.image_id)
-    if head is None:
-        if len(_heads) >= HEADS_KEPT:
-            _heads.clear()
-        head = _heads[entry.image_id] = _picture_head(entry)
-    return head
-
-
-# By image id, some 2 KB each. Emptied when full: to tell which was asked for
-# last would take longer than to make one anew.
-HEADS_KEPT = 32_768
-_heads: dict[str, PictureHead] = {}
-
-
-def _picture_head(entry: PromptEntry) -> PictureHead:
-    of_body = {"Content-Type": entry.media_type, "Content-Length": str(entry.size)}
-    own = {
-        **identity(
-            digest=entry.digest, created_at=entry.created_at, image_id=entry.image_id
-        ),
-        "X-Prompt-Hash": entry.prompt_hash,
-        "X-Model": entry.model,
-        "Content-Location": urls.permalink(entry.storage_key),
-    }
-    if entry.is_placeholder:
-        own["X-Placeholder"] = "true"
-    return PictureHead(own["ETag"], entry.created_at, Part.of(of_body), Part.of(own))
 
 
 def _of_this_answer(answer: Answer) -> Mapping[str, str]:

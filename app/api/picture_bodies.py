@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from app.api.picture_answers import PictureHead
+    from app.api.picture_heads import PictureHead
     from app.prompt_cache.cache import Answer, PromptCache
     from app.prompt_cache.painting.pictures import Pictures
     from app.renditions import StoredRendition

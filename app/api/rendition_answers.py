@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from multidict import istr
 
 from app import urls
-from app.api.picture_answers import PictureHead
+from app.api.picture_heads import PictureHead
 from app.api.rendition_parameters import Shape
 from app.errors import StillGenerating
 from app.http.picture_headers import Part, identity

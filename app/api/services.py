@@ -11,8 +11,6 @@ from app.http.picture_headers import KEPT_BY_KEYS, Part
 
 if TYPE_CHECKING:
     from app.access.assemble import Access
-    from app.api.openai.front import OpenAIFront
-    from app.api.originals import Originals
     from app.api.query_cache import QueryCache
     from app.generation.models import Models
     from app.prompt_cache.assemble import PromptCacheParts
@@ -31,10 +29,8 @@ class Services:
     base_url: str
     models: Models
     query_cache: QueryCache
-    openai: OpenAIFront
     prompts: PromptCacheParts
     renditions: RenditionParts
-    originals: Originals
     transient_images: TransientParts
     lifecycle: Lifecycle
     wait_timeout_seconds: float

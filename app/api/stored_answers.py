@@ -8,6 +8,7 @@ from aiohttp import hdrs
 from multidict import CIMultiDict
 
 from app import urls
+from app.api.originals import ORIGINALS
 from app.api.picture_answers import not_modified
 from app.api.picture_bodies import RenditionBody, RenditionGone
 from app.api.rendition_answers import (
@@ -46,7 +47,7 @@ async def send_rendition(
     services = request.app[SERVICES]
     if asked.is_negotiated:
         caching = varying_by_accept(caching)
-    original = await services.originals.find(key)
+    original = await request.app[ORIGINALS].find(key)
     if original is None:
         raise NotFound("There is no such picture.")
     renditions = services.renditions.renditions

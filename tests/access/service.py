@@ -12,8 +12,7 @@ from yarl import URL
 
 from app.access.assemble import Access, AccessRules
 from app.api.routes import definitions
-from app.api.services import SERVICES
-from app.application import open_services
+from app.features import open_services, provide
 from app.http.cors import Cors
 from app.http.picture_headers import KEPT_BY_KEYS, Part
 from app.server.frame import install
@@ -153,7 +152,7 @@ async def running(
     else:
         models = make_models(world, metrics)
     async with open_services(ports, models, terms, metrics, lifecycle) as services:
-        app[SERVICES] = services
+        provide(app, services)
         async with listening(app, sockets), aiohttp.ClientSession() as client:
             yield Paintonce(
                 sockets[0].getsockname()[1],

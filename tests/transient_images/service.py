@@ -12,8 +12,7 @@ from aiohttp import web
 
 from app.access.assemble import AccessRules
 from app.api.routes import ROUTES, definitions
-from app.api.services import SERVICES
-from app.application import open_services
+from app.features import open_services, provide
 from app.http.incoming_bodies import DEADLINE_SECONDS
 from app.server.frame import install
 from app.server.lifecycle import Lifecycle
@@ -93,11 +92,12 @@ async def running(
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(redis_url))
         ports = ports_in_memory(world, transient=store or store_on(redis))
-        app[SERVICES] = await stack.enter_async_context(
+        services = await stack.enter_async_context(
             open_services(
                 ports, scripted_models(world, metrics), terms, metrics, lifecycle
             )
         )
+        provide(app, services)
         listener = await stack.enter_async_context(listening(app, bind("127.0.0.1", 0)))
         client = await stack.enter_async_context(aiohttp.ClientSession())
         yield Paintonce(listener.port, client, redis)

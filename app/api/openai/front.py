@@ -1,8 +1,10 @@
-"""OpenAIFront: what the front of one replica remembers."""
+"""The caches of OpenAI's front: parsed bodies, and answers ready to be sent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from aiohttp import web
 
 from app.api.openai.address_answers import AddressAnswers
 from app.api.openai.known_bodies import KnownBodies
@@ -12,8 +14,11 @@ if TYPE_CHECKING:
 
 
 class OpenAIFront:
-    """The bodies that were asked, and the answers that are ready."""
+    """The caches of one replica; *models* are those that a body may name."""
 
     def __init__(self, models: KnownModels) -> None:
         self.bodies = KnownBodies(models)
         self.addresses = AddressAnswers()
+
+
+OPENAI_FRONT = web.AppKey("openai_front", OpenAIFront)

@@ -11,6 +11,7 @@ from multidict import istr
 from app.api.admission import CALLER
 from app.api.openai.answers import send_pictures
 from app.api.openai.edit_copies import EditCopies
+from app.api.openai.front import OPENAI_FRONT
 from app.api.openai.pictures import Wish, painted
 from app.api.openai.stream import stream_pictures
 from app.api.services import SERVICES
@@ -39,7 +40,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     """Answer with the pictures of a prompt, painting those that are missing."""
     body = await read_json_body(request)
     services = request.app[SERVICES]
-    known = services.openai.bodies.read(body)
+    known = request.app[OPENAI_FRONT].bodies.read(body)
     asked, keys = known.asked, known.keys_of(request[CALLER].project)
     wish = _wish(request, services, asked)
     return await _painted(request, asked, keys, wish, GENERATED)
@@ -76,7 +77,8 @@ async def _painted(
         return await stream_pictures(request, services, asked, paintings, kind)
     pictures = await _all_painted(services, keys, wish)
     if asked.output.as_url and len(pictures) == 1:
-        ready = services.openai.addresses.of_hit(request, services, asked, pictures[0])
+        addresses = request.app[OPENAI_FRONT].addresses
+        ready = addresses.of_hit(request, services, asked, pictures[0])
         if ready is not None:
             return ready
     return await send_pictures(request, services, asked, pictures)

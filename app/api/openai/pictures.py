@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from app import urls
 from app.api.openai.base64_text import encoded
-from app.api.picture_answers import picture_head
+from app.api.picture_heads import picture_head
 from app.api.rendition_answers import (
     live_rendition_head,
     rendition_bytes,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from app.api.openai.edit_copies import EditCopies
     from app.api.openai.fields import Output
-    from app.api.picture_answers import PictureHead
+    from app.api.picture_heads import PictureHead
     from app.api.rendition_parameters import AskedRendition
     from app.api.services import Services
     from app.generation.spending import Permit
