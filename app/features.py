@@ -15,6 +15,7 @@ from app.access.assemble import open_access
 from app.api.openai.front import OPENAI_FRONT, OpenAIFront
 from app.api.originals import ORIGINALS, Originals
 from app.api.query_cache import QueryCache
+from app.api.rendition_answers import RENDITION_BODIES, RenditionBodies
 from app.api.services import SERVICES, Services
 from app.background import running
 from app.prompt_cache import assemble as prompt_cache
@@ -189,3 +190,4 @@ def provide(app: web.Application, services: Services) -> None:
     app[SERVICES] = services
     app[OPENAI_FRONT] = OpenAIFront(services.models.names)
     app[ORIGINALS] = Originals(services.prompts.ledger, services.prompts.pictures)
+    app[RENDITION_BODIES] = RenditionBodies(services.prompts.pictures)

@@ -10,6 +10,7 @@ may suppress the last. `docs/security.md` says what is left.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -91,6 +92,7 @@ def _is_cross_site(headers: CIMultiDictProxy[str], own: set[str]) -> bool:
     return any(_host_of(one) not in own for one in headers.getall(hdrs.REFERER, []))
 
 
+@lru_cache(256)
 def _host_of(url: str) -> str:
     """Return the lower-case host that *url* names, empty where it names none."""
     try:

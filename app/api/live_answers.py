@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from app.api.admission import CALLER
 from app.api.caching import caching_of
-from app.api.picture_answers import live_headers, send_picture
-from app.api.picture_bodies import PaintedBody, RenditionBody, RenditionGone
+from app.api.picture_answers import live_headers, ready_answer, send_picture
+from app.api.picture_bodies import PaintedBody, RenditionGone
 from app.api.picture_heads import picture_head
 from app.api.rendition_answers import (
+    RENDITION_BODIES,
     ROUNDS,
-    known_head,
     rendition_for,
     shape_of,
     stored_rendition,
@@ -50,23 +50,28 @@ async def send_answer(
     """
     caching = caching_of(request[CALLER], services.keyed_caching)
     if asked is None:
-        body = _painted(services, answer)
-        return await _send_body(request, services, answer, body, caching)
+        painted = _painted(services, answer)
+        return await _send_body(request, services, answer, painted, caching)
     if asked.is_negotiated:
         caching = varying_by_accept(caching)
+    renditions, entry = services.renditions.renditions, answer.entry
     for _ in range(ROUNDS):
-        rendition = rendition_for(request, asked, shape_of(answer.entry))
-        stored = await _stored(services, answer, rendition, deadline)
-        found: PictureBody
-        if stored is None:
-            found = _painted(services, answer)
+        rendition = rendition_for(request, asked, shape_of(entry))
+        known = renditions.known(entry.image_id, rendition)
+        if known is not None:
+            stored = known.stored
         else:
-            head = known_head(answer.entry, stored, asked, rendition)
-            found = RenditionBody(services.prompts.pictures, stored, head)
+            stored = await _stored(services, answer, rendition, deadline)
+        body: PictureBody
+        if stored is None:
+            body = _painted(services, answer)
+        else:
+            bodies = request.app[RENDITION_BODIES]
+            body = bodies.of(entry, stored, asked, rendition)
         try:
-            return await _send_body(request, services, answer, found, caching)
+            return await _send_body(request, services, answer, body, caching)
         except RenditionGone:
-            services.renditions.renditions.forget(answer.entry.image_id, rendition)
+            renditions.forget(entry.image_id, rendition)
     raise StillGenerating("The rendition is removed faster than it can be read.")
 
 
@@ -74,9 +79,6 @@ async def _stored(
     services: Services, answer: Answer, rendition: Rendition, deadline: float
 ) -> StoredRendition | None:
     """Return a rendition of an answer's picture, None where that is the picture."""
-    known = services.renditions.renditions.known(answer.entry.image_id, rendition)
-    if known is not None:
-        return known.stored
     left = deadline - time.monotonic()
     try:
         return await stored_rendition(services, answer.entry, rendition, max(0.0, left))
@@ -102,6 +104,19 @@ async def _send_body(
         size=body.size,
         may_be_unchanged=was_painted,
     )
+    data = body.cached_bytes()
+    if data is not None:
+        ready = ready_answer(
+            request,
+            services,
+            answer,
+            body.head,
+            decision=decision,
+            caching=caching,
+            data=data,
+        )
+        if ready is not None:
+            return ready
     refusal = decision.refusal(body.size)
     if refusal is not None:
         headers = live_headers(answer, caching, body.head)

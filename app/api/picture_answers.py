@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from app.api.picture_heads import PictureHead, picture_head
+from app.http.conditional import NOT_MODIFIED, WHOLE
 from app.http.picture_headers import (
     EMBEDDING,
     KEPT_BY_ALL,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from app.http.conditional import Decision
     from app.prompt_cache.cache import Answer
 
-
-_NOT_MODIFIED = 304
 
 # RFC 9211: what this cache did with the request.
 OF_OUTCOME = {
@@ -94,6 +93,32 @@ def live_lines(answer: Answer, caching: Part, head: PictureHead | None = None) -
     return said
 
 
+def ready_answer(
+    request: web.Request,
+    services: Services,
+    answer: Answer,
+    head: PictureHead,
+    *,
+    decision: Decision,
+    caching: Part,
+    data: bytes | None,
+) -> RawAnswer | None:
+    """Return a 304, or all of *data*, to be sent in one write.
+
+    None for every other answer, and where *data* is None or too large for that.
+    """
+    if not may_be_raw(request) or services.lifecycle.draining:
+        return None
+    if decision is NOT_MODIFIED:
+        of_body, data = b"", b""
+    elif decision is WHOLE and data is not None and len(data) <= AT_ONCE_BYTES:
+        of_body = head.of_body.lines
+    else:
+        return None
+    said = live_lines(answer, caching, head) + more_lines(request)
+    return RawAnswer(decision.status, of_body + said, data)
+
+
 async def send_picture(
     request: web.Request,
     services: Services,
@@ -104,30 +129,28 @@ async def send_picture(
     caching: Part,
 ) -> web.StreamResponse:
     """Send *body* as it was decided: whole, a range of it, or unchanged."""
-    is_plain = may_be_raw(request) and not services.lifecycle.draining
-    data = body.cached_bytes()
-    is_bodiless = decision.status == _NOT_MODIFIED or request.method == hdrs.METH_HEAD
-    if data is None and is_bodiless:
+    data, head = body.cached_bytes(), body.head
+    is_head = request.method == hdrs.METH_HEAD
+    if data is None and (is_head or decision is NOT_MODIFIED):
         # A picture that is gone is painted again, or is not there: as for GET.
         await body.require()
-    if decision.status == _NOT_MODIFIED:
-        if is_plain:
-            head = live_lines(answer, caching, body.head) + more_lines(request)
-            return RawAnswer(decision.status, head)
-        return not_modified(live_headers(answer, caching, body.head))
-    size, wanted = body.size, decision.byte_range
-    if request.method == hdrs.METH_HEAD:
-        headers = live_headers(answer, caching, body.head)
-        return await send_stream(request, headers, _nothing(), size, decision.status)
-    if data is None:
+    elif data is None:
         data = await body.read()
-    if is_plain and wanted is None and data is not None and size <= AT_ONCE_BYTES:
-        said = live_lines(answer, caching, body.head) + more_lines(request)
-        return RawAnswer(decision.status, body.head.of_body.lines + said, data)
-    headers = live_headers(answer, caching, body.head)
-    length = size
+    ready = ready_answer(
+        request, services, answer, head, decision=decision, caching=caching, data=data
+    )
+    if ready is not None:
+        return ready
+    headers, wanted = live_headers(answer, caching, head), decision.byte_range
+    if decision is NOT_MODIFIED:
+        return not_modified(headers)
+    if is_head:
+        return await send_stream(
+            request, headers, _nothing(), body.size, decision.status
+        )
+    length = body.size
     if wanted is not None:
-        headers["Content-Range"] = decision.content_range(size) or ""
+        headers["Content-Range"] = decision.content_range(body.size) or ""
         length = wanted.length
     if data is not None:
         part: bytes | memoryview = data

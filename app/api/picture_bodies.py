@@ -83,29 +83,29 @@ class PaintedBody:
 class RenditionBody:
     """The bytes of a rendition, and what every answer with it says."""
 
-    __slots__ = ("_pictures", "_stored", "head", "size")
+    __slots__ = ("_pictures", "head", "size", "stored")
 
     def __init__(
         self, pictures: Pictures, stored: StoredRendition, head: PictureHead
     ) -> None:
         self._pictures = pictures
-        self._stored = stored
+        self.stored = stored
         self.head = head
         self.size = stored.size
 
     def cached_bytes(self) -> bytes | None:
         """Return the bytes if this replica holds them."""
-        return self._pictures.cached_bytes(self._stored)
+        return self._pictures.cached_bytes(self.stored)
 
     async def require(self) -> None:
         """Return if the store has the rendition; raises `RenditionGone`."""
         async with _noticing_loss():
-            await self._pictures.require(self._stored)
+            await self._pictures.require(self.stored)
 
     async def read(self) -> bytes | None:
         """Return bytes that are in memory or few, else None."""
         async with _noticing_loss():
-            return await self._pictures.read(self._stored)
+            return await self._pictures.read(self.stored)
 
     @asynccontextmanager
     async def open(
@@ -114,7 +114,7 @@ class RenditionBody:
         """Open the rendition in the store."""
         async with (
             _noticing_loss(),
-            self._pictures.open(self._stored, byte_range) as chunks,
+            self._pictures.open(self.stored, byte_range) as chunks,
         ):
             yield chunks
 

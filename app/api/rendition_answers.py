@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from aiohttp import web
 from multidict import istr
 
 from app import urls
+from app.api.picture_bodies import RenditionBody
 from app.api.picture_heads import PictureHead
 from app.api.rendition_parameters import Shape
 from app.errors import StillGenerating
@@ -15,11 +17,10 @@ from app.http.picture_headers import Part, identity
 from app.renditions import Original
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from app.api.rendition_parameters import AskedRendition
     from app.api.services import Services
     from app.prompt_cache.entry.entry import PromptEntry
+    from app.prompt_cache.painting.pictures import Pictures
     from app.renditions import Rendition, StoredRendition
 
 _ACCEPT = istr("Accept")
@@ -124,30 +125,38 @@ def live_rendition_head(
     return rendition_head(stored, location, tuple(described))
 
 
-# By what was asked for, as for the heads of pictures: each hit comes by here.
-_HEADS_KEPT = 32_768
-_heads: dict[
-    tuple[str, AskedRendition, Rendition], tuple[StoredRendition, PictureHead]
-] = {}
+# As many as there are heads of pictures; some 2 KB each.
+_BODIES_KEPT = 32_768
 
 
-def known_head(
-    entry: PromptEntry,
-    stored: StoredRendition,
-    asked: AskedRendition,
-    rendition: Rendition,
-) -> PictureHead:
-    """Return `live_rendition_head` of what was *asked*, made once."""
-    key = (entry.image_id, asked, rendition)
-    found = _heads.get(key)
-    # One that was made again is another object, and may have other bytes.
-    if found is not None and found[0] is stored:
-        return found[1]
-    if len(_heads) >= _HEADS_KEPT:
-        _heads.clear()
-    head = live_rendition_head(entry, stored, asked.query_of(rendition))
-    _heads[key] = stored, head
-    return head
+class RenditionBodies:
+    """The bodies of renditions in live answers, each made once, read by *pictures*."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._bodies: dict[tuple[str, AskedRendition, Rendition], RenditionBody] = {}
+
+    def of(
+        self,
+        entry: PromptEntry,
+        stored: StoredRendition,
+        asked: AskedRendition,
+        rendition: Rendition,
+    ) -> RenditionBody:
+        """Return the body of *stored*, the *rendition* of *entry* that was *asked*."""
+        key = (entry.image_id, asked, rendition)
+        body = self._bodies.get(key)
+        # One that was made again is another object, and may have other bytes.
+        if body is not None and body.stored is stored:
+            return body
+        if len(self._bodies) >= _BODIES_KEPT:
+            self._bodies.clear()
+        head = live_rendition_head(entry, stored, asked.query_of(rendition))
+        body = self._bodies[key] = RenditionBody(self._pictures, stored, head)
+        return body
+
+
+RENDITION_BODIES = web.AppKey("rendition_bodies", RenditionBodies)
 
 
 def varying_by_accept(caching: Part) -> Part:

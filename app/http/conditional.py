@@ -74,6 +74,7 @@ class Decision:
 
 
 WHOLE = Decision(_OK)
+NOT_MODIFIED = Decision(_NOT_MODIFIED)
 
 
 def decide(
@@ -111,7 +112,7 @@ def decide(
     if may_be_unchanged and is_not_modified(
         headers, etag=etag, last_modified=last_modified
     ):
-        return Decision(_NOT_MODIFIED)
+        return NOT_MODIFIED
     if method == hdrs.METH_HEAD or not _range_applies(
         headers, etag=etag, last_modified=last_modified
     ):
@@ -205,6 +206,9 @@ def _names(tags: str, etag: str, *, strongly: bool = False) -> bool:
 
     A weak tag is equal to ours, which is strong, unless they are compared *strongly*.
     """
+    # Browsers send the one tag that they were given.
+    if tags in {etag, "*"}:
+        return True
     tags = tags.strip(", \t")
     if tags == "*":
         return True
