@@ -14,10 +14,10 @@ from app.prompt_cache.cache import PromptCache
 from app.prompt_cache.entry.ledger import Ledger
 from app.prompt_cache.flight.flights import Flights
 from app.prompt_cache.flight.leases import Leases
-from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.events import GenerationEvents
 from app.prompt_cache.generations.generations import Generations
 from app.prompt_cache.listed_entries import MANIFESTS_AT_ONCE, ListedEntries
+from app.prompt_cache.look_ups import LookUps
 from app.prompt_cache.older_entries import OlderEntries
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.painting import shelf
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from app.generation.models import Models
     from app.generation.spending import PaidAlready
+    from app.prompt_cache.flight.result import FlightResult
     from app.prompt_cache.generations.generations import GenerationStore
     from app.prompt_cache.painting.asking import References
     from app.prompt_cache.painting.painter import PaintingRefusal
@@ -136,96 +137,34 @@ class PromptCacheParts:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """The parts that several others are made of."""
+
+    index: PromptIndex
+    ledger: Ledger
+    visitors_ledger: Ledger
+    leases: Leases
+    hot_tier: HotTier
+    pictures: Pictures
+    statistics: Statistics
+    generations: Generations
+    committer: Committer
+    flights: Flights[FlightResult]
+    refreshes: Flights[FlightResult]
+
+
 def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
     """Put the prompt cache of one replica together."""
-    index, metrics = ports.index, ports.metrics
-    ledger = Ledger(ports.store)
-    visitors_ledger = ledger.on_a_line(VISITORS_AT_ONCE)
-    leases = Leases(
-        index=index,
-        completions=ports.completions,
-        lease_for=limits.lease_for,
-        metrics=metrics,
-    )
-    hot_tier = HotTier(limits.hot_tier_bytes, on_change=metrics.hot_tier_bytes)
-    pictures = Pictures(ledger=ledger, hot_tier=hot_tier, metrics=metrics)
-    statistics = Statistics(ports.statistics)
-    generations = Generations(
-        ports.generations,
-        timeout=limits.generation_timeout,
-        lease_for=limits.lease_for,
-    )
-    flights, refreshes = Flights[FlightResult](leases), Flights[FlightResult](leases)
-    committer = Committer(
-        index=index,
-        ledger=ledger,
-        pictures=pictures,
-        statistics=statistics,
-        metrics=metrics,
-        max_storing_time=limits.max_storing_time,
-    )
-    painter = Painter(
-        index=index,
-        ledger=ledger,
-        visitors_ledger=visitors_ledger,
-        asking=Asking(
-            index=index,
-            models=ports.models,
-            statistics=statistics,
-            references=ports.references,
-        ),
-        committer=committer,
-        shelf=Shelf(
-            index,
-            max_bytes=limits.shelf_bytes,
-            patience_seconds=limits.shelf_patience_seconds,
-        ),
-        generations=generations,
-        generation_timeout=limits.generation_timeout,
-        refusal=ports.painting_refusal,
-    )
-    purging = Purge(
-        index=index,
-        leases=leases,
-        ledger=ledger,
-        pictures=pictures,
-        statistics=statistics,
-        generations=generations,
-        models=ports.models,
-        paid_already=ports.paid_already,
-        waits_seconds=limits.purge_waits_seconds,
-    )
-    older_entries = OlderEntries(
-        index=index,
-        ledger=ledger,
-        leases=leases,
-        committer=committer,
-        pictures=pictures,
-        statistics=statistics,
-    )
+    shared = _shared(ports, limits)
+    index, ledger, statistics = shared.index, shared.ledger, shared.statistics
+    older_entries = _older_entries(shared)
+    painter = _painter(shared, ports, limits)
+    purging = _purge(shared, ports, limits)
     return PromptCacheParts(
-        cache=PromptCache(
-            index=index,
-            ledger=ledger,
-            pictures=pictures,
-            painter=painter,
-            flights=flights,
-            restorations=Restorations(
-                index=index,
-                leases=leases,
-                ledger=ledger,
-                visitors_ledger=visitors_ledger,
-                committer=committer,
-            ),
-            older_entries=older_entries,
-            statistics=statistics,
-            metrics=metrics,
-        ),
+        cache=_cache(shared, painter, older_entries, ports.metrics),
         entries=PromptEntries(
-            index=index,
-            ledger=ledger,
-            painter=painter,
-            refreshes=refreshes,
+            index=index, ledger=ledger, painter=painter, refreshes=shared.refreshes
         ),
         listed=ListedEntries(
             index=index,
@@ -241,27 +180,145 @@ def assemble(ports: Ports, limits: Limits) -> PromptCacheParts:
         purge_finisher=PurgeFinisher(purge=purging, ledger=ledger),
         rebuild=Rebuild(
             index=index,
-            leases=leases,
+            leases=shared.leases,
             ledger=ledger,
-            committer=committer,
+            committer=shared.committer,
             statistics=statistics,
         ),
         orphans=Orphans(ledger=ledger),
         ledger=ledger,
-        leases=leases,
-        pictures=pictures,
+        leases=shared.leases,
+        pictures=shared.pictures,
         painter=painter,
-        hot_tier=hot_tier,
+        hot_tier=shared.hot_tier,
         statistics=statistics,
-        generations=generations,
-        generation_events=GenerationEvents(generations, ports.completions),
-        left_behind=LeftBehind(
-            index=index,
-            painter=painter,
-            generations=generations,
-            flights=flights,
-            refreshes=refreshes,
-            paid_already=ports.paid_already,
+        generations=shared.generations,
+        generation_events=GenerationEvents(shared.generations, ports.completions),
+        left_behind=_left_behind(shared, painter, ports, limits),
+    )
+
+
+def _shared(ports: Ports, limits: Limits) -> _Shared:
+    index, metrics = ports.index, ports.metrics
+    ledger = Ledger(ports.store)
+    leases = Leases(
+        index=index,
+        completions=ports.completions,
+        lease_for=limits.lease_for,
+        metrics=metrics,
+    )
+    hot_tier = HotTier(limits.hot_tier_bytes, on_change=metrics.hot_tier_bytes)
+    pictures = Pictures(ledger=ledger, hot_tier=hot_tier, metrics=metrics)
+    statistics = Statistics(ports.statistics)
+    return _Shared(
+        index=index,
+        ledger=ledger,
+        visitors_ledger=ledger.on_a_line(VISITORS_AT_ONCE),
+        leases=leases,
+        hot_tier=hot_tier,
+        pictures=pictures,
+        statistics=statistics,
+        generations=Generations(
+            ports.generations,
+            timeout=limits.generation_timeout,
             lease_for=limits.lease_for,
         ),
+        committer=Committer(
+            index=index,
+            ledger=ledger,
+            pictures=pictures,
+            statistics=statistics,
+            metrics=metrics,
+            max_storing_time=limits.max_storing_time,
+        ),
+        flights=Flights(leases),
+        refreshes=Flights(leases),
+    )
+
+
+def _cache(
+    shared: _Shared, painter: Painter, older_entries: OlderEntries, metrics: Metrics
+) -> PromptCache:
+    return PromptCache(
+        index=shared.index,
+        look_ups=LookUps(
+            index=shared.index,
+            ledger=shared.ledger,
+            older_entries=older_entries,
+            statistics=shared.statistics,
+            metrics=metrics,
+        ),
+        flights=shared.flights,
+        painter=painter,
+        restorations=Restorations(
+            index=shared.index,
+            leases=shared.leases,
+            ledger=shared.ledger,
+            visitors_ledger=shared.visitors_ledger,
+            committer=shared.committer,
+        ),
+        pictures=shared.pictures,
+        metrics=metrics,
+    )
+
+
+def _painter(shared: _Shared, ports: Ports, limits: Limits) -> Painter:
+    return Painter(
+        index=shared.index,
+        ledger=shared.ledger,
+        visitors_ledger=shared.visitors_ledger,
+        asking=Asking(
+            index=shared.index,
+            models=ports.models,
+            statistics=shared.statistics,
+            references=ports.references,
+        ),
+        committer=shared.committer,
+        shelf=Shelf(
+            shared.index,
+            max_bytes=limits.shelf_bytes,
+            patience_seconds=limits.shelf_patience_seconds,
+        ),
+        generations=shared.generations,
+        generation_timeout=limits.generation_timeout,
+        refusal=ports.painting_refusal,
+    )
+
+
+def _purge(shared: _Shared, ports: Ports, limits: Limits) -> Purge:
+    return Purge(
+        index=shared.index,
+        leases=shared.leases,
+        ledger=shared.ledger,
+        pictures=shared.pictures,
+        statistics=shared.statistics,
+        generations=shared.generations,
+        models=ports.models,
+        paid_already=ports.paid_already,
+        waits_seconds=limits.purge_waits_seconds,
+    )
+
+
+def _older_entries(shared: _Shared) -> OlderEntries:
+    return OlderEntries(
+        index=shared.index,
+        ledger=shared.ledger,
+        leases=shared.leases,
+        committer=shared.committer,
+        pictures=shared.pictures,
+        statistics=shared.statistics,
+    )
+
+
+def _left_behind(
+    shared: _Shared, painter: Painter, ports: Ports, limits: Limits
+) -> LeftBehind:
+    return LeftBehind(
+        index=shared.index,
+        painter=painter,
+        generations=shared.generations,
+        flights=shared.flights,
+        refreshes=shared.refreshes,
+        paid_already=ports.paid_already,
+        lease_for=limits.lease_for,
     )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from app.errors import (
     CacheUnavailable,
@@ -19,65 +16,30 @@ from app.errors import (
     StillGenerating,
     StorageUnavailable,
 )
-from app.prompt_cache.entry.known_entries import KnownEntries
+from app.prompt_cache.look_ups import Answer, LookupOutcome, LookUps
 from app.prompt_cache.painting.pictures import PictureGone
 from app.prompt_cache.painting.work import Miss
-from app.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from app.generation.spending import Permit
-    from app.generation.usage import Usage
-    from app.prompt_cache.entry.entry import PromptEntry
-    from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flights
     from app.prompt_cache.flight.result import FlightResult
-    from app.prompt_cache.older_entries import OlderEntries
     from app.prompt_cache.painting.painter import Painter
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.restorations import Restorations
-    from app.prompt_cache.statistics import Statistics
     from app.storage.ports.object_store import ByteRange
     from app.storage.ports.prompt_index import PromptIndex
     from app.telemetry import Metrics
 
-logger = logging.getLogger(__name__)
+__all__ = ["ROUNDS", "Answer", "LookupOutcome", "PromptCache"]
 
 # How often a reader starts again when its picture or entry was removed meanwhile.
 ROUNDS = 4
-# A Redis that hangs has cost a second by then, and two are all there is.
-LEDGER_TIMEOUT_SECONDS = 0.8
 # Rules that could not be read have cost a time-out of the store by then.
 UNREADABLE_TIMEOUT_SECONDS = 1.6
-
-
-class LookupOutcome(StrEnum):
-    """The end of a look-up; its value is a label of metrics."""
-
-    HIT = "hit"
-    MISS = "miss"
-    COALESCED = "coalesced"
-    RESTORED = "restored"
-
-
-class Answer(NamedTuple):
-    """The picture of a prompt.
-
-    *hits* is what `INCR` returned, None for a MISS and where nothing could be
-    counted; *generation_id* is set on the MISS alone; *data* are the bytes
-    where a flight has just painted them; *record* is what Redis had; *usage* is
-    what the provider counted for the MISS, where it tells.
-    """
-
-    entry: PromptEntry
-    outcome: LookupOutcome
-    hits: int | None = None
-    generation_id: str | None = None
-    data: bytes | None = None
-    record: bytes | None = None
-    usage: Usage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +47,12 @@ class PromptCache:
     """The pictures of prompts, across replicas."""
 
     index: PromptIndex
-    ledger: Ledger
-    pictures: Pictures
-    painter: Painter
+    look_ups: LookUps
     flights: Flights[FlightResult]
+    painter: Painter
     restorations: Restorations
-    older_entries: OlderEntries
-    statistics: Statistics
+    pictures: Pictures
     metrics: Metrics
-    _known: KnownEntries = field(default_factory=KnownEntries)
-    _manifests: SingleFlight[str, Manifest | None] = field(default_factory=SingleFlight)
 
     async def get_or_generate(
         self,
@@ -107,14 +65,13 @@ class PromptCache:
     ) -> Answer:
         """Return the picture of a prompt, painting it if it is missing.
 
-        Where *permit* refuses, the caller can look up and never lead: what is
-        not painted raises the refusal. Waits for *wait_seconds* at most and
-        then raises `StillGenerating`; the painting goes on. What is not painted is
-        led with the key that *readable* returns, of the same hash, whose references
-        can be read. With *wants_id* the answer always has the id of a generation,
-        also while another request or replica writes about the prompt. May cost
-        money. Raises `GenerationError` as the painting
-        ended, `PaymentRefused`, `QueueFull`, `CacheUnavailable`,
+        May cost money. Where *permit* refuses to pay, a painted prompt is still
+        found, and any other raises the refusal. *readable*, called before a
+        painting alone, returns the same key with references that can be read.
+
+        Raises `StillGenerating` after *wait_seconds*, while the painting goes on:
+        with *wants_id* it names a generation in every case. Raises `GenerationError`
+        as the painting ended, `PaymentRefused`, `QueueFull`, `CacheUnavailable`,
         `StorageUnavailable`.
         """
         deadline = time.monotonic() + wait_seconds
@@ -122,11 +79,11 @@ class PromptCache:
         has_waited = has_counted = False
         for _ in range(ROUNDS):
             # Have we painted it?
-            found = await self._look_up(key, landed, has_waited=has_waited)
+            found = await self.look_ups.find(key, landed, has_waited=has_waited)
             if found is not None:
                 return found
             if not has_counted and not self.flights.is_flying(key.hash):
-                # Those who wait for one flight are one look-up.
+                # All who wait for one flight count as one look-up.
                 await permit.count_look_up()
                 has_counted = True
             asked = time.monotonic()
@@ -151,7 +108,7 @@ class PromptCache:
                 continue
             except CacheUnavailable:
                 # Redis failed meanwhile, or has no memory left for a lease.
-                return await self._find_in_ledger(key)
+                return await self.look_ups.find_in_ledger(key)
             except ServiceError:
                 # Nothing was found, whatever became of the painting.
                 self.metrics.lookup(LookupOutcome.MISS)
@@ -159,13 +116,7 @@ class PromptCache:
             has_waited = landed.was_painting if landed else flight.leader_id is not None
             if landed is not None and landed.is_painted and landed.claim():
                 self.metrics.lookup(LookupOutcome.MISS)
-                return Answer(
-                    landed.entry,
-                    LookupOutcome.MISS,
-                    generation_id=landed.generation_id,
-                    data=landed.data,
-                    usage=landed.usage,
-                )
+                return Answer.of_painting(landed)
         raise StillGenerating(
             "The picture changes faster than it can be read.",
             retry_after=timedelta(seconds=1),
@@ -177,7 +128,7 @@ class PromptCache:
         One that only the ledger knows is restored. *permit* may refuse to look
         it up there.
         """
-        found = await self._look_up(key)
+        found = await self.look_ups.find(key)
         if found is not None:
             return found
         await permit.count_look_up()
@@ -189,7 +140,7 @@ class PromptCache:
         if refusal is not None or self.flights.is_flying(key.hash):
             return refusal
         exhaustion = await permit.exhaustion()
-        # Of one that another payer has painted the caller waits for the picture.
+        # While another payer has it painted, the caller waits for that picture.
         if exhaustion is None or await self._is_being_painted(key):
             return None
         return exhaustion
@@ -209,8 +160,8 @@ class PromptCache:
     ) -> Answer:
         """Return what only the ledger knows, else raise *refusal*.
 
-        Where the refusal is that the store does not answer, only what is left
-        of two seconds is waited for its manifest.
+        Where the store did not answer the question for the refusal, its manifest is
+        waited for as long as an answer within two seconds leaves.
         """
         is_outage = isinstance(refusal, StorageUnavailable)
         left_seconds = max(0.1, UNREADABLE_TIMEOUT_SECONDS - spent_seconds)
@@ -229,9 +180,9 @@ class PromptCache:
         found = None
         try:
             if await self.restorations.restore(key, permit):
-                found = await self._look_up(key)
+                found = await self.look_ups.find(key)
         except CacheUnavailable:
-            found = await self._find_in_ledger(key)
+            found = await self.look_ups.find_in_ledger(key)
         if found is None:
             self.metrics.lookup(LookupOutcome.MISS)
         return found
@@ -280,64 +231,3 @@ class PromptCache:
             if answer.record is not None:
                 await self.index.drop(answer.entry.prompt_hash, answer.record)
             raise
-
-    async def _look_up(
-        self,
-        key: PromptKey,
-        landed: FlightResult | None = None,
-        *,
-        has_waited: bool = False,
-    ) -> Answer | None:
-        now_ms = time.time_ns() // 1_000_000
-        try:
-            counted = await self.index.look_up(key.hash, now_ms)
-        except CacheUnavailable:
-            return await self._find_in_ledger(key)
-        if counted is None:
-            return None
-        entry = self._known.read(key, counted.record)
-        if entry is None:
-            # Removed, or it would hide the manifest for ever.
-            logger.warning("record is unreadable", extra={"prompt_hash": key.hash})
-            await self.index.drop(key.hash, counted.record)
-            return None
-        if self.index.doubts and not await self.older_entries.is_current(
-            entry, counted.record
-        ):
-            return None
-        outcome = LookupOutcome.HIT
-        if has_waited:
-            outcome = LookupOutcome.COALESCED
-        elif landed is not None and landed.claim():
-            outcome = LookupOutcome.RESTORED
-        self.metrics.lookup(outcome)
-        if counted.hits is None:
-            self.metrics.uncounted_hit()
-        else:
-            self.statistics.hit(entry, counted.hits, now_ms)
-            if outcome is LookupOutcome.COALESCED:
-                self.statistics.coalesced(entry)
-        data = None
-        if landed is not None and landed.entry.image_id == entry.image_id:
-            data = landed.data
-        return Answer(entry, outcome, counted.hits, None, data, counted.record)
-
-    async def _find_in_ledger(self, key: PromptKey) -> Answer:
-        """Serve what is painted while Redis is unavailable; nothing new is paid for."""
-        try:
-            async with asyncio.timeout(LEDGER_TIMEOUT_SECONDS):
-                # A herd is two reads: each one's began after it was asked for.
-                manifest = await self._manifests.share_next(
-                    key.hash, partial(self.ledger.read, key.project, key.hash)
-                )
-        except (StorageUnavailable, TimeoutError) as error:
-            raise CacheUnavailable(
-                "The cache and the store are unavailable."
-            ) from error
-        if manifest is None or manifest.entry is None:
-            raise CacheUnavailable(
-                "The cache is unavailable, so nothing can be painted."
-            )
-        self.metrics.lookup(LookupOutcome.HIT)
-        self.metrics.uncounted_hit()
-        return Answer(manifest.entry, LookupOutcome.HIT)
