@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from app.configuration import Configuration
-    from app.prompt_cache.generations.generations import GenerationStore
-    from app.prompt_cache.statistics import StatisticsStore
     from app.storage.ports.accounts import AccountStore
+    from app.storage.ports.generations import GenerationStore
     from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
     from app.storage.ports.rates import Rates
+    from app.storage.ports.statistics import StatisticsStore
     from app.storage.ports.transient_store import TransientStore
     from app.telemetry import Metrics
 

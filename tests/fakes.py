@@ -61,7 +61,8 @@ if TYPE_CHECKING:
     from app.prompt_cache.administration import PromptEntries
     from app.prompt_cache.assemble import PromptCacheParts
     from app.prompt_cache.cache import PromptCache
-    from app.prompt_cache.statistics import Batch, Statistics
+    from app.prompt_cache.statistics import Statistics
+    from app.storage.ports.statistics import Batch
 
 SOON_SECONDS = 10.0
 SHOP = Project("acme", "shop")

@@ -56,7 +56,6 @@ class Needs(StrEnum):
     COUNTED = "counted"
     READ = "read"
     PROJECT = "project"
-    ADMIN = "admin"
     KEYS = "keys"
     LIVE = "live"
     SCOPE = "scope"
@@ -67,7 +66,6 @@ class Needs(StrEnum):
 ROLES = {
     Needs.READ: Role.READ,
     Needs.PROJECT: Role.PROJECT,
-    Needs.ADMIN: Role.ADMIN,
     # A project's key keeps its own project's signing keys; the handlers see to it.
     Needs.KEYS: Role.PROJECT,
     Needs.OPENAI: Role.PROJECT,

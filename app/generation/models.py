@@ -69,11 +69,6 @@ class Models:
         return tuple(self._models)
 
     @property
-    def knows_default(self) -> bool:
-        """Whether a request may leave its model out."""
-        return "default" in self
-
-    @property
     def systems(self) -> dict[str, str]:
         """The provider and its model of each alias: what IPTC calls the AI system."""
         return {alias: model.system for alias, model in self._models.items()}
@@ -81,10 +76,6 @@ class Models:
     def price_of(self, alias: str) -> float:
         """Return what a picture by *alias* itself costs."""
         return self._models[alias].price
-
-    def price_at_most(self, alias: str) -> float:
-        """Return what `paint` may cost: each fall-back may be billed in turn."""
-        return sum(model.price for model in self._chains[alias])
 
     async def paint(self, alias: str, commission: Commission) -> Painting:
         """Have *alias*, or after a failure one of its fall-backs, paint.
@@ -100,47 +91,12 @@ class Models:
         permit is asked before each call. What it raises ends the chain; after
         `BudgetExhausted` cheaper fall-backs are still asked.
         """
-        request, reference_count = commission.request, commission.reference_count
-        chain, left = self._chains[alias], commission.keeper.left
-        if left is not None:
-            since = _since(left, chain)
-            if not since:
-                # The models file has changed: painting begins anew.
-                cost = await self.abandon(left, commission.permit)
-                commission.progress.spent += cost
-                await commission.keeper.drop()
-                left = None
-            chain = since or chain
-        if not commission.may_begin:
-            if left is None:
-                raise ProviderFailed("The models file no longer names the job's model.")
-            chain = chain[:1]
-        if left is None:
-            chain = _able(chain, request, reference_count)
-        else:
-            others = [
-                model
-                for model in chain[1:]
-                if model.refusal(request, reference_count) is None
-            ]
-            chain = [chain[0], *others]
-
-        async def ask(model: Model) -> Painting:
-            is_its_own = left is not None and left.model == model.alias
-            job = JobHandle(
-                model.alias,
-                maker=model.maker,
-                price=model.price,
-                progress=commission.progress,
-                keeper=commission.keeper,
-                left=left if is_its_own else None,
-            )
-            return await model.paint(commission, job)
-
+        left = await self._job_to_wait_for(alias, commission)
+        chain = self._models_to_ask(alias, commission, left)
         while True:
             model, *others = chain
             try:
-                return await ask(model)
+                return await model.paint(commission, _job_of(model, commission, left))
             except (GenerationError, InvalidRequest, BudgetExhausted) as failure:
                 chain = [
                     other
@@ -153,6 +109,36 @@ class Models:
                     "falling back",
                     extra={"model": model.alias, "error": type(failure).__name__},
                 )
+
+    async def _job_to_wait_for(
+        self, alias: str, commission: Commission
+    ) -> SubmittedJob | None:
+        """Return the job that was left; end it where no model of *alias* has it."""
+        left = commission.keeper.left
+        if left is None or _since(left, self._chains[alias]):
+            return left
+        # The models file has changed: painting begins anew.
+        commission.progress.spent += await self.abandon(left, commission.permit)
+        await commission.keeper.drop()
+        return None
+
+    def _models_to_ask(
+        self, alias: str, commission: Commission, left: SubmittedJob | None
+    ) -> list[Model]:
+        """Return the models to ask in order, first the one whose job was *left*.
+
+        Raises `InvalidParameter` where none can paint the request, and
+        `ProviderFailed` where only a job that is gone was to be waited for.
+        """
+        request, count = commission.request, commission.reference_count
+        if left is None:
+            if not commission.may_begin:
+                raise ProviderFailed("The models file no longer names the job's model.")
+            return _able(self._chains[alias], request, count)
+        first, *others = _since(left, self._chains[alias])
+        if not commission.may_begin:
+            return [first]
+        return [first, *(one for one in others if one.refusal(request, count) is None)]
 
     def check_references(
         self, alias: str, count: int, *, has_mask: bool = False
@@ -216,6 +202,19 @@ class Models:
                 chain[name] = self._models[name]
                 waiting.extend(reversed(chain[name].fallbacks))
         return list(chain.values())
+
+
+def _job_of(
+    model: Model, commission: Commission, left: SubmittedJob | None
+) -> JobHandle:
+    return JobHandle(
+        model.alias,
+        maker=model.maker,
+        price=model.price,
+        progress=commission.progress,
+        keeper=commission.keeper,
+        left=left if left and left.model == model.alias else None,
+    )
 
 
 def _reaches(model: Model, job: SubmittedJob) -> bool:

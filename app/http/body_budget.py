@@ -12,17 +12,17 @@ from app.errors import QueueFull
 
 BODIES_BYTES = 128 * 1024 * 1024
 
-# Large ones that come slowly must not keep prompts from being asked for.
+# Large bodies that come slowly must not keep small ones, of prompts, from coming.
 SMALL_BODY_BYTES = 1024 * 1024
 SMALL_BODIES_BYTES = 64 * 1024 * 1024
 _RETRY_AFTER = timedelta(seconds=1)
 
 
 class BodyBudget:
-    """Bytes that were announced and are not dealt with yet: *max_bytes*, or one body.
+    """A bound on the announced bytes of bodies that are being taken in.
 
-    They are held until then, however slowly they come.
-    Small bodies find *small_bytes* more.
+    At most *max_bytes*, or one body that is larger; bodies of up to 1 MiB have
+    *small_bytes* besides.
     """
 
     def __init__(
@@ -34,11 +34,6 @@ class BodyBudget:
         self._max_bytes = max_bytes
         self._small_bytes = small_bytes
         self._held = 0
-
-    @property
-    def held_bytes(self) -> int:
-        """The bytes that are announced now."""
-        return self._held
 
     @contextmanager
     def holding(self, announced_bytes: int) -> Iterator[None]:

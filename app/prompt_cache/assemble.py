@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from app.generation.models import Models
     from app.generation.spending import PaidAlready
     from app.prompt_cache.flight.result import FlightResult
-    from app.prompt_cache.generations.generations import GenerationStore
     from app.prompt_cache.painting.asking import References
     from app.prompt_cache.painting.painter import PaintingRefusal
-    from app.prompt_cache.statistics import StatisticsStore
+    from app.storage.ports.generations import GenerationStore
     from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.prompt_index import CompletionEvents, PromptIndex
+    from app.storage.ports.statistics import StatisticsStore
     from app.storage.storage_key import Project
     from app.telemetry import Metrics
 

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from app.background import running
 from app.errors import CacheUnavailable
+from app.storage.ports.statistics import SECONDS_AN_HOUR, Batch, this_hour
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
     from app.prompt_cache.entry.entry import PromptEntry
+    from app.storage.ports.statistics import StatisticsStore
     from app.storage.storage_key import Project
 
 logger = logging.getLogger(__name__)
 
 APPLY_EVERY_SECONDS = 0.2
-SECONDS_AN_HOUR = 3600
 
 # Which sums have a history, and whether they count or add up money.
 HISTORY: dict[str, type[int | float]] = {
@@ -41,57 +41,12 @@ HISTORY: dict[str, type[int | float]] = {
 }
 
 
-def this_hour() -> int:
-    """Return the hour that runs, counted from 1970."""
-    return int(time.time() // SECONDS_AN_HOUR)
-
-
-@dataclass(slots=True)
-class Batch:
-    """The events of one project since the last batch, which began in *hour*.
-
-    *sums* are amounts by name; *accesses* the time (ms) and the hits of the
-    last access of a prompt hash; *added* the time and the size of entries that
-    came, *removed* the size of those that went.
-    """
-
-    hour: int = field(default_factory=this_hour)
-    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    accesses: dict[str, tuple[int, int]] = field(default_factory=dict)
-    added: dict[str, tuple[int, int]] = field(default_factory=dict)
-    removed: dict[str, int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """A position in a project's list of prompts: by access (ms) or by hits."""
 
     score: int
     prompt_hash: str
-
-
-class StatisticsStore(Protocol):
-    """The port to the sums of all replicas."""
-
-    async def apply(self, project: str, number: int, batch: Batch) -> None:
-        """Add *batch* unless *number* was added before; `CacheUnavailable`."""
-        ...
-
-    async def read(self, project: str) -> dict[str, float]:
-        """Return the sums by name, `entries` and `last_accessed_ms` with them."""
-        ...
-
-    async def history(
-        self, project: str, hours: Sequence[int]
-    ) -> list[dict[str, float]]:
-        """Return the sums of each of *hours* (since 1970), empty ones included."""
-        ...
-
-    async def page(
-        self, project: str, *, by_hits: bool, after: tuple[int, str], limit: int
-    ) -> list[tuple[int, str]]:
-        """Return scores and prompt hashes, the highest first, after *after*."""
-        ...
 
 
 class Statistics:

@@ -30,7 +30,6 @@ LET_IN = {
     Needs.PROJECT: "project admin",
     Needs.OPENAI: "project admin",
     Needs.KEYS: "project admin",
-    Needs.ADMIN: "admin",
 }
 EXPECTED = {
     ("GET", "/api/v1/live/generate"): "live",

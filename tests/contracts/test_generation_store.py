@@ -18,7 +18,7 @@ from tests.fakes import InMemoryCompletionEvents, InMemoryGenerations
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.prompt_cache.generations.generations import GenerationStore
+    from app.storage.ports.generations import GenerationStore
     from app.storage.ports.prompt_index import CompletionEvents
 
 AN_HOUR = timedelta(hours=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.prompt_cache.statistics import Batch
+from app.storage.ports.statistics import Batch
 from app.storage.redis.client.connection import open_redis
 from app.storage.redis.statistics import RedisStatistics
 from tests.fakes import InMemoryStatistics
@@ -15,7 +15,7 @@ from tests.fakes import InMemoryStatistics
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.prompt_cache.statistics import StatisticsStore
+    from app.storage.ports.statistics import StatisticsStore
 
 SHOP = "acme/shop"
 LIGHTHOUSE, FOX, TORII = "11" * 32, "22" * 32, "33" * 32

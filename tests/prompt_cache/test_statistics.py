@@ -10,13 +10,14 @@ import pytest
 
 from app.errors import CacheUnavailable
 from app.prompt_cache import statistics as module
-from app.prompt_cache.statistics import Batch, Cursor, Statistics
+from app.prompt_cache.statistics import Cursor, Statistics
 from tests.fakes import LIGHTHOUSE, SOON_SECONDS, UNLIMITED_PERMIT, InMemoryStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.prompt_cache.entry.entry import PromptEntry
+    from app.storage.ports.statistics import Batch
     from tests.fakes import Replica
 
 SHOP = "acme/shop"

@@ -49,11 +49,6 @@ class Flights(Generic[T]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
-    @property
-    def in_flight(self) -> int:
-        """Return how many prompts are led or followed right now."""
-        return len(self._flights)
-
     def is_flying(self, prompt_hash: str) -> bool:
         """Return whether a caller may join a flight of this prompt."""
         flight = self._flights.get(prompt_hash)

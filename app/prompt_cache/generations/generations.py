@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from app.background import running
 from app.errors import CacheUnavailable
@@ -17,38 +17,15 @@ from app.prompt_cache.generations.record import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
     from datetime import timedelta
 
     from app.generation.painting import Progress
+    from app.storage.ports.generations import GenerationStore
     from app.storage.storage_key import Project, StorageKey
 
 LOOK_EVERY_SECONDS = 0.1
 BEATS_A_LEASE = 3
-
-
-class GenerationStore(Protocol):
-    """The records of generations for all replicas; raises `CacheUnavailable`."""
-
-    async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record* for so long, and send the news of it."""
-        ...
-
-    async def get(self, generation_id: str) -> bytes | None:
-        """Return the record, or None."""
-        ...
-
-    async def watch(self, members: Sequence[str], look_in: timedelta) -> None:
-        """Have *members* claimed by some replica in so long, unless watched again."""
-        ...
-
-    async def claim(self, at_most: int, look_again_in: timedelta) -> list[str]:
-        """Return members that are due, to one replica; due again in so long."""
-        ...
-
-    async def unwatch(self, member: str) -> None:
-        """Claim *member* no more."""
-        ...
 
 
 class Generations:

@@ -22,7 +22,7 @@ class RedisGenerations:
         self._commands = commands
 
     async def put(self, generation_id: str, record: bytes, keep_for: timedelta) -> None:
-        """Keep *record* for so long, and publish it to those who follow it."""
+        """Keep *record* for *keep_for*, and notify those who follow it."""
         try:
             await self._commands.run(
                 scripts.KEEP_GENERATION,
@@ -38,17 +38,17 @@ class RedisGenerations:
             raise CacheUnavailable("The cache is full.") from error
 
     async def watch(self, members: Sequence[str], look_in: timedelta) -> None:
-        """Have *members* claimed by some replica in so long, unless watched again."""
+        """Have *members* claimed after *look_in*, unless they are watched again."""
         await self._run(scripts.WATCH_GENERATIONS, [_milliseconds(look_in), *members])
 
     async def claim(self, at_most: int, look_again_in: timedelta) -> list[str]:
-        """Return members that are due; they are due again in so long."""
+        """Return members that are due; they are due again after *look_again_in*."""
         args = [_milliseconds(look_again_in), at_most]
         found = await self._run(scripts.CLAIM_GENERATIONS, args)
         return [member.decode() for member in found]
 
     async def unwatch(self, member: str) -> None:
-        """Claim *member* no more."""
+        """Remove *member* from those that are claimed."""
         await self._commands.execute("ZREM", keys.OPEN_GENERATIONS, member)
 
     async def _run(self, script: Script, args: Sequence[str | int]) -> Any:

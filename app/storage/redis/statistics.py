@@ -15,6 +15,7 @@ from app.storage.redis.client.connection import CacheFull
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from app.storage.ports.statistics import Batch
     from app.storage.redis.client.connection import RedisConnection
 
 
@@ -30,7 +31,7 @@ class RedisStatistics:
         self._commands = commands
         self._replica = uuid4().hex[:12]
 
-    async def apply(self, project: str, number: int, batch: Any) -> None:
+    async def apply(self, project: str, number: int, batch: Batch) -> None:
         """Add a batch unless its number was added before."""
         args: list[str | bytes | int] = [
             number,
