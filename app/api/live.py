@@ -84,7 +84,9 @@ async def _digests(
     services: Services, project: Project, image_ids: Sequence[str]
 ) -> tuple[str, ...]:
     try:
-        return await services.transient_images.references.digests(project, image_ids)
+        return await services.transient_images.reference_pictures.digests(
+            project, image_ids
+        )
     except ReferencesGone as error:
         raise InvalidParameter("references", error.detail) from error
 

@@ -3,8 +3,9 @@
 An outside image provider wants a URL where it can fetch a picture, as often
 and as late as it likes. So a picture lives until its owner deletes
 it, or until the time it was given is up; it is never evicted to make room for
-another. `store` keeps, `references` reads and lends what paintings go by;
-`delivery` is what callers of the service use.
+another. `store` keeps the pictures, `reference_pictures` and
+`references` read those that paintings refer to, `lending` gives a provider
+addresses of them; `delivery` is for callers of the service.
 """
 
 from app.client import LentImage

@@ -12,7 +12,9 @@ from app.storage.ports.transient_store import Quota
 from app.transient_images.addresses import Addresses
 from app.transient_images.byte_budget import ByteBudget
 from app.transient_images.copies import Copies
+from app.transient_images.lending import Lending
 from app.transient_images.painted import PaintedPictures
+from app.transient_images.reference_pictures import ReferencePictures
 from app.transient_images.references import References
 from app.transient_images.store import MAX_PICTURES, TransientImages
 from app.transient_images.sweeper import sweeping
@@ -46,6 +48,7 @@ class TransientParts:
     """The parts that others call; `running` is for as long as they do."""
 
     images: TransientImages
+    reference_pictures: ReferencePictures
     references: References
     copies: Copies
     store: TransientStore
@@ -66,6 +69,9 @@ def assemble(
     """
     addresses = Addresses.under(limits.base_url)
     quota = Quota(limits.quota_bytes, limits.total_bytes, MAX_PICTURES)
+    budget = ByteBudget(limits.references_bytes)
+    painted = None if objects is None else PaintedPictures(objects)
+    pictures = ReferencePictures(store, budget=budget, painted=painted)
     return TransientParts(
         images=TransientImages(
             store,
@@ -74,15 +80,18 @@ def assemble(
             quota=quota,
             default_ttl=limits.default_ttl,
         ),
+        reference_pictures=pictures,
         references=References(
-            store,
-            addresses=addresses,
-            threshold_bytes=limits.threshold_bytes,
-            # What is lent counts like the pictures of one more project.
-            quota=quota,
-            outlives=2 * limits.lease_for,
-            budget=ByteBudget(limits.references_bytes),
-            painted=None if objects is None else PaintedPictures(objects),
+            pictures,
+            Lending(
+                store,
+                addresses=addresses,
+                threshold_bytes=limits.threshold_bytes,
+                # All copies count like the pictures of one more project.
+                quota=quota,
+                outlives=2 * limits.lease_for,
+            ),
+            budget=budget,
         ),
         copies=Copies(store, quota=quota),
         store=store,

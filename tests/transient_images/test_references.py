@@ -17,7 +17,7 @@ from app.errors import CacheUnavailable, InvalidParameter, ReferencesGone
 from app.generation.capabilities import COMMON_TYPES
 from app.storage.storage_key import Project
 from app.transient_images import Limits, assemble
-from app.transient_images.references import LENT
+from app.transient_images.lending import LENT
 from tests.fake_transient_store import InMemoryTransientStore
 from tests.transient_images.stores import picture
 
@@ -106,7 +106,7 @@ async def test_a_digest_is_worked_out_once() -> None:
     data = painted(7)
     ids = [await here.keep(data), await here.keep(data)]
     for _ in range(2):
-        digests = await here.references.digests(SHOP, [*ids, ids[0]])
+        digests = await here.references.pictures.digests(SHOP, [*ids, ids[0]])
 
         assert digests == (sha256(data).hexdigest(),) * 3
     assert here.store.reads == ids
@@ -122,7 +122,7 @@ async def test_missing_and_foreign_references_are_gone() -> None:
 
     for other in (foreign, deleted, str(uuid4()), "a lighthouse", own.upper()):
         with pytest.raises(ReferencesGone):
-            await here.references.digests(SHOP, [own, other])
+            await here.references.pictures.digests(SHOP, [own, other])
         with pytest.raises(ReferencesGone):
             async with here.references.for_painting(SHOP, (own, other)) as loader:
                 await loaded(loader)

@@ -99,7 +99,7 @@ async def _digests(
     if not ids:
         return ()
     try:
-        return await services.transient_images.references.digests(project, ids)
+        return await services.transient_images.reference_pictures.digests(project, ids)
     except ReferencesGone:
         raise InvalidParameter(name, "The project has no such picture.") from None
 

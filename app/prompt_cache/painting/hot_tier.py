@@ -6,7 +6,8 @@ entry in Redis alone decides whether a picture is the answer to a prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cachetools import LRUCache
 
@@ -20,10 +21,11 @@ class HotTier:
     def __init__(
         self, max_bytes: int, *, on_change: Callable[[int], None] = lambda _: None
     ) -> None:
-        self.max_bytes = max_bytes
+        self._max_bytes = max_bytes
         self._pictures: LRUCache[str, bytes] = LRUCache(max_bytes, getsizeof=len)
         self._largest = max_bytes // LARGEST_SHARE
         self._on_change = on_change
+        self._collecting: dict[str, int] = {}
 
     def get(self, image_id: str) -> bytes | None:
         """Return a picture's bytes, or None."""
@@ -38,6 +40,30 @@ class HotTier:
         if self.accepts(len(data)):
             self._pictures[image_id] = data
             self._on_change(int(self._pictures.currsize))
+
+    @contextmanager
+    def collecting(self, image_id: str, size: int) -> Iterator[list[bytes] | None]:
+        """Yield a list for the chunks of a picture that is being sent; None for none.
+
+        What is in it at the end is kept. One reader collects a picture, and all of
+        them no more than the tier holds: hundreds of slow readers must not hold
+        hundreds of copies.
+        """
+        collected = sum(self._collecting.values())
+        if (
+            not self.accepts(size)
+            or image_id in self._collecting
+            or collected + size > self._max_bytes
+        ):
+            yield None
+            return
+        self._collecting[image_id] = size
+        chunks: list[bytes] = []
+        try:
+            yield chunks
+            self.keep(image_id, b"".join(chunks))
+        finally:
+            del self._collecting[image_id]
 
     def forget(self, image_id: str) -> None:
         """Remove a picture; one that is not there is a no-op."""

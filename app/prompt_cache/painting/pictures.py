@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,7 @@ from app.errors import StorageUnavailable
 from app.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.painting.hot_tier import HotTier
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 # Up to here a picture is read before its first byte is sent: one write, and
 # a damaged one is a clear error. Larger ones start before they have arrived.
 SMALL_BYTES = 262_144
-
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -87,7 +86,6 @@ class Pictures:
         self._ledger = ledger
         self._hot_tier = hot_tier
         self._metrics = metrics
-        self._collecting: dict[str, int] = {}
         self._readings: SingleFlight[str, bytes] = SingleFlight()
 
     def keep(self, entry: KeptPicture, data: bytes) -> None:
@@ -226,34 +224,11 @@ class Pictures:
         checked = self._checked(
             body.chunks(), entry.memory_key, entry.size, entry.digest
         )
-        with self._collecting_place(entry) as collected:
+        with self._hot_tier.collecting(entry.memory_key, entry.size) as collected:
             async for chunk in checked:
                 if collected is not None:
                     collected.append(chunk)
                 yield chunk
-            if collected is not None:
-                self._hot_tier.keep(entry.memory_key, b"".join(collected))
-
-    @contextmanager
-    def _collecting_place(self, entry: KeptPicture) -> Iterator[list[bytes] | None]:
-        """Yield a list to collect the bytes of a picture in, or None.
-
-        One reader collects a picture, and all of them together no more than
-        the tier holds: hundreds of slow readers must not hold hundreds of copies.
-        """
-        held = sum(self._collecting.values())
-        if (
-            not self._hot_tier.accepts(entry.size)
-            or entry.memory_key in self._collecting
-            or held + entry.size > self._hot_tier.max_bytes
-        ):
-            yield None
-            return
-        self._collecting[entry.memory_key] = entry.size
-        try:
-            yield []
-        finally:
-            del self._collecting[entry.memory_key]
 
     def _damaged(self, image_id: str) -> StorageUnavailable:
         self._metrics.damaged_object()
