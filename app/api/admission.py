@@ -1,7 +1,7 @@
-"""The way in: who asks is known before a handler runs, or anything is read.
+"""Admission: the caller is known before a handler runs and before a body is read.
 
-A route says what it needs; `admitted` puts that before its handler and leaves
-the `Caller` in the request.
+A route says what it needs; `admitted` puts that check before its handler, and
+leaves the caller in the request (`admitted_request`).
 """
 
 from __future__ import annotations
@@ -9,56 +9,56 @@ from __future__ import annotations
 from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy, istr
-
-from app.access.authenticator import (
-    KEY_HEADER,
-    PROJECT_PARAMETER,
-    Presented,
-    presented_key,
-)
+from app.access.authenticator import PROJECT_PARAMETER, presented_key
 from app.access.caller import Audience, Caller, Role
 from app.access.rate_limits import refusal_of
-from app.api.query_cache import LiveQuery
+from app.api.admitted_request import (
+    CALLER,
+    LIVE_QUERY,
+    QUERY,
+    SCOPE_REQUEST,
+    literal_path,
+    presented,
+    presented_to_openai,
+    text_of_query,
+)
 from app.api.scope_requests import scope_request_of
 from app.api.services import SERVICES
 from app.errors import Forbidden, ServiceError, StorageUnavailable
-from app.http.query import parse_query, require_known
+from app.http.query import parse_query
 from app.server.frame import ERROR_HEADERS, MORE_HEADERS
-from app.spending.scope import ScopeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
+    from aiohttp import web
     from aiohttp.typedefs import Handler
 
     from app.access.authenticator import Authenticator
-    from app.storage.storage_key import Project
 
 
 class Needs(StrEnum):
     """The right that a route requires of its caller.
 
-    Either nothing, or a role. `COUNTED` needs no key, and counts a request that
-    shows one. `HEALTH` routes need no key and accept any Host; with AUTH=off
-    every other route accepts only local host names. `LIVE` is a role or a
-    signature, `SCOPE` what the scope in the path allows, `KEYS` a role without a
-    project.
-    `OPENAI` and `OPENAI_READ` are roles whose key may stand where OpenAI's
-    clients put it, and whose query is ignored.
+    With AUTH=off every route but those of `HEALTH` accepts only local host names.
     """
 
+    # No key, and any Host.
     HEALTH = "health"
+    # No key.
     NOTHING = "none"
+    # No key; one that is shown counts against its rate.
     COUNTED = "counted"
+    # A key of that role, and a project.
     READ = "read"
     PROJECT = "project"
+    # A key of the role `project`; an admin need not name a project.
     KEYS = "keys"
+    # A key of any role, or a signature.
     LIVE = "live"
+    # The scope in the path, and no key.
     SCOPE = "scope"
+    # As PROJECT and READ, with the key where OpenAI's clients put it; the query is
+    # ignored.
     OPENAI = "openai"
     OPENAI_READ = "openai_read"
 
@@ -66,19 +66,13 @@ class Needs(StrEnum):
 ROLES = {
     Needs.READ: Role.READ,
     Needs.PROJECT: Role.PROJECT,
-    # A project's key keeps its own project's signing keys; the handlers see to it.
+    # The handlers let a project's key manage only its own project's signing keys.
     Needs.KEYS: Role.PROJECT,
     Needs.OPENAI: Role.PROJECT,
     Needs.OPENAI_READ: Role.READ,
 }
 _IN_OPENAI_WORDS = frozenset({Needs.OPENAI, Needs.OPENAI_READ})
 _WITHOUT_A_PROJECT = frozenset({Needs.KEYS, Needs.OPENAI_READ})
-
-CALLER = web.RequestKey("caller", Caller)
-LIVE_QUERY = web.RequestKey("live_query", LiveQuery)
-SCOPE_REQUEST = web.RequestKey("scope_request", ScopeRequest)
-_AZURE_KEY_HEADER = istr("api-key")
-_QUERY = web.RequestKey("query", dict[str, str])
 
 
 def admitted(needs: Needs, handler: Handler) -> Handler:
@@ -92,8 +86,10 @@ def admitted(needs: Needs, handler: Handler) -> Handler:
     if needs is Needs.COUNTED:
         return _counted(handler)
     role = ROLES.get(needs)
-    if role is None:
-        return handler
+    return handler if role is None else _admitted_by_role(handler, needs, role)
+
+
+def _admitted_by_role(handler: Handler, needs: Needs, role: Role) -> Handler:
     names_project = needs not in _WITHOUT_A_PROJECT
     is_openai = needs in _IN_OPENAI_WORDS
 
@@ -130,7 +126,7 @@ def _counted(handler: Handler) -> Handler:
         _is_cross_site(request)
         authenticator = request.app[SERVICES].access.authenticator
         if not authenticator.is_off and presented_key(request.headers) is not None:
-            # The address needs no key: what is wrong with one refuses nothing.
+            # The address needs no key, so one that is wrong refuses nothing.
             caller: Caller | None = None
             with suppress(ServiceError):
                 caller = await authenticator.identify(
@@ -175,7 +171,7 @@ def _admitted_to_live(handler: Handler) -> Handler:
                 is_cross_site=is_cross_site,
             )
         elif asked.is_signed:
-            # It decides also where there is a key beside it.
+            # The signature decides, also where there is a key beside it.
             caller = await services.access.signed_urls.verify(
                 asked.claims(literal_path(request)), presented(request)
             )
@@ -193,7 +189,7 @@ def _admitted_to_live(handler: Handler) -> Handler:
 def _admitted_to_scope(handler: Handler) -> Handler:
     async def enter(request: web.Request) -> web.StreamResponse:
         _is_cross_site(request)
-        # Everyone who has the address may look: no key, no header decides.
+        # The answer is the same for everyone who has the address.
         request[ERROR_HEADERS] = {}
         request[SCOPE_REQUEST] = asked = await scope_request_of(request)
         scope, services = asked.scope, request.app[SERVICES]
@@ -229,56 +225,8 @@ async def _count(request: web.Request, caller: Caller) -> None:
             raise refusal_of(standing)
 
 
-def presented(request: web.Request) -> Presented:
-    """Return what *request* shows of its caller."""
-    return Presented(request.headers, request.remote or "")
-
-
-def presented_to_openai(request: web.Request) -> Presented:
-    """Return what *request* shows, with a key that is named as at Azure."""
-    headers = request.headers
-    if _AZURE_KEY_HEADER in headers and presented_key(headers) is None:
-        more = CIMultiDict(headers)
-        more[KEY_HEADER] = headers[_AZURE_KEY_HEADER]
-        headers = CIMultiDictProxy(more)
-    return Presented(headers, request.remote or "")
-
-
-def project_of(request: web.Request) -> Project:
-    """Return the project of a request that has no parameters of its own."""
-    query_of(request, ())
-    return request[CALLER].project
-
-
-def project_and_query(
-    request: web.Request, allowed: Collection[str]
-) -> tuple[Project, dict[str, str]]:
-    """Return the project and the query of a request."""
-    return request[CALLER].project, query_of(request, allowed)
-
-
-def query_of(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
-    """Return the query of an admitted request; raises `InvalidParameter`."""
-    given = request.get(_QUERY)
-    if given is None:
-        given = parse_query(text_of_query(request))
-    own = request.app[SERVICES].access.authenticator.query_parameters
-    return require_known(given, {*allowed, *own})
-
-
-def literal_path(request: web.Request) -> str:
-    """Return the path as it was sent, which a signature covers."""
-    target = request.raw_path.partition("?")[0]
-    return target if target.startswith("/") else urlsplit(target).path
-
-
-def text_of_query(request: web.Request) -> str:
-    """Return the query as it was sent."""
-    return request.raw_path.partition("?")[2]
-
-
 def _named_in_query(request: web.Request, authenticator: Authenticator) -> str | None:
     if not authenticator.is_off:
         return None
-    request[_QUERY] = given = parse_query(text_of_query(request))
+    request[QUERY] = given = parse_query(text_of_query(request))
     return given.get(PROJECT_PARAMETER)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from app.api.admission import CALLER, project_and_query, project_of
+from app.api.admitted_request import CALLER, project_and_query, project_of
 from app.api.generations import accepted
 from app.api.live import preferred_wait
 from app.api.services import SERVICES

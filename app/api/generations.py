@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from app import errors, urls
-from app.api.admission import CALLER, project_of
+from app.api.admitted_request import CALLER, project_of
 from app.api.services import SERVICES
 from app.errors import CacheUnavailable, NotFound
 from app.http import server_sent_events

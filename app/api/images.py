@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.api.admission import project_and_query, text_of_query
+from app.api.admitted_request import project_and_query, text_of_query
 from app.api.rendition_parameters import RENDITION_PARAMETERS, asked_in_query
 from app.api.services import SERVICES
 from app.api.stored_answers import send_original, send_rendition

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.access.caller import Caller, Role
 from app.access.key_record import Kind
-from app.api.admission import CALLER, query_of
+from app.api.admitted_request import CALLER, query_of
 from app.api.services import SERVICES
 from app.errors import Forbidden, InvalidParameter, NotFound
 from app.http.json_answers import json_answer

@@ -11,7 +11,7 @@ from multidict import istr
 
 from app.access.caller import Audience
 from app.access.signed_urls import PARAMETERS as SIGNATURE_PARAMETERS
-from app.api.admission import CALLER, LIVE_QUERY, SCOPE_REQUEST, query_of
+from app.api.admitted_request import CALLER, LIVE_QUERY, SCOPE_REQUEST, query_of
 from app.api.generations import accepted
 from app.api.live_answers import send_answer
 from app.api.parameters import from_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from app.api.admission import CALLER
+from app.api.admitted_request import CALLER
 from app.api.caching import caching_of
 from app.api.picture_answers import live_headers, ready_answer, send_picture
 from app.api.picture_bodies import PaintedBody, RenditionGone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.api.admission import project_of
+from app.api.admitted_request import project_of
 from app.api.services import SERVICES
 from app.http.json_answers import json_answer
 

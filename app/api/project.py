@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from app.access.caller import Role
-from app.api.admission import CALLER, project_and_query, project_of
+from app.api.admitted_request import CALLER, project_and_query, project_of
 from app.api.services import SERVICES
 from app.errors import (
     CacheUnavailable,

@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from app.api.admission import CALLER, project_and_query, project_of
+from app.api.admitted_request import CALLER, project_and_query, project_of
 from app.api.services import SERVICES
 from app.errors import (
     CacheUnavailable,

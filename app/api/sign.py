@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
-from app.api.admission import CALLER, query_of
+from app.api.admitted_request import CALLER, query_of
 from app.api.parameters import QUERY_PARAMETERS, from_json
 from app.api.prompt_text import LONGEST_PROMPT
 from app.api.rendition_parameters import asked_in_json, require_width

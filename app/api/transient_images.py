@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from app import urls
-from app.api.admission import project_and_query, project_of
+from app.api.admitted_request import project_and_query, project_of
 from app.api.services import SERVICES
 from app.api.uploads import check_upload, read_upload
 from app.errors import InvalidParameter, NotFound

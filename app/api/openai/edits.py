@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app.api.admission import CALLER
+from app.api.admitted_request import CALLER
 from app.api.openai.edit_form import MAX_EDIT_BYTES, EditForm, read_form
 from app.api.openai.edit_pictures import (
     IMAGE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from multidict import istr
 
-from app.api.admission import CALLER
+from app.api.admitted_request import CALLER
 from app.api.openai.answers import send_pictures
 from app.api.openai.edit_copies import EditCopies
 from app.api.openai.front import OPENAI_FRONT
