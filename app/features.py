@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from app.generation.spending import PaidAlready
     from app.ports import Ports
     from app.prompt_cache.painting.asking import References
+    from app.prompt_cache.parts import PromptCacheParts
     from app.server.lifecycle import Lifecycle
     from app.storage.storage_key import Project
     from app.telemetry import Metrics
@@ -149,7 +150,7 @@ def _prompt_ports(
 @asynccontextmanager
 async def _open_prompts(
     ports: prompt_cache.Ports, limits: prompt_cache.Limits, lifecycle: Lifecycle
-) -> AsyncIterator[prompt_cache.PromptCacheParts]:
+) -> AsyncIterator[PromptCacheParts]:
     parts = prompt_cache.assemble(ports, limits)
     async with parts.running():
         lifecycle.on_finish(parts.drain)
@@ -159,7 +160,7 @@ async def _open_prompts(
 
 def _rendition_ports(
     ports: Ports,
-    prompts: prompt_cache.PromptCacheParts,
+    prompts: PromptCacheParts,
     systems: Mapping[str, str],
     metrics: Metrics,
 ) -> renditions.Ports:

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from app.generation.provider import Job, PaintRequest
     from app.generation.spending import JournalEntry, PaintingPermit
     from app.prompt_cache.administration import PromptEntries
-    from app.prompt_cache.assemble import PromptCacheParts
     from app.prompt_cache.cache import PromptCache
+    from app.prompt_cache.parts import PromptCacheParts
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.statistics import Batch
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.access.addresses import ClientAddresses
 from app.access.api_keys import ApiKeys, api_key
@@ -19,13 +20,15 @@ from app.access.signed_urls import SignedUrls, signing_key
 from app.storage.known_documents import KnownDocuments
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from app.access.addresses import Network
-    from app.storage.ports.documents import Documents
+    from app.storage.ports.documents import Documents, Fields
     from app.storage.ports.rates import Rates
 
     RequireActive = Callable[[Caller], Awaitable[None]]
+
+_T = TypeVar("_T")
 
 # A key's id is random, so what is not there will hardly ever be made.
 _ABSENT_KEY_SECONDS = 30.0
@@ -63,7 +66,7 @@ class Access:
 
 def keys_over(documents: Documents, rules: AccessRules) -> Keys:
     """Return the keys in the ledger, for a command that serves no requests."""
-    return Keys(documents, SecretBox.of(rules.master_key) if rules.master_key else None)
+    return Keys(documents, _box(rules))
 
 
 @asynccontextmanager
@@ -75,51 +78,61 @@ async def open_access(
     on_degraded: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Access]:
     """Open access over the ledger's *documents*, and what all replicas count."""
-    box = SecretBox.of(rules.master_key) if rules.master_key else None
+    box = _box(rules)
     addresses = ClientAddresses(rules.trusted_proxies)
-    api = KnownDocuments(
-        documents,
-        lambda _, fields: api_key(fields),
-        absent_seconds=_ABSENT_KEY_SECONDS,
-        on_stale=lambda: on_degraded("stale_documents"),
-    )
-    signing = KnownDocuments(
+    api = _known_keys(documents, lambda _, fields: api_key(fields), on_degraded)
+    signing = _known_keys(
         documents,
         lambda _, fields: signing_key(fields, box) if box else None,
-        absent_seconds=_ABSENT_KEY_SECONDS,
-        on_stale=lambda: on_degraded("stale_documents"),
+        on_degraded,
     )
-
-    def forget(name: str) -> None:
-        api.forget(name)
-        signing.forget(name)
-
     keys = ApiKeys(rules.admin_key, api, LookUpLimit("keys"))
     signed_urls = SignedUrls(
         signing if box else None, LookUpLimit("signing keys"), addresses
     )
-
-    async def require_active(caller: Caller) -> None:
-        if caller.audience is Audience.KEY:
-            await keys.require_active(caller)
-        elif caller.audience is Audience.SIGNATURE:
-            await signed_urls.require_active(caller)
-
-    async with AsyncExitStack() as stack:
-        for known in (api, signing):
-            await stack.enter_async_context(known.kept_fresh())
+    requires_keys = rules.requires_keys
+    async with api.kept_fresh(), signing.kept_fresh():
         yield Access(
             addresses=addresses,
-            authenticator=Authenticator(
-                keys if rules.requires_keys else None, addresses
-            ),
+            authenticator=Authenticator(keys if requires_keys else None, addresses),
             guard=None
-            if rules.requires_keys
+            if requires_keys
             else BrowserGuard(rules.base_url, rules.allowed_hosts),
-            keys=Keys(documents, box, on_change=forget),
+            keys=Keys(documents, box, on_change=partial(_forget, (api, signing))),
             scope_look_ups=LookUpLimit("scopes"),
-            require_active=require_active,
+            require_active=partial(_require_active, keys, signed_urls),
             on_degraded=on_degraded,
             rate_limits=RateLimits(rates, on_degraded),
             signed_urls=signed_urls,
         )
+
+
+def _box(rules: AccessRules) -> SecretBox | None:
+    return SecretBox.of(rules.master_key) if rules.master_key else None
+
+
+def _known_keys(
+    documents: Documents,
+    parse: Callable[[str, Fields | None], _T | None],
+    on_degraded: Callable[[str], None],
+) -> KnownDocuments[_T]:
+    return KnownDocuments(
+        documents,
+        parse,
+        absent_seconds=_ABSENT_KEY_SECONDS,
+        on_stale=partial(on_degraded, "stale_documents"),
+    )
+
+
+def _forget(caches: Iterable[KnownDocuments[Any]], name: str) -> None:
+    for cache in caches:
+        cache.forget(name)
+
+
+async def _require_active(
+    keys: ApiKeys, signed_urls: SignedUrls, caller: Caller
+) -> None:
+    if caller.audience is Audience.KEY:
+        await keys.require_active(caller)
+    elif caller.audience is Audience.SIGNATURE:
+        await signed_urls.require_active(caller)

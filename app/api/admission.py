@@ -9,8 +9,16 @@ from __future__ import annotations
 from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from app.access.authenticator import PROJECT_PARAMETER, presented_key
+from multidict import CIMultiDict, CIMultiDictProxy, istr
+
+from app.access.authenticator import (
+    KEY_HEADER,
+    PROJECT_PARAMETER,
+    Presented,
+    presented_key,
+)
 from app.access.caller import Audience, Caller, Role
 from app.access.rate_limits import refusal_of
 from app.api.admitted_request import (
@@ -18,9 +26,6 @@ from app.api.admitted_request import (
     LIVE_QUERY,
     QUERY,
     SCOPE_REQUEST,
-    literal_path,
-    presented,
-    presented_to_openai,
     text_of_query,
 )
 from app.api.scope_requests import scope_request_of
@@ -72,6 +77,7 @@ ROLES = {
     Needs.OPENAI_READ: Role.READ,
 }
 _IN_OPENAI_WORDS = frozenset({Needs.OPENAI, Needs.OPENAI_READ})
+_AZURE_KEY_HEADER = istr("api-key")
 _WITHOUT_A_PROJECT = frozenset({Needs.KEYS, Needs.OPENAI_READ})
 
 
@@ -97,7 +103,7 @@ def _admitted_by_role(handler: Handler, needs: Needs, role: Role) -> Handler:
         authenticator = request.app[SERVICES].access.authenticator
         is_cross_site = _is_cross_site(request)
         request[CALLER] = caller = await authenticator.identify(
-            presented_to_openai(request) if is_openai else presented(request),
+            _presented_to_openai(request) if is_openai else _presented(request),
             named_in_query=(
                 None if is_openai else _named_in_query(request, authenticator)
             ),
@@ -130,7 +136,7 @@ def _counted(handler: Handler) -> Handler:
             caller: Caller | None = None
             with suppress(ServiceError):
                 caller = await authenticator.identify(
-                    presented(request), names_project=False
+                    _presented(request), names_project=False
                 )
             if caller is not None:
                 await _count(request, caller)
@@ -166,19 +172,19 @@ def _admitted_to_live(handler: Handler) -> Handler:
         if authenticator.is_off:
             is_cross_site = _is_cross_site(request)
             caller = await authenticator.identify(
-                presented(request),
+                _presented(request),
                 named_in_query=asked.given.get(PROJECT_PARAMETER),
                 is_cross_site=is_cross_site,
             )
         elif asked.is_signed:
             # The signature decides, also where there is a key beside it.
             caller = await services.access.signed_urls.verify(
-                asked.claims(literal_path(request)), presented(request)
+                asked.claims(_literal_path(request)), _presented(request)
             )
             # From here on the answer is the same for everyone who has the address.
             request[ERROR_HEADERS] = {}
         else:
-            caller = await authenticator.identify(presented(request))
+            caller = await authenticator.identify(_presented(request))
         request[CALLER] = caller
         await _count(request, caller)
         return await handler(request)
@@ -223,6 +229,27 @@ async def _count(request: web.Request, caller: Caller) -> None:
         request[MORE_HEADERS] = standing.as_headers()
         if not is_within:
             raise refusal_of(standing)
+
+
+def _presented(request: web.Request) -> Presented:
+    """Return what *request* shows of its caller."""
+    return Presented(request.headers, request.remote or "")
+
+
+def _presented_to_openai(request: web.Request) -> Presented:
+    """Return what *request* shows, with a key that is named as at Azure."""
+    headers = request.headers
+    if _AZURE_KEY_HEADER in headers and presented_key(headers) is None:
+        more = CIMultiDict(headers)
+        more[KEY_HEADER] = headers[_AZURE_KEY_HEADER]
+        headers = CIMultiDictProxy(more)
+    return Presented(headers, request.remote or "")
+
+
+def _literal_path(request: web.Request) -> str:
+    """Return the path as it was sent, which a signature covers."""
+    target = request.raw_path.partition("?")[0]
+    return target if target.startswith("/") else urlsplit(target).path
 
 
 def _named_in_query(request: web.Request, authenticator: Authenticator) -> str | None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from app.access.authenticator import KEY_HEADER, Presented, presented_key
 from app.access.caller import Caller
 from app.api.query_cache import LiveQuery
 from app.api.services import SERVICES
@@ -25,23 +22,6 @@ CALLER = web.RequestKey("caller", Caller)
 LIVE_QUERY = web.RequestKey("live_query", LiveQuery)
 SCOPE_REQUEST = web.RequestKey("scope_request", ScopeRequest)
 QUERY = web.RequestKey("query", dict[str, str])
-
-_AZURE_KEY_HEADER = istr("api-key")
-
-
-def presented(request: web.Request) -> Presented:
-    """Return what *request* shows of its caller."""
-    return Presented(request.headers, request.remote or "")
-
-
-def presented_to_openai(request: web.Request) -> Presented:
-    """Return what *request* shows, with a key that is named as at Azure."""
-    headers = request.headers
-    if _AZURE_KEY_HEADER in headers and presented_key(headers) is None:
-        more = CIMultiDict(headers)
-        more[KEY_HEADER] = headers[_AZURE_KEY_HEADER]
-        headers = CIMultiDictProxy(more)
-    return Presented(headers, request.remote or "")
 
 
 def project_of(request: web.Request) -> Project:
@@ -64,12 +44,6 @@ def query_of(request: web.Request, allowed: Collection[str]) -> dict[str, str]:
         given = parse_query(text_of_query(request))
     own = request.app[SERVICES].access.authenticator.query_parameters
     return require_known(given, {*allowed, *own})
-
-
-def literal_path(request: web.Request) -> str:
-    """Return the path as it was sent, which a signature covers."""
-    target = request.raw_path.partition("?")[0]
-    return target if target.startswith("/") else urlsplit(target).path
 
 
 def text_of_query(request: web.Request) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from app.access.assemble import Access
     from app.api.query_cache import QueryCache
     from app.generation.models import Models
-    from app.prompt_cache.assemble import PromptCacheParts
+    from app.prompt_cache.parts import PromptCacheParts
     from app.renditions import RenditionParts
     from app.server.lifecycle import Lifecycle
     from app.spending.assemble import Spending

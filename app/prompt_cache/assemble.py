@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +26,7 @@ from app.prompt_cache.painting.left_behind import LeftBehind
 from app.prompt_cache.painting.painter import Painter, nothing_refused
 from app.prompt_cache.painting.pictures import Pictures
 from app.prompt_cache.painting.shelf import Shelf
+from app.prompt_cache.parts import PromptCacheParts
 from app.prompt_cache.purge import Purge
 from app.prompt_cache.purge_finisher import PurgeFinisher
 from app.prompt_cache.rebuild import Rebuild
@@ -35,7 +34,7 @@ from app.prompt_cache.restorations import Restorations
 from app.prompt_cache.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from datetime import timedelta
 
     from app.generation.models import Models
@@ -83,58 +82,6 @@ class Limits:
     shelf_bytes: int = shelf.MAX_BYTES
     shelf_patience_seconds: float = shelf.PATIENCE_SECONDS
     purge_waits_seconds: float = purge.WAITS_SECONDS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptCacheParts:
-    """The parts that others call; `running` is for as long as they do."""
-
-    cache: PromptCache
-    entries: PromptEntries
-    listed: ListedEntries
-    purge: Purge
-    bulk_purge: BulkPurge
-    purge_finisher: PurgeFinisher
-    rebuild: Rebuild
-    orphans: Orphans
-    ledger: Ledger
-    leases: Leases
-    pictures: Pictures
-    painter: Painter
-    hot_tier: HotTier
-    statistics: Statistics
-    generations: Generations
-    generation_events: GenerationEvents
-    left_behind: LeftBehind
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Apply statistics as long as the context is open, and end every flight."""
-        async with (
-            self.statistics.applied(),
-            self.generations.kept_alive(),
-            self.left_behind.looked_after(),
-            self.purge_finisher.finishing(),
-        ):
-            try:
-                yield
-            finally:
-                await self.give_up()
-
-    async def drain(self) -> None:
-        """Return when every flight has landed; what others have left stays so."""
-        self.left_behind.stop()
-        await self.cache.flights.drain()
-        await self.entries.refreshes.drain()
-        await self.purge.drain()
-
-    async def give_up(self) -> None:
-        """End every flight: leases are released, waiters get `ShuttingDown`."""
-        await asyncio.gather(
-            self.cache.flights.give_up(),
-            self.entries.refreshes.give_up(),
-            self.listed.give_up(),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.spending.accounts import Accounts
@@ -55,10 +56,7 @@ async def open_spending(
     on_degraded: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Spending]:
     """Open spending over the ledger's *documents*, and what all replicas count."""
-
-    def is_stale() -> None:
-        on_degraded("stale_documents")
-
+    is_stale = partial(on_degraded, "stale_documents")
     known_projects: KnownDocuments[Fields] = KnownDocuments(
         documents, lambda _, fields: own_rules(fields), on_stale=is_stale
     )
@@ -70,10 +68,11 @@ async def open_spending(
     projects = Projects(documents, known_projects, rules.defaults)
     scopes = Scopes(documents, known_scopes, store, accounts)
     addresses = AddressQuota(rates, per_hour=rules.new_per_address_per_hour)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(accounts.settled())
-        for known in (known_projects, known_scopes):
-            await stack.enter_async_context(known.kept_fresh())
+    async with (
+        accounts.settled(),
+        known_projects.kept_fresh(),
+        known_scopes.kept_fresh(),
+    ):
         yield Spending(
             defaults=rules.defaults,
             journal=journal,
