@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.generation.model_config import ModelConfig
 
 
-# Checking and storing what the last call gave.
+# Time to check and store the picture of the last call.
 AFTER_A_CALL_SECONDS = 10.0
 
 

@@ -1,4 +1,4 @@
-"""An even pace for the refusals of a flood: a client that waits asks nothing."""
+"""Refusals of a flood, sent at an even pace: a client that waits sends no more."""
 
 from __future__ import annotations
 

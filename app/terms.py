@@ -1,4 +1,4 @@
-"""The settings, translated once into the words of the features that go by them."""
+"""The settings, translated once into the bounds and switches of each feature."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Terms:
 
 
 def terms_of(settings: Settings) -> Terms:
-    """Return what the features go by, from the settings."""
+    """Return the bounds and the switches of every feature."""
     ttl_seconds = settings.transient_ttl_seconds
     lease_for = timedelta(seconds=settings.lease_seconds)
     return Terms(
@@ -66,7 +66,7 @@ def terms_of(settings: Settings) -> Terms:
 
 
 def access_rules(settings: Settings) -> AccessRules:
-    """Return who may ask, from the settings."""
+    """Return the rules of access."""
     return AccessRules(
         requires_keys=settings.auth == "required",
         base_url=settings.base_url,
@@ -78,7 +78,7 @@ def access_rules(settings: Settings) -> AccessRules:
 
 
 def _spending_rules(settings: Settings) -> SpendingRules:
-    """Return what may be spent, from the settings."""
+    """Return the rules of spending."""
     return SpendingRules(
         defaults=ProjectRules(
             generation=settings.generation == "on",

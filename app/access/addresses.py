@@ -93,7 +93,7 @@ def _parsed(text: str) -> Address | None:
 
 
 def _limited(address: Address) -> str:
-    """Return who counts as one: a household has a whole /64 of IPv6."""
+    """Return the address to count by: for IPv6 the /64, which one household has."""
     if isinstance(address, IPv6Address):
         network = IPv6Network((int(address), _SUBNET_BITS), strict=False)
         return str(network)

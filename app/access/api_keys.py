@@ -61,7 +61,7 @@ class ApiKeys:
         Raises `NotAuthenticated` for one that is not let in, and for what has
         not the form of a key: nothing is looked up for that.
         """
-        # Digests have one length, so that comparing tells nothing of the key's.
+        # Digests have one length, so that comparing them does not reveal the key's.
         digest = sha256(key.encode("utf-8", "surrogateescape")).digest()
         key_id = id_of(key)
         if key_id is not None and self._records is not None:

@@ -1,4 +1,4 @@
-"""From the headers of a request to its caller."""
+"""The authenticator: finds the caller of a request by its headers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Presented(NamedTuple):
 
 
 class Authenticator:
-    """Keys to callers.
+    """Finds callers by their keys.
 
     Without *keys* authentication is off: everyone is trusted, and names the
     project in a header or in the query.

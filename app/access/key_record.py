@@ -54,7 +54,7 @@ class KeyRecord:
         return self.revoked_at is None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what may be told of the key: neither it nor its hash."""
+        """Return what may be shown of the key: neither the key nor its hash."""
         return {
             "id": self.id,
             "project": str(self.project),
@@ -116,7 +116,7 @@ def api_key(key_id: str, secret: str) -> str:
 
 def id_of(key: str) -> str | None:
     """Return the id in an API key, None for what has not the form of one."""
-    # The whole form is not looked at: a digest tells whether it is the key.
+    # Only the form of the id is checked: the digest decides whether it is the key.
     has_form = len(key) == _API_KEY_LENGTH and key.startswith("pk_")
     key_id = key[3:15]
     return key_id if has_form and key_id.isascii() and key_id.isalnum() else None

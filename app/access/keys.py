@@ -137,7 +137,7 @@ class Keys:
         return record_of(fields)
 
     async def revoke(self, key_id: str, *, by: str) -> None:
-        """Revoke a key; again is a no-op. Raises `NotFound`."""
+        """Revoke a key; a second call is a no-op. Raises `NotFound`."""
         found = await self.find(key_id)
         if found is None:
             raise NotFound("There is no such key.")
@@ -148,7 +148,7 @@ class Keys:
             moment = fields["revoked_at"] or now().isoformat()
             return {**fields, "revoked_at": moment}
 
-        # Not chosen to sign any more, and then refused: a repetition finishes.
+        # No longer chosen to sign, then refused: a second call finishes this one.
         await self._documents.remove(_live_entry(found))
         fields = await self._documents.change(document_of(key_id), revoked)
         self._on_change(document_of(key_id))

@@ -139,7 +139,7 @@ class LookUpLimit:
             )
 
     def _is_its_turn(self, address: str) -> bool:
-        # Those on their way may be unknown as well.
+        # Look-ups that are under way may turn out unknown as well.
         left = self._per_address - self._recent(self._unknown_of(address))
         return (
             self._ongoing[address] < min(AT_ONCE_OF_ADDRESS, left)

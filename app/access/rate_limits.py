@@ -1,4 +1,4 @@
-"""Rates: how often a key may ask."""
+"""Rate limits: how many requests a key may send in a minute."""
 
 from __future__ import annotations
 

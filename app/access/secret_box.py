@@ -29,7 +29,7 @@ class SecretBox:
         return cls(decode_master_key(text))
 
     def seal(self, secret: str, *, name: str) -> str:
-        """Return *secret* as what may be stored; another text each time."""
+        """Return *secret* encrypted; the text differs each time."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, secret.encode(), name.encode())
         return base64.urlsafe_b64encode(nonce + sealed).decode()

@@ -1,4 +1,4 @@
-"""Signed URLs, checked: an `<img>` may paint, without a key, until it expires."""
+"""The check of signed URLs, by which an `<img>` needs no key until it expires."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Claims:
 
 
 def read_claims(path: str, given: Mapping[str, str]) -> Claims:
-    """Read the claims of a query; nothing of them is believed yet.
+    """Read the claims of a query, unverified.
 
     Raises `InvalidParameter` where one is missing or malformed.
     """
@@ -100,7 +100,7 @@ class SignedUrls:
         self._addresses = addresses
 
     async def verify(self, claims: Claims, presented: Presented) -> Caller:
-        """Return on whose behalf a URL asks: that of the key that signed it.
+        """Return the caller that a URL stands for, by the key that signed it.
 
         Raises `InvalidSignature` or `SignatureExpired`, and like a look-up of
         an API key where the signing key is not in memory.
@@ -116,7 +116,7 @@ class SignedUrls:
             look_up = self._look_ups.of(address) if self._look_ups else None
             key = await self._records.get(name, look_up=look_up)
         checked = claims.checked
-        # The same object: one that was read again, and may be revoked, is another.
+        # Compared as an object: a key that was read again may be revoked.
         if checked is None or checked[0] is not key:
             checked = claims.checked = _check(claims, key)
         if claims.exp <= time.time():

@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out: what a request says, and what an answer looks like."""
+"""The routes and their handlers: what requests mean, and how they are answered."""

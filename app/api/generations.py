@@ -28,7 +28,7 @@ ASK_AGAIN_SECONDS = "2"
 
 
 async def get_generation(request: web.Request) -> web.Response:
-    """Answer how one of the project's generations goes."""
+    """Answer with the state of one of the project's generations."""
     record = await _own_generation(request)
     headers = {} if record.has_ended else {"Retry-After": ASK_AGAIN_SECONDS}
     return json_answer(_document(record), headers=headers)
@@ -92,7 +92,7 @@ async def accepted(
     resource's own.
     """
     record = new_record(project, prompt_hash, generation_id)
-    # Without Redis the painting goes on all the same: a record is news only.
+    # Without Redis the painting goes on: its record only informs clients.
     with suppress(CacheUnavailable):
         record = (
             await services.prompts.generations.find(project, generation_id) or record
@@ -113,7 +113,7 @@ def _document(record: GenerationRecord) -> dict[str, Any]:
     document = record.as_json()
     told = record.error
     if told is not None:
-        # What is no error of ours was a painting that was called off.
+        # Any other error cancelled the painting.
         kind = getattr(errors, told["kind"], errors.ShuttingDown)
         detail = told.get("detail", "The painting was called off.")
         document["error"] = problem_document(row_of(kind), detail, told["request_id"])

@@ -1,4 +1,4 @@
-"""Is the process alive, may it get requests, what has it done.
+"""Liveness, readiness and metrics.
 
 Alive and ready are different questions: a replica whose Redis is unavailable is
 alive, and stays in the balancer, because all replicas share that Redis.

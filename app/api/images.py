@@ -58,7 +58,7 @@ def _storage_key(request: web.Request) -> StorageKey:
     path = request.raw_path.partition("?")[0]
     segments = path.split("/images/", 1)[-1].split("/")
     try:
-        # Segment by segment: an escaped slash divides nothing.
+        # Decoded segment by segment, so that an escaped slash separates nothing.
         decoded = [decode(part, parameter="storage_key") for part in segments]
     except InvalidParameter as error:
         raise InvalidStorageKey(error.detail) from error

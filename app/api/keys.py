@@ -27,7 +27,7 @@ _FIELDS = frozenset({"project", "role", "kind"})
 
 
 async def create(request: web.Request) -> web.Response:
-    """Make a key and answer with it, this once."""
+    """Make a key and answer with it; it is never shown again."""
     query_of(request, ())
     caller = request[CALLER]
     given = await read_json_object(request)

@@ -176,7 +176,7 @@ async def _answer(
 
 
 def preferred_wait(request: web.Request) -> Preference | None:
-    """Return how long the caller would rather wait, None if unsaid."""
+    """Return the wait that `Prefer` asks for, None without one."""
     if _PREFER not in request.headers:
         return None
     return preference_of(

@@ -1,4 +1,4 @@
-"""The one file of a form, taken in as it comes."""
+"""The file of a form, read as its bytes arrive."""
 
 from __future__ import annotations
 

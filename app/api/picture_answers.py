@@ -53,7 +53,7 @@ _LINES_OF_OUTCOME = {
 
 
 def _of_this_answer(answer: Answer) -> Mapping[str, str]:
-    """Return what no other answer says."""
+    """Return the headers that belong to this answer alone."""
     fields = {}
     if answer.hits is not None:
         fields["X-Cache-Hit-Count"] = str(answer.hits)
@@ -65,7 +65,10 @@ def _of_this_answer(answer: Answer) -> Mapping[str, str]:
 def live_headers(
     answer: Answer, caching: Part = KEPT_BY_ALL, head: PictureHead | None = None
 ) -> CIMultiDict[str]:
-    """Return the headers of a live answer but its length; *head* is a rendition's."""
+    """Return the headers of a live answer; *head* stands for a rendition's.
+
+    The length is not among them.
+    """
     head = head or picture_head(answer.entry)
     return CIMultiDict(
         {
@@ -82,11 +85,11 @@ def live_headers(
 
 
 def live_lines(answer: Answer, caching: Part, head: PictureHead | None = None) -> bytes:
-    """Return what `live_headers` says but the type, as lines."""
+    """Return `live_headers` without the type, as lines of bytes."""
     own = (head or picture_head(answer.entry)).own
     said = own.lines + caching.lines + _LINES_OF_OUTCOME[answer.outcome]
     if answer.hits is not None:
-        # Each hit comes by here: `lines` would take four times as long.
+        # Every HIT runs this: `lines` would take four times as long.
         said += b"X-Cache-Hit-Count: %d\r\n" % answer.hits
     if answer.generation_id is not None:
         said += lines({"X-Generation-Id": answer.generation_id})
@@ -128,11 +131,11 @@ async def send_picture(
     decision: Decision,
     caching: Part,
 ) -> web.StreamResponse:
-    """Send *body* as it was decided: whole, a range of it, or unchanged."""
+    """Send *body* as *decision* says: whole, a range of it, or 304."""
     data, head = body.cached_bytes(), body.head
     is_head = request.method == hdrs.METH_HEAD
     if data is None and (is_head or decision is NOT_MODIFIED):
-        # A picture that is gone is painted again, or is not there: as for GET.
+        # Raises for a picture that is gone, as GET does.
         await body.require()
     elif data is None:
         data = await body.read()
@@ -162,7 +165,7 @@ async def send_picture(
 
 
 def not_modified(headers: CIMultiDict[str]) -> web.Response:
-    """Return a 304 with what the 200 would have said (RFC 9110, 15.4.5)."""
+    """Return a 304 with the headers of the 200 (RFC 9110, 15.4.5)."""
     del headers["Content-Type"]
     return web.Response(status=304, headers=headers)
 

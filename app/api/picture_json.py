@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from app.http.json_bodies import Pairs
 
-# More are left where they are: every one costs a little, however short it is.
+# Further ones are not taken out: each costs some time, however short it is.
 _MAX_TAKEN_OUT = 64
 
 _SPACE = r"[ \t\r\n]{0,32}"
@@ -73,7 +73,7 @@ class PictureJson:
         # Characters that mean something only with those that follow.
         self._held = ""
         self._rest = bytearray()
-        # No caller can guess it, and write it as a text of his own.
+        # Random, so that no caller can write it into the document.
         self._nonce = token_hex(16)
         self._taken: dict[str, DataUrl] = {}
         self._open: DataUrl | None = None

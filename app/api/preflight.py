@@ -1,4 +1,4 @@
-"""Preflight: a browser asks whether a page's script may ask (Fetch Standard)."""
+"""Preflights: a browser asks before a page's script may (Fetch Standard, CORS)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project itself: its limits, what it spends, and its switch."""
+"""A project: its limits, its spend, and whether it may paint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 1_000_000
 MAX_MONEY = 1e9
 
-# What only an admin decides: the project itself would not limit itself.
+# Only an admin changes these: they limit the project.
 _OF_THE_ADMIN = frozenset({"budget_per_day", "rate_limit_per_minute"})
 _CURSOR = re.compile(r"[0-9a-z._-]{1,128}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -59,7 +59,7 @@ async def change_project(request: web.Request) -> web.Response:
     projects = request.app[SERVICES].spending.projects
     rules = await projects.change(project, changes, by=caller.name)
     balance: Balance | None = None
-    # The change is made: without Redis the answer says so all the same.
+    # The change is made: without Redis the answer lacks only what is counted there.
     with suppress(CacheUnavailable, StorageUnavailable):
         balance = await request.app[SERVICES].spending.journal.balance(project)
     return await _answer(request, project, rules, balance)

@@ -111,7 +111,7 @@ class QueryCache:
         self._kept = lru_cache(KEPT)(self._read)
 
     def read(self, text: str) -> LiveQuery:
-        """Return what the *text* of a query says."""
+        """Return the *text* of a query, parsed."""
         return self._read(text) if len(text) > LONGEST_KEPT else self._kept(text)
 
     def _read(self, text: str) -> LiveQuery:

@@ -41,7 +41,7 @@ class AskedRendition(NamedTuple):
         return self.format == AUTO
 
     def of(self, own: Shape, accept: Iterable[str]) -> Rendition:
-        """Return what that is of a picture like *own*; *accept* are header lines."""
+        """Return the rendition of a picture like *own*; *accept* are header lines."""
         if self.format is None:
             return Rendition(self.width, None, self.q)
         if self.format != AUTO:

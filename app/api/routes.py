@@ -1,10 +1,8 @@
-"""Every route, on one screen: method, path, who may, handler.
+"""Every route, on one screen: method, path, required right, handler.
 
-What changes something goes on when its client disconnects (`is_change`).
-
-GET never brings HEAD along: a handler that streams must know that a HEAD has
-no body, so each HEAD is said. The order matters where one template matches
-what another does.
+A handler that changes something goes on when its client disconnects (`is_change`).
+HEAD has lines of its own, because a handler that streams has to know that there is
+no body. The order matters where two templates match one path.
 """
 
 from __future__ import annotations
@@ -123,7 +121,7 @@ ROUTES = (
 # fmt: on
 
 
-# `delete` is a resource of its own, which only POST is for.
+# `delete` is a resource of its own, for POST alone.
 _ONLY = {urls.TRANSIENT: f"{urls.TRANSIENT_IMAGES}/{{id:(?!delete$)[^/]+}}"}
 
 

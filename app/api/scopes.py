@@ -38,7 +38,7 @@ async def put(request: web.Request) -> web.Response:
         project, _name_of(request), changes, by=request[CALLER].name
     )
     generated: int | None = None
-    # The change is made: without Redis the answer says so all the same.
+    # The change is made: without Redis the answer lacks only what is counted there.
     with suppress(CacheUnavailable, StorageUnavailable):
         generated = await services.spending.scopes.generated(scope)
     return json_answer(scope.as_json(generated), status=201 if is_new else 200)

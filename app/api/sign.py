@@ -38,7 +38,7 @@ async def sign(request: web.Request) -> web.Response:
     if "references" in given:
         raise InvalidParameter("references", "A URL has no references.")
     widths = _widths(given, services.renditions.widths)
-    # What would be refused when it is asked for is refused now.
+    # A URL that would be refused later is refused now.
     from_json(given, services.models.names, longest_prompt=LONGEST_PROMPT)
     asked_in_json(given, services.renditions.widths)
     found = await services.access.keys.signing_key(project, kid)

@@ -159,7 +159,7 @@ async def send_original(
             return await send_stream(request, headers, stored.chunks, stored.size)
         headers["Content-Range"] = decision.content_range(stored.size) or ""
         if stored.size <= SMALL_BYTES:
-            # Whole, it can be checked.
+            # A whole picture can be compared with its digest.
             data = b"".join([chunk async for chunk in stored.chunks])
             part = memoryview(data)[wanted.first : wanted.last + 1]
             return await send_bytes(request, headers, part, decision.status)

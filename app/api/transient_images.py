@@ -128,7 +128,7 @@ def _named(request: web.Request) -> tuple[str, str | None]:
     image_id, dot, extension = request.match_info["id"].partition(".")
     if not dot:
         return image_id, None
-    # An extension that means nothing belongs to no id.
+    # An id with an unknown extension names nothing.
     known = MEDIA_TYPES.get(extension)
     return ("", None) if known is None else (image_id, known)
 

@@ -1,6 +1,6 @@
 """A picture in a request: raw, as a data URL in JSON, or as a file of a form.
 
-What the head of a request tells is refused before a byte of its body is read;
+What is wrong by the head of a request is refused before its body is read;
 the body is read up to its `Content-Length`, which is bounded, within a
 deadline. The bytes alone decide what they are: claimed types are not believed.
 """

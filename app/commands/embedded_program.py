@@ -1,7 +1,7 @@
 """The server that reads a folder's data: the kind that has written them.
 
 Redis and Valkey write the same commands, and files that neither reads of a
-later version, or of the other. What wrote a folder stands in its files.
+later version, or of the other. The files of a folder name what wrote them.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _SOCKET = "server.socket"
 
 _LONGEST_FOLDER = 50
 
-# Reads from us until we are no more, however we ended.
+# Reads from this process until it ends, in whatever way.
 _WATCHER = 'read _; kill -TERM "$0"'
 
 

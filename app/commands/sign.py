@@ -64,7 +64,7 @@ async def sign(chosen: argparse.Namespace) -> int:
 async def _address(
     configuration: Configuration, chosen: argparse.Namespace, given: dict[str, str]
 ) -> str:
-    # What would be refused when it is asked for is refused now.
+    # A URL that would be refused later is refused now.
     from_query(given, ModelNames(configuration.models))
     asked_in_query(given, configuration.settings.widths_of_renditions)
     project = Project.parse(chosen.project)

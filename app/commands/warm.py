@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 API_KEY = "PAINTONCE_API_KEY"
 INTERRUPTED = 130
 
-# These befall every line alike: the rest is left for another run.
+# These concern every line: the rest is left for another run.
 _NO_USE_GOING_ON = frozenset(
     {"unreachable", "timed_out", "generation_disabled", "budget_exhausted"}
 )

@@ -1,4 +1,4 @@
-"""Every model of a models file, from its table to what paints."""
+"""Builds every model of a models file, and the adapter that paints for it."""
 
 from __future__ import annotations
 

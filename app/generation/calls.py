@@ -44,7 +44,7 @@ class Calls:
     async def ask(
         self, request: PaintRequest, job: JobHandle, until: float, *, is_own_cut: bool
     ) -> ProviderPicture:
-        """Return the provider's picture; it is looked for at *until* at the latest.
+        """Return the provider's picture; the last poll is at *until*.
 
         *is_own_cut* says that *until* is before the model's own deadline.
         """

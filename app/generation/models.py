@@ -1,4 +1,4 @@
-"""Models: the catalogue of who paints, by alias, and who stands in for whom."""
+"""Models: every alias of the models file, and the fall-backs of each."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class PaintObserver(Protocol):
     ) -> None:
         """Note one call that reached *provider* for the alias *model*.
 
-        *outcome* is an `CallOutcome`, *price* what the call may have cost.
+        *outcome* is a `CallOutcome`, *price* what the call may have cost.
         """
         ...
 
@@ -73,7 +73,7 @@ class PaintObserver(Protocol):
     ) -> None:
         """Look, whenever that is wanted, how many wait and whether the breaker is open.
 
-        Said once for each model, before it paints.
+        Called once for each model, before it paints.
         """
         ...
 

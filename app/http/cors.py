@@ -23,7 +23,7 @@ _EXPOSED = (
 )
 _OF_ALLOWED = {"Access-Control-Expose-Headers": _EXPOSED}
 
-# For an hour a browser need not ask again whether it may ask.
+# Browsers cache the preflight for an hour.
 _NOTHING = Part.of({})
 _PREFLIGHT = Part.of(
     {
@@ -54,12 +54,12 @@ class Cors:
         }
 
     def part(self, headers: CIMultiDictProxy[str]) -> Part:
-        """Return what an answer to a request with *headers* says of its readers."""
+        """Return the CORS headers of an answer to a request with *headers*."""
         if self._is_open:
             return self._open
         return self._allowed.get(headers.get(hdrs.ORIGIN, ""), self._others)
 
     def preflight(self, headers: CIMultiDictProxy[str]) -> Part:
-        """Return what is answered to a browser that asks whether it may ask."""
+        """Return the headers of the answer to a preflight."""
         is_allowed = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in self.part(headers).fields
         return _PREFLIGHT if is_allowed else _NOTHING

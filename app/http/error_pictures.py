@@ -37,7 +37,7 @@ font-size="20" fill="#57534a">{title}</text>\
 def asks_for_a_picture(query: str) -> bool:
     """Return whether *query*, which may be wrong in all else, has `on_error=image`.
 
-    A repeated or unknown `on_error` is a fault of its own, and no wish.
+    A repeated or unknown `on_error` is an error of its own, and asks for nothing.
     """
     try:
         named = [

@@ -1,4 +1,4 @@
-"""Forms (RFC 7578), taken in as they come."""
+"""Forms (RFC 7578), read as their bytes arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: judged by their heads, asked for, and waited for in time."""
+"""Bodies of requests: checked by their heads, asked for, and read in time."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ async def read_json_body(request: web.Request) -> bytes:
     require_uncompressed(request)
     length = bounded_length(request, MAX_JSON_BYTES)
     if request.content.is_eof():
-        # It came along with the head: nothing is waited for.
+        # The body arrived with the head.
         return request.content.read_nowait()
     with request.app[BODY_BUDGET].holding(length):
         async with incoming(request):

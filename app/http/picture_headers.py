@@ -55,7 +55,7 @@ EMBEDDING = Part.of(
 )
 RANGES = Part.of({"Accept-Ranges": "bytes"})
 
-# Who may keep an answer, and for how long.
+# Which caches may keep an answer, and for how long.
 KEPT_BY_ALL = Part.of({"Cache-Control": A_YEAR, "Vary": LIVE_VARY})
 KEPT_BY_KEYS = Part.of(
     {"Cache-Control": A_YEAR, "CDN-Cache-Control": "no-store", "Vary": LIVE_VARY}
@@ -74,7 +74,7 @@ NOT_CACHED = Part.of({"Cache-Control": "no-store"})
 
 
 def identity(*, digest: str, created_at: datetime, image_id: str) -> dict[str, str]:
-    """Return which picture it is: the same by live answer, permalink and id.
+    """Return the fields that identify a picture, the same in every answer with it.
 
     *digest* is the SHA-256 of its bytes, in hexadecimal.
     """
@@ -86,7 +86,7 @@ def identity(*, digest: str, created_at: datetime, image_id: str) -> dict[str, s
 
 
 def merged(*parts: Part | Mapping[str, str]) -> dict[str, str]:
-    """Return all that *parts* say, for an answer that aiohttp renders."""
+    """Return the fields of *parts*, for an answer that aiohttp renders."""
     fields: dict[str, str] = {}
     for part in parts:
         fields |= part.fields if isinstance(part, Part) else part

@@ -1,4 +1,4 @@
-"""The time that a caller would rather wait (RFC 7240). Pure."""
+"""`Prefer`: how long a caller wants to wait (RFC 7240). Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_DIGITS = 9
 
 
 class Preference(NamedTuple):
-    """A wish that is granted: the seconds to wait, and what `Prefer` said of it."""
+    """A preference that is applied: the seconds to wait, and its text in `Prefer`."""
 
     seconds: float
     applied: str

@@ -189,8 +189,8 @@ def problem_response(
 ) -> web.Response:
     """Return the problem document of *error*.
 
-    *headers* are the resource's own; those of a problem outrank them. An
-    error that is not ours is answered without a word of what it says.
+    *headers* are the resource's own; those of a problem outrank them. The
+    sentence of an error that is not ours is not sent.
     """
     row = row_for(error)
     detail = error.detail if isinstance(error, errors.ServiceError) else None

@@ -1,4 +1,4 @@
-"""Entries as their owners manage them: look at, refresh."""
+"""The entries of a project: looked at without counting, and refreshed."""
 
 from __future__ import annotations
 

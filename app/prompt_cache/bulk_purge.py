@@ -26,8 +26,8 @@ MAX_SECONDS = 10.0
 AT_ONCE = 8
 LOOKED_AT_ONCE = 100
 
-# Walks that have not come round, and how long one may take: what becomes old
-# meanwhile is looked at once more at its end.
+# Walks that are not over, and how long one may take: what becomes old meanwhile is
+# looked at once more at its end.
 _WALKS = 1024
 _WALK_SECONDS = 600.0
 
@@ -43,7 +43,7 @@ class Purged:
 
 @dataclass(slots=True)
 class _Call:
-    """One call: its bounds, and what it has come to."""
+    """One call: its bounds, and its result so far."""
 
     deadline: float
     left: int
@@ -92,7 +92,7 @@ class BulkPurge:
         return await self.purge.owned(self._these(project, prompt_hashes))
 
     async def all(self, project: Project) -> Purged:
-        """Remove everything, what only Redis knows or is written down as well."""
+        """Remove everything: also what only Redis lists, and what purges have left."""
         return await self.purge.owned(self._older_than(project, 0.0))
 
     async def older_than(self, project: Project, seconds: float) -> Purged:
@@ -117,7 +117,7 @@ class BulkPurge:
         began, walk = time.time(), self._walks.pop(key, None) or _Walk()
         is_over = await self._walk(project, walk, seconds, call)
         if is_over and walk.began < began and time.time() - walk.began >= seconds:
-            # What was painted behind it, since an earlier call began it, is old.
+            # What was painted since an earlier call began it, and behind it, is old.
             walk = _Walk()
             is_over = await self._walk(project, walk, seconds, call)
         if is_over and not seconds:
@@ -242,7 +242,7 @@ class BulkPurge:
         try:
             await self.purge.run(project, prompt_hash)
         except NotFound:
-            # A list that names it names a ghost.
+            # Redis lists a prompt that is not there.
             self.statistics.removed(project, prompt_hash, 0)
         except (StillGenerating, LaterVersion):
             call.purged.failed += 1

@@ -107,7 +107,7 @@ class Statistics:
         batch = self._batches[str(project)]
         batch.added.pop(prompt_hash, None)
         batch.accesses.pop(prompt_hash, None)
-        # Purged twice in one batch, it is the first one that the list knows.
+        # Of two purges in one batch, the list knows the size of the first.
         batch.removed.setdefault(prompt_hash, size)
 
     async def apply(self) -> None:

@@ -108,7 +108,7 @@ class DependencyMonitor:
     async def _watch(self, one: _Dependency) -> None:
         while True:
             # A stall of our own event loop makes one ping late; two in a row
-            # are the dependency's doing.
+            # are the dependency's fault.
             up = await self._answers(one) or await self._answers(one)
             if up != one.ok:
                 self._note(one, up=up)

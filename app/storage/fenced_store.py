@@ -1,7 +1,7 @@
 """The object store as the service uses it: the right ledger, behind its fence.
 
-What is absent is believed only of the right ledger. Where the conditional writes
-of the store are not to be used, a create is a look and a write: the lease in
+That an object is missing is believed only of the right ledger. Where the store's
+conditional writes are not to be used, a create is a look and a write: the lease in
 Redis alone keeps others from writing in between.
 """
 

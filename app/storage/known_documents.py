@@ -3,8 +3,8 @@
 A request does not wait for the ledger to learn who asks: what is in use is
 read again in the background, so that a change arrives within five seconds.
 What may pay needs a document as the ledger had it in that time (`current`);
-HITs go on for ten minutes with one that can't be read (`get`). Each name is
-slow, damaged or unavailable by itself.
+HITs go on for ten minutes with one that can't be read (`get`). A name
+that is slow, damaged or unavailable affects no other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from app.storage.ports.documents import Documents, Fields
 
-    # A stranger's turn to look a name up; yields what notes an unknown one.
+    # The context of a look-up by a stranger; yields what notes an unknown name.
     LookUp = Callable[[], AbstractAsyncContextManager[Callable[[], None]]]
 
 logger = logging.getLogger(__name__)

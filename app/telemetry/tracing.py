@@ -138,7 +138,7 @@ class Tracing:
 
     @asynccontextmanager
     async def span(self, name: str, **options: Any) -> AsyncIterator[Span]:
-        """Open a span; what is raised in it is said by its class alone."""
+        """Open a span; an exception is recorded in it by its class alone."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 
         with self._tracer.start_as_current_span(

@@ -1,4 +1,4 @@
-"""Whether transient images can fill the cache, said once when the service starts.
+"""A warning at the start, where transient images can fill the cache.
 
 A Redis without memory takes no leases: four projects that fill their quotas
 would stop all painting where nothing bounds the sum.

@@ -1,4 +1,4 @@
-"""A document of this package: bytes that are read once and asked about each time."""
+"""A file of this package that browsers keep, and revalidate by its ETag."""
 
 from __future__ import annotations
 

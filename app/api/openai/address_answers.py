@@ -1,7 +1,7 @@
-"""HITs that are answered with an address: ready bytes, in one write.
+"""HITs whose answer is an address (`response_format=url`), sent in one write.
 
-They are what pages ask for again and again, so what a picture's answer always
-says is rendered once, as for live generation.
+The parts that never change are rendered once for each picture, as for live
+generation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HITS = b'"hits":'
 
 
 class AddressAnswers:
-    """The answers of this replica, by picture and by what was asked beside it."""
+    """The rendered answers of this replica, by picture and options."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], tuple[bytes, bytes, bytes]] = {}
@@ -39,7 +39,7 @@ class AddressAnswers:
     def of_hit(
         self, request: web.Request, services: Services, asked: Asked, picture: Picture
     ) -> RawAnswer | None:
-        """Return the answer to *request*; None where it takes aiohttp's own way."""
+        """Return the answer to *request*; None where aiohttp has to render it."""
         answer = picture.answer
         if answer.outcome is not LookupOutcome.HIT or answer.hits is None:
             return None

@@ -1,4 +1,4 @@
-"""An edit as a form (RFC 7578): pictures and texts, taken in as they come."""
+"""An edit as a form (RFC 7578): pictures and texts, read as they arrive."""
 
 from __future__ import annotations
 

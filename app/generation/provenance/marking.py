@@ -1,4 +1,4 @@
-"""Marking: looks into a picture, and writes into it what it does not say."""
+"""Marking: reads what a picture says of its origin, and adds what is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 BY_A_MODEL = f"{_VOCABULARY}trainedAlgorithmicMedia"
 BY_A_PROGRAM = f"{_VOCABULARY}algorithmicMedia"
 
-# An entry tells a source type of the vocabulary, not whatever stands there.
+# Only terms of the vocabulary are repeated in an entry.
 _LONGEST_TOLD = 256
 
 

@@ -35,5 +35,5 @@ class Provenance(NamedTuple):
         return cls(**fields)
 
 
-# Of pictures that were stored before anyone looked.
+# Of pictures that were stored before their origin was read.
 UNKNOWN = Provenance()

@@ -1,4 +1,4 @@
-"""Global addresses: hosts on the open internet, told from all the others.
+"""Global addresses: those of hosts on the open internet, and no others.
 
 Checked where a connection is made, because a name can resolve to anything,
 and to something else a second later.

@@ -47,7 +47,7 @@ def _seconds_until(value: str | None, sent: str | None) -> float | None:
     until = _http_date(value)
     if until is None:
         return None
-    # By the provider's own clock where it tells it: ours may be another.
+    # By the provider's own clock where the answer has a `Date`: ours may differ.
     return (until - (_http_date(sent) or datetime.now(UTC))).total_seconds()
 
 

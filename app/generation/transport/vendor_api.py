@@ -1,4 +1,4 @@
-"""VendorApi: one vendor's interface: where it is, our key, what is noted of it.
+"""VendorApi: one vendor's API: its address, our key, and what is logged of it.
 
 The key goes to the origin of the base address and nowhere else: every address
 that an answer names is held against that origin before it is asked.

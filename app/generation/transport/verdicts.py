@@ -1,4 +1,4 @@
-"""Verdicts: refusals and blocked accounts, told from other failures. Pure.
+"""Verdicts: refusals and blocked accounts, apart from other failures. Pure.
 
 One table over all dialects. Types and codes decide first; words decide only
 where a vendor or a gateway gives no code. A blocked account quotes the content

@@ -204,7 +204,7 @@ class PromptEntry(NamedTuple):
     def of_key(cls, key: PromptKey, record: bytes) -> PromptEntry | None:
         """Read the record of *key* like `from_record`, in half the time.
 
-        Each hit comes by here. What was asked for is not read once more: the
+        Every HIT runs this. What was asked for is not read once more: the
         hash that led to the record is that of the key's project and parameters.
         """
         try:

@@ -9,8 +9,8 @@ from app.prompt_cache.entry.entry import PromptEntry
 if TYPE_CHECKING:
     from app.prompt_cache.entry.prompt_key import PromptKey
 
-# Some 1 KB each. Emptied when full: to tell which was asked for last would take
-# longer than to read one anew.
+# Some 1 KB each. Emptied when full: to keep the order of use would take longer
+# than to parse one again.
 KEPT = 8_192
 
 

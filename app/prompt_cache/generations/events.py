@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.storage.ports.prompt_index import Completion, CompletionEvents
     from app.storage.storage_key import Project
 
-# Where the news is lost.
+# Where an event is lost.
 LOOK_EVERY_SECONDS = 2.0
 COMMENT_EVERY_SECONDS = 15.0
 

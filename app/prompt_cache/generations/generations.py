@@ -55,7 +55,7 @@ class Generations:
     async def promise(self, record: GenerationRecord) -> None:
         """Write the record of a generation whose id a caller is given.
 
-        Raises `CacheUnavailable`: an id that leads nowhere is given to no one.
+        Raises `CacheUnavailable`: no caller gets an id without a record.
         """
         await self._store.put(record.generation_id, record.to_bytes(), self._keep_for)
         await self._watch_over(record)
@@ -73,7 +73,7 @@ class Generations:
         try:
             yield record
         finally:
-            # Not cancelled: a write on its way could arrive after the end's.
+            # Not cancelled: a write under way could arrive after that of the end.
             done.set()
             await asyncio.wait([watching])
 
@@ -110,7 +110,7 @@ class Generations:
         ]
 
     async def close(self, generation: OpenGeneration) -> None:
-        """Have a generation that has ended claimed no more."""
+        """Remove a generation that has ended from those that are claimed."""
         self._own.discard(str(generation))
         with suppress(CacheUnavailable):
             await self._store.unwatch(str(generation))

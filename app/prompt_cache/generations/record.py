@@ -1,6 +1,6 @@
-"""Records of generations: the news for callers that do not wait.
+"""Records of generations, for callers that do not wait.
 
-A record is news, not truth: it is written while Redis is there, and forgotten
+A record informs, and decides nothing: it is written while Redis is there, and forgotten
 an hour after its generation ended, or a minute after one that never ran.
 """
 
@@ -102,7 +102,7 @@ class GenerationRecord:
             self.error = _told(error)
 
     def to_bytes(self) -> bytes:
-        """Return what is kept: what is not known takes no room."""
+        """Return the bytes that Redis keeps; fields without a value are left out."""
         fields = asdict(self).items()
         return orjson.dumps(
             {name: value for name, value in fields if value is not None}

@@ -1,4 +1,4 @@
-"""The contest for a prompt's manifest: the first one wins, also unheard."""
+"""The contest for a prompt's manifest: the first wins, also if its reply is lost."""
 
 from __future__ import annotations
 

@@ -65,11 +65,11 @@ class Painter:
     shelf: Shelf
     generations: Generations
     generation_timeout: timedelta
-    # Why the ledger may not be painted into, if it may not.
+    # Returns why nothing may be painted over this store, or None.
     refusal: PaintingRefusal = nothing_refused
 
     async def restore_or_paint(self, assignment: Assignment) -> FlightResult:
-        """Did we paint it and forget? Else paint it."""
+        """Restore the entry from its manifest; paint it where there is none."""
         key, is_visitor = assignment.key, assignment.permit.is_visitor
         ledger = self.visitors_ledger if is_visitor else self.ledger
         try:
@@ -92,7 +92,7 @@ class Painter:
     async def found(self, project: Project, prompt_hash: str) -> PromptEntry | None:
         """Return the picture of a prompt that was painted, None where it is not there.
 
-        An outage is as if it were not there: this is for records, which are news.
+        An outage counts as not there: only records of generations tell this.
         """
         with suppress(CacheUnavailable, StorageUnavailable):
             (seen,) = await self.index.peek([prompt_hash])
@@ -110,7 +110,7 @@ class Painter:
         if refusal is not None:
             raise refusal
         if assignment.replacing is not None:
-            # Before anything is paid: the picture that goes is noted there at the end.
+            # Read before anything is paid: at the end the old picture is noted there.
             key = assignment.key
             async with assignment.lease.kept(retaking=False):
                 await self.ledger.noted_purge(key.project, key.hash)
@@ -212,12 +212,12 @@ class Painter:
             return
         await self.generations.end(record, error=failure, is_named=is_named)
         if isinstance(failure, ResultDelayed):
-            # What is paid for is fetched without being asked for, ever more seldom.
+            # Its picture is paid for: fetched again by itself, at growing intervals.
             await self.generations.leave(generation, keeper.fetched_again_in())
 
 
 def image_of(entry: PromptEntry) -> tuple[str, StorageKey]:
-    """Return what a generation's record tells of its picture."""
+    """Return what a generation's record says of its picture."""
     return entry.image_id, entry.storage_key
 
 

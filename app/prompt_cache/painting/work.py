@@ -109,7 +109,7 @@ class Miss(_Painting):
         return await lease.hold() if await self._is_painted() else verdict
 
     async def lead(self, flight: Flight[FlightResult], lease: Lease) -> FlightResult:
-        """Did we paint it and forget? Else paint it."""
+        """Restore the entry from its manifest; paint it where there is none."""
         return await self.painter.restore_or_paint(self._assignment(flight, lease))
 
     async def _is_painted(self) -> bool:

@@ -10,7 +10,7 @@ _MAX_DELAY_SECONDS = 600
 
 
 class PlaceholderOptions(BaseModel):
-    """*delay_seconds* pass first; then it paints a *format*, or fails as told."""
+    """*delay_seconds* pass first; then it paints a *format*, or fails by *failure*."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False

@@ -63,7 +63,7 @@ class Placeholder:
         _logger.warning("placeholder in use", extra={"failure": self._options.failure})
 
     async def paint(self, request: PaintRequest, job: Job) -> ProviderPicture:  # noqa: ARG002 - it paints at once
-        """Return a picture that is a function of *request*, or fail as told."""
+        """Return a picture that is a function of *request*, or fail as configured."""
         await asyncio.sleep(self._options.delay_seconds)
         match self._options.failure:
             case "rejected":
@@ -114,7 +114,7 @@ def _paint(request: PaintRequest, image_format: str) -> bytes:
 
 
 def _digest(request: PaintRequest) -> bytes:
-    """Return what tells *request* from every other one."""
+    """Return a digest of all that *request* asks for."""
     fields = [
         *(request.prompt, request.aspect_ratio, request.width, request.height),
         *(request.seed, request.variant),

@@ -2,7 +2,7 @@
 
 They differ by constructor (10 retries of 5 s, or none), and its maintenance
 notifications switch the unread-reply guard of the pool off, so everything is
-said here: retries are ours to decide, command by command.
+set here: retries are ours to decide, command by command.
 """
 
 from __future__ import annotations
