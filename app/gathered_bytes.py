@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
-# As many may be copied when there are more of them.
+# Copied once, when more bytes come than that.
 _SMALL_BYTES = 1024 * 1024
 
 
@@ -16,7 +16,7 @@ class TooManyBytes(ValueError):
 
 
 class GatheredBytes:
-    """At most *max_bytes*, which are written where they stay.
+    """At most *max_bytes*, written to their final place in memory.
 
     A buffer that grows as it is written to is moved again and again, which takes
     up to 15 ms for tens of megabytes, and leaves as many in the heap behind it.
@@ -38,12 +38,12 @@ class GatheredBytes:
         self._buffer.write(piece)
 
     def value(self) -> bytes:
-        """Return them, without a copy."""
+        """Return the bytes, without a copy."""
         self._buffer.truncate(self._size)
         return self._buffer.getvalue()
 
     def _make_room(self) -> None:
         gathered = self._buffer.getvalue()
-        # The memory of zeros is not taken before something else is written to it.
+        # The kernel gives memory for these zeros only where something is written.
         self._buffer = BytesIO(bytes(self._max_bytes))
         self._buffer.write(gathered)

@@ -1,4 +1,4 @@
-"""Image: the bytes of a picture and what can be said of them without trust.
+"""Image: the bytes of a picture, and what is read from them alone.
 
 The type is read from the bytes, never believed from a header or a name.
 """

@@ -17,7 +17,7 @@ class SingleFlight(Generic[_K, _T]):
         self._ongoing: dict[_K, asyncio.Future[_T]] = {}
 
     async def share(self, key: _K, call: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what *call* returns, or what an ongoing one for *key* comes to.
+        """Return what *call* returns, or what a call under way for *key* returns.
 
         All who share a call get its error as well. A caller that is cancelled
         does not cancel the others.

@@ -261,7 +261,8 @@ _UNCLEAR_STARTS = re.compile(
 )
 _UNCLEAR_WORDS = re.compile(
     r"\b(whoever|somebody|nobody|anybody|at hand|beside the way|is told|are told)\b"
-    r"|\bunless said\b",
+    r"|\b(unless said|unheard|befalls?|is no news|(for|in) so long)\b"
+    r"|\b(taken in as|pictures? to go by|goes by [0-9])\b",
     re.IGNORECASE,
 )
 _UNCLEAR_CONSTANTS = re.compile(r"\b_?(MOST|LEAST)_[A-Z]")

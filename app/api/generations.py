@@ -111,10 +111,10 @@ async def accepted(
 
 def _document(record: GenerationRecord) -> dict[str, Any]:
     document = record.as_json()
-    told = record.error
-    if told is not None:
+    kept = record.error
+    if kept is not None:
         # Any other error cancelled the painting.
-        kind = getattr(errors, told["kind"], errors.ShuttingDown)
-        detail = told.get("detail", "The painting was called off.")
-        document["error"] = problem_document(row_of(kind), detail, told["request_id"])
+        kind = getattr(errors, kept["kind"], errors.ShuttingDown)
+        detail = kept.get("detail", "The painting was called off.")
+        document["error"] = problem_document(row_of(kind), detail, kept["request_id"])
     return document

@@ -63,7 +63,7 @@ def _storage_key(request: web.Request) -> StorageKey:
     except InvalidParameter as error:
         raise InvalidStorageKey(error.detail) from error
     if len(decoded) == 1:
-        # No key, but an id, and a malformed one.
+        # The path of an id, which is malformed.
         raise NotFound("There is no such picture.")
     if any("/" in part for part in decoded):
         raise InvalidStorageKey("A segment of a storage key has no slash.")

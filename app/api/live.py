@@ -51,7 +51,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
     """Return the picture of a prompt; it is painted if it is new."""
     services, key = request.app[SERVICES], _key_from_query(request)
     if hdrs.IF_MATCH in request.headers:
-        # It names a picture that is there: nothing is painted for it.
+        # It names a picture that exists: nothing is painted.
         found = await _find(request, services, key)
         if found is None:
             raise PreconditionFailed("There is no picture of this prompt yet.")
@@ -96,8 +96,8 @@ async def look(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     found = await _find(request, services, _key_from_query(request))
     if found is None:
-        said = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
-        request[ERROR_HEADERS] = {**said, "X-Cache-Status": "MISS"}
+        headers = request.get(ERROR_HEADERS, {"Vary": LIVE_VARY})
+        request[ERROR_HEADERS] = {**headers, "X-Cache-Status": "MISS"}
         raise NotFound("This prompt is not painted yet.")
     return found
 

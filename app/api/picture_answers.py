@@ -48,7 +48,7 @@ OF_OUTCOME = {
 }
 _OF_EVERY_ANSWER = Part.of(merged(RANGES, EMBEDDING))
 _LINES_OF_OUTCOME = {
-    outcome: said.lines + _OF_EVERY_ANSWER.lines for outcome, said in OF_OUTCOME.items()
+    outcome: part.lines + _OF_EVERY_ANSWER.lines for outcome, part in OF_OUTCOME.items()
 }
 
 
@@ -87,13 +87,13 @@ def live_headers(
 def live_lines(answer: Answer, caching: Part, head: PictureHead | None = None) -> bytes:
     """Return `live_headers` without the type, as lines of bytes."""
     own = (head or picture_head(answer.entry)).own
-    said = own.lines + caching.lines + _LINES_OF_OUTCOME[answer.outcome]
+    head_lines = own.lines + caching.lines + _LINES_OF_OUTCOME[answer.outcome]
     if answer.hits is not None:
         # Every HIT runs this: `lines` would take four times as long.
-        said += b"X-Cache-Hit-Count: %d\r\n" % answer.hits
+        head_lines += b"X-Cache-Hit-Count: %d\r\n" % answer.hits
     if answer.generation_id is not None:
-        said += lines({"X-Generation-Id": answer.generation_id})
-    return said
+        head_lines += lines({"X-Generation-Id": answer.generation_id})
+    return head_lines
 
 
 def ready_answer(
@@ -118,8 +118,8 @@ def ready_answer(
         of_body = head.of_body.lines
     else:
         return None
-    said = live_lines(answer, caching, head) + more_lines(request)
-    return RawAnswer(decision.status, of_body + said, data)
+    own = live_lines(answer, caching, head) + more_lines(request)
+    return RawAnswer(decision.status, of_body + own, data)
 
 
 async def send_picture(

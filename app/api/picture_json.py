@@ -1,4 +1,4 @@
-"""JSON with pictures in data URLs, taken in as it comes.
+"""JSON with pictures in data URLs, read as it arrives.
 
 The data URLs are taken out of the document and decoded on the way, so that a
 body of 64 MiB is never held as it was sent. What is left of it is short; it

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def preflight_of(methods: frozenset[str]) -> Handler:
-    """Return what answers OPTIONS for a path that has *methods*.
+    """Return the handler of OPTIONS for a path that has *methods*.
 
     A request without a browser's preflight headers gets 405, as for every
     method that the path lacks.
@@ -24,7 +24,7 @@ def preflight_of(methods: frozenset[str]) -> Handler:
         asks = (hdrs.ORIGIN, hdrs.ACCESS_CONTROL_REQUEST_METHOD)
         if not all(name in request.headers for name in asks):
             raise MethodNotAllowed(methods)
-        said = request.app[CORS].preflight(request.headers)
-        return web.Response(status=204, headers=dict(said.fields))
+        allowed = request.app[CORS].preflight(request.headers)
+        return web.Response(status=204, headers=dict(allowed.fields))
 
     return preflight

@@ -1,8 +1,8 @@
 """Parsed queries of live generation, the recent ones cached.
 
 Hot prompts are asked for in the same words again and again. Parsing is pure,
-so what the same text of a query came to is what it comes to: signed URLs are
-parsed, and put into the form that is signed, once as well.
+so the same text of a query has the same result: signed URLs, too, are parsed and
+put into the form that is signed only once.
 """
 
 from __future__ import annotations

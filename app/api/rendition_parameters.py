@@ -59,13 +59,13 @@ class AskedRendition(NamedTuple):
 
     def query_of(self, rendition: Rendition) -> str:
         """Return the query that asks for *rendition* alone, whatever is accepted."""
-        said = {"w": self.width, "q": rendition.q}
+        values = {"w": self.width, "q": rendition.q}
         if self.format is not None and rendition.media_type is not None:
-            said["format"] = _FORMAT_OF_MEDIA_TYPE[rendition.media_type]  # type: ignore[assignment]
+            values["format"] = _FORMAT_OF_MEDIA_TYPE[rendition.media_type]  # type: ignore[assignment]
         return "&".join(
-            f"{name}={said[name]}"
+            f"{name}={values[name]}"
             for name in ("w", "format", "q")
-            if said.get(name) is not None
+            if values.get(name) is not None
         )
 
 

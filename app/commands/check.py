@@ -43,7 +43,7 @@ async def check(*, providers: bool) -> int:
     async with opened_services(configuration) as opened:
         for name, ping in opened.pings.items():
             fault = await _fault(ping, PING_WITHIN_SECONDS)
-            faults += _told(name, fault or "ok", is_fault=fault is not None)
+            faults += _printed(name, fault or "ok", is_fault=fault is not None)
             if name == "redis" and fault is None and opened.prove_redis:
                 faults += await _unproved_redis(opened.prove_redis)
             if name == "object_store" and fault is None:
@@ -54,9 +54,9 @@ async def check(*, providers: bool) -> int:
     async with open_outbound_session() as session:
         for alias, model in configuration.models.items():
             can = adapter_for(model, session, limit).capabilities.in_a_line()
-            _told("model", f"{alias}: {model.provider}, configuration ok; {can}")
+            _printed("model", f"{alias}: {model.provider}, configuration ok; {can}")
             if sentence := warning_for(model.options, limit):
-                _told("model", f"{alias}, a warning: {sentence}")
+                _printed("model", f"{alias}, a warning: {sentence}")
     return 1 if faults else 0
 
 
@@ -70,50 +70,50 @@ async def _unproved_redis(prove: Callable[[], Awaitable[RedisProof]]) -> bool:
 
     fault = await _fault(prove_once, PROBE_WITHIN_SECONDS)
     if proof is None:
-        return _told("redis_proof", fault or "", is_fault=True)
+        return _printed("redis_proof", fault or "", is_fault=True)
     for warning in proof.warnings:
-        _told("redis_proof", f"a warning: {warning}")
+        _printed("redis_proof", f"a warning: {warning}")
     if proof.faults:
         missing = ", ".join(proof.faults)
-        return _told("redis_proof", f"Redis refuses {missing}", is_fault=True)
-    return _told("redis_proof", "proved")
+        return _printed("redis_proof", f"Redis refuses {missing}", is_fault=True)
+    return _printed("redis_proof", "proved")
 
 
 async def _unproved(fence: Fence) -> bool:
     """Print the verdict of the proof of the store; return whether it is a fault."""
     proof = await fence.decided()
     if proof.verdict is Verdict.LEASE:
-        return _told("store_fence", f"lease, a warning: {LEASE_WARNING}")
+        return _printed("store_fence", f"lease, a warning: {LEASE_WARNING}")
     is_fault = proof.verdict is not Verdict.PROVED
     line = f"{proof.verdict}: {proof.reason}" if is_fault else str(proof.verdict)
-    return _told("store_fence", line, is_fault=is_fault)
+    return _printed("store_fence", line, is_fault=is_fault)
 
 
 async def _faulty_providers(configuration: Configuration) -> int:
-    """Ask every provider at once, tell how each does, and count those that fail."""
+    """Ask every provider at once, print a line for each, and count the faults."""
     limit = configuration.settings.max_image_bytes
     models = configuration.models
-    said = dict.fromkeys(models, "answers")
+    answers = dict.fromkeys(models, "answers")
     async with open_outbound_session() as session:
 
         async def probe(alias: str) -> None:
             if not await adapter_for(models[alias], session, limit).probe():
-                said[alias] = "configuration ok; it has no call that costs nothing"
+                answers[alias] = "configuration ok; it has no call that costs nothing"
 
         faults = await asyncio.gather(
             *(_fault(partial(probe, alias), PROBE_WITHIN_SECONDS) for alias in models)
         )
     return sum(
-        _told(
+        _printed(
             "model",
-            f"{alias}: {models[alias].provider}, {fault or said[alias]}",
+            f"{alias}: {models[alias].provider}, {fault or answers[alias]}",
             is_fault=fault is not None,
         )
         for alias, fault in zip(models, faults, strict=True)
     )
 
 
-def _told(what: str, line: str, *, is_fault: bool = False) -> bool:
+def _printed(what: str, line: str, *, is_fault: bool = False) -> bool:
     """Print a line, a fault on stderr; return *is_fault*."""
     print(f"{what:14} {line}", file=sys.stderr if is_fault else None)
     return is_fault

@@ -25,9 +25,9 @@ MASTER_KEY_FILE = "signing-master-key"
 
 async def dev(port: int | None, data: Path) -> int:
     """Run everything on this machine: embedded Redis, a folder, no keys."""
-    said = environment()
+    given = environment()
     overrides: dict[str, object] = {
-        name: value for name, value in DEV_DEFAULTS.items() if name.upper() not in said
+        name: value for name, value in DEV_DEFAULTS.items() if name.upper() not in given
     }
     overrides |= {"auth": "off", "redis_url": "unix:///embedded"}
     if port is not None:
@@ -35,14 +35,14 @@ async def dev(port: int | None, data: Path) -> int:
     configuration = load_configuration(image_folder=data / "images", **overrides)
     settings = configuration.settings
     configure_logging(settings.log_level, settings.log_format)
-    # A taken port is said before anything is started.
+    # A port in use is reported before anything is started.
     sockets = bound(settings.host, settings.port)
     overrides["port"] = sockets[0].getsockname()[1]
     try:
         with claimed(data):
             async with embedded_redis(data) as redis:
                 overrides["redis_url"] = redis.url
-                if "SIGNING_MASTER_KEY" not in said:
+                if "SIGNING_MASTER_KEY" not in given:
                     overrides["signing_master_key"] = _master_key(data)
                 configuration = load_configuration(
                     image_folder=data / "images", **overrides

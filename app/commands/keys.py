@@ -100,7 +100,7 @@ async def _revoke(key_id: str) -> int:
 @asynccontextmanager
 async def _opened() -> AsyncIterator[Keys]:
     configuration = load_configuration()
-    # The ledger is all it needs: that Redis is unavailable is no news.
+    # The ledger is all that it needs: an outage of Redis is not logged.
     configure_logging("ERROR", configuration.settings.log_format)
     try:
         async with open_keys(configuration) as kept:

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def sign(chosen: argparse.Namespace) -> int:
     """Print the address, alone."""
     configuration = load_configuration()
-    # The ledger is all it needs: that Redis is unavailable is no news.
+    # The ledger is all that it needs: an outage of Redis is not logged.
     configure_logging("ERROR", configuration.settings.log_format)
     if not 1 <= chosen.expires <= MAX_EXPIRES_IN_SECONDS:
         raise Failed(f"--expires is from 1 to {MAX_EXPIRES_IN_SECONDS} seconds.")

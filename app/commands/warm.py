@@ -118,7 +118,7 @@ class WarmRun:
                 return await anext(lines, None)
             except OSError as error:
                 self._is_stopped = True
-                _tell(f"The file can't be read on: {error.strerror}.")
+                _print(f"The file can't be read on: {error.strerror}.")
                 return None
 
     async def _try(self, line: Line) -> None:
@@ -142,7 +142,7 @@ class WarmRun:
             # of no other client, however many paint in the same project.
             entry = await self.paintonce.entry(picture.prompt_hash)
         except PaintonceError as error:
-            _tell(
+            _print(
                 f"line {line.number}: painted, but its price is not in the spend: "
                 f"{error.code}"
             )
@@ -163,7 +163,7 @@ class WarmRun:
     def fail(self, number: int, code: str, detail: str) -> None:
         """Count and name a line that failed."""
         self.failures += 1
-        _tell(f"line {number}: {code}: {detail}")
+        _print(f"line {number}: {code}: {detail}")
 
     def summary(self) -> dict[str, int | float]:
         """Return what this run did; *spend* is in the operator's currency."""
@@ -183,9 +183,9 @@ def _is_of_every_line(error: PaintonceError) -> bool:
 def _tell_of_the_rest(left: int | None) -> None:
     if left != 0:
         rest = "The rest was" if left is None else f"{left} lines were"
-        _tell(f"{rest} not tried. Run it again: it goes on there.")
+        _print(f"{rest} not tried. Run it again: it goes on there.")
 
 
-def _tell(sentence: str) -> None:
+def _print(sentence: str) -> None:
     """Print *sentence* on standard error, above the progress bar."""
     tqdm.write(sentence, file=sys.stderr)

@@ -8,7 +8,7 @@ from collections import deque
 _SAMPLES = 50
 _PERCENTILE = 0.9
 _MARGIN = 1.1
-# A model whose calls take as long as they may could never begin one.
+# Below 1, or a model whose calls take all of their time could begin none.
 _MAX_PART = 0.95
 
 
@@ -16,8 +16,8 @@ class CallTimes:
     """The time that a call needs, and the time that it usually takes, in seconds.
 
     *longest_seconds* is the smaller of the model's deadline and the time of a
-    whole generation. As long as no call has succeeded, half of it is *needed*,
-    and what a call takes is unknown.
+    whole generation. Until a call has succeeded, half of it is *needed*, and
+    *median* is None.
     """
 
     def __init__(self, longest_seconds: float) -> None:

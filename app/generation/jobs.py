@@ -1,4 +1,4 @@
-"""Jobs: what is written down of a painting so that it outlives its leader."""
+"""Jobs: the record of a painting that outlives its leader."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Unkept:
 
 
 class JobState(Enum):
-    """The state of a job, as far as its vendor has said it."""
+    """The state of a job, as its vendor reported it last."""
 
     RUNNING = auto()
     SUCCEEDED = auto()

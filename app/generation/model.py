@@ -218,7 +218,7 @@ class Model:
         finally:
             asked = paid is not None
             if _goes_on(job, failure):
-                progress.charged = None  # the job speaks for the prompt
+                progress.charged = None  # the next leader waits for the job
             if admission is not None:
                 healthy = is_healthy(failure) if asked else None
                 self._breaker.report(admission, healthy=healthy)

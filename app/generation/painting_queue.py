@@ -2,7 +2,7 @@
 
 A call that begins too late is cut before its end, and paid for nothing. So a
 request with less time left than a call needs gets no slot, and is refused at
-once where its position in the queue shows that it would come to that.
+once where its position in the queue shows that too little time would be left.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A picture to go by.
+    """A reference picture.
 
     *url* is an address under which the provider can fetch it, lent for this
     painting alone; None sends the picture itself along. *digest* is SHA-256.

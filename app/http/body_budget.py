@@ -19,7 +19,7 @@ _RETRY_AFTER = timedelta(seconds=1)
 
 
 class BodyBudget:
-    """A bound on the announced bytes of bodies that are being taken in.
+    """A bound on the announced bytes of bodies that are being read.
 
     At most *max_bytes*, or one body that is larger; bodies of up to 1 MiB have
     *small_bytes* besides.

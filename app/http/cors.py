@@ -23,8 +23,8 @@ _EXPOSED = (
 )
 _OF_ALLOWED = {"Access-Control-Expose-Headers": _EXPOSED}
 
-# Browsers cache the preflight for an hour.
 _NOTHING = Part.of({})
+# Browsers cache the preflight for an hour.
 _PREFLIGHT = Part.of(
     {
         "Access-Control-Allow-Methods": "GET, HEAD",
@@ -42,7 +42,7 @@ class Cors:
 
     def __init__(self, origins: Sequence[str] = (ANY,)) -> None:
         self._is_open = ANY in origins
-        # An answer that depends on the caller says so to every caller.
+        # On every answer, since the origin of its request decides.
         varies = {} if self._is_open or not origins else {"Vary": hdrs.ORIGIN}
         self._others = Part.of(varies)
         self._open = Part.of({hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: ANY, **_OF_ALLOWED})

@@ -37,7 +37,7 @@ class FormParts(Protocol):
 async def read_parts(request: web.Request, parts: FormParts, *, max_parts: int) -> None:
     """Give the form in the body of *request* to *parts*.
 
-    aiohttp's own reader goes by lines: 16 MiB of empty ones before the first
+    aiohttp's own reader reads lines: 16 MiB of empty ones before the first
     boundary kept a replica busy for a second. Raises `MalformedRequest`, and what
     *parts* raises.
     """

@@ -16,7 +16,7 @@ from app.http.http_errors import (
 )
 
 BODY_DEADLINE_SECONDS = 15.0
-# Another deadline than that, for a whole application.
+# Replaces it in one application.
 DEADLINE_SECONDS = web.AppKey("body_deadline_seconds", float)
 
 _WAITS_FOR_GO_AHEAD = web.RequestKey("waits_for_go_ahead", bool)

@@ -23,16 +23,16 @@ class Preference(NamedTuple):
 def preference_of(
     lines: Iterable[str], *, max_seconds: float, takes_async: bool = True
 ) -> Preference | None:
-    """Return the first wish of the `Prefer` *lines* about waiting, or None.
+    """Return the first preference about waiting in the *lines* of `Prefer`, or None.
 
     A wait is granted up to *max_seconds*. What is malformed is ignored, and
     without *takes_async* `respond-async` as well.
     """
     for line in lines:
-        # The value of a wait may be quoted; what else is may hold a comma.
+        # The seconds may be quoted; other quoted values may hold a comma.
         plain = _QUOTED.sub(lambda found: found[1] if found[1].isdigit() else "", line)
-        for wish in plain.split(","):
-            found = _WAIT.fullmatch(wish.partition(";")[0].strip(" \t"))
+        for preference in plain.split(","):
+            found = _WAIT.fullmatch(preference.partition(";")[0].strip(" \t"))
             if found is None:
                 continue
             if found[1] is None and not takes_async:

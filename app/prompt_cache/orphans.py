@@ -121,7 +121,7 @@ class Orphans:
                 continue
             if manifest is not None and manifest.entry is not None:
                 named.add(str(manifest.entry.storage_key))
-            # One that is gone by now named a picture that was purged.
+            # A manifest that is gone now named a picture that was purged.
             count.unreadable += manifest is not None and manifest.entry is None
             on_progress()
             await asyncio.sleep(1 / per_second)

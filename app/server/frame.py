@@ -41,7 +41,7 @@ from app.telemetry.tracing import Tracing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    # Of a `web.Request`; aiohttp says less of what its server hands on.
+    # It takes a `web.Request`; aiohttp types what its server passes as less.
     _Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ ERROR_HEADERS = web.RequestKey("error_headers", dict[str, str])
 ERROR_AS_PICTURE = web.RequestKey("error_as_picture", bool)
 
 
-# What every answer to a request says, an error as well.
+# Further headers of every answer to the request, an error as well.
 MORE_HEADERS = web.RequestKey("more_headers", dict[str, str])
 
 CORS = web.AppKey("cors", Cors)
@@ -197,7 +197,7 @@ def _problem(request: web.Request, error: Exception) -> web.StreamResponse:
     elif response.status in READY_STATUSES and may_be_raw(request):
         return _ready(request, response)
     if isinstance(error, web.RequestPayloadError):
-        # What follows on this connection can't be told from the body.
+        # What follows on this connection can't be distinguished from the body.
         response.force_close()
     return response
 

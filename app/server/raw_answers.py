@@ -28,7 +28,7 @@ PAUSES_AFTER_WRITELINES = (
     or sys.version_info >= (3, 13, 2)
 )
 
-# Those of HITs, and of what strangers are refused with.
+# The statuses of HITs, and of refusals, which strangers may cause in any number.
 _BEGINNINGS: dict[int, bytes] = {
     status: f"HTTP/1.1 {status} {status.phrase}\r\nServer: {SERVER}\r\n".encode()
     for status in map(HTTPStatus, (200, 304, 401, 403, 404, 429))

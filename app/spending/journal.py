@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 MAX_CALLS = 1_000
 _READS_AT_ONCE = 32
 
-# In a reference, before what the painting of the call took of a scope's quota.
+# In the reference of a call, before the picture of a scope's quota that it took.
 QUOTA_MARK = "|"
 
-# Beyond the day itself, for calls that are settled late and for questions.
+# After the day: for calls that are settled late, and for balances.
 _KEPT_FOR = timedelta(days=3)
 
 

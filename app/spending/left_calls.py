@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.spending.scope import Scope
     from app.storage.storage_key import Project
 
-# What a call without a price came to where the provider did not run.
+# The ends of a call in which the provider did not run, by its journal entry.
 _NOT_RUN = frozenset(
     {CallOutcome.REJECTED, CallOutcome.RATE_LIMITED, CallOutcome.FAILED}
 )

@@ -175,8 +175,8 @@ class TextFormatter(_Fields):
 
 def _asked_by() -> dict[str, str]:
     """Return the ids of the request and the trace that this record belongs to."""
-    said = {"request_id": REQUEST_ID.get(), "trace_id": TRACE_ID.get()}
-    return {name: value for name, value in said.items() if value is not None}
+    ids = {"request_id": REQUEST_ID.get(), "trace_id": TRACE_ID.get()}
+    return {name: value for name, value in ids.items() if value is not None}
 
 
 def trace_of(error: BaseException) -> list[str]:

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from app.http.conditional import is_not_modified
 
-# They have none, and next to a tag it is not looked at (RFC 9110, 13.1.3).
+# The files have none, and a date is ignored beside a tag (RFC 9110, 13.1.3).
 _NO_DATE = datetime.fromtimestamp(0, UTC)
 
 

@@ -1,4 +1,4 @@
-"""JSON that is taken in as it comes means what it would mean as a whole."""
+"""JSON that is read as it arrives has the same meaning as in one piece."""
 
 from __future__ import annotations
 

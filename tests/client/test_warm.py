@@ -272,7 +272,7 @@ async def test_ctrl_c_prints_what_was_done(
         (refusal(429, "budget_exhausted", Retry_After="60"), "budget_exhausted"),
     ],
 )
-async def test_what_befalls_every_line_ends_the_run(
+async def test_an_error_that_concerns_every_line_ends_the_run(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

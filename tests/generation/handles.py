@@ -71,7 +71,7 @@ async def picture_by(
     return (await provider.paint(request, a_job(seconds=seconds))).data
 
 
-class Unheard:
+class NoObserver:
     """A `PaintObserver` that ignores everything."""
 
     def provider_call(

@@ -19,7 +19,7 @@ from app.generation.provider import Origin, PaintRequest, ProviderPicture, Refer
 from app.generation.sizing import as_png, white_mask
 from app.image import Image
 from tests.fakes import a_picture
-from tests.generation.handles import Unheard
+from tests.generation.handles import NoObserver
 from tests.generation.provenance.samples import encoded, gradient
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def catalogue(*endpoints: Endpoint) -> tuple[Models, list[Painter]]:
             ModelConfig(name, "placeholder", fallbacks=tuple(names[number + 1 :][:1])),
             painter,
             finishing=Finishing(max_image_bytes=100_000, marks=False),
-            observer=Unheard(),
+            observer=NoObserver(),
             generation_timeout_seconds=60,
         )
         for number, (name, painter) in enumerate(zip(names, painters, strict=True))

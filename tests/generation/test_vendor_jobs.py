@@ -13,8 +13,8 @@ from app.generation.commission import Commission
 from app.generation.painting import Progress
 from app.generation.transport import polling
 from tests.generation.handles import (
+    NoObserver,
     RecordingKeeper,
-    Unheard,
     a_job,
     left_behind,
     picture_by,
@@ -189,7 +189,7 @@ async def test_a_job_is_cancelled_at_the_deadline(
         session=session,
         max_image_bytes=MAX_IMAGE_BYTES,
         marks=False,
-        observer=Unheard(),
+        observer=NoObserver(),
         generation_timeout_seconds=30,
     )
     loop = asyncio.get_running_loop()

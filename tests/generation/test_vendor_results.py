@@ -12,7 +12,7 @@ from app.errors import BadImage, CallEnd
 from app.generation.assemble import build_models
 from app.generation.commission import Commission
 from tests.fake_provider import FakeProvider, pictures, serve
-from tests.generation.handles import Unheard, picture_by
+from tests.generation.handles import NoObserver, picture_by
 from tests.generation.vendor_cases import (
     FAL,
     LIGHTHOUSE,
@@ -181,7 +181,7 @@ async def test_twenty_paintings_keep_to_the_limit(
         session=session,
         max_image_bytes=MAX_IMAGE_BYTES,
         marks=False,
-        observer=Unheard(),
+        observer=NoObserver(),
         generation_timeout_seconds=30,
     )
     deadline = asyncio.get_running_loop().time() + 30

@@ -81,7 +81,7 @@ async def test_all_takes_what_only_redis_knows(world: World, replica: Replica) -
 
 
 async def test_what_is_old_goes_by_its_creation(world: World, replica: Replica) -> None:
-    """A purge by age goes by creation, also for prompts that only the ledger has."""
+    """A purge by age counts from the creation, also of prompts in the ledger alone."""
     for key in KEYS[:4]:
         aged(world, key, 3600)
     del world.index.entries[HASHES[5]]

@@ -74,7 +74,7 @@ async def a_manifest_whose_reply_is_lost(
     world.store._failures.clear()
 
 
-async def test_a_manifest_that_got_through_unheard_keeps_its_picture(
+async def test_a_manifest_whose_reply_was_lost_keeps_its_picture(
     world: World, another: Replica
 ) -> None:
     """A picture whose manifest was written without a reply is kept."""

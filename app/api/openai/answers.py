@@ -45,7 +45,7 @@ async def send_pictures(
     return await send_stream(request, headers, body, length)
 
 
-def said(asked: Asked) -> dict[str, str]:
+def repeated_options(asked: Asked) -> dict[str, str]:
     """Return the options that the answer repeats."""
     chosen = asked.parameters
     options = {"quality": chosen.quality, "background": chosen.background}
@@ -77,7 +77,7 @@ def document_of(
         "created": pictures[0].answer.entry.created_ms // 1000,
         "data": [_datum(services, asked, picture) for picture in pictures],
         **form_of(pictures[0]),
-        **said(asked),
+        **repeated_options(asked),
         "usage": usage_of(pictures),
     }
 

@@ -73,7 +73,7 @@ async def read_pictures(
 ) -> EditPictures:
     """Return the pictures of an edit, which *name* gave; raises `InvalidParameter`."""
     if not 1 <= len(images) <= MAX_REFERENCES:
-        raise InvalidParameter(name, f"An edit goes by 1 to {MAX_REFERENCES} pictures.")
+        raise InvalidParameter(name, f"An edit takes 1 to {MAX_REFERENCES} pictures.")
     pictures = [*images] if mask is None else [*images, mask]
     own: list[str | None] = []
     sent: list[Image] = []

@@ -1,4 +1,4 @@
-"""Edits in OpenAI's words: a prompt and the pictures that it goes by."""
+"""Edits in OpenAI's words: a prompt, and the pictures that it is about."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ async def generate(request: web.Request) -> web.StreamResponse:
 async def answer_edit(
     request: web.Request, services: Services, asked: Asked, pictures: EditPictures
 ) -> web.StreamResponse:
-    """Answer with what is *asked* for, which goes by *pictures*."""
+    """Answer with the pictures that are *asked* for, made from *pictures*."""
     project = request[CALLER].project
     keys = [PromptKey(project, pictures.named(one)) for one in asked.variants()]
     async with AsyncExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from app.api.openai.answers import form_of, said, usage_of
+from app.api.openai.answers import form_of, repeated_options, usage_of
 from app.background import ended
 from app.http import server_sent_events
 from app.http.openai_errors import refusal_of
@@ -92,13 +92,13 @@ async def _tell(
 def _document(asked: Asked, picture: Picture, kind: str) -> dict[str, Any]:
     return {
         "type": kind,
-        # First of the texts, and the only one that is empty: written in parts.
+        # In front of the other texts, so that the first empty text is where it goes.
         "b64_json": "",
         "created_at": picture.answer.entry.created_ms // 1000,
         "quality": "auto",
         "background": "auto",
         **form_of(picture),
-        **said(asked),
+        **repeated_options(asked),
         "usage": usage_of([picture]),
     }
 

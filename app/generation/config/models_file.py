@@ -159,9 +159,9 @@ def _accept_problems(alias: str, table: object) -> list[str]:
     known = {**vendor.known[model].options}
     if edit_model := vendor.known[model].edit_model:
         known |= vendor.known[edit_model].options
-    told = ", ".join(known) or "none"
+    has = ", ".join(known) or "none"
     return [
-        f"models.{_quoted(alias)}.accept: {_quoted(model)} has no {name}; it has {told}"
+        f"models.{_quoted(alias)}.accept: {_quoted(model)} has no {name}; it has {has}"
         for name in _names(table, "accept")
         if name in OPTIONS and name not in known
     ]

@@ -77,7 +77,7 @@ def without_prompts(image: Image) -> Image:
 def attest(
     image: Image, mark: Mark | None, *, painted: Image
 ) -> tuple[Image, Provenance]:
-    """Return *image* with *mark*, and what can be said of its origin.
+    """Return *image* with *mark*, and what is known of its origin.
 
     *painted* is the provider's picture: *image* itself, or what it was cropped
     or resized from. Without a mark, with a C2PA manifest, or where the

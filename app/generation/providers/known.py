@@ -25,49 +25,49 @@ def capabilities_of(
     text = known.get(model, unknown)
     edit_model = options.edit_model or text.edit_model
     if edit_model is None:
-        return Capabilities(model, _told(text, options))
+        return Capabilities(model, _by_options(text, options))
     edit = known.get(edit_model, text if model in known else unknown)
     return Capabilities(
         model,
         replace(_shaped(text, options), edit_model=edit_model),
-        _told(edit, options),
+        _by_options(edit, options),
     )
 
 
-def _told(endpoint: Endpoint, options: CapabilityOptions) -> Endpoint:
-    """Return *endpoint* with everything that *options* say of it."""
-    told: dict[str, Any] = {}
+def _by_options(endpoint: Endpoint, options: CapabilityOptions) -> Endpoint:
+    """Return *endpoint* as *options* describe it."""
+    changes: dict[str, Any] = {}
     references = options.references or _implied(options)
     if references is not None:
-        told["references"] = references
-        told["reference_list"] = references == "many"
+        changes["references"] = references
+        changes["reference_list"] = references == "many"
     if options.reference_field is not None:
-        told["reference_field"] = options.reference_field
-        told["reference_form"] = "uris"
+        changes["reference_field"] = options.reference_field
+        changes["reference_form"] = "uris"
     if options.reference_list is not None:
-        told["reference_list"] = options.reference_list
+        changes["reference_list"] = options.reference_list
     if options.mask_field is not None:
-        told["mask_field"] = options.mask_field
-    return _shaped(_sourced(endpoint, told), options)
+        changes["mask_field"] = options.mask_field
+    return _shaped(_sourced(endpoint, changes), options)
 
 
 def _shaped(endpoint: Endpoint, options: CapabilityOptions) -> Endpoint:
-    told: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     if options.shape is not None:
-        told |= {"shape": options.shape, "custom": None, "sizes": ()}
+        changes |= {"shape": options.shape, "custom": None, "sizes": ()}
     if options.ratios is not None:
-        told["ratios"] = tuple(options.ratios)
+        changes["ratios"] = tuple(options.ratios)
     if options.size_range is not None:
         min_width, min_height, width, height = options.size_range
-        told["bounds"] = SizeBounds(
+        changes["bounds"] = SizeBounds(
             min_width=min_width,
             min_height=min_height,
             max_width=width,
             max_height=height,
         )
     if options.max_seed is not None:
-        told["max_seed"] = options.max_seed
-    return _sourced(endpoint, told)
+        changes["max_seed"] = options.max_seed
+    return _sourced(endpoint, changes)
 
 
 def _implied(options: CapabilityOptions) -> References | None:
@@ -77,11 +77,11 @@ def _implied(options: CapabilityOptions) -> References | None:
     return "many" if options.reference_list else "one"
 
 
-def _sourced(endpoint: Endpoint, told: dict[str, Any]) -> Endpoint:
-    if not told:
+def _sourced(endpoint: Endpoint, changes: dict[str, Any]) -> Endpoint:
+    if not changes:
         return endpoint
     source = endpoint.source.removesuffix(_AND_OPTIONS) + _AND_OPTIONS
-    return replace(endpoint, source=source, **told)
+    return replace(endpoint, source=source, **changes)
 
 
 _AND_OPTIONS = ", and the models file"

@@ -32,7 +32,7 @@ GROWTH = 1.3
 # One try. A vendor that stalls must not take the whole deadline with it.
 TRY_SECONDS = 15.0
 
-# What would end the wait ends it only as the third in a row, over so long.
+# An answer that would end the wait does so as the third in a row, after this time.
 IN_A_ROW = 3
 ROW_SECONDS = 5.0
 

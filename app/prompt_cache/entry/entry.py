@@ -195,8 +195,8 @@ class PromptEntry(NamedTuple):
             entry = cls._of(asked_for, painted_by or parameters.model, head)
             if source_type is None:
                 return entry
-            said = entry.provenance._replace(digital_source_type=source_type)
-            return entry._replace(provenance=said)
+            provenance = entry.provenance._replace(digital_source_type=source_type)
+            return entry._replace(provenance=provenance)
         except _UNREADABLE:
             return None
 

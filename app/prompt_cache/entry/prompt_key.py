@@ -52,7 +52,7 @@ class Parameters(NamedTuple):
 
     @property
     def pictures(self) -> tuple[str, ...]:
-        """The ids of all pictures that it goes by, the mask last."""
+        """The ids of all pictures that it refers to, the mask last."""
         return self.references if self.mask is None else (*self.references, self.mask)
 
     def as_json(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ _NO_OPTIONS = _DEFAULTS[_FIRST_OPTION:]
 
 @dataclass(frozen=True)
 class PromptKey:
-    """A prompt of a project: what the cache, the lease and the ledger go by."""
+    """A prompt of a project: the key of its cache entry, its lease and its manifest."""
 
     project: Project
     parameters: Parameters

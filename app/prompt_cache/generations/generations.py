@@ -31,9 +31,9 @@ BEATS_A_LEASE = 3
 class Generations:
     """Writes and finds the records.
 
-    Every replica says again and again which generations are its own and have
-    not ended. One that it says no more is claimed by another replica after a
-    lease, and ended by it: see `LeftBehind`.
+    Each replica repeats, three times a lease, which of its generations have not
+    ended. One that is not repeated for a lease is claimed by another replica, and
+    ended by it: see `LeftBehind`.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Generations:
         await self.close(OpenGeneration.of(record))
 
     async def leave(self, generation: OpenGeneration, look_in: timedelta) -> None:
-        """Leave a generation to another replica, which looks at it in so long."""
+        """Leave a generation to another replica, which looks at it after *look_in*."""
         self._own.discard(str(generation))
         with suppress(CacheUnavailable):
             await self._store.watch([str(generation)], look_in)
@@ -142,7 +142,7 @@ class Generations:
                 async with asyncio.timeout(LOOK_EVERY_SECONDS):
                     await done.wait()
                 return
-            # It runs to its end: a fall-back that waits, and storing, are part of it.
+            # Once it runs it never waits again: fall-backs and storing are part of it.
             runs = progress.is_running or record.state == "running"
             seen = (
                 "running" if runs else "queued",

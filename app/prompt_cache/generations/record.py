@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from app.storage.storage_key import StorageKey
 
 REMEMBERED_FOR = timedelta(hours=1)
-# So many of them may come at once, and no caller has waited for them.
+# Shorter: they may come in great numbers, and no caller has waited for them.
 NEVER_RAN_REMEMBERED_FOR = timedelta(minutes=1)
 
 
@@ -67,8 +67,8 @@ class GenerationRecord:
     def event_id(self) -> str:
         """The id that sets this state apart from every other one of it."""
         details = (self.shown_position, self.progress)
-        said = [str(detail) for detail in details if detail is not None]
-        return "-".join([self.state, *said])
+        known = [str(detail) for detail in details if detail is not None]
+        return "-".join([self.state, *known])
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as the contract has it."""
@@ -99,7 +99,7 @@ class GenerationRecord:
             self.image_id, storage_key = image
             self.image_url = urls.permalink(storage_key)
         else:
-            self.error = _told(error)
+            self.error = _as_kept(error)
 
     def to_bytes(self) -> bytes:
         """Return the bytes that Redis keeps; fields without a value are left out."""
@@ -161,12 +161,12 @@ def _seconds_since(moment: datetime) -> float:
     return (datetime.now(UTC) - moment).total_seconds()
 
 
-def _told(error: BaseException | None) -> dict[str, str]:
-    """Return what is kept of an error; one that is not ours called it off."""
-    told = {"kind": type(error).__name__, "request_id": REQUEST_ID.get() or ""}
+def _as_kept(error: BaseException | None) -> dict[str, str]:
+    """Return what the record keeps of *error*; one that is not ours cancelled it."""
+    kept = {"kind": type(error).__name__, "request_id": REQUEST_ID.get() or ""}
     if isinstance(error, ServiceError):
-        told["detail"] = error.detail
-    return told
+        kept["detail"] = error.detail
+    return kept
 
 
 def never_ran(error: BaseException | None) -> bool:

@@ -1,6 +1,6 @@
 """The hot tier: pictures that this replica served lately, bounded by bytes.
 
-Pictures are immutable and go by image id, so nothing here is ever stale; the
+Pictures are immutable and kept by image id, so nothing here is ever stale; the
 entry in Redis alone decides whether a picture is the answer to a prompt.
 """
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.entry import PromptEntry
     from app.storage.ports.prompt_index import PromptIndex
 
-# Of an answer that never went out: its replica died, or its client left.
+# How long an answer may still go out, of a replica or a client that is gone.
 KEPT_FOR = timedelta(seconds=30)
 
 
@@ -69,5 +69,5 @@ class Overlaps:
 
 
 def now() -> float:
-    """Return the time that arrivals and answers are noted by, on every replica."""
+    """Return the time of arrivals and answers, as every replica notes it."""
     return time.time()

@@ -92,7 +92,7 @@ class Painter:
     async def found(self, project: Project, prompt_hash: str) -> PromptEntry | None:
         """Return the picture of a prompt that was painted, None where it is not there.
 
-        An outage counts as not there: only records of generations tell this.
+        An outage counts as not there: the answer is for records of generations.
         """
         with suppress(CacheUnavailable, StorageUnavailable):
             (seen,) = await self.index.peek([prompt_hash])

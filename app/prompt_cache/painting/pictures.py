@@ -167,8 +167,8 @@ class Pictures:
             if body is None:
                 raise PictureGone
             if byte_range is not None and byte_range.length < entry.size:
-                # A part has no digest of its own; what was said of the whole
-                # when it was stored is what can be known.
+                # A range has no digest of its own: that of the whole, noted when
+                # it was stored, is compared.
                 if body.metadata.get("sha256") != entry.digest:
                     raise self._damaged(entry.memory_key)
                 yield body.chunks()
@@ -181,10 +181,10 @@ class Pictures:
     async def open_stored(
         self, key: StorageKey, byte_range: ByteRange | None = None
     ) -> AsyncIterator[StoredPicture | None]:
-        """Open what lies under *key*, known by nothing else; None if it is gone.
+        """Open the picture under *key* without an entry; None if it is gone.
 
-        Breaks off like `open`; what was not stored by us, or lost what was said
-        of it, is damaged.
+        Raises like `open`. An object without the metadata that we store counts as
+        damaged.
         """
         async with AsyncExitStack() as stack:
             opening = self._ledger.open_image(key, byte_range)

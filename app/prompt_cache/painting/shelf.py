@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
-# Callers wait for so long: most stores that refuse are back by then.
+# How long callers wait: most stores that refuse a picture take it by then.
 PATIENCE_SECONDS = 3.0
 _NOTED_EVERY_SECONDS = 0.5
 

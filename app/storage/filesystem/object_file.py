@@ -1,4 +1,4 @@
-"""An object as one file: its bytes, then what is said of them.
+"""An object as one file: its bytes, then its metadata.
 
 One file, so that one rename publishes both. The bytes come first, so that any
 program opens a picture by its file name; a JSON trailer follows, and its
@@ -89,8 +89,8 @@ def read(path: Path, byte_range: ByteRange | None = None) -> ObjectFile:
                 raise ValueError("the range is beyond the end")
         file.seek(first)
         data = file.read(length)
-    said = orjson.loads(trailer)
-    return ObjectFile(data, said["media_type"], said["metadata"], said["etag"])
+    fields = orjson.loads(trailer)
+    return ObjectFile(data, fields["media_type"], fields["metadata"], fields["etag"])
 
 
 def read_size(path: Path) -> int:

@@ -130,7 +130,7 @@ class PromptIndex(Protocol):
         ...
 
     async def commit(self, prompt_hash: str, token: str, record: bytes) -> bool:
-        """Write the entry, tell the followers, release; False if the lease is lost."""
+        """Write the entry, notify followers, release; False if the lease is lost."""
         ...
 
     async def fail(
@@ -143,7 +143,7 @@ class PromptIndex(Protocol):
         is_hold: bool = False,
         keeps_job: bool = False,
     ) -> bool:
-        """Remember a failure, tell the followers, release.
+        """Remember a failure, notify the followers, release.
 
         Where it *is_hold* it outlasts `forget`. The job goes with it, unless
         the next leader shall fetch what it has made (*keeps_job*). False where

@@ -39,10 +39,10 @@ async def _servers(connection: RedisConnection) -> Iterable[Mapping[str, Any]]:
     if not isinstance(client, ClusterClient):
         return [await connection.execute("INFO")]
     try:
-        told = await client.execute_command("INFO", target_nodes=RedisCluster.PRIMARIES)
+        info = await client.execute_command("INFO", target_nodes=RedisCluster.PRIMARIES)
     except RedisError as error:
         raise CacheUnavailable("The cache is unavailable.") from error
-    return told.values() if all(isinstance(v, dict) for v in told.values()) else [told]
+    return info.values() if all(isinstance(v, dict) for v in info.values()) else [info]
 
 
 def _advice(server: Mapping[str, Any]) -> Iterable[str]:

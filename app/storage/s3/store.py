@@ -49,7 +49,7 @@ WRITE_TIMEOUT_SECONDS = 10.0
 # one from being stored: everything else has slots of its own. More at once
 # only means that a store answers all of them late.
 _STREAMS_AT_ONCE = 64
-# Their line moves on with every window that a reader has been given.
+# How long a window waits for a slot; one is free as soon as another was read.
 STREAM_WAITS_SECONDS = 1.5
 _CALLS_AT_ONCE = 100
 

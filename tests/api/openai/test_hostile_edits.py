@@ -132,7 +132,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], int, str | None]] = {
 }
 
 
-# Refused by its end alone: all of it is taken in, and decoded, before.
+# Refused by its end alone: all of it is read and decoded before.
 UNFINISHED: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a form without an end": (
         FORM,

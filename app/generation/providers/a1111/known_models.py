@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.generation.capabilities import ALL_SEEDS, Endpoint, SizeBounds
 
 # Checkpoints since SDXL are trained on a megapixel, and paint heads without
-# bodies in a tenth of it. `img2img` has a list of pictures, and goes by the first.
+# bodies in a tenth of it. `img2img` has a list of pictures, and uses the first.
 SERVER = Endpoint(
     source=(
         "AUTOMATIC1111 modules/api/models.py, and stable-diffusion.cpp "

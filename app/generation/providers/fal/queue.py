@@ -93,13 +93,13 @@ class FalQueue:
         else:
             job_id = job.resumed
         queued = self._parse(job_id)
-        said = await follow(
+        status = await follow(
             lambda: self._api.ask("GET", queued.status.update_query(logs="1")),
             lambda reply: self._read(reply, job),
             deadline=job.deadline,
             at_once=job.resumed is not None,
         )
-        response = await self._response(queued, said, job)
+        response = await self._response(queued, status, job)
         picture = pick(response.document, "images", 0) or pick(
             response.document, "image"
         )
@@ -172,13 +172,13 @@ class FalQueue:
             await job.progressed(fraction)
         return None
 
-    async def _response(self, queued: _Request, said: Reply, job: Job) -> Reply:
+    async def _response(self, queued: _Request, status: Reply, job: Job) -> Reply:
         """Return the model's output; raises its error, or the platform's."""
-        if pick(said.document, "error") or pick(said.document, "error_type"):
+        if pick(status.document, "error") or pick(status.document, "error_type"):
             job.ended()
             # One look: it has the model's own words, or the platform's.
             response = await self._api.ask("GET", queued.response)
-            raise _job_error_of(said if response.is_success else response)
+            raise _job_error_of(status if response.is_success else response)
         job.succeeded()
 
         def failure(reply: Reply) -> GenerationError | None:
@@ -222,9 +222,9 @@ def _error_of(reply: Reply) -> GenerationError:
 
 def _kinds(reply: Reply) -> set[str]:
     """Return what the model, or the platform, calls its error."""
-    told = (
+    kinds = (
         pick(reply.document, "detail", 0, "type"),
         pick(reply.document, "error_type"),
         reply.headers.get("x-fal-error-type"),
     )
-    return {kind for kind in told if isinstance(kind, str)}
+    return {kind for kind in kinds if isinstance(kind, str)}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.generation.capabilities import Endpoint
     from app.generation.provider import PaintRequest
 
-# What every model paints where nothing is said.
+# The shape that every model paints by default.
 _DEFAULT_SIZE = "1K"
 
 

@@ -76,11 +76,11 @@ class OpenAIOptions(CapabilityOptions):
 
 def capabilities_for(model: str, options: OpenAIOptions) -> Capabilities:
     """Return what *model* can do behind a server that *options* speak of."""
-    told = capabilities_of(model, options, known=KNOWN, unknown=UNKNOWN)
+    known = capabilities_of(model, options, known=KNOWN, unknown=UNKNOWN)
     return Capabilities(
-        told.model,
-        _adjusted(told.text, options),
-        None if told.edit is None else _adjusted(told.edit, options),
+        known.model,
+        _adjusted(known.text, options),
+        None if known.edit is None else _adjusted(known.edit, options),
     )
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 Colour = tuple[int, int, int]
 
-# Ridges nearer than this share of the way have trees that can be told apart.
+# Ridges nearer than this share of the way have trees of their own.
 _PINES_FROM = 0.6
 
 # Larger pictures are painted this big and scaled up: everything in them is

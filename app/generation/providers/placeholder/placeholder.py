@@ -1,8 +1,8 @@
 """Placeholder: the provider that needs no key, no network and no money.
 
 It paints for the quick start, for demonstrations and for load tests, the
-same bytes for the same request on any replica, and can be told to fail in
-each way in which a provider fails.
+same bytes for the same request on any replica, and can be configured to
+fail in each way in which a provider fails.
 """
 
 from __future__ import annotations
@@ -67,12 +67,13 @@ class Placeholder:
         await asyncio.sleep(self._options.delay_seconds)
         match self._options.failure:
             case "rejected":
-                raise PromptRejected("The placeholder was told to refuse prompts.")
+                raise PromptRejected("The placeholder is set to refuse prompts.")
             case "failed":
-                raise ProviderFailed("The placeholder was told to fail.")
+                raise ProviderFailed("The placeholder is set to fail.")
             case "rate_limited":
                 raise ProviderRateLimited(
-                    "The placeholder was told to be busy.", retry_after=WITHOUT_A_HINT
+                    "The placeholder is set to be busy.",
+                    retry_after=WITHOUT_A_HINT,
                 )
             case "timeout":
                 await asyncio.get_running_loop().create_future()
