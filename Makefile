@@ -11,6 +11,9 @@ PORT ?=
 ARGS ?=
 WORKERS ?= 3
 
+# Without bytecode every worker would compile all tests anew: ten seconds for each.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Prints one line that names the lock and the interpreter that it was installed for.
 FINGERPRINT = import hashlib, sys; \
 	lock = open("$(LOCK)", "rb").read(); \
@@ -62,7 +65,8 @@ test: setup ## Runs the tests and the servers that they need; ARGS="-k lighthous
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long and not container" $(ARGS)
 
 test-all: setup ## The same, and the tests that are marked `long`.
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container" $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not container" \
+		--hypothesis-profile thorough $(ARGS)
 
 # By itself, because it keeps both cores busy while it builds.
 test-container: setup ## Builds the image without a Docker engine, and runs it; needs root and Debian's podman.

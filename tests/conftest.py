@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from tests.servers import (
     RedisServer,
@@ -46,6 +47,18 @@ ARE_QUICK = (
     "tests/documents/test_limits_page.py",
     "tests/documents/test_models_page.py",
 )
+
+
+# Every day a quarter of what `make test-all` tries. A busy machine may stall in any
+# example and be slow to make one up.
+for _profile, _examples in {"everyday": 25, "thorough": 100}.items():
+    settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("everyday")
 
 
 @pytest.hookimpl(tryfirst=True)

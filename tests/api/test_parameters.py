@@ -7,7 +7,7 @@ from unicodedata import normalize
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.parameters import (
@@ -276,7 +276,6 @@ def test_seed_zero_is_a_seed() -> None:
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_a_prompt_in_either_normal_form_is_the_same(text: str) -> None:
     """A prompt gives the same key in each Unicode normal form."""
     try:
@@ -291,7 +290,6 @@ def test_a_prompt_in_either_normal_form_is_the_same(text: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(QUERY_PARAMETERS)), st.text()))
-@settings(deadline=None)
 def test_no_query_is_anything_but_read_or_refused(given: dict[str, str]) -> None:
     """Any query is read, or refused with the name of a parameter."""
     named = named_in_refusal(lambda: from_query(given, MODELS))
@@ -303,7 +301,6 @@ def test_no_query_is_anything_but_read_or_refused(given: dict[str, str]) -> None
     st.dictionaries(st.sampled_from(sorted(JSON_PARAMETERS)) | st.text(), ANYTHING),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_no_json_is_anything_but_read_or_refused(
     given: dict[str, Any],
     has_prompt: bool,  # noqa: FBT001 - hypothesis passes by position

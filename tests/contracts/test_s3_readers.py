@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.contracts.scripted_s3 import Request, Script, ScriptedS3
 
 # More than the kernel takes of an answer without a reader.
-PICTURE = b"".join(number.to_bytes(4) for number in range(5_000_000))
+PICTURE = Random(7).randbytes(20_000_000)
 SOON_SECONDS = 10.0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -191,7 +191,6 @@ async def test_real_prompts_are_painted(prompt: str) -> None:
     assert (image.width, image.height) == (96, 64)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(), max_size=120))
 def test_any_unicode_is_painted(prompt: str) -> None:
     """Any Unicode text is painted, lone surrogates included."""

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidParameter
@@ -127,7 +127,6 @@ def test_what_is_not_well_formed_is_named(query: str, parameter: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(sorted(NAMES)), TEXTS))
-@settings(deadline=None)
 def test_every_usual_encoding_means_the_same(parameters: dict[str, str]) -> None:
     """Every common percent-encoding gives the same parameters."""
     assert read(urlencode(parameters)) == parameters
@@ -142,7 +141,6 @@ def test_every_usual_encoding_means_the_same(parameters: dict[str, str]) -> None
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(NAMES)), TEXTS), unique_by=lambda p: p[0])
 )
-@settings(deadline=None)
 def test_order_does_not_matter(pairs: list[tuple[str, str]]) -> None:
     """Parameters in any order give the same result."""
     forwards = "&".join(f"{name}={quote_plus(value)}" for name, value in pairs)
@@ -152,7 +150,6 @@ def test_order_does_not_matter(pairs: list[tuple[str, str]]) -> None:
 
 
 @given(st.text() | st.text(alphabet="%&=+promtsed0123456789abcdefABCDEF\udcff\ud800"))
-@settings(deadline=None)
 def test_no_query_is_anything_but_read_or_refused(query: str) -> None:
     """Any query is read, or refused with a harmless name."""
     parameters: dict[str, str] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
 
 from tests.fakes import a_prompt_cache, a_world
 
@@ -13,10 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.fakes import Replica, World
-
-# A shared machine may stall in any example.
-settings.register_profile("paintonce", deadline=None, max_examples=50)
-settings.load_profile("paintonce")
 
 
 @pytest.fixture

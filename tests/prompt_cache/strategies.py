@@ -68,7 +68,7 @@ def _entries(draw: st.DrawFn) -> PromptEntry:
         image_id=draw(_IDS),
         media_type=draw(st.sampled_from(sorted(EXTENSIONS))),
         size=draw(st.integers(1, 2**32 - 1)),
-        digest=draw(st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
+        digest=draw(st.binary(min_size=32, max_size=32)).hex(),
         width=draw(st.integers(1, 50_000)),
         height=draw(st.integers(1, 50_000)),
         model=draw(st.sampled_from(["default", "a-fall-back"])),

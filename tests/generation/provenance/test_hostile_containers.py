@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.generation.provenance import attest
@@ -57,7 +57,6 @@ def test_a_picture_that_broke_off_anywhere(name: str) -> None:
         check(data[:length])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from(NAMES),
     edits=st.lists(
@@ -79,7 +78,6 @@ def test_a_garbled_picture(
     check(bytes(data))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     magic=st.sampled_from(sorted({whole(name)[:16] for name in NAMES})),
     rest=st.binary(max_size=300),

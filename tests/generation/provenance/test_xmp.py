@@ -6,7 +6,7 @@ import time
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.generation.provenance import xmp
@@ -150,7 +150,6 @@ def test_a_value_is_kept_to_its_bound() -> None:
     assert len(what.source_type or "") < 4096
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, len(PACKET)), st.integers(0, 30))
 def test_no_packet_brings_another_error(noise: bytes, place: int, length: int) -> None:
     """Any damaged packet is read or ignored, and stays readable after an addition."""
@@ -163,7 +162,6 @@ def test_no_packet_brings_another_error(noise: bytes, place: int, length: int) -
         assert again.system is not None
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=80))
 def test_any_name_of_a_model_is_written(system: str) -> None:
     """Any model name is written and read back."""
