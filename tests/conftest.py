@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 
 from tests.servers import (
@@ -84,6 +85,18 @@ def pytest_report_header() -> list[str]:
     """Return which servers this run uses."""
     store = os.environ.get("TEST_S3_ENDPOINT") or minio_command() or "moto"
     return [f"object store: {store}", f"redis: {redis_command()}"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_model_of_s3() -> Iterator[None]:
+    """Load botocore's description of S3 once per worker, not once per client.
+
+    It is a megabyte of JSON; clients of one session share it just so.
+    """
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", lambda *_: loader)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from aiobotocore.session import get_session
 from botocore.exceptions import NoCredentialsError
 
 from app.storage.s3.client import open_client
@@ -40,7 +41,7 @@ async def test_urls_are_those_of_botocore(
     """A URL is signed as `generate_presigned_url` would sign it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    async with open_client() as (client, credentials):
+    async with open_client(get_session()) as (client, credentials):
         signed = await UrlSigner(client, "pictures", credentials).url(key)
         reference = await client.generate_presigned_url(
             "get_object",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.handlers import add_expect_header
 from botocore.utils import get_environ_proxies
 
 if TYPE_CHECKING:
     from aiobotocore.credentials import AioCredentials
+    from aiobotocore.session import AioSession
 
 DEFAULT_REGION = "us-east-1"
 
@@ -52,7 +52,7 @@ def _config(read_timeout_seconds: float) -> AioConfig:
 
 @asynccontextmanager
 async def open_client(
-    read_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
+    session: AioSession, read_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS
 ) -> AsyncIterator[tuple[Any, AioCredentials | None]]:
     """Open the one client that all tasks share, and give its credentials.
 
@@ -62,7 +62,6 @@ async def open_client(
 
     Raises `ValueError` for an endpoint that is no URL.
     """
-    session = get_session()
     region = (
         os.environ.get("AWS_DEFAULT_REGION")
         # What other SDKs read, and botocore does not.
@@ -100,13 +99,13 @@ def goes_through_a_proxy(client: Any) -> bool:
     return bool(get_environ_proxies(client.meta.endpoint_url))
 
 
-def open_http() -> aiohttp.ClientSession:
+def open_http(session: AioSession) -> aiohttp.ClientSession:
     """Return the session that streams signed URLs, to be used as a context manager.
 
     Its callers bound the number of requests and every wait. The environment
     is not trusted: a password from `.netrc` would spoil the signature.
     """
-    bundle = get_session().get_config_variable("ca_bundle")
+    bundle = session.get_config_variable("ca_bundle")
     return aiohttp.ClientSession(
         auto_decompress=False,
         connector=aiohttp.TCPConnector(

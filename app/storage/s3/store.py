@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
 from app.errors import StorageUnavailable
@@ -74,13 +75,16 @@ async def open_s3_object_store(
     call. Raises `ValueError` where the endpoint is no URL.
     """
     async with AsyncExitStack() as stack:
+        # The variables of the environment and the files of botocore are read once.
+        session = get_session()
         is_patient = write_timeout_seconds > WRITE_TIMEOUT_SECONDS
+        answers_within = write_timeout_seconds if is_patient else ANSWER_TIMEOUT_SECONDS
         client, credentials = await stack.enter_async_context(
-            open_client(write_timeout_seconds if is_patient else ANSWER_TIMEOUT_SECONDS)
+            open_client(session, answers_within)
         )
         reads: Reads = PlainReads(client, bucket)
         if signed_urls and not goes_through_a_proxy(client):
-            http = await stack.enter_async_context(open_http())
+            http = await stack.enter_async_context(open_http(session))
             reads = SignedReads(UrlSigner(client, bucket, credentials), http)
         windows = Windows(
             reads,
