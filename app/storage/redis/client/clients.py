@@ -34,8 +34,11 @@ SENTINEL_TIMEOUT_SECONDS = 0.4
 # comes first and the client notes which node was silent.
 SLACK_SECONDS = 0.2
 
-FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""The errors of a client when Redis is unavailable; not all are `RedisError`."""
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError)
+"""The errors of a client when Redis is unavailable; not all are `RedisError`.
+
+uvloop raises `RuntimeError` for a connection that was cut since it was looked at.
+"""
 
 
 class ClusterClient(RedisCluster):
