@@ -9,6 +9,7 @@ from app.prompt_cache import purge
 from app.prompt_cache.administration import PromptEntries
 from app.prompt_cache.bulk_purge import BulkPurge
 from app.prompt_cache.cache import PromptCache
+from app.prompt_cache.counted_look_ups import CountedLookUps
 from app.prompt_cache.entry.ledger import Ledger
 from app.prompt_cache.flight.flights import Flights
 from app.prompt_cache.flight.leases import Leases
@@ -195,6 +196,7 @@ def _cache(
             statistics=shared.statistics,
             metrics=metrics,
         ),
+        counted_look_ups=CountedLookUps(shared.flights),
         flights=shared.flights,
         painter=painter,
         restorations=Restorations(

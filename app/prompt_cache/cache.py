@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from app.generation.spending import Permit
+    from app.prompt_cache.counted_look_ups import CountedLookUps
     from app.prompt_cache.entry.prompt_key import PromptKey
     from app.prompt_cache.flight.flights import Flights
     from app.prompt_cache.flight.result import FlightResult
@@ -48,6 +49,7 @@ class PromptCache:
 
     index: PromptIndex
     look_ups: LookUps
+    counted_look_ups: CountedLookUps
     flights: Flights[FlightResult]
     painter: Painter
     restorations: Restorations
@@ -82,17 +84,16 @@ class PromptCache:
             found = await self.look_ups.find(key, landed, has_waited=has_waited)
             if found is not None:
                 return found
-            if not has_counted and not self.flights.is_flying(key.hash):
-                # All who wait for one flight count as one look-up.
-                await permit.count_look_up()
-                has_counted = True
-            asked = time.monotonic()
-            refusal = await self._refusal(key, permit)
-            if refusal is not None:
+            async with self.counted_look_ups.counted(
+                key.hash, permit, before=has_counted
+            ) as has_counted:
+                asked = time.monotonic()
+                refusal = await self._refusal(key, permit)
                 spent_seconds = time.monotonic() - asked
+                if refusal is None and readable is not None:
+                    key = await readable()
+            if refusal is not None:
                 return await self._find_unless(refusal, spent_seconds, key, permit)
-            if readable is not None:
-                key = await readable()
             # Is someone painting it? Did we paint it and forget? Paint it.
             try:
                 flight, landed = await self.flights.join(

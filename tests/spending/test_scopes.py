@@ -619,6 +619,23 @@ async def test_many_who_wait_for_one_picture_are_one_look_up(
     assert {answer.status for answer in answers} == {200}
 
 
+async def test_a_burst_that_comes_before_the_painting_is_one_look_up(
+    service: Paintonce,
+) -> None:
+    """Requests that come before the first of them has read its quota count as one."""
+    await scope(service)
+    quota_is_read = service.accounts.before("balance")
+    first = asyncio.create_task(visit(service, "a fox"))
+    await quota_is_read.reached()
+    others = [asyncio.create_task(visit(service, "a fox")) for _ in range(60)]
+    await until(lambda: service.world.index.calls["look_up"] == 61)
+    quota_is_read.open()
+
+    answers = await asyncio.gather(first, *others)
+
+    assert {answer.status for answer in answers} == {200}
+
+
 async def test_what_may_have_been_billed_is_not_given_back() -> None:
     """A call that may have been billed keeps its unit of scope and address."""
     async with running(new_per_address_per_hour=2) as service:
