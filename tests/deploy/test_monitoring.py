@@ -120,6 +120,13 @@ def test_every_alert_says_how_bad_it_is_and_what_it_means() -> None:
         assert f"`{rule['alert']}`" in operations
 
 
+def test_no_two_alerts_fire_for_the_same_reason() -> None:
+    """Every alert has an expression of its own."""
+    expressions = [rule["expr"] for rule in rules()]
+
+    assert len(set(expressions)) == len(expressions)
+
+
 def test_prometheus_takes_rules_and_queries(tmp_path: Path) -> None:
     """Prometheus parses all rules and queries, and the alerts fire as tested."""
     promtool = shutil.which("promtool")
