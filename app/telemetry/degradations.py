@@ -1,4 +1,4 @@
-"""Degradations: work that goes on with less than it needs, counted and logged."""
+"""Degradations: requests that were served without a part, counted and logged."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ class Degradations:
         last = self._logged_at.get(what)
         if last is None or now - last >= LOG_EVERY_SECONDS:
             self._logged_at[what] = now
-            logger.warning("goes on with less", extra={"what": what})
+            logger.warning("requests are degraded", extra={"what": what})

@@ -120,4 +120,4 @@ class Copies:
         try:
             await self._store.forget(account_of(key[0]), shared.ids)
         except CacheUnavailable:
-            logger.warning("copies are left to their time")
+            logger.warning("copies left to expire")

@@ -81,4 +81,4 @@ class Lending:
         try:
             await self._store.forget(LENT, [image.image_id for image in lent])
         except CacheUnavailable:
-            logger.warning("lent copies are left to their time")
+            logger.warning("lent copies left to expire")

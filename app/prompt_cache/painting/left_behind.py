@@ -94,7 +94,7 @@ class LeftBehind:
         except ServiceError as outage:
             # It is claimed once more, after a lease.
             logger.warning(
-                "generation is left", extra={"reason": type(outage).__name__}
+                "generation not ended yet", extra={"reason": type(outage).__name__}
             )
 
     async def _goes_on(self, generation: OpenGeneration) -> bool:
