@@ -52,7 +52,7 @@ class Series:
         self._registry = registry
         self._declare_requests(routes)
         self._declare_calls(models)
-        self._declare_the_rest()
+        self._declare_cache_and_storage()
 
     def _declare_requests(self, routes: Iterable[tuple[str, str]]) -> None:
         self.requests = Tally(
@@ -117,7 +117,7 @@ class Series:
         )
         self.model_resting = Gauge(
             "paintonce_provider_breaker_open",
-            "1 while a model is given a rest after failures.",
+            "1 while calls of a model are refused after failures in a row.",
             ("model",),
             registry=self._registry,
         )
@@ -132,7 +132,7 @@ class Series:
             for outcome in CALL_OUTCOMES:
                 self.calls.labels(provider, model, outcome)
 
-    def _declare_the_rest(self) -> None:
+    def _declare_cache_and_storage(self) -> None:
         self.lookups = Tally(
             "paintonce_cache_lookups_total",
             "Look-ups in the prompt cache, one result each.",
@@ -179,14 +179,14 @@ class Series:
     def _declare_renditions(self) -> None:
         ended = Counter(
             "paintonce_renditions_total",
-            "Renditions that were not stored yet, by what became of them.",
+            "Renditions that had to be made, by their result.",
             ("result",),
             registry=self._registry,
         )
         self.renditions = {name: ended.labels(name) for name in RENDITION_RESULTS}
         self.rendition_seconds = Histogram(
             "paintonce_rendition_seconds",
-            "From its turn until a rendition was stored.",
+            "How long a rendition took, without waiting for its turn.",
             buckets=_RENDITION_BUCKETS,
             registry=self._registry,
         )
@@ -202,7 +202,7 @@ class Series:
 
         self.lost_leases = counter(
             "paintonce_lost_leases_total",
-            "Leases that were another's, or vacant, when they were to be renewed.",
+            "Leases that were lost when their holder was to renew them.",
         )
         self.refused_pictures = counter(
             "paintonce_refused_pictures_total",
@@ -214,7 +214,7 @@ class Series:
         )
         self.damaged_objects = counter(
             "paintonce_damaged_objects_total",
-            "Answers that met stored bytes other than those that were stored.",
+            "Answers whose stored bytes were damaged.",
         )
         self.breaker_open = Gauge(
             "paintonce_redis_breaker_open",
