@@ -82,7 +82,7 @@ async def open_services(
             require_active=access.require_active,
             on_degraded=on_degraded,
         ) as spending,
-        _open_transient_images(ports, terms.transient) as transient,
+        _open_transient_images(ports, terms.transient, on_degraded) as transient,
         _open_prompts(
             _prompt_ports(
                 spanned,
@@ -117,9 +117,13 @@ async def open_services(
 
 @asynccontextmanager
 async def _open_transient_images(
-    ports: Ports, limits: transient_images.Limits
+    ports: Ports,
+    limits: transient_images.Limits,
+    on_degraded: Callable[[str], None],
 ) -> AsyncIterator[transient_images.TransientParts]:
-    parts = transient_images.assemble(ports.transient, limits, ports.store)
+    parts = transient_images.assemble(
+        ports.transient, limits, ports.store, on_degraded=on_degraded
+    )
     warning = transient_images.warn_unless_bounded(ports.max_memory, limits.total_bytes)
     async with parts.running(), running(warning, name="memory-warning"):
         yield parts

@@ -72,7 +72,7 @@ class Stranger(asyncio.Protocol):
             self._answers[data[_STATUS].decode()] += 1
             self._is_waiting = False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own
         """Stop sending requests."""
         self._answers["cut"] += 1
         if self._next is not None:

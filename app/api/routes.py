@@ -1,5 +1,8 @@
 """Every route, on one screen: method, path, required right, handler.
 
+Each runs behind the check of its right (`admission`), and all of them inside one
+frame (`server/frame.py`: request id, problem document, counts, CORS, trace).
+
 A handler that changes something goes on when its client disconnects (`is_change`).
 HEAD has lines of its own, because a handler that streams has to know that there is
 no body. The order matters where two templates match one path.

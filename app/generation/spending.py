@@ -100,11 +100,11 @@ class _FreeCall:
 
 
 class _Unlimited:
-    async def begin(self, model: str, price: float) -> JournalEntry:  # noqa: ARG002
+    async def begin(self, *_: object) -> JournalEntry:
         """Permit every call."""
         return _FreeCall()
 
-    def resume(self, model: str, price: float, reference: str) -> JournalEntry:  # noqa: ARG002
+    def resume(self, *_: object) -> JournalEntry:
         """Permit every job to continue."""
         return _FreeCall()
 

@@ -36,7 +36,7 @@ def by_plain_path(app: web.Application, handler: _Handler) -> _Handler:
         if match is None or hdrs.EXPECT in request.headers:
             return await handler(request)
         # Nothing in it is one request's own, so that all may share it.
-        request._match_info = match  # noqa: SLF001
+        request._match_info = match  # noqa: SLF001 - aiohttp gives no other way
         return await match.handler(request)
 
     return route

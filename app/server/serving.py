@@ -53,7 +53,7 @@ async def serve(
 ) -> None:
     """Answer until a signal asks to stop; return after the drain.
 
-    *app* has its `LIFECYCLE` and `METRICS` from `middlewares.install`;
+    *app* has its `LIFECYCLE` and `METRICS` from `frame.install`;
     *on_listening* is given the port. *sockets* of an earlier `bind` replace
     *host* and *port*. Raises `PortInUse`, `CannotListen` or `EndedNow`.
     Once a signal came SIGTERM stays ignored, for the process is going.

@@ -18,7 +18,10 @@ OTHER = "other"
 LOOKUP_RESULTS = ("hit", "miss", "coalesced", "restored")
 CALL_OUTCOMES = ("ok", "rejected", "rate_limited", "failed", "timeout", "bad_image")
 CUT_REASONS = ("short", "stalled")
-DEGRADATIONS = ("rate_limits", "rules", "stale_documents", "unsettled")
+DEGRADATIONS = (
+    *("lent_references", "rate_limits", "rules"),
+    *("stale_documents", "unsettled"),
+)
 DEPENDENCIES = ("redis", "object_store")
 RENDITION_RESULTS = ("made", "failed", "refused")
 FENCE_VERDICTS = ("proved", "unproved", "failed", "lease")

@@ -75,12 +75,12 @@ class Tracing:
     """
 
     def __init__(self, exporter: SpanExporter | None = None) -> None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - optional extra
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
             OTLPSpanExporter,
         )
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import (  # noqa: PLC0415
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import (
             BatchSpanProcessor,
             SimpleSpanProcessor,
         )
@@ -110,8 +110,8 @@ class Tracing:
 
         A caller says its own in `traceparent` (W3C Trace Context).
         """
-        from opentelemetry.propagate import extract  # noqa: PLC0415
-        from opentelemetry.trace import SpanKind  # noqa: PLC0415
+        from opentelemetry.propagate import extract
+        from opentelemetry.trace import SpanKind
 
         @wraps(handler)
         async def traced(request: Any) -> T:
@@ -139,7 +139,7 @@ class Tracing:
     @asynccontextmanager
     async def span(self, name: str, **options: Any) -> AsyncIterator[Span]:
         """Open a span; an exception is recorded in it by its class alone."""
-        from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
+        from opentelemetry.trace import Status, StatusCode
 
         with self._tracer.start_as_current_span(
             name, record_exception=False, set_status_on_exception=False, **options

@@ -20,7 +20,7 @@ from app.transient_images.store import MAX_PICTURES, TransientImages
 from app.transient_images.sweeper import sweeping
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from app.storage.ports.object_store import ObjectStore
     from app.storage.ports.transient_store import TransientStore
@@ -61,7 +61,11 @@ class TransientParts:
 
 
 def assemble(
-    store: TransientStore, limits: Limits, objects: ObjectStore | None = None
+    store: TransientStore,
+    limits: Limits,
+    objects: ObjectStore | None = None,
+    *,
+    on_degraded: Callable[[str], None] = lambda _: None,
 ) -> TransientParts:
     """Put the transient images of one replica together.
 
@@ -90,6 +94,7 @@ def assemble(
                 # All copies count like the pictures of one more project.
                 quota=quota,
                 outlives=2 * limits.lease_for,
+                on_degraded=on_degraded,
             ),
             budget=budget,
         ),

@@ -17,7 +17,7 @@ from app.errors import CacheUnavailable
 from app.storage.ports.transient_store import StoredImage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from app.image import Image
     from app.storage.ports.transient_store import Quota, TransientStore
@@ -33,7 +33,8 @@ class Lending:
     """Lends pictures of more than *threshold_bytes*, within *quota*.
 
     Smaller ones are better sent along. A copy that is not taken back expires
-    *outlives* after the end of its call.
+    *outlives* after the end of its call. *on_degraded* is called where Redis takes
+    no copy, so that a picture has to be sent along.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Lending:
         threshold_bytes: int,
         quota: Quota,
         outlives: timedelta,
+        on_degraded: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._addresses = addresses
         self._threshold_bytes = threshold_bytes
         self._quota = quota
         self._outlives = outlives
+        self._on_degraded = on_degraded
 
     async def lend(self, image: Image, *, within_seconds: float) -> StoredImage | None:
         """Lend a copy of *image* for a call; None where it is better sent along."""
@@ -67,6 +70,7 @@ class Lending:
                 quota=self._quota,
             )
         except CacheUnavailable:
+            self._on_degraded("lent_references")
             return None
         return stored if isinstance(stored, StoredImage) else None
 

@@ -56,7 +56,7 @@ async def attack(capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Attack]:
     with capsys.disabled():
         total = sum(made.attempts.values())
         kinds = ", ".join(f"{n} {kind}" for kind, n in made.attempts.items())
-        print(f"\n{total} attempts, none got through: {kinds}")  # noqa: T201
+        print(f"\n{total} attempts, none got through: {kinds}")  # noqa: T201 - shown with -s
 
 
 def encoded(parameters: dict[str, str]) -> str:

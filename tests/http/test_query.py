@@ -74,7 +74,7 @@ def test_what_is_well_formed_is_decoded_once(
         ("", False),
     ],
 )
-def test_a_name_is_found_however_it_is_spelled(query: str, has_it: bool) -> None:  # noqa: FBT001
+def test_a_name_is_found_however_it_is_spelled(query: str, has_it: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A name is found in any escaping, and in a malformed query too."""
     assert has_parameter(query, "sig") is has_it
 

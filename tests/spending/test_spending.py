@@ -107,7 +107,7 @@ async def test_the_accounts_agree(service: Paintonce) -> None:
 async def test_what_may_have_been_billed_counts(
     service: Paintonce,
     ending: bytes | Exception,
-    costs: bool,  # noqa: FBT001
+    costs: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """A broken picture and an ambiguous end cost the price, a refusal nothing."""
     service.world.provider.script.append(ending)

@@ -22,6 +22,8 @@ from tests.fake_transient_store import InMemoryTransientStore
 from tests.transient_images.stores import picture
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.generation.painting import ReferenceLoader
     from app.transient_images import References, TransientImages
 
@@ -46,7 +48,12 @@ class Studio:
         return [image.size for image in (await self.store.inventory(LENT)).images]
 
 
-def studio(store: InMemoryTransientStore | None = None, **limits: Any) -> Studio:
+def studio(
+    store: InMemoryTransientStore | None = None,
+    *,
+    on_degraded: Callable[[str], None] = lambda _: None,
+    **limits: Any,
+) -> Studio:
     """Assemble the feature with a quota of 100 kB; every reference is lent."""
     store = store or InMemoryTransientStore()
     own: dict[str, Any] = {
@@ -57,7 +64,7 @@ def studio(store: InMemoryTransientStore | None = None, **limits: Any) -> Studio
         "lease_for": LEASE,
         **limits,
     }
-    parts = assemble(store, Limits(**own))
+    parts = assemble(store, Limits(**own), on_degraded=on_degraded)
     return Studio(store, parts.images, parts.references)
 
 
@@ -214,6 +221,24 @@ async def test_what_is_better_sent_along_is_not_lent(limits: dict[str, Any]) -> 
 
         assert (reference.url, reference.data) == (None, painted(9))
         assert await here.lent() == []
+
+
+async def test_a_reference_that_redis_does_not_take_is_sent_along_and_counted() -> None:
+    """Without a copy in Redis a reference is sent inline, which is counted."""
+    store = InMemoryTransientStore()
+    degraded: list[str] = []
+    here = studio(store, on_degraded=degraded.append)
+    original = await here.keep(painted(9))
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise CacheUnavailable("Redis is unavailable.")
+
+    store.put = refuse  # type: ignore[assignment, method-assign]
+    async with here.references.for_painting(SHOP, (original,)) as loader:
+        (reference,) = await loaded(loader)
+
+    assert (reference.url, reference.data) == (None, painted(9))
+    assert degraded == ["lent_references"]
 
 
 async def test_paintings_share_a_bound_of_bytes() -> None:

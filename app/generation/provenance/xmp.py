@@ -14,6 +14,8 @@ from xml.parsers import expat
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+# Below the root of the RDF.
+_DESCRIPTION_LEVEL, _PROPERTY_LEVEL = 1, 2
 _RDF_ROOT, _DESCRIPTION = f"{_RDF} RDF", f"{_RDF} Description"
 _ABOUT, _RESOURCE = f"{_RDF} about", f"{_RDF} resource"
 _SOURCE_TYPE, _SYSTEM = f"{_IPTC} DigitalSourceType", f"{_IPTC} AISystemUsed"
@@ -153,13 +155,13 @@ class _Reader:
                 self._rdf_depth = self._depth
             return
         level = self._depth - self._rdf_depth
-        if level == 1:
+        if level == _DESCRIPTION_LEVEL:
             self._is_described = name == _DESCRIPTION
             if self._is_described:
                 self.about = self.about or attributes.get(_ABOUT, "")
                 for attribute in _WATCHED & attributes.keys():
                     self._note(attribute, attributes[attribute])
-        elif level == 2 and self._is_described and name in _WATCHED:  # noqa: PLR2004
+        elif level == _PROPERTY_LEVEL and self._is_described and name in _WATCHED:
             self._property = name
             self._note(name, attributes.get(_RESOURCE, ""))
 
@@ -167,7 +169,10 @@ class _Reader:
         if self._depth == self._rdf_depth:
             self.end = self.parser.CurrentByteIndex
             self._rdf_depth = None
-        elif self._rdf_depth is not None and self._depth == self._rdf_depth + 2:
+        elif (
+            self._rdf_depth is not None
+            and self._depth == self._rdf_depth + _PROPERTY_LEVEL
+        ):
             self._property = None
         self._depth -= 1
 

@@ -92,7 +92,7 @@ class FilesystemObjectStore:
             for line in await _off_loop(self._folder.sizes, page):
                 yield line
 
-    def on_a_line(self, at_once: int) -> FilesystemObjectStore:  # noqa: ARG002
+    def on_a_line(self, at_once: int) -> FilesystemObjectStore:  # noqa: ARG002 - see below
         """Return the store itself: a disk has one line."""
         return self
 

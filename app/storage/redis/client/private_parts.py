@@ -24,7 +24,7 @@ VERSION = "8.1"
 
 def transport_of(connection: AbstractConnection) -> asyncio.Transport:
     """Return the transport of a connection that is open; raises `ConnectionError`."""
-    writer = connection._writer  # noqa: SLF001
+    writer = connection._writer
     if writer is None:
         raise RedisCut("The connection was cut.")
     return cast("asyncio.Transport", writer.transport)
@@ -32,7 +32,7 @@ def transport_of(connection: AbstractConnection) -> asyncio.Transport:
 
 def forget(connection: AbstractConnection) -> None:
     """Mark *connection* as closed; its only way without a task."""
-    connection._close()  # type: ignore[no-untyped-call] # noqa: SLF001
+    connection._close()  # type: ignore[no-untyped-call]
 
 
 def owner_of(cluster: RedisCluster, key: str) -> str:
