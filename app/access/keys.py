@@ -92,25 +92,32 @@ class Keys:
         else:
             key = secret
             record = replace(record, sealed=self._box.seal(secret, name=key_id))
-        # The indexes first: a key that is not listed could never be revoked.
-        await self._enter(record)
+        await self._require_room(record)
+        # The index first: a key that is not listed could never be revoked.
         await self._documents.write(_index_entry(record), {})
         await self._documents.write(document_of(key_id), record.as_fields())
+        await self._enter(record)
         logger.info("key created", extra={**_told(record), "by": by})
         return NewKey(record, key)
+
+    async def _require_room(self, record: KeyRecord) -> None:
+        """Raise `QuotaFull` where the project has as many keys as it may."""
+        names = await self._names(_live_prefix(record.project, record.kind))
+        if len(names) >= MAX_LIVE_KEYS:
+            raise _too_many(record.kind)
 
     async def _enter(self, record: KeyRecord) -> None:
         """Write a key among the live ones; raises `QuotaFull` beyond the limit.
 
         Written first and counted then: of keys that are made at once those
-        withdraw that come behind the last one that fits.
+        withdraw that come behind the last one that fits. It comes after the key's
+        document: the newest of the live keys signs, and each can be revoked.
         """
         entry, prefix = _live_entry(record), _live_prefix(record.project, record.kind)
-        if len(await self._names(prefix)) >= MAX_LIVE_KEYS:
-            raise _too_many(record.kind)
         await self._documents.write(entry, {})
         if entry in (await self._names(prefix))[MAX_LIVE_KEYS:]:
-            await self._documents.remove(entry)
+            for name in (entry, document_of(record.id), _index_entry(record)):
+                await self._documents.remove(name)
             raise _too_many(record.kind)
 
     async def _names(self, prefix: str) -> Sequence[str]:
@@ -168,6 +175,8 @@ class Keys:
             raise NoSigningKey("Signed URLs are off: SIGNING_MASTER_KEY is not set.")
         if key_id is None:
             names = await self._names(_live_prefix(project, Kind.SIGNING))
+            # Those behind are being withdrawn.
+            names = names[:MAX_LIVE_KEYS]
             key_id = names[-1].rpartition("-")[2] if names else ""
         record = await self.find(key_id)
         if record is None or record.sealed is None or not record.is_active:

@@ -7,12 +7,12 @@ import json
 import re
 import time
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app.access.look_ups import LookUpLimit
-from app.errors import RateLimited
+from app.errors import RateLimited, StorageUnavailable
 from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
 
@@ -353,6 +353,33 @@ async def test_signing_reads_one_document(service: Paintonce) -> None:
     assert f"kid={newest}" in signed.json["url"]
     # One more is the project's rules, for the rate.
     assert service.world.store.calls["get"] - reads <= 2
+
+
+@pytest.mark.parametrize("written_before", range(3))
+async def test_a_key_that_could_not_be_made_leaves_no_trace(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch, written_before: int
+) -> None:
+    """A key whose making met an outage neither signs nor counts, at any write."""
+    monkeypatch.setattr("app.access.keys.MAX_LIVE_KEYS", 2)
+    made = await service.key(kind="signing")
+    given = {"project": "acme/shop", "kind": "signing"}
+    put, writes = service.world.store.put, 0
+
+    async def put_some(*args: Any, **options: Any) -> str:
+        nonlocal writes
+        writes += 1
+        if writes > written_before:
+            raise StorageUnavailable("It is unavailable, says the test.")
+        return await put(*args, **options)
+
+    monkeypatch.setattr(service.world.store, "put", put_some)
+    assert (await service.ask("POST", "/api/v1/keys", ADMIN, json=given)).status == 503
+    monkeypatch.setattr(service.world.store, "put", put)
+
+    signed = await service.ask("POST", "/api/v1/sign", ADMIN, json={"prompt": "a fox"})
+
+    assert f"kid={made['id']}" in signed.json["url"]
+    assert (await service.ask("POST", "/api/v1/keys", ADMIN, json=given)).status == 201
 
 
 async def test_a_revocation_that_met_an_outage_finishes(service: Paintonce) -> None:
