@@ -75,6 +75,9 @@ async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
     """Write all data of *seeds* that the service keeps in Redis, each hit once."""
     connection = RedisConnection(redis, breaker=None, at_once=1, timeout_seconds=30.0)
     statistics = Statistics(RedisStatistics(connection))
+    # Else replicas would compare each entry with its manifest, and it has none.
+    run_id = (await redis.info("server"))["run_id"]
+    await redis.hset(keys.BEGAN, "", run_id)
     for at in range(0, len(seeds), AT_ONCE):
         pipeline = redis.pipeline(transaction=False)
         for seed in seeds[at : at + AT_ONCE]:

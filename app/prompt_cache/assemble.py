@@ -10,6 +10,7 @@ from app.prompt_cache.administration import PromptEntries
 from app.prompt_cache.bulk_purge import BulkPurge
 from app.prompt_cache.cache import PromptCache
 from app.prompt_cache.counted_look_ups import CountedLookUps
+from app.prompt_cache.entry.confirmed_entries import ConfirmedEntries
 from app.prompt_cache.entry.ledger import Ledger
 from app.prompt_cache.flight.flights import Flights
 from app.prompt_cache.flight.leases import Leases
@@ -177,6 +178,7 @@ def _shared(ports: Ports, limits: Limits) -> _Shared:
             pictures=pictures,
             statistics=statistics,
             metrics=metrics,
+            confirmed=ConfirmedEntries(),
             max_storing_time=limits.max_storing_time,
         ),
         flights=Flights(leases),
@@ -256,6 +258,7 @@ def _older_entries(shared: _Shared) -> OlderEntries:
         committer=shared.committer,
         pictures=shared.pictures,
         statistics=shared.statistics,
+        confirmed=shared.committer.confirmed,
     )
 
 

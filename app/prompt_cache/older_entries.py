@@ -3,21 +3,20 @@
 1. An entry is purged or replaced. 2. Redis comes back from a snapshot, or a failover
 promotes a replica that lacks the last writes. 3. The entry is there again, and other
 replicas have its bytes in memory. So each entry is compared with its manifest, once
-for each new run of Redis, before it is served or listed.
+for each such run of Redis, before it is served or listed.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from cachetools import LRUCache
 
 from app.errors import StillGenerating
 
 if TYPE_CHECKING:
+    from app.prompt_cache.entry.confirmed_entries import ConfirmedEntries
     from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger
     from app.prompt_cache.flight.leases import Leases
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from app.storage.storage_key import Project
 
 logger = logging.getLogger(__name__)
-
-# Some 300 bytes each; one that was pushed out is compared once more.
-MAX_CONFIRMED = 200_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +39,7 @@ class OlderEntries:
     committer: Committer
     pictures: Pictures
     statistics: Statistics
-    # For each prompt the run of Redis, and the picture that its manifest named then.
-    _confirmed: LRUCache[str, tuple[int, str]] = field(
-        default_factory=lambda: LRUCache(MAX_CONFIRMED)
-    )
+    confirmed: ConfirmedEntries
 
     async def is_current(self, entry: PromptEntry, record: bytes) -> bool:
         """Return whether the manifest names *entry*; remove an older entry."""
@@ -59,12 +52,12 @@ class OlderEntries:
         *entry* is removed where it is another one. Raises `Unavailable` errors.
         """
         doubts, prompt_hash = self.index.doubts, entry.prompt_hash
-        if self._confirmed.get(prompt_hash) == (doubts, entry.image_id):
+        if self.confirmed.has(entry, doubts):
             return entry
         manifest = await self.ledger.read(entry.project, prompt_hash)
         named = manifest.entry if manifest else None
         if named is not None and named.image_id == entry.image_id:
-            self._confirmed[prompt_hash] = doubts, entry.image_id
+            self.confirmed.note(entry, doubts)
             return entry
         logger.info("older entry removed", extra={"prompt_hash": prompt_hash})
         # Only one of those who remove it at once changes the statistics.

@@ -30,8 +30,8 @@ async def test_seeds_are_what_painting_and_a_hit_leave(redis_url: str) -> None:
         written = await _contents(redis)
 
     assert seeded == written
-    # Entry and hits of each, sums, history and two lists of both projects.
-    assert len(seeded) == 3 * 2 + 2 * 4
+    # Entry and hits of each, sums, history and two lists of both projects, and the run.
+    assert len(seeded) == 3 * 2 + 2 * 4 + 1
 
 
 async def _written_by_the_service(url: str, seeds: list[Seed]) -> None:

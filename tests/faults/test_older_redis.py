@@ -3,190 +3,225 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pytest
 import redis
 
+from app.storage.redis import keys
+from tests.faults.installation import installation
 from tests.redis_topologies import watched_redis
-from tests.replica import Replica, environment_of, replica
-from tests.servers import redis_server
+from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.servers import RedisServer, S3Server
+    from tests.faults.clients import Got
+    from tests.faults.place import Place
+    from tests.replica import Replica
+    from tests.servers import S3Server
 
-LIVE = "/api/v1/live/generate"
 ENTRIES, STATISTICS = "/api/v1/live/entries", "/api/v1/live/stats"
-MODELS = """
-[models.default]
-provider = "placeholder"
-price = 0.05
-"""
 SOON_SECONDS = 30.0
 
-
-async def _ask(
-    session: aiohttp.ClientSession, at: Replica, prompt: str
-) -> tuple[int, str, bytes]:
-    """Repeat until Redis answers again; return status, cache status and body."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while True:
-            async with session.get(f"{at.url}{LIVE}", params={"prompt": prompt}) as got:
-                body = await got.read()
-                if b"cache_unavailable" not in body:
-                    return got.status, got.headers.get("X-Cache-Status", ""), body
-            await asyncio.sleep(0.1)
+FOX, OWL, SEAL = "a red fox", "an owl", "a seal"
+# Each picture is 0.04.
+PAID_FOR_FIVE = "0.20"
 
 
-@asynccontextmanager
-async def _two(
-    environment: dict[str, str], folder: Path
-) -> AsyncIterator[tuple[Replica, Replica, aiohttp.ClientSession]]:
-    (folder / "models.toml").write_text(MODELS)
-    environment |= {"PROVIDERS_FILE": str(folder / "models.toml")}
-    async with (
-        replica(environment, folder=folder) as one,
-        replica(environment, folder=folder) as other,
-        aiohttp.ClientSession() as session,
-    ):
-        yield one, other, session
+@pytest.fixture
+async def place(tmp_path: Path, s3_server: S3Server) -> AsyncIterator[Place]:
+    """Run two replicas that may pay for five pictures."""
+    async with installation(
+        tmp_path, s3_server, BUDGET_PER_DAY=PAID_FOR_FIVE
+    ) as started:
+        yield started
 
 
-async def _purge(session: aiohttp.ClientSession, at: Replica, prompt: str) -> None:
-    async with session.get(f"{at.url}{LIVE}", params={"prompt": prompt}) as got:
-        prompt_hash = got.headers["X-Prompt-Hash"]
-    path = f"/api/v1/live/entries/{prompt_hash}"
-    async with session.delete(f"{at.url}{path}") as answer:
-        assert answer.status == 200, await answer.text()
+async def _purge(place: Place, at: Replica, prompt: str) -> None:
+    """Purge a prompt."""
+    path = f"{ENTRIES}/{await place.hash_of(prompt, at)}"
+    got = await place.clients.call("DELETE", f"{at.url}{path}")
+    assert got.status == 200, got.body
 
 
-def _restored_from_a_snapshot(server: RedisServer) -> None:
-    server.kill()
-    server.start()
+async def _refresh(place: Place, at: Replica, prompt: str) -> str:
+    """Refresh a prompt; return the id of the new picture."""
+    path = f"{ENTRIES}/{await place.hash_of(prompt, at)}/refresh"
+    got = await place.clients.call("POST", f"{at.url}{path}")
+    assert got.status == 200, got.body
+    return str(got.json()["image_id"])
+
+
+async def _seen(place: Place, at: Replica, path: str) -> Any:
+    """Return the answer's document once Redis answers again."""
+    got: list[Got] = []
+
+    async def is_answered() -> bool:
+        got.append(await place.clients.call("GET", f"{at.url}{path}"))
+        return got[-1].status == 200
+
+    await until(is_answered, within_seconds=SOON_SECONDS)
+    return got[-1].json()
+
+
+async def _listed(place: Place, at: Replica) -> list[str]:
+    """Return the ids of the pictures that a replica lists, in order."""
+    seen = await _seen(place, at, ENTRIES)
+    return sorted(entry["image_id"] for entry in seen["entries"])
+
+
+async def _counted(place: Place, at: Replica) -> tuple[int, int]:
+    """Return the entries and the bytes that the statistics of a replica have."""
+    sums = await _seen(place, at, STATISTICS)
+    return sums["entries"], sums["bytes_stored"]
+
+
+def _save(place: Place) -> None:
+    """Take a snapshot of Redis."""
+    with redis.Redis.from_url(place.redis.url) as client:
+        client.save()
+
+
+def _restore(place: Place) -> None:
+    """Restart Redis from its snapshot."""
+    place.redis.kill()
+    place.redis.start()
 
 
 async def test_row_52_a_redis_from_a_snapshot_serves_nothing_that_was_purged(
-    s3_server: S3Server, bucket: str, tmp_path: Path
+    place: Place,
 ) -> None:
     """A restored Redis serves no purged picture, and counts budgets anew."""
-    with redis_server(tmp_path / "redis") as server:
-        environment = environment_of(
-            redis_url=server.url,
-            bucket=bucket,
-            object_store=s3_server.environment(),
-            BUDGET_PER_DAY="0.20",
-        )
-        async with _two(environment, tmp_path) as (one, other, session):
-            for at in (one, other):
-                await _ask(session, at, "a red fox")
-            with redis.Redis.from_url(server.url) as client:
-                client.save()
-            # Three more are paid, and one is purged, after the snapshot.
-            for prompt in ("an owl", "a seal", "a hare"):
-                assert (await _ask(session, one, prompt))[1] == "MISS"
-            await _purge(session, one, "a red fox")
-            _restored_from_a_snapshot(server)
+    one, other = place.replicas
+    for at in (one, other):
+        await place.get(FOX, at)
+    _save(place)
+    # Four more are paid, and one is purged, after the snapshot.
+    later = (OWL, SEAL, "a hare", "a heron")
+    for prompt in later:
+        assert (await place.get(prompt, one)).cache == "MISS"
+    await _purge(place, one, FOX)
+    _restore(place)
 
-            # The other replica has its bytes in memory; there is no budget left.
-            status, _, body = await _ask(session, other, "a red fox")
-            assert (status, b"budget_exhausted" in body) == (429, True), body
-            for prompt in ("an owl", "a seal", "a hare"):
-                assert (await _ask(session, other, prompt))[1] == "HIT"
-
-
-async def _seen(session: aiohttp.ClientSession, at: Replica, path: str) -> Any:
-    """Repeat a GET until Redis answers again; return the answer's JSON."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while True:
-            async with session.get(f"{at.url}{path}") as got:
-                if got.status == 200:
-                    return await got.json()
-            await asyncio.sleep(0.1)
+    # The other replica has its bytes in memory; there is no budget left.
+    refused = await place.persistently(FOX, other)
+    assert (refused.status, refused.code) == (429, "budget_exhausted")
+    for prompt in later:
+        assert (await place.persistently(prompt, other)).cache == "HIT"
 
 
 async def test_a_redis_from_a_snapshot_lists_and_counts_no_ghosts(
-    s3_server: S3Server, bucket: str, tmp_path: Path
+    place: Place,
 ) -> None:
     """After a snapshot, lists and statistics have what the manifests name."""
-    with redis_server(tmp_path / "redis") as server:
-        environment = environment_of(
-            redis_url=server.url,
-            bucket=bucket,
-            object_store=s3_server.environment(),
-        )
-        async with _two(environment, tmp_path) as (one, other, session):
-            for prompt in ("a red fox", "an owl", "a seal"):
-                await _ask(session, one, prompt)
-            await _seen(session, one, STATISTICS)
-            with redis.Redis.from_url(server.url) as client:
-                client.save()
-            await _purge(session, one, "a red fox")
-            async with session.get(f"{one.url}{LIVE}?prompt=an+owl") as got:
-                owl = got.headers["X-Prompt-Hash"]
-            async with session.post(f"{one.url}{ENTRIES}/{owl}/refresh") as answer:
-                assert answer.status == 200, await answer.text()
-            now = await _seen(session, one, ENTRIES)
-            bytes_stored = (await _seen(session, one, STATISTICS))["bytes_stored"]
-            _restored_from_a_snapshot(server)
+    one, other = place.replicas
+    for prompt in (FOX, OWL, SEAL):
+        await place.get(prompt, one)
+    await _counted(place, one)
+    _save(place)
+    await _purge(place, one, FOX)
+    await _refresh(place, one, OWL)
+    pictures, counted = await _listed(place, one), await _counted(place, one)
+    _restore(place)
 
-            statistics = await _seen(session, other, STATISTICS)
-            lists = [await _seen(session, at, ENTRIES) for at in (one, other)]
+    assert await _counted(place, other) == counted
+    for at in (one, other):
+        assert await _listed(place, at) == pictures
+    assert (await _counted(place, other))[0] == len(pictures) == 2
 
-            pictures = {entry["image_id"] for entry in now["entries"]}
-            for listed in lists:
-                ids = [entry["image_id"] for entry in listed["entries"]]
-                assert (len(ids), set(ids)) == (2, pictures)
-            assert statistics["entries"] == 2
-            assert statistics["bytes_stored"] == bytes_stored
+
+@pytest.mark.parametrize("beginning", ["another run", "unknown"])
+async def test_replicas_that_start_with_an_older_redis_serve_nothing_older(
+    place: Place, beginning: str
+) -> None:
+    """New replicas serve, list and count nothing that was purged or replaced.
+
+    Redis is restored while they start; an earlier release had not written down in
+    which run its data began.
+    """
+    one, other = place.replicas
+    for prompt in (FOX, OWL, SEAL):
+        for at in (one, other):
+            await place.get(prompt, at)
+    await _counted(place, one)
+    _save(place)
+    await _purge(place, one, FOX)
+    image_id = await _refresh(place, one, OWL)
+    pictures, counted = await _listed(place, one), await _counted(place, one)
+    for at in place.replicas:
+        await at.stop()
+    _restore(place)
+    if beginning == "unknown":
+        with redis.Redis.from_url(place.redis.url) as client:
+            assert client.delete(keys.BEGAN) == 1
+
+    one, other = await place.start(2)
+
+    assert await _counted(place, one) == counted
+    for at in (one, other):
+        assert await _listed(place, at) == pictures
+        assert (await place.get(OWL, at)).headers["X-Image-Id"] == image_id
+        assert (await place.get(SEAL, at)).cache == "HIT"
+        assert len(at.events("redis may have older data")) == 1
+    assert (await place.get(FOX, other)).cache == "MISS"
+    assert (await place.get("a hare", one)).code == "budget_exhausted"
+    assert [await place.provider.calls(prompt) for prompt in (FOX, OWL, SEAL)] == [
+        *(2, 2, 1)
+    ]
+
+
+async def test_replicas_that_start_beside_an_unbroken_redis_ask_no_manifest(
+    place: Place,
+) -> None:
+    """New replicas serve what Redis has, without a look at its manifest."""
+    await place.get(FOX, place.replicas[0])
+    for at in place.replicas:
+        await at.stop()
+    for manifest in await place.objects("prompts"):
+        await place.lose(manifest)
+
+    for number, at in enumerate(await place.start(2), start=1):
+        got = await place.get(FOX, at)
+        assert (got.cache, got.hits) == ("HIT", number)
 
 
 @pytest.mark.parametrize("how", ["purged", "refreshed"])
 async def test_a_failover_that_lost_it_serves_nothing_older(
-    s3_server: S3Server, bucket: str, tmp_path: Path, how: str
+    s3_server: S3Server, tmp_path: Path, how: str
 ) -> None:
     """A promoted Redis that missed a purge does not serve the purged picture."""
     with watched_redis(tmp_path / "redis") as watched:
-        environment = environment_of(
-            redis_url=watched.url,
-            bucket=bucket,
-            object_store=s3_server.environment(),
-        )
-        async with _two(environment, tmp_path) as (one, other, session):
-            _, _, old = await _ask(session, one, "a red fox")
-            await _ask(session, other, "a red fox")
+        async with installation(
+            tmp_path, s3_server, redis=watched.primary, redis_url=watched.url
+        ) as place:
+            one, other = place.replicas
+            for at in (one, other):
+                await place.get(FOX, at)
             with redis.Redis.from_url(watched.replica.url) as second:
                 # It has heard of the entry, and then hears nothing more.
-                second.execute_command("REPLICAOF", "127.0.0.1", 1)
+                second.replicaof("127.0.0.1", 1)
+            image_id = ""
             if how == "purged":
-                await _purge(session, one, "a red fox")
+                await _purge(place, one, FOX)
             else:
-                async with session.get(
-                    f"{one.url}{LIVE}", params={"prompt": "a red fox"}
-                ) as got:
-                    prompt_hash = got.headers["X-Prompt-Hash"]
-                path = f"/api/v1/live/entries/{prompt_hash}/refresh"
-                async with session.post(f"{one.url}{path}") as answer:
-                    assert answer.status == 200, await answer.text()
-                    image_id = (await answer.json())["image_id"]
+                image_id = await _refresh(place, one, FOX)
             watched.primary.kill()
 
-            async with asyncio.timeout(SOON_SECONDS):
-                while True:
-                    async with session.get(
-                        f"{other.url}{LIVE}", params={"prompt": "a red fox"}
-                    ) as got:
-                        if got.status == 200 and "X-Cache-Hit-Count" in got.headers:
-                            break
-                        if got.headers.get("X-Cache-Status") == "MISS":
-                            break
-                    await asyncio.sleep(0.2)
+            got = await _counted_again(place, other)
+
             if how == "purged":
-                assert got.headers["X-Cache-Status"] == "MISS"
+                assert got.cache == "MISS"
             else:
                 assert got.headers["X-Image-Id"] == image_id
-            assert old
+
+
+async def _counted_again(place: Place, at: Replica) -> Got:
+    """Return the first answer that Redis had a part in: a MISS or a counted HIT."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while True:
+            got = await place.persistently(FOX, at)
+            if got.cache == "MISS" or got.hits is not None:
+                return got
+            await asyncio.sleep(0.2)

@@ -143,6 +143,23 @@ async def test_without_its_manifest_nothing_is_believed(
         await ask(replica)
 
 
+async def test_what_was_painted_in_doubt_is_believed(
+    world: World, replica: Replica, another: Replica
+) -> None:
+    """A replica compares nothing that it paints itself, until the next doubt."""
+    comes_back(world, {})
+    await ask(replica)
+    before = world.store.calls["get"]
+    assert (await ask(replica)).outcome == LookupOutcome.HIT
+    painted = world.store.calls["get"]
+    snapshot = dict(world.index.entries)
+    await another.purge(SHOP, LIGHTHOUSE.hash)
+    comes_back(world, snapshot)
+
+    assert (await ask(replica)).outcome == LookupOutcome.MISS
+    assert painted == before
+
+
 @pytest.mark.parametrize("by_hits", [False, True])
 async def test_what_was_purged_is_not_listed(
     world: World, replica: Replica, another: Replica, *, by_hits: bool

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 
 from app.errors import CacheUnavailable
 from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
@@ -429,25 +430,11 @@ async def cluster(tmp_path: Path) -> AsyncIterator[RedisConnections]:
     """Run a Cluster of one node, which refuses scripts over two slots."""
     options = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
     with redis_server(tmp_path, args=options) as server:
-        async with open_redis(server.url) as plain:
-            await plain.leases.execute("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
-
-            async def is_ready() -> bool:
-                state = await plain.leases.execute("CLUSTER", "INFO")
-                return b"cluster_state:ok" in _bytes(state)
-
-            await until(is_ready)
+        with Redis.from_url(server.url) as plain:
+            plain.cluster("ADDSLOTSRANGE", 0, 16_383)
+            await until(lambda: plain.cluster("INFO")["cluster_state"] == "ok")
         async with open_redis(f"redis+cluster://127.0.0.1:{server.port}") as redis:
             yield redis
-
-
-def _bytes(reply: Any) -> bytes:
-    """Return a reply of CLUSTER INFO as bytes."""
-    return (
-        b"\n".join(f"{name}:{value}".encode() for name, value in reply.items())
-        if isinstance(reply, dict)
-        else reply
-    )
 
 
 async def test_it_works_on_a_cluster(cluster: RedisConnections) -> None:

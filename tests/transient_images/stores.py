@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from app.storage.redis import keys
 from app.storage.redis.transient import RedisTransientStore
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def store_on(connections: RedisConnections, **options: Any) -> RedisTransientSto
 
 
 async def keys_left(connections: RedisConnections) -> list[bytes]:
-    """Return every key in Redis."""
+    """Return every key in Redis but the one that every replica leaves."""
     found: list[bytes] = await connections.leases.execute("KEYS", "*")
-    return found
+    return [key for key in found if key != keys.BEGAN.encode()]
 
 
 async def fill(connections: RedisConnections) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.image import Image
+    from app.prompt_cache.entry.confirmed_entries import ConfirmedEntries
     from app.prompt_cache.entry.entry import PromptEntry
     from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.flight.leases import Lease
@@ -44,6 +45,7 @@ class Committer:
     pictures: Pictures
     statistics: Statistics
     metrics: Metrics
+    confirmed: ConfirmedEntries
     max_storing_time: timedelta = MAX_STORING_TIME
 
     def deadline(self) -> float:
@@ -144,10 +146,12 @@ class Committer:
         else:
             self.statistics.replaced(replaced, entry)
         await self.statistics.apply_if_possible()
+        doubts = self.index.doubts
         try:
             if await self.index.commit(
                 entry.prompt_hash, lease.token, entry.to_record()
             ):
+                self.confirmed.note(entry, doubts)
                 return True
             logger.warning("entry left to another leader", extra=_named(entry))
             await self._take_off_the_list(entry)

@@ -22,6 +22,9 @@ LEDGER = f"{VERSION}:ledger"
 PROPOSED_LEDGER = f"{VERSION}:ledger:proposed"
 """The id that a ledger gets that is being made."""
 
+BEGAN = f"{VERSION}:began"
+"""Hash of the runs in which the data began, by node: see `client.server_runs`."""
+
 LANDED = f"{VERSION}:landed"
 """The channel that tells of every flight that ended, by its prompt hash."""
 

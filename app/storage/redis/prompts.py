@@ -51,7 +51,7 @@ class RedisPromptIndex:
     @property
     def doubts(self) -> int:
         """Return how often the cache may have come back older."""
-        return self._runs.changes
+        return self._runs.doubts
 
     async def look_up(self, prompt_hash: str, now_ms: int) -> CountedRecord | None:
         """Return the record and count the hit; uncounted where Redis has no memory.

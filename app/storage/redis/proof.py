@@ -24,6 +24,7 @@ from app.storage.redis import (
     statistics_scripts,
     transient_scripts,
 )
+from app.storage.redis.client import server_runs
 from app.storage.redis.client.clients import FAILURES, subscription
 from app.storage.redis.client.connection import CacheFull, Script
 from app.storage.redis.client.rights import RightMissing, right_missing
@@ -38,7 +39,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MODULES = (scripts, account_scripts, statistics_scripts, transient_scripts)
+_MODULES = (
+    scripts,
+    account_scripts,
+    statistics_scripts,
+    transient_scripts,
+    server_runs,
+)
 
 SCRIPTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": script
@@ -52,7 +59,15 @@ for _name, _script in SCRIPTS.items():
 # What scripts call, with as many arguments as each needs; KEY stands for a key.
 KEY = "KEY"
 CALLS = (
-    *("TIME", "DEL KEY", "EXISTS KEY", "EXPIRE KEY 1", "GET KEY", "GETRANGE KEY 0 1"),
+    *(
+        "TIME",
+        "DBSIZE",
+        "DEL KEY",
+        "EXISTS KEY",
+        "EXPIRE KEY 1",
+        "GET KEY",
+        "GETRANGE KEY 0 1",
+    ),
     *("HDEL KEY f", "HEXISTS KEY f", "HGET KEY f", "HGETALL KEY", "HINCRBY KEY f 1"),
     *("HINCRBYFLOAT KEY f 1", "HSET KEY f 1", "HSETNX KEY f 1", "INCR KEY"),
     *("PERSIST KEY", "PEXPIRE KEY 1000", "PEXPIREAT KEY 1000", "PTTL KEY"),

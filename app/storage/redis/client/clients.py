@@ -21,6 +21,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from app.storage.redis.client import private_parts
 from app.storage.redis.client.address import RedisAddress, Topology
+from app.storage.redis.client.handshake import ClusterHandshake, ServerHandshake
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,12 +46,22 @@ class ClusterClient(RedisCluster):
     """A Cluster whose client looks for its slots at the nodes that still answer."""
 
     _failed_node: str | None = None
+    _handshake: ClusterHandshake | None = None
+
+    def begin_with(self, handshake: ClusterHandshake) -> None:
+        """Perform *handshake* over each connection to a node, once it is made."""
+        self._handshake = handshake
+        self.get_connection_kwargs()["redis_connect_func"] = handshake.perform
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send one command to the node of its slot; once, but for redirections."""
         try:
             # Here and not on the way: without the slots redis-py would guess.
             await self.initialize(last_failed_node_name=self._failed_node)
+            if self._handshake is not None and not self._handshake.has_looked:
+                await self._handshake.look_at_data(
+                    self.get_primaries(), super().execute_command
+                )
             return await super().execute_command(*args, **kwargs)
         except (RedisClusterException, KeyError) as error:
             # No node answers, or a slot has none: look again the next time.
@@ -82,10 +93,12 @@ async def open_client(
     timeout_seconds: float,
     max_connections: int,
     read_size: int = 65_536,
+    handshake: ServerHandshake | ClusterHandshake | None = None,
 ) -> AsyncIterator[Client]:
     """Open a client, which connects when it is first used.
 
-    *max_connections* are those to each node of a Cluster.
+    *max_connections* are those to each node of a Cluster. Each connection
+    begins with *handshake*.
     """
     # RESP2 has no push messages, so nothing but replies is ever read.
     protocol: dict[str, Any] = {
@@ -103,6 +116,8 @@ async def open_client(
         "socket_timeout": timeout_seconds,
         **address.credentials,
     }
+    if isinstance(handshake, ServerHandshake):
+        options["redis_connect_func"] = handshake.perform
     match address.topology:
         case Topology.CLUSTER:
             opened = _cluster(address, options)
@@ -111,6 +126,10 @@ async def open_client(
         case Topology.SERVER:
             opened = _server(address, options)
     async with opened as client:
+        if isinstance(client, ClusterClient) and isinstance(
+            handshake, ClusterHandshake
+        ):
+            client.begin_with(handshake)
         yield client
 
 

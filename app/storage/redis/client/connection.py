@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 from app.errors import CacheUnavailable
-from app.storage.redis.client.address import parse_address
+from app.storage.redis.client.address import Topology, parse_address
 from app.storage.redis.client.circuit_breaker import (
     PROBE_TIMEOUT_SECONDS,
     RedisBreaker,
@@ -32,10 +32,11 @@ from app.storage.redis.client.clients import (
     open_client,
 )
 from app.storage.redis.client.failures import CacheFull, RedisAway, meaning_of
+from app.storage.redis.client.handshake import ClusterHandshake, ServerHandshake
 from app.storage.redis.client.pipeline import CommandPipeline
 from app.storage.redis.client.rights import RightMissing, right_missing
 from app.storage.redis.client.script import Script
-from app.storage.redis.client.server_runs import ServerRuns, run_id_in
+from app.storage.redis.client.server_runs import ServerRuns
 
 __all__ = [
     "CacheFull",
@@ -264,33 +265,17 @@ class RedisConnections:
     async def ping(self) -> None:
         """Return when Redis answers; raises `CacheUnavailable`."""
         await self.leases.execute("PING")
-        await self._note_runs()
 
     async def run_of(self, key: str) -> str:
-        """Return the run id of the server that has *key*; empty where INFO is refused.
+        """Return the run of the server that has *key*; empty where INFO is refused.
 
         Raises `CacheUnavailable`.
         """
         node = self.commands.part(key)
         if not self.runs.of(node) or not self.commands.is_connected:
-            # The first command of a connection learns it.
+            # A new connection asks for it first.
             await self.commands.execute("EXISTS", key)
-            await self._note_runs()
         return self.runs.of(node)
-
-    async def _note_runs(self) -> None:
-        """Note the run ids of a Cluster's primaries; others tell when they connect."""
-        cluster = self.commands.client
-        if not isinstance(cluster, ClusterClient):
-            return
-        runs = {}
-        with suppress(*FAILURES):
-            for node in cluster.get_primaries():
-                told = await cluster.execute_command(
-                    "INFO", "server", target_nodes=node
-                )
-                runs[node.name] = run_id_in(told)
-            self.runs.note(runs)
 
     async def max_memory(self) -> int | None:
         """Return how many bytes Redis may hold; None for no bound, and in a Cluster.
@@ -326,6 +311,8 @@ async def open_redis(
             on_breaker(breaker.is_open or of_pictures.is_open)
 
         runs = ServerRuns()
+        is_cluster = address.topology is Topology.CLUSTER
+        handshake = ClusterHandshake(runs) if is_cluster else ServerHandshake(runs)
         probe = await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=4)
         breaker = RedisBreaker(probe, changed)
         of_pictures = RedisBreaker(probe, changed)
@@ -339,13 +326,14 @@ async def open_redis(
             timeout_seconds: float,
             at_once: int | None = None,
             waits_seconds: float = MAX_WAITING_SECONDS,
-            on_run: Callable[[str], None] | None = None,
         ) -> RedisConnection:
-            own = await client(name, timeout_seconds, max_connections=80)
+            own = await client(
+                name, timeout_seconds, max_connections=80, handshake=handshake
+            )
             pipeline: CommandPipeline | None = None
             if isinstance(own, Redis):
                 pipeline = CommandPipeline(
-                    own.connection_pool, timeout_seconds=timeout_seconds, on_run=on_run
+                    own.connection_pool, timeout_seconds=timeout_seconds
                 )
                 stack.push_async_callback(pipeline.aclose)
             elif at_once is None:
@@ -365,7 +353,6 @@ async def open_redis(
                 "commands",
                 breaker=breaker,
                 timeout_seconds=COMMAND_TIMEOUT_SECONDS,
-                on_run=lambda run_id: runs.note({"": run_id}),
             ),
             slices=await sharing(
                 "slices",
@@ -380,13 +367,19 @@ async def open_redis(
                     BLOB_TIMEOUT_SECONDS,
                     max_connections=40,
                     read_size=262_144,
+                    handshake=handshake,
                 ),
                 breaker=of_pictures,
                 at_once=32,
                 timeout_seconds=BLOB_TIMEOUT_SECONDS,
             ),
             leases=RedisConnection(
-                await client("leases", COMMAND_TIMEOUT_SECONDS, max_connections=40),
+                await client(
+                    "leases",
+                    COMMAND_TIMEOUT_SECONDS,
+                    max_connections=40,
+                    handshake=handshake,
+                ),
                 breaker=None,
                 at_once=32,
                 timeout_seconds=COMMAND_TIMEOUT_SECONDS,

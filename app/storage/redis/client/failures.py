@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 _AWAY_SIGNS = (
@@ -45,6 +51,9 @@ def meaning_of(error: Exception) -> RedisAway:
             return RedisAway(error, is_worth_a_retry=True)
         case RedisTimedOut():
             return RedisAway(error, is_worth_a_retry=False, was_silent=True)
+        case ClusterDownError() | TryAgainError():
+            # redis-py takes the word that is looked for below off their text.
+            return RedisAway(error, is_worth_a_retry=False)
         case ResponseError():
             text = str(error)
             # Scripts report the refusal inside a sentence of their own.

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hiredis import Reader, pack_command
@@ -31,10 +30,9 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 from app.storage.redis.client import private_parts
-from app.storage.redis.client.server_runs import run_id_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from redis.asyncio import ConnectionPool
     from redis.asyncio.connection import AbstractConnection
@@ -60,15 +58,8 @@ class CommandPipeline:
     Each has *timeout_seconds* from being asked for to being answered.
     """
 
-    def __init__(
-        self,
-        pool: ConnectionPool,
-        *,
-        timeout_seconds: float,
-        on_run: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, pool: ConnectionPool, *, timeout_seconds: float) -> None:
         self._pool = pool
-        self._on_run = on_run
         self._timeout_seconds = timeout_seconds
         # Once: to ask for the running one is a call of the kernel each time.
         self._loop = asyncio.get_running_loop()
@@ -138,13 +129,8 @@ class CommandPipeline:
 
     async def _connect(self) -> None:
         try:
-            wire, run_id = await _Wire.to_a_server(
-                self._pool, asks_for_run=self._on_run is not None
-            )
-            if self._on_run is not None:
-                self._on_run(run_id)
-            self._wire = wire
-            self._send_over(wire)
+            self._wire = await _Wire.to_a_server(self._pool)
+            self._send_over(self._wire)
         except Exception as error:  # noqa: BLE001 - redis-py raises more than its own
             self._fail_unsent(error)
         finally:
@@ -195,26 +181,15 @@ class _Wire(asyncio.Protocol):
         self._heard_at = self._loop.time()
 
     @classmethod
-    async def to_a_server(
-        cls, pool: ConnectionPool, *, asks_for_run: bool
-    ) -> tuple[_Wire, str]:
-        """Connect as redis-py does (TLS, login, Sentinel), and take over from it.
-
-        Returns the run id of the server as well, empty where INFO is refused.
-        """
-        run_id = ""
+    async def to_a_server(cls, pool: ConnectionPool) -> _Wire:
+        """Connect as redis-py does (TLS, login, Sentinel), and take over from it."""
         connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
-            if asks_for_run:
-                await connection.send_command("INFO", "server")
-                with suppress(ResponseError):
-                    run_id = run_id_in(await connection.read_response())
-            wire = cls(connection)
+            return cls(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return wire, run_id
 
     @property
     def is_open(self) -> bool:
