@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from app import urls
+from app.errors import ServiceError
 from app.http.body_budget import BODY_BUDGET, BodyBudget
 from app.http.cors import Cors
 from app.http.error_pictures import asks_for_a_picture, picture_of
@@ -174,6 +175,9 @@ def _problem(request: web.Request, error: Exception) -> web.StreamResponse:
     """Return the problem that *error* is; raise where no client could read it."""
     transport = request.transport
     if transport is None or transport.is_closing():
+        if isinstance(error, ServiceError):
+            # The client has gone: what it would have read is no failure of ours.
+            raise ConnectionResetError from error
         raise error
     if request.writer.output_size > 0:
         _log_failure(request, INTERNAL.status, error)

@@ -213,6 +213,35 @@ async def test_a_client_that_leaves_is_no_error(
     assert not caplog.records
 
 
+async def test_a_refusal_that_nobody_reads_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A refusal after its client has left counts as 499 and is not logged."""
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def change(request: web.Request) -> web.Response:
+        """Go on without the client, and refuse what it asked for."""
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise NotFound("There is no such entry.") from None
+        finally:
+            ended.set()
+        raise AssertionError
+
+    async with framed(web.get("/change", change)) as frame:
+        async with wire(frame.port) as line:
+            await line.send(get("/change"))
+            await began.wait()
+        await ended.wait()
+        await frame.lifecycle.finish()
+
+        labels = {"route": "/change", "method": "GET", "status": "499"}
+        assert frame.count("paintonce_requests_total", **labels) == 1
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("error", [NotFound("Nothing."), KeyError("x")])
 async def test_errors_of_live_generation_vary_by_key(error: Exception) -> None:
     """Errors of live generation vary by key, others do not."""
