@@ -58,7 +58,13 @@ _OLD_REQUEST = re.compile(rb"^[^\r\n]+ HTTP/1\.0\r?$", re.MULTILINE)
 class ParsedConnection(web.RequestHandler):
     """A connection whose requests are read, or refused in the service's words."""
 
-    __slots__ = ("_head", "_last_body", "_metrics", "_version")
+    __slots__ = (
+        "_head",
+        "_last_body",
+        "_metrics",
+        "_upgrade_body_left",
+        "_version",
+    )
 
     def __init__(self, server: web.Server, *, metrics: Metrics, **options: Any) -> None:
         super().__init__(
@@ -73,21 +79,23 @@ class ParsedConnection(web.RequestHandler):
         self._version = HttpVersion11
         self._head: UnfinishedHead | None = None
         self._last_body: StreamReader = EMPTY_PAYLOAD
+        self._upgrade_body_left = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, each of its heads by itself.
 
-        aiohttp drops what follows a head with `Upgrade` in the same read.
+        aiohttp drops what follows a request with `Upgrade` in the same read.
         """
-        start = 0
+        start = self._parse_body_of_upgrade(data, 0) if self._upgrade_body_left else 0
         for _ in range(_HEADS_AT_ONCE):
             end = data.find(_END_OF_HEAD, start, -1)
             if end < 0:
                 break
             end += len(_END_OF_HEAD)
             self._parse(data[start:end])
-            start = end
-        self._parse(data[start:] if start else data)
+            start = self._parse_body_of_upgrade(data, end)
+        if start < len(data) or not data:
+            self._parse(data[start:] if start else data)
 
     def handle_error(
         self,
@@ -125,7 +133,17 @@ class ParsedConnection(web.RequestHandler):
             await self._linger()
         return answer
 
+    def _parse_body_of_upgrade(self, data: bytes, start: int) -> int:
+        """Parse what *data* has from *start* on of such a body; return its end."""
+        if not self._upgrade_body_left:
+            return start
+        body = data[start : start + self._upgrade_body_left]
+        self._upgrade_body_left -= len(body)
+        self._parse(body)
+        return start + len(body)
+
     def _parse(self, data: bytes) -> None:
+        begun = self._request_count
         super().data_received(data)
         if self._upgraded and self._parser is not None:
             # No other protocol is spoken here: what follows is HTTP.
@@ -134,11 +152,16 @@ class ParsedConnection(web.RequestHandler):
         if not self._messages:
             if data and self._current_request is None:
                 self._note_unfinished(data)
-        elif isinstance(self._messages[-1][0], _ErrInfo):
+            return
+        message, body = self._messages[-1]
+        if isinstance(message, _ErrInfo):
             self._note_refused(data)
         else:
-            self._head = None
-            self._last_body = self._messages[-1][1]
+            self._head, self._last_body = None, body
+            if message.upgrade and self._request_count > begun:
+                # The end of a chunked one looks like that of a head.
+                length = message.headers.get(hdrs.CONTENT_LENGTH, "0")
+                self._upgrade_body_left = int(length)
 
     def _note_unfinished(self, data: bytes) -> None:
         if self._waiter is None and self._request_count > 0:

@@ -239,6 +239,31 @@ async def test_what_follows_an_upgrade_is_answered(protocol: str) -> None:
     assert bodies == [b"3", b"4", b"3", b"5"]
 
 
+@pytest.mark.parametrize("cut_at", [None, -1, 3, 120, 140])
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+async def test_what_follows_an_upgrade_with_a_body_is_answered(
+    protocol: str, cut_at: int | None
+) -> None:
+    """Requests behind a body with an Upgrade header are answered, however cut."""
+    upgrade = "Connection: Upgrade", f"Upgrade: {protocol}"
+    sized = get("/a", *upgrade, "Content-Length: 9", method="POST") + b"st\r\n\r\norm"
+    chunked = get("/a", *upgrade, "Transfer-Encoding: chunked", method="POST")
+    chunked += b"5\r\nstorm\r\n0\r\n\r\n"
+    sent = sized + get("/abc") + chunked + get("/abcd")
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        await line.send(sent[:cut_at])
+        if cut_at is not None:
+            # Another connection's answer: what was sent here has been read by then.
+            async with wire(frame.port) as other:
+                await other.ask(get("/a"))
+            await line.send(sent[cut_at:])
+        async with asyncio.timeout(5):
+            bodies = [(await line.answer()).body for _ in range(4)]
+            bodies.append((await line.ask(get("/abcde"))).body)
+
+    assert bodies == [b"9", b"4", b"5", b"5", b"6"]
+
+
 async def test_an_unknown_expectation_is_refused() -> None:
     """An unknown expectation is 417, and 100-continue is answered."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
