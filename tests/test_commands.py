@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import aiohttp
 import pytest
@@ -22,14 +23,18 @@ from tests.replica import ROOT, environment_of, replica
 from tests.servers import redis_server as run_redis_server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.servers import S3Server
 
+    Ended = subprocess.CompletedProcess[str]
+    RunHere = Callable[..., Ended]
+
 
 def run(
     *arguments: str, folder: Path, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+) -> Ended:
     """Run `python -m app` in *folder*; return the ended process."""
     inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -43,6 +48,29 @@ def run(
     )
 
 
+@pytest.fixture
+def run_here(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> RunHere:
+    """Return a function like `run` without a process, whose start takes a second."""
+    monkeypatch.chdir(tmp_path)
+    # The log of the tests' own process stays as it is.
+    for module in ("check", "dev", "rebuild"):
+        monkeypatch.setattr(
+            f"app.commands.{module}.configure_logging", lambda *_, **__: None
+        )
+
+    def run_here(*arguments: str, environment: dict[str, str]) -> Ended:
+        with mock.patch.dict(os.environ, environment, clear=True):
+            status = main(arguments)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
+
+    return run_here
+
+
 def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
     """A wrong configuration prints a line for each variable and ends with 2."""
     ended = run("serve", folder=tmp_path, environment={"PORT": "x", "AUTH": "off"})
@@ -52,20 +80,20 @@ def test_a_wrong_configuration_is_status_2(tmp_path: Path) -> None:
     assert sorted(named) == ["PORT", "REDIS_URL", "S3_BUCKET"]
 
 
-def test_a_weak_admin_key_starts_nothing(tmp_path: Path) -> None:
+def test_a_weak_admin_key_starts_nothing(run_here: RunHere) -> None:
     """`serve` starts without an admin key, and not with one under 32 characters."""
     enough = {"REDIS_URL": "redis://127.0.0.1:1", "S3_BUCKET": "images"}
 
-    short = run(
-        "serve", folder=tmp_path, environment={**enough, "ADMIN_API_KEY": "x" * 31}
-    )
+    short = run_here("serve", environment={**enough, "ADMIN_API_KEY": "x" * 31})
 
     assert short.returncode == 2
     assert "at least 32 characters" in short.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
-def test_a_taken_port_is_one_line_and_status_1(tmp_path: Path, command: str) -> None:
+def test_a_taken_port_is_one_line_and_status_1(
+    tmp_path: Path, run_here: RunHere, command: str
+) -> None:
     """A port in use prints one line, ends with 1 and starts nothing."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -76,7 +104,10 @@ def test_a_taken_port_is_one_line_and_status_1(tmp_path: Path, command: str) -> 
             object_store={},
             PORT=str(taken.getsockname()[1]),
         )
-        ended = run(command, folder=tmp_path, environment=environment)
+        if command == "serve":
+            ended = run(command, folder=tmp_path, environment=environment)
+        else:
+            ended = run_here(command, environment=environment)
 
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
@@ -136,7 +167,7 @@ async def test_check_names_what_is_unavailable(
 
 
 async def test_check_names_what_redis_refuses_in_one_line(
-    s3_server: S3Server, bucket: str, tmp_path: Path
+    s3_server: S3Server, bucket: str, tmp_path: Path, run_here: RunHere
 ) -> None:
     """`check` prints a missing right as a fault and an evicting policy as a warning."""
     store = s3_server.environment()
@@ -147,12 +178,12 @@ async def test_check_names_what_redis_refuses_in_one_line(
         environment = environment_of(
             redis_url=server.url, bucket=bucket, object_store=store
         )
-        warned = run("check", folder=tmp_path, environment=environment)
+        warned = await asyncio.to_thread(run_here, "check", environment=environment)
         with redis.Redis.from_url(server.url) as admin:
             rules = ("on", ">pw", "~*", "+@all", "-time", "resetchannels")
             admin.execute_command("ACL", "SETUSER", "limited", *rules)
         environment["REDIS_URL"] = server.url.replace("//", "//limited:pw@")
-        refused = run("check", folder=tmp_path, environment=environment)
+        refused = await asyncio.to_thread(run_here, "check", environment=environment)
 
     assert warned.returncode == 0, warned.stderr
     assert re.search("redis_proof +a warning: maxmemory-policy", warned.stdout)
@@ -235,7 +266,7 @@ async def test_check_prints_what_each_model_can_do(
 
 
 async def test_rebuild_restores_a_flushed_redis(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path, run_here: RunHere
 ) -> None:
     """`rebuild` restores every painted prompt; a second run finds them."""
     environment = environment_of(
@@ -253,8 +284,12 @@ async def test_rebuild_restores_a_flushed_redis(
             client.flushall()
 
         ended = run("rebuild", folder=tmp_path, environment=environment)
-        again = run("rebuild", "default/main", folder=tmp_path, environment=environment)
-        swept = run("rebuild", "--orphans", folder=tmp_path, environment=environment)
+        again = await asyncio.to_thread(
+            run_here, "rebuild", "default/main", environment=environment
+        )
+        swept = await asyncio.to_thread(
+            run_here, "rebuild", "--orphans", environment=environment
+        )
 
         assert ended.returncode == 0, ended.stderr
         assert "3 restored, 0 were there" in ended.stdout
@@ -270,13 +305,13 @@ async def test_rebuild_restores_a_flushed_redis(
             assert answer.headers["X-Cache-Status"] == "HIT"
 
 
-def test_rebuild_refuses_what_is_no_project(tmp_path: Path) -> None:
+def test_rebuild_refuses_what_is_no_project(run_here: RunHere) -> None:
     """`rebuild` refuses a malformed project name before it reads anything."""
     environment = environment_of(
         redis_url="redis://127.0.0.1:1", bucket="images", object_store={}
     )
 
-    ended = run("rebuild", "NoProject", folder=tmp_path, environment=environment)
+    ended = run_here("rebuild", "NoProject", environment=environment)
 
     assert ended.returncode == 1
     assert "org/project" in ended.stderr

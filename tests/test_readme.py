@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -22,12 +24,6 @@ def code_blocks() -> list[str]:
     return re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """Return a copy of the tree like a clone after its set-up."""
-    return clone_into(tmp_path / "paintonce")
-
-
 def run(command: str, folder: Path, address: str) -> str:
     """Run one command of the README at *address*; return its output."""
     done = subprocess.run(
@@ -40,50 +36,70 @@ def run(command: str, folder: Path, address: str) -> str:
     return done.stdout.decode()
 
 
-def test_a_new_user_gets_a_hit_with_the_second_curl(clone: Path) -> None:
-    """The README's commands paint once and then count a hit."""
-    first_screen, asking_twice, uploading = code_blocks()
-    assert "make dev" in first_screen
-    assert "make test" in first_screen
-    first, second = asking_twice.strip().splitlines()
+@dataclass(frozen=True)
+class FirstRun:
+    """The clone in which `make dev` ran, the outputs, and the processes of it."""
 
+    clone: Path
+    painted: str
+    again: str
+    lent: dict[str, Any]
+    read_back: bytes
+    servers: list[str]
+    servers_after: list[str]
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
+    """Run the README's commands in a clone, and end `make dev` by Ctrl-C."""
+    clone = clone_into(tmp_path_factory.mktemp("readme") / "paintonce")
+    _, asking_twice, uploading = code_blocks()
+    first, second = asking_twice.strip().splitlines()
     with make_dev(clone) as address:
         painted = run(first, clone, address)
         again = run(second, clone, address)
         lent = json.loads(run(uploading, clone, address))
-
-        assert "X-Cache-Status: MISS" in painted
-        assert "X-Placeholder: true" in painted
-        assert "X-Cache-Status: HIT" in again
-        assert "X-Cache-Hit-Count: 1" in again
-        assert (clone / "fox.png").read_bytes().startswith(b"\x89PNG")
         with urlopen(lent["url"].replace(ADDRESS, address)) as answer:
-            assert answer.read() == (clone / "fox.png").read_bytes()
+            read_back = answer.read()
+        servers = servers_in(clone)
+    return FirstRun(
+        clone, painted, again, lent, read_back, servers, servers_after=servers_in(clone)
+    )
 
 
-def test_pictures_counts_and_transient_images_survive_a_restart(clone: Path) -> None:
+def test_a_new_user_gets_a_hit_with_the_second_curl(first_run: FirstRun) -> None:
+    """The README's commands paint once and then count a hit."""
+    first_screen, _, _ = code_blocks()
+    picture = (first_run.clone / "fox.png").read_bytes()
+
+    assert "make dev" in first_screen
+    assert "make test" in first_screen
+    assert "X-Cache-Status: MISS" in first_run.painted
+    assert "X-Placeholder: true" in first_run.painted
+    assert "X-Cache-Status: HIT" in first_run.again
+    assert "X-Cache-Hit-Count: 1" in first_run.again
+    assert picture.startswith(b"\x89PNG")
+    assert first_run.read_back == picture
+
+
+def test_pictures_counts_and_transient_images_survive_a_restart(
+    first_run: FirstRun,
+) -> None:
     """Pictures, counts and transient images survive a restart of `make dev`."""
-    _, asking_twice, uploading = code_blocks()
-    ask = asking_twice.strip().splitlines()[0]
+    _, asking_twice, _ = code_blocks()
 
-    with make_dev(clone) as address:
-        run(ask, clone, address)
-        assert "X-Cache-Hit-Count: 1" in run(ask, clone, address)
-        lent = json.loads(run(uploading, clone, address))
-    with make_dev(clone) as address:
-        again = run(ask, clone, address)
-        with urlopen(f"{address}/api/images/{lent['id']}") as answer:
-            assert answer.read() == (clone / "fox.png").read_bytes()
+    with make_dev(first_run.clone) as address:
+        again = run(asking_twice.strip().splitlines()[0], first_run.clone, address)
+        with urlopen(f"{address}/api/images/{first_run.lent['id']}") as answer:
+            assert answer.read() == first_run.read_back
 
     assert "X-Cache-Hit-Count: 2" in again
 
 
-def test_make_dev_stops_what_it_started(clone: Path) -> None:
+def test_make_dev_stops_what_it_started(first_run: FirstRun) -> None:
     """Ctrl-C in `make dev` stops its Redis."""
-    with make_dev(clone):
-        assert servers_in(clone)
-
-    assert servers_in(clone) == []
+    assert first_run.servers
+    assert first_run.servers_after == []
 
 
 def servers_in(folder: Path) -> list[str]:

@@ -104,7 +104,7 @@ async def test_a_second_run_finds_what_the_first_one_painted(
         '{"prompt": "an oyster", "model": "dear", "width": 320, "height": 200}'
     )
 
-    first = await ended(await started(file, service.url, "--project", project))
+    first = await within(capsys, file, service.url, project)
     second = await within(capsys, file, service.url, project, concurrency=1)
 
     assert first.status == 0, first.error
