@@ -95,8 +95,11 @@ class UnlimitedPermit:
 UNLIMITED_PERMIT = UnlimitedPermit()
 
 
+@dataclass(frozen=True)
 class _PaidAlready(UnlimitedPermit):
-    """The permit of a job that was left."""
+    """The permit of a job that was left, whose call the ledger has as open or not."""
+
+    has_open_calls: bool
 
     @asynccontextmanager
     async def painting(
@@ -105,6 +108,10 @@ class _PaidAlready(UnlimitedPermit):
         """Permit the job to end."""
         yield self
 
+    async def is_open(self, reference: str) -> bool:
+        """Return what the world says of all calls."""
+        return self.has_open_calls
+
     async def begin(self, model: str, price: float) -> JournalEntry:
         """Refuse every new call."""
         raise AssertionError("Nothing is begun.")
@@ -112,9 +119,6 @@ class _PaidAlready(UnlimitedPermit):
     def resume(self, model: str, price: float, reference: str) -> JournalEntry:
         """Permit the job to continue."""
         return UNLIMITED.resume(model, price, reference)
-
-
-PAID_ALREADY = _PaidAlready()
 
 
 class Gate:
@@ -846,6 +850,7 @@ class World:
     generations: InMemoryGenerations
     projects: dict[str, Sums]
     provider: ScriptedProvider
+    has_open_calls: bool = False
 
     @property
     def images(self) -> list[str]:
@@ -1005,7 +1010,7 @@ def a_prompt_cache(
             generation_timeout=limits.get("generation_timeout", GENERATION_TIMEOUT),
         ),
         references=no_references,
-        paid_already=lambda _: PAID_ALREADY,
+        paid_already=lambda _: _PaidAlready(world.has_open_calls),
         metrics=metrics,
     )
     defaults: dict[str, Any] = {

@@ -91,6 +91,13 @@ class Permit(Protocol):
 class PaidAlready(Permit, PaintingPermit, Protocol):
     """The permit of a job that was left: it is fetched or cancelled, no call begins."""
 
+    async def is_open(self, reference: str) -> bool:
+        """Return whether the call of *reference* is written down and not settled.
+
+        Raises `StorageUnavailable`.
+        """
+        ...
+
 
 class _FreeCall:
     reference = ""

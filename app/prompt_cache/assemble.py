@@ -25,6 +25,7 @@ from app.prompt_cache.painting.asking import Asking
 from app.prompt_cache.painting.commit import MAX_STORING_TIME, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
 from app.prompt_cache.painting.left_behind import LeftBehind
+from app.prompt_cache.painting.left_jobs import LeftJobs
 from app.prompt_cache.painting.painter import Painter, nothing_refused
 from app.prompt_cache.painting.pictures import Pictures
 from app.prompt_cache.painting.shelf import Shelf
@@ -99,6 +100,7 @@ class _Shared:
     statistics: Statistics
     generations: Generations
     committer: Committer
+    left_jobs: LeftJobs
     flights: Flights[FlightResult]
     refreshes: Flights[FlightResult]
 
@@ -181,6 +183,7 @@ def _shared(ports: Ports, limits: Limits) -> _Shared:
             confirmed=ConfirmedEntries(),
             max_storing_time=limits.max_storing_time,
         ),
+        left_jobs=LeftJobs(index, ports.paid_already),
         flights=Flights(leases),
         refreshes=Flights(leases),
     )
@@ -230,6 +233,7 @@ def _painter(shared: _Shared, ports: Ports, limits: Limits) -> Painter:
             max_bytes=limits.shelf_bytes,
             patience_seconds=limits.shelf_patience_seconds,
         ),
+        left_jobs=shared.left_jobs,
         generations=shared.generations,
         generation_timeout=limits.generation_timeout,
         refusal=ports.painting_refusal,
@@ -239,6 +243,7 @@ def _painter(shared: _Shared, ports: Ports, limits: Limits) -> Painter:
 def _purge(shared: _Shared, ports: Ports, limits: Limits) -> Purge:
     return Purge(
         index=shared.index,
+        left_jobs=shared.left_jobs,
         leases=shared.leases,
         ledger=shared.ledger,
         pictures=shared.pictures,
@@ -267,6 +272,7 @@ def _left_behind(
 ) -> LeftBehind:
     return LeftBehind(
         index=shared.index,
+        left_jobs=shared.left_jobs,
         painter=painter,
         generations=shared.generations,
         flights=shared.flights,

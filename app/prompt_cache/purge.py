@@ -20,7 +20,6 @@ from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.leases import generation_of, writes_for
 from app.prompt_cache.flight.remembered_failures import belongs_to, is_hold
 from app.prompt_cache.painting.counted_permit import CountedPermit
-from app.prompt_cache.painting.kept_job import JobNote
 from app.prompt_cache.purge_note import PurgeNote
 from app.storage.storage_key import StorageKey
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.flight.leases import Lease, Leases
     from app.prompt_cache.generations.generations import Generations
+    from app.prompt_cache.painting.left_jobs import LeftJobs
     from app.prompt_cache.painting.pictures import Pictures
     from app.prompt_cache.statistics import Statistics
     from app.storage.ports.prompt_index import PromptIndex
@@ -87,6 +87,7 @@ class Purge:
     """Purges prompts, one at a time, under their lease."""
 
     index: PromptIndex
+    left_jobs: LeftJobs
     leases: Leases
     ledger: Ledger
     pictures: Pictures
@@ -204,16 +205,15 @@ class Purge:
         return found.is_anything or await self._is_written(project, prompt_hash)
 
     async def _found(self, project: Project, prompt_hash: str) -> _Found:
-        manifest, (record,), failed, kept, noted, job = await asyncio.gather(
+        manifest, (record,), failed, kept, noted, left_job = await asyncio.gather(
             self.ledger.read(project, prompt_hash),
             self.index.peek([prompt_hash]),
             self.index.remembered(prompt_hash),
             self.index.left(prompt_hash),
             self.ledger.noted_purge(project, prompt_hash),
-            self.index.job(prompt_hash),
+            self.left_jobs.of(project, prompt_hash),
         )
-        noted_job = JobNote.of(project, job)
-        submitted = noted_job.job if noted_job else None
+        submitted = left_job.job if left_job else None
         seen = PromptEntry.from_record(prompt_hash, record.record) if record else None
         note = noted or PurgeNote()
         if kept is not None:

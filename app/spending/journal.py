@@ -35,6 +35,9 @@ _READS_AT_ONCE = 32
 # In the reference of a call, before the picture of a scope's quota that it took.
 QUOTA_MARK = "|"
 
+# The outcome of a call that has no end yet.
+_OPEN = "open"
+
 # After the day: for calls that are settled late, and for balances.
 _KEPT_FOR = timedelta(days=3)
 
@@ -72,6 +75,14 @@ class Journal:
     async def balance(self, project: Project) -> Balance:
         """Return what a project has spent, and reserved, today."""
         return await self.accounts.balance(account_of(project, today()))
+
+    async def is_open(self, call: Call) -> bool:
+        """Return whether *call* is written down, and its end is not.
+
+        Raises `StorageUnavailable`.
+        """
+        fields = await self._documents.read(document_of(call.reservation))
+        return fields is not None and fields.get("outcome") == _OPEN
 
     async def bill(self, project: Project, day: date, *, after: str = "") -> Bill:
         """Return a page of a day's paid calls, in the order in which they began.
@@ -135,7 +146,7 @@ class ProjectPainting:
                 "at": began_at.isoformat(),
                 "amount": money.from_units(units),
                 "model": model,
-                "outcome": "open",
+                "outcome": _OPEN,
             },
         )
         await self.journal.accounts.reserve(
@@ -190,7 +201,7 @@ class Call:
             "at": at,
             "amount": money.from_units(units),
             "model": model,
-            "outcome": "open",
+            "outcome": _OPEN,
         }
         return cls(journal, Reservation(account, item, units), fields)
 

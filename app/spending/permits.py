@@ -102,6 +102,11 @@ class PaidAlready:
         """Refuse: no new painting was asked for."""
         raise Forbidden("Only what is paid for is fetched.")
 
+    async def is_open(self, reference: str) -> bool:
+        """Return whether the call of *reference* is written down and not settled."""
+        call = Call.of(self.journal, self.project, "", reference)
+        return call is not None and await self.journal.is_open(call)
+
     def resume(self, model: str, price: float, reference: str) -> JournalEntry:
         """Return the call that the former leader wrote down."""
         if self.finishes:

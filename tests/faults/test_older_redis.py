@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from app.storage.redis import keys
-from tests.faults.installation import installation
+from tests.faults.installation import LEASE_SECONDS, installation
+from tests.faults.test_jobs import MODELS as JOBS
 from tests.redis_topologies import watched_redis
 from tests.until import until
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.servers import S3Server
 
 ENTRIES, STATISTICS = "/api/v1/live/entries", "/api/v1/live/stats"
+SPEND = "/api/v1/project/spend"
 SOON_SECONDS = 30.0
 
 FOX, OWL, SEAL = "a red fox", "an owl", "a seal"
@@ -185,6 +187,44 @@ async def test_replicas_that_start_beside_an_unbroken_redis_ask_no_manifest(
     for number, at in enumerate(await place.start(2), start=1):
         got = await place.get(FOX, at)
         assert (got.cache, got.hits) == ("HIT", number)
+
+
+async def test_an_older_job_paints_nothing_again(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    """A job that is there again brings no purged picture back, and costs nothing.
+
+    1. A snapshot has a job. 2. The job ends, and its picture is purged. 3. Redis comes
+    back with the job, whose replica is silent.
+    """
+    async with installation(
+        tmp_path, s3_server, models=JOBS, REPLICATE_API_TOKEN="r8_token"
+    ) as place:
+        one, other = place.replicas
+        await place.provider.hold()
+        await place.get(FOX, one, prefer="respond-async")
+        await place.provider.until_held()
+
+        async def has_a_job() -> bool:
+            return bool(await place.jobs())
+
+        await until(has_a_job)
+        _save(place)
+        await place.provider.release()
+        assert (await place.get(FOX, other)).status == 200
+        await _purge(place, one, FOX)
+        for at in place.replicas:
+            await at.stop()
+        _restore(place)
+        one, other = await place.start(2)
+        # Two leases, and a poll of the provider's.
+        await asyncio.sleep(2 * LEASE_SECONDS + 1.0)
+
+        assert await place.objects("prompts") == []
+        spend = (await place.clients.call("GET", f"{one.url}{SPEND}")).json()
+        assert [call["outcome"] for call in spend["calls"]] == ["ok"]
+        assert (await place.get(FOX, other)).cache == "MISS"
+        await place.check(FOX, calls=2, answers=2)
 
 
 @pytest.mark.parametrize("how", ["purged", "refreshed"])

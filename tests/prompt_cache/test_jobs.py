@@ -178,6 +178,44 @@ async def test_a_purge_cancels_the_job_that_was_left(
     assert workshop.submitted == ["job-1", "job-2"]
 
 
+@pytest.mark.parametrize(
+    ("is_open", "submitted"), [(True, ["job-1"]), (False, ["job-1", "job-2"])]
+)
+async def test_a_job_of_an_older_redis_goes_on_where_its_call_is_open(
+    world: World,
+    workshop: Workshop,
+    replicas: tuple[Replica, Replica],
+    *,
+    is_open: bool,
+    submitted: list[str],
+) -> None:
+    """In doubt the next leader fetches no picture of a job that has ended."""
+    await left_behind(replicas[0], workshop)
+    world.index.doubts, world.has_open_calls = 1, is_open
+
+    answer = await asking(replicas[1])
+
+    assert answer.data == a_picture(len(submitted))
+    assert workshop.submitted == submitted
+    assert workshop.cancelled == []
+    assert world.index.jobs == {}
+
+
+async def test_a_purge_cancels_no_job_that_has_ended(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """In doubt a purge leaves a job alone that has ended, and its account."""
+    await left_behind(replicas[0], workshop)
+    older = dict(world.index.jobs)
+    await asking(replicas[1])
+    world.index.jobs, world.index.doubts = older, 1
+
+    await replicas[1].purge(SHOP, LIGHTHOUSE.hash)
+
+    assert workshop.cancelled == []
+    assert await spend(replicas[1]) == 0.04
+
+
 async def test_a_job_that_failed_is_forgotten_with_its_failure(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:

@@ -105,6 +105,25 @@ async def test_a_job_is_finished_without_being_asked_for(
     assert await world.index.job(LIGHTHOUSE.hash) is None
 
 
+async def test_a_job_of_an_older_redis_is_not_finished_twice(
+    world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
+) -> None:
+    """In doubt no replica fetches what the ledger knows to have ended.
+
+    1. A job ends, and its picture is purged. 2. Redis comes back with the job.
+    """
+    first, second = replicas
+    generation_id = await died(first, world, workshop)
+    world.index.doubts = 1
+
+    await looked_at(second, world)
+    record = await ended(second, generation_id)
+
+    assert record.state == "failed"
+    assert world.images == world.manifests == []
+    assert workshop.asked_after == ["job-1"]
+
+
 async def test_a_leader_that_is_alive_keeps_its_job(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:

@@ -86,6 +86,20 @@ async def test_a_job_that_ends_free_gives_the_picture_back(
     assert said["spent_today"] == (price if used else 0)
 
 
+async def test_a_call_is_open_until_it_is_settled(service: Paintonce) -> None:
+    """The ledger knows a call as open from its reservation to its end."""
+    permit = service.spending.permits.paid_already(SHOP)
+    for end in (FREE, BILLED):
+        reference = await left_call(service, PRICE)
+        assert await permit.is_open(reference)
+        async with permit.painting(LEADER) as paid:
+            await paid.resume("default", PRICE, reference).settle(*end)
+
+        assert not await permit.is_open(reference)
+    # A call that costs nothing has none.
+    assert not await permit.is_open("")
+
+
 async def test_a_billed_call_before_the_job_keeps_the_picture(
     service: Paintonce,
 ) -> None:

@@ -103,15 +103,15 @@ class KeptJob:
     submitted: SubmittedJob | None = None
 
     @classmethod
-    async def of(cls, index: PromptIndex, assignment: Assignment) -> KeptJob:
-        """Look for what a former leader has left; raises `CacheUnavailable`."""
-        key = assignment.key
-        found = JobNote.of(key.project, await index.job(key.hash))
+    def of(
+        cls, index: PromptIndex, assignment: Assignment, found: JobNote | None
+    ) -> KeptJob:
+        """Return the keeper of a painting that goes on with the job it *found*."""
         left = found.job if found else None
         return cls(
             index,
             assignment.lease,
-            key,
+            assignment.key,
             assignment.flight.generation_id,
             assignment.replaces,
             left,

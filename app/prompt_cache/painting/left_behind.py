@@ -12,7 +12,6 @@ from uuid import uuid4
 from app.background import ended, running
 from app.errors import CacheUnavailable, NotFound, ServiceError, ShuttingDown
 from app.prompt_cache.flight.remembered_failures import from_note
-from app.prompt_cache.painting.kept_job import JobNote
 from app.prompt_cache.painting.painter import image_of
 from app.prompt_cache.painting.work import LeftJob
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.flight.result import FlightResult
     from app.prompt_cache.generations.generations import Generations
     from app.prompt_cache.generations.record import GenerationRecord, OpenGeneration
+    from app.prompt_cache.painting.left_jobs import LeftJobs
     from app.prompt_cache.painting.painter import Painter
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project
@@ -47,6 +47,7 @@ class LeftBehind:
     """
 
     index: PromptIndex
+    left_jobs: LeftJobs
     painter: Painter
     generations: Generations
     flights: Flights[FlightResult]
@@ -99,8 +100,7 @@ class LeftBehind:
 
     async def _goes_on(self, generation: OpenGeneration) -> bool:
         """Return whether the prompt has a job, and then have it finished."""
-        kept = await self.index.job(generation.prompt_hash)
-        note = JobNote.of(generation.project, kept)
+        note = await self.left_jobs.of(generation.project, generation.prompt_hash)
         if note is None:
             return False
         record = await self._record(generation)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.painting.asking import Asking
     from app.prompt_cache.painting.assignment import Assignment
     from app.prompt_cache.painting.commit import Committer
+    from app.prompt_cache.painting.left_jobs import LeftJobs
     from app.prompt_cache.painting.shelf import Shelf
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project, StorageKey
@@ -63,6 +64,7 @@ class Painter:
     asking: Asking
     committer: Committer
     shelf: Shelf
+    left_jobs: LeftJobs
     generations: Generations
     generation_timeout: timedelta
     # Returns why nothing may be painted over this store, or None.
@@ -117,7 +119,8 @@ class Painter:
         flight = assignment.flight
         record = await self._record(assignment)
         # Before anything is paid: a job that was begun is waited for.
-        keeper = await KeptJob.of(self.index, assignment)
+        left = await self.left_jobs.of(assignment.key.project, assignment.key.hash)
+        keeper = KeptJob.of(self.index, assignment, left)
         flight.is_recorded = True
         progress = Progress()
         try:
