@@ -194,6 +194,10 @@ def trace_of(error: BaseException) -> list[str]:
         block = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         lines[:0] = [*block, _sentence_of(current)]
         hidden = current.__suppress_context__
+        if isinstance(current, BaseExceptionGroup):
+            # Of tasks that fail together the first one that failed.
+            current = current.exceptions[0]
+            continue
         current = current.__cause__ or (None if hidden else current.__context__)
     return lines
 

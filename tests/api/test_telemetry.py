@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from app.errors import StorageUnavailable
 from app.telemetry import REQUEST_ID, Metrics, configure_logging
 from app.telemetry.counters import Durations
-from app.telemetry.logs import JsonFormatter, Pseudonyms, TextFormatter
+from app.telemetry.logs import JsonFormatter, Pseudonyms, TextFormatter, trace_of
 from app.telemetry.series import CALL_OUTCOMES, LOOKUP_RESULTS
 
 if TYPE_CHECKING:
@@ -148,6 +148,18 @@ def test_a_trace_has_places_and_no_messages(formatter: logging.Formatter) -> Non
     places = [line.index(sentence) for sentence in order]
     assert places == sorted(places)
     assert "test_telemetry.py" in line
+
+
+def test_a_trace_has_the_error_of_the_task_that_failed() -> None:
+    """The trace of a group of tasks includes where the first of them failed."""
+    with pytest.raises(StorageUnavailable) as raised:
+        adapt()
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [raised.value])
+
+    trace = trace_of(group)
+
+    assert trace[-1] == "builtins.ExceptionGroup"
+    assert "app.errors.StorageUnavailable: The object store is unavailable." in trace
 
 
 @pytest.mark.usefixtures("untouched_logging")
