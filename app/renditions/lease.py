@@ -1,7 +1,8 @@
 """The lease of a rendition: one replica at a time makes it.
 
 It saves work and decides nothing: a replica that loses it stores the same picture
-once more. Without Redis each replica makes its own.
+once more. Without Redis each replica makes its own. A Redis that hangs is not waited
+for, since others wait for their turn behind this one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 RENEWALS_A_LEASE = 3
 POLL_SECONDS = 0.25
+REDIS_WITHIN_SECONDS = 0.5
 # What can't be decoded will not be decodable in a minute.
 REMEMBER_FAILURE_FOR = timedelta(seconds=600)
 
@@ -54,10 +56,11 @@ class RenditionLease:
         Raises `ProviderFailed` as another replica has found the picture.
         """
         try:
-            verdict = await self._index.acquire(
-                self._hash, self._token, self._lease_for
-            )
-        except CacheUnavailable:
+            async with asyncio.timeout(REDIS_WITHIN_SECONDS):
+                verdict = await self._index.acquire(
+                    self._hash, self._token, self._lease_for
+                )
+        except (CacheUnavailable, TimeoutError):
             return True
         if isinstance(verdict, FailedBefore):
             raise ProviderFailed(
@@ -93,5 +96,6 @@ class RenditionLease:
                 await self._index.renew(self._hash, self._token, self._lease_for)
 
     async def _release(self) -> None:
-        with suppress(CacheUnavailable):
-            await self._index.release(self._hash, self._token)
+        with suppress(CacheUnavailable, TimeoutError):
+            async with asyncio.timeout(REDIS_WITHIN_SECONDS):
+                await self._index.release(self._hash, self._token)

@@ -212,6 +212,17 @@ async def test_without_redis_each_replica_makes_its_own(shop: Shop) -> None:
     assert shop.stored == ["32.webp"]
 
 
+async def test_a_redis_that_hangs_is_not_waited_for(shop: Shop) -> None:
+    """A rendition is made although Redis answers nothing about its lease."""
+    shop.index.before("acquire")
+    shop.index.before("release")
+
+    async with asyncio.timeout(10):
+        await shop.replica().open(SMALL)
+
+    assert shop.stored == ["32.webp"]
+
+
 async def test_what_can_not_be_decoded_is_remembered_by_all(shop: Shop) -> None:
     """An undecodable picture is tried once, and all replicas raise the failure."""
     whole = encoded(halves(size=(200, 200)), "PNG")
