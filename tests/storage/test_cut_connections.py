@@ -1,4 +1,4 @@
-"""A connection to Redis that is cut just before it is written to is an outage."""
+"""A connection to Redis that is lost just before it is written to is an outage."""
 
 from __future__ import annotations
 
@@ -44,44 +44,61 @@ async def with_a_connection(folder: Path) -> AsyncIterator[RedisConnections]:
             yield redis
 
 
-def cut_once_looked_at(redis: RedisConnections) -> None:
-    """Cut the connection of leases after the pool has found it well."""
+async def cut(connection: Any) -> None:
+    """Cut *connection* as the network does."""
+    connection._writer.transport.abort()
+    await asyncio.sleep(0.01)
+
+
+async def close(connection: Any) -> None:
+    """Close *connection* as another command that fails does."""
+    await connection.disconnect(nowait=True)
+
+
+def lose_once_looked_at(
+    redis: RedisConnections, lose: Callable[[Any], Coroutine[Any, Any, None]]
+) -> None:
+    """Have *lose* end the connection of leases just before its next write."""
     pool: Any = redis.leases.client.connection_pool  # type: ignore[union-attr]
     (connection,) = pool._available_connections
-    look = connection.can_read
+    send = connection._send_packed_command
 
-    async def look_and_be_cut(*args: Any, **options: Any) -> bool:
-        connection.can_read = look
-        found: bool = await look(*args, **options)
-        connection._writer.transport.abort()
-        await asyncio.sleep(0.01)
-        return found
+    async def lose_and_send(command: Any) -> None:
+        connection._send_packed_command = send
+        await lose(connection)
+        await send(command)
 
-    connection.can_read = look_and_be_cut
+    connection._send_packed_command = lose_and_send
 
 
+@pytest.mark.parametrize("lose", [cut, close])
 def test_what_may_be_repeated_is_sent_over_another(
-    run: Callable[[Coroutine[Any, Any, None]], None], tmp_path: Path
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    tmp_path: Path,
+    lose: Callable[[Any], Coroutine[Any, Any, None]],
 ) -> None:
     """A command that may be repeated is answered over a new connection."""
 
     async def main() -> None:
         async with with_a_connection(tmp_path) as redis:
-            cut_once_looked_at(redis)
+            lose_once_looked_at(redis, lose)
 
             assert await redis.leases.execute("SET", "a fox", "red")
 
     run(main())
 
 
+@pytest.mark.parametrize("lose", [cut, close])
 def test_what_may_not_be_repeated_is_an_outage(
-    run: Callable[[Coroutine[Any, Any, None]], None], tmp_path: Path
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    tmp_path: Path,
+    lose: Callable[[Any], Coroutine[Any, Any, None]],
 ) -> None:
     """A command that may not be repeated raises `CacheUnavailable`."""
 
     async def main() -> None:
         async with with_a_connection(tmp_path) as redis:
-            cut_once_looked_at(redis)
+            lose_once_looked_at(redis, lose)
 
             with pytest.raises(CacheUnavailable):
                 await redis.leases.execute("INCR", "foxes", retry=False)

@@ -201,8 +201,9 @@ class RedisConnection:
                 is_worth_a_retry=late > self._timeout_seconds / 4,
                 was_silent=True,
             ) from None
-        except RuntimeError as error:
-            # uvloop's, for a connection that was cut since it was looked at.
+        except (RuntimeError, AttributeError) as error:
+            # Since redis-py looked at its connection, that was cut (uvloop's error),
+            # or closed because another command failed (redis-py's own).
             raise RedisAway(error, is_worth_a_retry=True) from None
         if task and task.cancelling() > cancelled_before:
             # redis-py sends under `asyncio.wait_for`, which can lose a
