@@ -104,10 +104,7 @@ class BulkPurge:
 
     async def _these(self, project: Project, prompt_hashes: Sequence[str]) -> Purged:
         call = self._begin()
-        left = list(dict.fromkeys(prompt_hashes))
-        while left and not call.is_over:
-            batch, left = left[:AT_ONCE], left[AT_ONCE:]
-            await self._run(project, batch, call)
+        left = await self._run(project, [*dict.fromkeys(prompt_hashes)], call)
         return _ended(call, more=bool(left))
 
     async def _older_than(self, project: Project, seconds: float) -> Purged:
@@ -139,12 +136,10 @@ class BulkPurge:
             hashes = await self._next(project, walk.at)
             is_end = len(hashes) < LOOKED_AT_ONCE
             old = await self._old(project, hashes, seconds, walk, call)
-            while old and not call.is_over:
-                batch, old = old[:AT_ONCE], old[AT_ONCE:]
-                await self._run(project, batch, call)
-            if old:
+            left = await self._run(project, old, call)
+            if left:
                 # The next call goes on before the first one that is left.
-                walk.at = before(old[0])
+                walk.at = before(left[0])
                 return False
             if is_end:
                 break
@@ -154,11 +149,9 @@ class BulkPurge:
         soon = sorted(walk.soon)
         walk.soon.clear()
         old = await self._old(project, soon, seconds, walk, call)
-        while old and not call.is_over:
-            batch, old = old[:AT_ONCE], old[AT_ONCE:]
-            await self._run(project, batch, call)
-        walk.soon.update(old)
-        return not old
+        left = await self._run(project, old, call)
+        walk.soon.update(left)
+        return not left
 
     async def _next(self, project: Project, after: str) -> list[str]:
         hashes: list[str] = []
@@ -205,9 +198,8 @@ class BulkPurge:
     async def _written_down(self, project: Project, call: _Call) -> bool:
         """Finish what is written down of other purges; return whether that was all."""
         async for _, prompt_hash in self.ledger.noted_purges(project):
-            if call.is_over:
+            if await self._run(project, [prompt_hash], call):
                 return False
-            await self._run(project, [prompt_hash], call)
         return True
 
     async def _only_listed(self, project: Project, call: _Call) -> bool:
@@ -224,19 +216,22 @@ class BulkPurge:
                 # What was removed can't be taken off the list now: Redis is full.
                 return False
             seen.update(hashes)
-            for at in range(0, len(hashes), AT_ONCE):
-                if call.is_over:
-                    return False
-                await self._run(project, hashes[at : at + AT_ONCE], call)
+            if await self._run(project, hashes, call):
+                return False
         return False
 
     async def _run(
         self, project: Project, prompt_hashes: Sequence[str], call: _Call
-    ) -> None:
-        call.left -= len(prompt_hashes)
-        async with asyncio.TaskGroup() as tasks:
-            for prompt_hash in prompt_hashes:
-                tasks.create_task(self._one(project, prompt_hash, call))
+    ) -> Sequence[str]:
+        """Purge as many as *call* may, some at once; return those that are left."""
+        left = prompt_hashes
+        while left and not call.is_over:
+            batch, left = left[:AT_ONCE], left[AT_ONCE:]
+            call.left -= len(batch)
+            async with asyncio.TaskGroup() as tasks:
+                for prompt_hash in batch:
+                    tasks.create_task(self._one(project, prompt_hash, call))
+        return left
 
     async def _one(self, project: Project, prompt_hash: str, call: _Call) -> None:
         try:
