@@ -20,9 +20,10 @@ Policy = Literal["snap", "exact", "omit"]
 
 
 class Body(VendorOptions):
-    """Fields of the request; those named here it says itself.
+    """Further fields of a request's body.
 
-    Some of them would change the form of the answer.
+    Those named here are refused: the adapter fills them itself, and some would
+    change the form of the answer.
     """
 
     model: Taken = None
@@ -45,7 +46,7 @@ def _use(name: str) -> BeforeValidator:
     return BeforeValidator(refuse)
 
 
-class OpenAIOptions(CapabilityOptions):
+class OpenAIOptions(Body, CapabilityOptions):
     """Options of one server's dialect, in addition to the model's capabilities.
 
     What is passed on, and *extra_body*, go into the body as they are; the
@@ -62,16 +63,6 @@ class OpenAIOptions(CapabilityOptions):
 
     response_format: Annotated[Any, _use("send_response_format")] = None
     seed: Annotated[Any, _use("send_seed")] = None
-
-    model: Taken = None
-    prompt: Taken = None
-    n: Taken = None
-    image: Taken = None
-    image_list: Taken = Field(None, alias="image[]")
-    images: Taken = None
-    mask: Taken = None
-    stream: Taken = None
-    partial_images: Taken = None
 
 
 def capabilities_for(model: str, options: OpenAIOptions) -> Capabilities:
