@@ -15,7 +15,7 @@ from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ledger_identity import LedgerIdentity
 from app.storage.redis.accounts import RedisAccounts, RedisRates
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.generations import RedisGenerations
 from app.storage.redis.ledger_memory import RedisLedgerMemory

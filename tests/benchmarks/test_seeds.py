@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from app.prompt_cache.statistics import Statistics
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.prompts import RedisPromptIndex
 from app.storage.redis.statistics import RedisStatistics
 from app.storage.storage_key import Project

@@ -17,7 +17,7 @@ from app.storage.ports.accounts import (
     Unknown,
 )
 from app.storage.redis.accounts import RedisAccounts, RedisRates
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.generations import RedisGenerations
 from tests.fakes import InMemoryCompletionEvents, InMemoryGenerations

@@ -22,7 +22,7 @@ from app.storage.ports.prompt_index import (
     SeenRecord,
 )
 from app.storage.redis import keys
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.prompts import RedisPromptIndex
 from tests.fakes import InMemoryCompletionEvents, InMemoryPromptIndex

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.storage.ports.statistics import Batch
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.statistics import RedisStatistics
 from tests.fakes import InMemoryStatistics
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from tests.fake_transient_store import InMemoryTransientStore
 from tests.transient_images.stores import picture, store_on
 from tests.until import until

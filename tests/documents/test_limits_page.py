@@ -42,8 +42,8 @@ from app.server.parser_refusals import (
 )
 from app.spending.scopes import MAX_AUTO_CREATED
 from app.spending.visitor_limit import PER_SECOND_OF_REPLICA as OF_VISITORS
-from app.storage.redis.client.connection import SLICE_WAITS_SECONDS, SLICES_AT_ONCE
 from app.storage.redis.client.pipeline import MAX_WAITING
+from app.storage.redis.client.traffic import SLICE_WAITS_SECONDS, SLICES_AT_ONCE
 from app.storage.s3.store import _CALLS_AT_ONCE, _STREAMS_AT_ONCE, STREAM_WAITS_SECONDS
 from app.storage.s3.timeouts import MAX_WAITING_SECONDS
 from app.telemetry.logs import _BACKLOG

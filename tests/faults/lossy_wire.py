@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from app.storage.redis.client.connection import Script
+    from app.storage.redis.client.script import Script
 
 
 @dataclass

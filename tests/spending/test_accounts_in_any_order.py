@@ -29,7 +29,7 @@ from app.spending.accounts import Accounts, item_of, prefix_of
 from app.storage.documents import StoredDocuments
 from app.storage.ports.accounts import Account, Reservation
 from app.storage.redis.accounts import RedisAccounts
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from tests.access.fakes import InMemoryAccounts
 from tests.fakes import InMemoryObjectStore
 

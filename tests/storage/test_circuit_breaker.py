@@ -11,14 +11,14 @@ import pytest
 from app.errors import CacheUnavailable
 from app.storage.redis import scripts
 from app.storage.redis.client.circuit_breaker import RedisBreaker
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from tests.faults.lossy_wire import lossy_wire
 from tests.servers import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from app.storage.redis.client.connection import RedisConnections
+    from app.storage.redis.client.traffic import RedisConnections
     from tests.faults.lossy_wire import LossyWire
     from tests.servers import RedisServer
 

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from app.errors import CacheUnavailable
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.completion_events import RedisCompletionEvents
 from tests.servers import redis_server
 from tests.until import until
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
-    from app.storage.redis.client.connection import RedisConnections
+    from app.storage.redis.client.traffic import RedisConnections
 
 
 @pytest.fixture(

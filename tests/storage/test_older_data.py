@@ -11,7 +11,8 @@ import redis
 
 from app.storage.redis import keys
 from app.storage.redis.client import handshake
-from app.storage.redis.client.connection import CacheFull, open_redis
+from app.storage.redis.client.failures import CacheFull
+from app.storage.redis.client.traffic import open_redis
 from tests.servers import redis_server
 from tests.until import until
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
     from pathlib import Path
 
-    from app.storage.redis.client.connection import RedisConnections
+    from app.storage.redis.client.traffic import RedisConnections
     from tests.servers import RedisServer
 
 

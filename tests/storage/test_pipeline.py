@@ -16,9 +16,11 @@ from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 from app.errors import CacheUnavailable
-from app.storage.redis.client import pipeline
-from app.storage.redis.client.connection import CacheFull, Script, open_redis
+from app.storage.redis.client import pipeline, wire
+from app.storage.redis.client.failures import CacheFull
 from app.storage.redis.client.pipeline import CommandPipeline
+from app.storage.redis.client.script import Script
+from app.storage.redis.client.traffic import open_redis
 from tests.servers import TcpProxy, redis_server
 
 if TYPE_CHECKING:
@@ -255,7 +257,7 @@ async def test_a_silent_connection_is_not_trusted(
     async with opened(server.port) as trips:
         await trips.execute(("PING",))
         (first,) = await connections_of(redis)
-        monkeypatch.setattr(pipeline, "TRUSTED_FOR_SECONDS", 0.0)
+        monkeypatch.setattr(wire, "TRUSTED_FOR_SECONDS", 0.0)
 
         await trips.execute(("PING",))
         await trips.execute(("PING",))

@@ -17,7 +17,8 @@ from app.errors import CacheUnavailable
 from app.storage import redis as redis_package
 from app.storage.redis import keys, scripts
 from app.storage.redis import proof as proofs
-from app.storage.redis.client.connection import Script, open_redis
+from app.storage.redis.client.script import Script
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.proof import CALLS, SCRIPTS, RedisProof, prove_redis
 from app.storage.redis.server_advice import _advice
@@ -27,7 +28,7 @@ from tests.until import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from app.storage.redis.client.connection import RedisConnections
+    from app.storage.redis.client.traffic import RedisConnections
     from tests.servers import RedisServer
 
 COMMANDS = sorted({call.split()[0] for call in CALLS} | {"PUBLISH"})

@@ -14,7 +14,8 @@ from redis import Redis
 from app.errors import CacheUnavailable
 from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
 from app.storage.redis import keys, transient_scripts
-from app.storage.redis.client.connection import Script, open_redis
+from app.storage.redis.client.script import Script
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.transient import RedisTransientStore
 from app.storage.redis.transient_scripts import TAKEN_OUT_AT_ONCE
 from app.transient_images.sweeper import sweeping
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from app.storage.redis.client.connection import RedisConnection, RedisConnections
+    from app.storage.redis.client.connection import RedisConnection
+    from app.storage.redis.client.traffic import RedisConnections
 
 SHOP, STUDIO = "acme/shop", "acme/studio"
 PLENTY = Quota(in_project=1_000_000, in_all=None, pictures=1000)

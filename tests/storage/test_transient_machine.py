@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from tests.transient_images.stores import keys_left, picture, store_on
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import CacheUnavailable
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.storage_key import Project
 from app.transient_images import Limits, assemble
 from tests.servers.tcp_proxy import TcpProxy
@@ -17,7 +17,7 @@ from tests.transient_images.stores import picture, store_on
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.storage.redis.client.connection import RedisConnections
+    from app.storage.redis.client.traffic import RedisConnections
     from app.transient_images import OpenImage
 
 SHOP = Project("acme", "shop")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.completion_events import open_completion_events
 from app.storage.redis.prompts import RedisPromptIndex
 from tests.redis_topologies import redis_cluster, watched_redis

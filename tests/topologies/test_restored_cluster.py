@@ -10,7 +10,7 @@ import redis
 
 from app.errors import CacheUnavailable
 from app.storage.redis import keys
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from tests.redis_topologies import redis_cluster
 from tests.until import until
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from app.storage.redis.client.connection import RedisConnections
+    from app.storage.redis.client.traffic import RedisConnections
     from tests.redis_topologies import RedisCluster
 
 # A key of each primary: their slots are 12,182, 5,061 and 866.

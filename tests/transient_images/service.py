@@ -17,7 +17,7 @@ from app.http.incoming_bodies import DEADLINE_SECONDS
 from app.server.frame import install
 from app.server.lifecycle import Lifecycle
 from app.server.listener import bind, listening
-from app.storage.redis.client.connection import RedisConnections, open_redis
+from app.storage.redis.client.traffic import RedisConnections, open_redis
 from app.telemetry import Metrics
 from tests.fakes import a_world, scripted_models
 from tests.in_memory import ports_in_memory, terms_in_memory

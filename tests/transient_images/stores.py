@@ -8,7 +8,7 @@ from app.storage.redis import keys
 from app.storage.redis.transient import RedisTransientStore
 
 if TYPE_CHECKING:
-    from app.storage.redis.client.connection import RedisConnections
+    from app.storage.redis.client.traffic import RedisConnections
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 

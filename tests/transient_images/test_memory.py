@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import CacheUnavailable
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from app.transient_images import memory, warn_unless_bounded
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ chunk is still there. Amounts are below 2^53, where Lua's numbers are exact.
 
 from __future__ import annotations
 
-from app.storage.redis.client.connection import Script
+from app.storage.redis.client.script import Script
 
 # What every script about an account begins with. KEYS account, due.
 _ACCOUNT = """\

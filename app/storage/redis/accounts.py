@@ -12,13 +12,14 @@ from app.storage.ports.accounts import Balance, Exhausted, Reserved, Unknown
 from app.storage.ports.rates import Rate
 from app.storage.redis import account_scripts as scripts
 from app.storage.redis import keys
-from app.storage.redis.client.connection import CacheFull
+from app.storage.redis.client.failures import CacheFull
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from app.storage.ports.accounts import Account, Reservation
-    from app.storage.redis.client.connection import RedisConnection, Script
+    from app.storage.redis.client.connection import RedisConnection
+    from app.storage.redis.client.script import Script
 
 # How long it is known that an item was given back: a replica that listed the
 # ledger just before would else count it in again.

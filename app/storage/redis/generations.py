@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from app.errors import CacheUnavailable
 from app.storage.redis import keys, scripts
-from app.storage.redis.client.connection import CacheFull
+from app.storage.redis.client.failures import CacheFull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from app.storage.redis.client.connection import RedisConnection, Script
+    from app.storage.redis.client.connection import RedisConnection
+    from app.storage.redis.client.script import Script
 
 
 class RedisGenerations:

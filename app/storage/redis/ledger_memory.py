@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.errors import CacheUnavailable
 from app.storage.redis import keys
-from app.storage.redis.client.connection import CacheFull
+from app.storage.redis.client.failures import CacheFull
 
 if TYPE_CHECKING:
     from app.storage.redis.client.connection import RedisConnection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from app.errors import CacheUnavailable
 from app.storage.ports.prompt_index import (
@@ -19,8 +19,12 @@ from app.storage.ports.prompt_index import (
     Verdict,
 )
 from app.storage.redis import keys, scripts
-from app.storage.redis.client.connection import CacheFull, RedisConnection, Script
+from app.storage.redis.client.failures import CacheFull
 from app.storage.redis.client.server_runs import ServerRuns
+
+if TYPE_CHECKING:
+    from app.storage.redis.client.connection import RedisConnection
+    from app.storage.redis.client.script import Script
 
 # An entry begins with the time of its last access: see `scripts`.
 ACCESS_BYTES = 8

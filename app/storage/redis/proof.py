@@ -26,8 +26,9 @@ from app.storage.redis import (
 )
 from app.storage.redis.client import server_runs
 from app.storage.redis.client.clients import FAILURES, subscription
-from app.storage.redis.client.connection import CacheFull, Script
+from app.storage.redis.client.failures import CacheFull
 from app.storage.redis.client.rights import RightMissing, right_missing
+from app.storage.redis.client.script import Script
 from app.storage.redis.server_advice import advice_on
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio.client import PubSub
 
-    from app.storage.redis.client.connection import RedisConnection, RedisConnections
+    from app.storage.redis.client.connection import RedisConnection
+    from app.storage.redis.client.traffic import RedisConnections
 
 logger = logging.getLogger(__name__)
 

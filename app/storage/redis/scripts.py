@@ -12,7 +12,7 @@ record has lost its picture, and counts as none.
 
 from __future__ import annotations
 
-from app.storage.redis.client.connection import Script
+from app.storage.redis.client.script import Script
 
 # KEYS entry, hits. ARGV now in eight bytes. The hit path: one look-up, one
 # INCR; whole entries are returned, since Lua copies what it cuts.

@@ -10,7 +10,7 @@ from uuid import uuid4
 from app.errors import CacheUnavailable
 from app.storage.redis import keys
 from app.storage.redis import statistics_scripts as scripts
-from app.storage.redis.client.connection import CacheFull
+from app.storage.redis.client.failures import CacheFull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

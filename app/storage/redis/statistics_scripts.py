@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.storage.redis.client.connection import Script
+from app.storage.redis.client.script import Script
 
 # KEYS statistics, by recency, by hits, batch, history of the batch's day. ARGV
 # batch number, hour, how long the day is kept (s); number of sums, then name and

@@ -36,13 +36,14 @@ from app.storage.ports.transient_store import (
     StoredImage,
 )
 from app.storage.redis import keys, transient_scripts
-from app.storage.redis.client.connection import CacheFull
+from app.storage.redis.client.failures import CacheFull
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from app.storage.ports.transient_store import Quota
-    from app.storage.redis.client.connection import RedisConnection, Script
+    from app.storage.redis.client.connection import RedisConnection
+    from app.storage.redis.client.script import Script
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ of them does nothing else, answers `again`, and is to be run again.
 
 from __future__ import annotations
 
-from app.storage.redis.client.connection import Script
+from app.storage.redis.client.script import Script
 
 # Each takes Redis some 8 microseconds.
 TAKEN_OUT_AT_ONCE = 500

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from app.storage.redis.client.connection import open_redis
+from app.storage.redis.client.traffic import open_redis
 from tests.access.service import running
 from tests.fakes import a_picture
 from tests.loop_lag import loop_lag

@@ -1,64 +1,38 @@
-"""Connections to Redis, and how an outage is noticed.
+"""One kind of traffic to Redis, and how an outage is noticed.
 
-Several clients over one address, so that large pictures never stand before a
-lease renewal or a look-up. Every wait is bounded, and
-every failure is one `CacheUnavailable`; only `CacheFull` is its own error.
+Every wait is bounded, and every failure is one `CacheUnavailable`; only `CacheFull`
+is its own error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimedOut
 
 from app.errors import CacheUnavailable
-from app.storage.redis.client.address import Topology, parse_address
-from app.storage.redis.client.circuit_breaker import (
-    PROBE_TIMEOUT_SECONDS,
-    RedisBreaker,
-)
 from app.storage.redis.client.clients import (
     FAILURES,
     SLACK_SECONDS,
     Client,
     ClusterClient,
-    open_client,
 )
-from app.storage.redis.client.failures import CacheFull, RedisAway, meaning_of
-from app.storage.redis.client.handshake import ClusterHandshake, ServerHandshake
-from app.storage.redis.client.pipeline import CommandPipeline
+from app.storage.redis.client.failures import RedisAway, meaning_of
 from app.storage.redis.client.rights import RightMissing, right_missing
-from app.storage.redis.client.script import Script
-from app.storage.redis.client.server_runs import ServerRuns
 
-__all__ = [
-    "CacheFull",
-    "RedisConnection",
-    "RedisConnections",
-    "Script",
-    "open_redis",
-]
+if TYPE_CHECKING:
+    from app.storage.redis.client.circuit_breaker import RedisBreaker
+    from app.storage.redis.client.pipeline import CommandPipeline
+    from app.storage.redis.client.script import Script
 
 logger = logging.getLogger(__name__)
 
-# A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
-# that under a cold herd does not read as an outage.
-COMMAND_TIMEOUT_SECONDS = 1.0
-BLOB_TIMEOUT_SECONDS = 5.0
-
-# Four megabytes on their way. Transient images are public: hundreds of
-# readers over a slow link stand in line, for as long as a client that reads
-# nothing may hold its own answer, and not before the look-ups of others.
-SLICES_AT_ONCE = 32
-SLICE_TIMEOUT_SECONDS = 2.0
-SLICE_WAITS_SECONDS = 10.0
 MAX_WAITING_SECONDS = 0.5
 
 
@@ -244,152 +218,3 @@ def _refused(missing: RightMissing, error: Exception) -> CacheUnavailable:
     missing.__cause__ = error
     logger.error("redis refuses a command", extra={"command": str(missing)})
     return CacheUnavailable("The cache refuses a command of the service.")
-
-
-@dataclass(frozen=True, slots=True)
-class RedisConnections:
-    """The kinds of traffic.
-
-    *commands* and *slices*, which are small parts of pictures, share round
-    trips; *blobs* are whole pictures. Pictures have a breaker of their own: a
-    link that is too slow for them is not an outage. The leases have none.
-    """
-
-    commands: RedisConnection
-    slices: RedisConnection
-    blobs: RedisConnection
-    leases: RedisConnection
-    subscriber: Client
-    breaker: RedisBreaker
-    runs: ServerRuns
-
-    async def ping(self) -> None:
-        """Return when Redis answers; raises `CacheUnavailable`."""
-        await self.leases.execute("PING")
-
-    async def run_of(self, key: str) -> str:
-        """Return the run of the server that has *key*; empty where INFO is refused.
-
-        Raises `CacheUnavailable`.
-        """
-        node = self.commands.part(key)
-        if not self.runs.of(node) or not self.commands.is_connected:
-            # A new connection asks for it first.
-            await self.commands.execute("EXISTS", key)
-        return self.runs.of(node)
-
-    async def max_memory(self) -> int | None:
-        """Return how many bytes Redis may hold; None for no bound, and in a Cluster.
-
-        Raises `CacheUnavailable`.
-        """
-        if isinstance(self.leases.client, ClusterClient):
-            return None
-        told = await self.leases.execute("INFO", "memory")
-        return told.get("maxmemory") or None
-
-
-@asynccontextmanager
-async def open_redis(
-    url: str, *, on_breaker: Callable[[bool], None] = lambda _: None
-) -> AsyncIterator[RedisConnections]:
-    """Prepare the connections to *url*; none is made before it is used.
-
-    *on_breaker* is called with whether any part of Redis is unavailable.
-    Raises `ValueError` for an address that is none.
-    """
-    address = parse_address(url)
-    async with AsyncExitStack() as stack:
-
-        async def client(name: str, timeout_seconds: float, **options: Any) -> Client:
-            return await stack.enter_async_context(
-                open_client(
-                    address, name=name, timeout_seconds=timeout_seconds, **options
-                )
-            )
-
-        def changed(_: bool) -> None:  # noqa: FBT001 - of one breaker or the other
-            on_breaker(breaker.is_open or of_pictures.is_open)
-
-        runs = ServerRuns()
-        is_cluster = address.topology is Topology.CLUSTER
-        handshake = ClusterHandshake(runs) if is_cluster else ServerHandshake(runs)
-        probe = await client("probe", PROBE_TIMEOUT_SECONDS, max_connections=4)
-        breaker = RedisBreaker(probe, changed)
-        of_pictures = RedisBreaker(probe, changed)
-        stack.push_async_callback(breaker.aclose)
-        stack.push_async_callback(of_pictures.aclose)
-
-        async def sharing(
-            name: str,
-            *,
-            breaker: RedisBreaker,
-            timeout_seconds: float,
-            at_once: int | None = None,
-            waits_seconds: float = MAX_WAITING_SECONDS,
-        ) -> RedisConnection:
-            own = await client(
-                name, timeout_seconds, max_connections=80, handshake=handshake
-            )
-            pipeline: CommandPipeline | None = None
-            if isinstance(own, Redis):
-                pipeline = CommandPipeline(
-                    own.connection_pool, timeout_seconds=timeout_seconds
-                )
-                stack.push_async_callback(pipeline.aclose)
-            elif at_once is None:
-                # A Cluster's slots lie behind many connections: it goes without.
-                at_once = 64
-            return RedisConnection(
-                own,
-                pipeline=pipeline,
-                breaker=breaker,
-                at_once=at_once,
-                timeout_seconds=timeout_seconds,
-                waits_seconds=waits_seconds,
-            )
-
-        yield RedisConnections(
-            commands=await sharing(
-                "commands",
-                breaker=breaker,
-                timeout_seconds=COMMAND_TIMEOUT_SECONDS,
-            ),
-            slices=await sharing(
-                "slices",
-                breaker=of_pictures,
-                timeout_seconds=SLICE_TIMEOUT_SECONDS,
-                at_once=SLICES_AT_ONCE,
-                waits_seconds=SLICE_WAITS_SECONDS,
-            ),
-            blobs=RedisConnection(
-                await client(
-                    "blobs",
-                    BLOB_TIMEOUT_SECONDS,
-                    max_connections=40,
-                    read_size=262_144,
-                    handshake=handshake,
-                ),
-                breaker=of_pictures,
-                at_once=32,
-                timeout_seconds=BLOB_TIMEOUT_SECONDS,
-            ),
-            leases=RedisConnection(
-                await client(
-                    "leases",
-                    COMMAND_TIMEOUT_SECONDS,
-                    max_connections=40,
-                    handshake=handshake,
-                ),
-                breaker=None,
-                at_once=32,
-                timeout_seconds=COMMAND_TIMEOUT_SECONDS,
-                # Else a lost reply would leave a lease that no replica knows of.
-                repeats_silence=True,
-            ),
-            subscriber=await client(
-                "completions", COMMAND_TIMEOUT_SECONDS, max_connections=4
-            ),
-            breaker=breaker,
-            runs=runs,
-        )

@@ -66,10 +66,10 @@ class ClusterHandshake:
         Raises redis-py's errors. A run that is new after `look_at_data` is in doubt.
         """
         await connection.on_connect()
-        told = await _info(connection)
-        run, node = run_in(told), f"{connection.host}:{connection.port}"
+        info = await _info(connection)
+        run, node = run_in(info), f"{connection.host}:{connection.port}"
         before = self._runs.of(node)
-        if not run or run == before or _FOLLOWS in told:
+        if not run or run == before or _FOLLOWS in info:
             return
         is_another = before or self._has_looked_before
         self._runs.note(node, run, ANOTHER_RUN if is_another else SAME_RUN)
@@ -108,10 +108,10 @@ class ClusterHandshake:
 async def _info(connection: AbstractConnection) -> str:
     """Return what the server tells of itself; empty where INFO is refused."""
     try:
-        told = await _answer(connection, "INFO", "server", "replication")
+        info = await _answer(connection, "INFO", "server", "replication")
     except ResponseError:
         return ""
-    return str(told.decode())
+    return str(info.decode())
 
 
 async def _data(answer: Awaitable[Any]) -> str:
