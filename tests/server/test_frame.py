@@ -213,7 +213,7 @@ async def test_a_client_that_leaves_is_no_error(
     assert not caplog.records
 
 
-async def test_a_refusal_that_nobody_reads_is_no_error(
+async def test_a_refusal_that_no_client_reads_is_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A refusal after its client has left counts as 499 and is not logged."""
