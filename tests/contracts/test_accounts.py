@@ -19,13 +19,16 @@ from app.storage.ports.accounts import (
 from app.storage.redis.accounts import RedisAccounts, RedisRates
 from app.storage.redis.client.traffic import open_redis
 from tests.access.fakes import InMemoryAccounts, InMemoryRates
+from tests.servers import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from app.storage.ports.accounts import AccountStore
     from app.storage.ports.rates import Rates
     from app.storage.redis.client.connection import RedisConnection
+    from tests.servers import RedisServer
 
 ACCOUNT = Account("spend:acme/shop:2026-11-26", keep_for=timedelta(hours=1))
 SOON, LONG = timedelta(milliseconds=40), timedelta(minutes=5)
@@ -242,6 +245,20 @@ async def test_the_limit_is_exact_under_concurrency(accounts: AccountStore) -> N
     assert await accounts.balance(ACCOUNT) == Balance(0, 17)
 
 
+async def test_an_item_of_an_unknown_account_is_measured_anew(
+    accounts: AccountStore,
+) -> None:
+    """A reserved item of an account that has to be counted again may not fit in."""
+    await accounts.count(ACCOUNT, {})
+    await reserve(accounts, "a")
+    await reserve(accounts, "b", settle_within=SOON)
+    await asyncio.sleep(2 * SOON.total_seconds())
+
+    assert await reserve(accounts, "a") == Unknown()
+    await accounts.count(ACCOUNT, {"c": 4, "d": 4})
+    assert await reserve(accounts, "a") == Exhausted(Balance(8, 0))
+
+
 @pytest.mark.parametrize("lost_after", [1, 2])
 async def test_a_count_that_loses_its_first_items_leaves_the_account_unknown(
     redis_url: str, lost_after: int
@@ -273,6 +290,43 @@ class LosesItsMemory:
         if self._lost_after == 0:
             await self._commands.execute("FLUSHALL")
         return answer
+
+
+async def test_an_answer_of_an_older_redis_counts_for_nothing(tmp_path: Path) -> None:
+    """What an older account said of a reservation is asked again.
+
+    1. The run is known. 2. Redis comes back older. 3. Its account, which is known for
+    the run before, has room for what is paid already.
+    """
+    with redis_server(tmp_path) as server:
+        async with open_redis(server.url) as redis:
+            commands = ComesBackOlder(redis.leases, server)
+            accounts = RedisAccounts(commands, redis.run_of)  # type: ignore[arg-type]
+            await accounts.count(ACCOUNT, {"a": 4})
+            await redis.commands.execute("SAVE")
+            await accounts.count(ACCOUNT, {"b": 4})
+            commands.is_due = True
+
+            assert await reserve(accounts, "c") == Unknown()
+            await accounts.count(ACCOUNT, {"a": 4, "b": 4})
+            assert await reserve(accounts, "c") == Exhausted(Balance(8, 0))
+
+
+class ComesBackOlder:
+    """A connection whose Redis is restarted just before a script."""
+
+    def __init__(self, commands: RedisConnection, server: RedisServer) -> None:
+        self._commands = commands
+        self._server = server
+        self.is_due = False
+
+    async def run(self, *args: Any, **options: Any) -> Any:
+        """Run a script; restart Redis before it if its turn has come."""
+        if self.is_due:
+            self.is_due = False
+            self._server.kill()
+            self._server.start()
+        return await self._commands.run(*args, **options)
 
 
 async def test_an_account_is_forgotten(accounts: AccountStore) -> None:

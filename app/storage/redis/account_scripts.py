@@ -57,14 +57,22 @@ local function is_known() return redis.call('HGET', KEYS[1], 'known') == run end
 """
 
 # KEYS account, due. ARGV item, amount, limit or -1, ms to settle, ms to keep or 0,
-# the item that is replaced or '', ms for which that is known as given back.
+# the item that is replaced or '', ms for which that is known as given back. Of an
+# account that is not known the item is taken out: the ledger says whether it is in.
 RESERVE = Script.of(f"""\
 #!lua
 {_ACCOUNT}
 sweep()
-if not is_known() then return {{'unknown'}} end
 local amount, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 local state, kept = state_of(ARGV[1])
+if not is_known() then
+  if state == 'r' then
+    add('reserved', -kept)
+    redis.call('HDEL', KEYS[1], 'i:' .. ARGV[1])
+    redis.call('ZREM', KEYS[2], ARGV[1])
+  end
+  return {{'unknown'}}
+end
 if state == 'r' then redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[1]) end
 if state and (state == 'r' or kept > 0) then return {{'reserved'}} end
 local freed, before = nil, 0

@@ -130,13 +130,19 @@ class RedisAccounts:
         *,
         over: RedisConnection | None = None,
     ) -> Any:
-        own = keys.account(account.name)
-        run_id = await self._run_of(own[0]) if self._run_of else ""
-        try:
-            return await (over or self._commands).run(script, own, [*args, run_id])
-        except CacheFull as error:
-            # What can't be noted can't be paid: as in an outage.
-            raise CacheUnavailable("The cache is full.") from error
+        own, connection = keys.account(account.name), over or self._commands
+        run = await self._run_of(own[0]) if self._run_of else ""
+        while True:
+            try:
+                reply = await connection.run(script, own, [*args, run])
+            except CacheFull as error:
+                # What can't be noted can't be paid: as in an outage.
+                raise CacheUnavailable("The cache is full.") from error
+            asked = run
+            run = await self._run_of(own[0]) if self._run_of else ""
+            if run == asked:
+                return reply
+            # Another run answered, with its own account that was known for *asked*.
 
 
 class RedisRates:
