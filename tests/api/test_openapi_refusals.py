@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 import app.web
 from app.api.openai.fields import FIELDS, Fields, read_fields
 from app.api.parameters import from_json, from_query
-from app.errors import InvalidParameter
+from app.errors import InvalidParameter, ModelNotFound
 from app.generation.config.model_table import _FURTHER_NAME
 from tests.api.test_openapi import operations, resolve
 
@@ -153,6 +153,15 @@ def test_what_a_body_may_not_say_is_not_allowed(body: dict[str, Any]) -> None:
         ),
         (body_of("/api/v1/sign"), [{}, {"prompt": "a", "kid": "K"}]),
         (body_of("/api/v1/sign"), [{"prompt": "a", "expires_in": 0}]),
+        (body_of("/api/v1/sign"), [{"prompt": "a", "w": 256, "widths": [256]}]),
+        (
+            schema_of("GET", "/api/v1/project/spend", "day"),
+            ["", "x", "2026-1-1", "2026-13-01", "2026-12-32"],
+        ),
+        (
+            body_of("/v1/images/edits"),
+            [{"prompt": "a", "images": [{"image_url": ""}]}],
+        ),
         (body_of("/api/v1/live/purge"), [{}, {"all": False}, {"all": True, "x": 1}]),
         (
             body_of("/api/v1/keys"),
@@ -168,9 +177,68 @@ def test_what_else_is_refused_is_not_allowed(
     assert [value for value in values if allows(schema, value)] == []
 
 
+REFUSED_BY_THE_FRONT = [
+    *({"prompt": text} for text in ("", " \n", "a\x00b", "a" * 32_001)),
+    *({"model": text} for text in ("", " ", "a b", "x" * 129)),
+    *({"size": text} for text in ("", "63x64", "64x4097", "5000x64", "64x", "64X64")),
+    *({"negative_prompt": text} for text in ("", " ", "a\x00")),
+    {"quality": ""},
+    {"n": "2"},
+    {"output_format": "svg"},
+    {"colour": "red"},
+]
+FRONT_PATHS = ["/v1/images/generations", "/v1/images/edits"]
+
+
+def read_json(fields: dict[str, Any]) -> None:
+    """Read *fields* as the service reads a JSON body of the OpenAI front."""
+    asked = Fields(fields)
+    asked.require_known()
+    read_fields(asked, AnyModel())
+
+
+def allowed_by_the_front(path: str, fields: dict[str, Any]) -> bool:
+    """Return whether the document allows *fields* as a body of *path*."""
+    pictures = {"images": [{"image_url": "data:image/png;base64,"}]}
+    return allows(body_of(path), fields | (pictures if "edits" in path else {}))
+
+
+@pytest.mark.parametrize("path", FRONT_PATHS)
+@pytest.mark.parametrize(
+    "fields", REFUSED_BY_THE_FRONT, ids=lambda value: repr(value)[:60]
+)
+def test_what_the_front_refuses_in_json_is_not_allowed(
+    fields: dict[str, Any], path: str
+) -> None:
+    """A field that the OpenAI front refuses in JSON is invalid by the document."""
+    with pytest.raises((InvalidParameter, ModelNotFound)):
+        read_json({"prompt": "a fox", **fields})
+
+    assert not allowed_by_the_front(path, {"prompt": "a fox", **fields})
+
+
+@pytest.mark.parametrize("path", FRONT_PATHS)
+def test_what_the_front_takes_in_json_is_allowed(path: str) -> None:
+    """A body that the OpenAI front takes is valid by the document."""
+    given = {
+        "prompt": " a fox\r\nin 雪 ",
+        "model": "gpt-image-2",
+        "size": "64x4096",
+        "negative_prompt": "rain",
+        "n": None,
+    }
+    read_json(given)
+
+    assert allowed_by_the_front(path, given)
+
+
 REFUSED_IN_A_FORM = [
     {},
     {"prompt": ""},
+    {"prompt": " "},
+    *({"model": text} for text in ("a b", "x" * 129)),
+    *({"size": text} for text in ("63x64", "64x4097")),
+    {"negative_prompt": "a\x00"},
     {"prompt": "a" * 32_001},
     *({"n": text} for text in ("0", "11", "01", "1.0", "two", " 1")),
     *({"size": text} for text in ("AUTO", "5x5", "64x", "064x64", "64 x 64")),
@@ -207,7 +275,7 @@ def read_form(fields: dict[str, str]) -> None:
 def test_what_a_form_may_not_say_is_not_allowed(fields: dict[str, str]) -> None:
     """A field that the service refuses in a form is invalid by the document."""
     given = {"prompt": "a fox", **fields} if fields else fields
-    with pytest.raises(InvalidParameter):
+    with pytest.raises((InvalidParameter, ModelNotFound)):
         read_form(given)
 
     assert not allows(EDIT_FORM, {**given, "image": "a"})
