@@ -15,7 +15,7 @@ _U = TypeVar("_U")
 
 
 async def in_steps(convert: Callable[[_T], _U], items: Sequence[_T]) -> list[_U]:
-    """Return what *convert* makes of each of *items*; others run in between.
+    """Return *items*, each converted; other tasks run in between.
 
     For lists of thousands, which would keep the event loop for a tenth of a second.
     """

@@ -316,7 +316,7 @@ class Paintonce:
         return True
 
     async def entry(self, prompt_hash: str) -> Entry:
-        """Return what is known of one painted prompt."""
+        """Return the entry of one painted prompt."""
         entry: Entry = await self._json(_Request("GET", f"{ENTRIES}/{prompt_hash}"))
         return entry
 
@@ -332,7 +332,7 @@ class Paintonce:
             query["cursor"] = page["cursor"]
 
     async def stats(self) -> Statistics:
-        """Return what the project's cache did, exact within a second."""
+        """Return the project's statistics, exact within a second."""
         statistics: Statistics = await self._json(_Request("GET", STATISTICS))
         return statistics
 

@@ -17,7 +17,7 @@ class SingleFlight(Generic[_K, _T]):
         self._ongoing: dict[_K, asyncio.Future[_T]] = {}
 
     async def share(self, key: _K, call: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what *call* returns, or what a call under way for *key* returns.
+        """Return the result of *call*, or of a call that is under way for *key*.
 
         All who share a call get its error as well. A caller that is cancelled
         does not cancel the others.

@@ -109,7 +109,7 @@ class _PaidAlready(UnlimitedPermit):
         yield self
 
     async def is_open(self, reference: str) -> bool:
-        """Return what the world says of all calls."""
+        """Return whether the world has open calls."""
         return self.has_open_calls
 
     async def begin(self, model: str, price: float) -> JournalEntry:
@@ -604,7 +604,7 @@ class InMemoryPromptIndex(Gated):
         return is_ours
 
     async def left(self, prompt_hash: str) -> bytes | None:
-        """Return what an interrupted purge has left, or None."""
+        """Return the note that an interrupted purge has left, or None."""
         async with self._call("left"):
             return self._left.get(prompt_hash)
 

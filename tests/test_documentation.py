@@ -258,6 +258,7 @@ def test_every_decision_is_at_most_a_page() -> None:
 
 _UNCLEAR_STARTS = re.compile(
     r'"""(Say|Tell|Let|What|Whatever|Who|Whoever|Whose|Which|How|However|Where)\b'
+    r'|"""(Return|Yield|Give|Read) (what|who|whose|until when)\b'
 )
 _UNCLEAR_WORDS = re.compile(
     r"\b(whoever|somebody|nobody|anybody|at hand|beside the way|is told|are told)\b"

@@ -64,7 +64,7 @@ class Authenticator:
         names_project: bool = True,
         is_cross_site: bool = False,
     ) -> Caller:
-        """Return who asks; *named_in_query* is the query's `project`.
+        """Return the caller; *named_in_query* is the query's `project`.
 
         Where a route belongs to no project (*names_project* is false) an admin
         need not name one. Raises `NotAuthenticated`, `Forbidden` where a

@@ -54,7 +54,7 @@ class KeyRecord:
         return self.revoked_at is None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what may be shown of the key: neither the key nor its hash."""
+        """Return the fields that may be shown: neither the key nor its hash."""
         return {
             "id": self.id,
             "project": str(self.project),
@@ -74,7 +74,7 @@ class KeyRecord:
 
     @classmethod
     def from_fields(cls, fields: Fields) -> KeyRecord:
-        """Read what `as_fields` made."""
+        """Read the form of `as_fields`."""
         revoked_at = fields["revoked_at"]
         return cls(
             id=fields["id"],

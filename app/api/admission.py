@@ -232,12 +232,12 @@ async def _count(request: web.Request, caller: Caller) -> None:
 
 
 def _presented(request: web.Request) -> Presented:
-    """Return what *request* shows of its caller."""
+    """Return the credentials of *request*."""
     return Presented(request.headers, request.remote or "")
 
 
 def _presented_to_openai(request: web.Request) -> Presented:
-    """Return what *request* shows, with a key that is named as at Azure."""
+    """Return the credentials of *request*, with a key in the header of Azure."""
     headers = request.headers
     if _AZURE_KEY_HEADER in headers and presented_key(headers) is None:
         more = CIMultiDict(headers)

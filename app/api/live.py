@@ -135,7 +135,7 @@ def _permit(request: web.Request, services: Services) -> Permit:
 
 
 def _deadline(services: Services) -> float:
-    """Return until when, by `time.monotonic`, a request waits."""
+    """Return the end of a request's wait, a time of `time.monotonic`."""
     return time.monotonic() + services.wait_timeout_seconds
 
 

@@ -48,7 +48,7 @@ class Originals:
         return found
 
     async def _named(self, key: StorageKey, stored: StoredPicture) -> Original | None:
-        """Return what the manifest of the picture's prompt says of it."""
+        """Return the picture as the manifest of its prompt describes it, or None."""
         if not stored.prompt_hash:
             return None
         manifest = await self._ledger.read(key.project, stored.prompt_hash)

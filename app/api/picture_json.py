@@ -155,7 +155,7 @@ class PictureJson:
 
 
 def _unescaped(text: str) -> tuple[str, int]:
-    """Return what *text* means, and where it ends.
+    """Return *text* without its escapes, and where it ends.
 
     That is at a quote, at an escape that is not whole, or at the end of *text*.
     """

@@ -74,14 +74,14 @@ class LiveQuery:
         return self._given
 
     def claims(self, path: str) -> Claims:
-        """Return what the signature says; raises `InvalidParameter`."""
+        """Return the claims of the signature; raises `InvalidParameter`."""
         claims = self._claims
         if claims is None or claims.path != path:
             claims = self._claims = read_claims(path, self.given)
         return claims
 
     def key_of(self, project: Project, *, takes_claims: bool) -> PromptKey:
-        """Return what is asked for, of *project*; raises `InvalidParameter`.
+        """Return the prompt that is asked for, of *project*; raises `InvalidParameter`.
 
         With *takes_claims* the parameters of a signature may be there.
         """

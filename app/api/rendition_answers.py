@@ -29,7 +29,7 @@ ROUNDS = 3
 
 
 def rendition_for(request: web.Request, asked: AskedRendition, own: Shape) -> Rendition:
-    """Return what *request* asks for of a picture like *own*."""
+    """Return the rendition that *request* asks for, of a picture like *own*."""
     accept = request.headers.getall(_ACCEPT, ()) if asked.is_negotiated else ()
     return asked.of(own, accept)
 
@@ -95,7 +95,7 @@ async def rendition_bytes(
 def rendition_head(
     stored: StoredRendition, location: str, described: tuple[tuple[str, str], ...] = ()
 ) -> PictureHead:
-    """Return what every answer with *stored* says; *location* asks for it alone.
+    """Return the head of answers with *stored*; *location* asks for it alone.
 
     *described* are fields of its picture.
     """
@@ -117,7 +117,7 @@ def rendition_head(
 def live_rendition_head(
     entry: PromptEntry, stored: StoredRendition, query: str
 ) -> PictureHead:
-    """Return what every live answer with a rendition of *entry* says."""
+    """Return the head of live answers with a rendition of *entry*."""
     described = [("X-Prompt-Hash", entry.prompt_hash), ("X-Model", entry.model)]
     if entry.is_placeholder:
         described.append(("X-Placeholder", "true"))

@@ -133,7 +133,7 @@ async def _fault(ask: Callable[[], Awaitable[None]], seconds: float) -> str | No
 
 
 def _reason(error: BaseException) -> str:
-    """Return what was first in a chain of causes, for an operator's eyes."""
+    """Return the first of a chain of causes, for an operator's eyes."""
     first = error
     while first.__cause__ is not None:
         first = first.__cause__

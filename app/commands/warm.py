@@ -166,7 +166,7 @@ class WarmRun:
         _print(f"line {number}: {code}: {detail}")
 
     def summary(self) -> dict[str, int | float]:
-        """Return what this run did; *spend* is in the operator's currency."""
+        """Return the sums of this run; *spend* is in the operator's currency."""
         return {
             "hits": self.hits,
             "misses": self.misses,

@@ -105,7 +105,7 @@ class Calls:
     async def _end_of_job(
         self, job: JobHandle, job_id: str, failure: GenerationError
     ) -> GenerationError:
-        """Return what *failure* means, now that a job was begun."""
+        """Return *failure* as the end of a call that had begun a job."""
         match job.state:
             case JobState.ENDED:
                 return failure

@@ -125,7 +125,7 @@ class Capabilities:
     edit: Endpoint | None = None
 
     def endpoint(self, references: int) -> Endpoint:
-        """Return what counts for a request with that many references."""
+        """Return the endpoint for a request with that many references."""
         return self.edit if references and self.edit is not None else self.text
 
     def model_for(self, references: int) -> str:
@@ -157,7 +157,7 @@ class Capabilities:
         return None
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `GET /api/v1/models` says of the model."""
+        """Return the fields of the model in `GET /api/v1/models`."""
         edit = self.endpoint(1)
         return {
             "references": edit.references,

@@ -74,7 +74,7 @@ class Models:
         return {alias: model.system for alias, model in self._models.items()}
 
     def price_of(self, alias: str) -> float:
-        """Return what a picture by *alias* itself costs."""
+        """Return the price of a picture by *alias* itself."""
         return self._models[alias].price
 
     async def paint(self, alias: str, commission: Commission) -> Painting:
@@ -152,7 +152,7 @@ class Models:
             raise refusals[0]
 
     def capabilities_of(self, alias: str) -> Capabilities:
-        """Return what *alias* itself can do."""
+        """Return the capabilities of *alias* itself."""
         return self._models[alias].capabilities
 
     def hold_after(self, alias: str) -> timedelta:

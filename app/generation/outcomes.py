@@ -18,7 +18,7 @@ from app.generation.transport.call_ends import end_of
 
 
 def outcome_of(failure: BaseException | None) -> CallOutcome:
-    """Return what metrics call the end of a call; None is a picture."""
+    """Return the outcome of a call for metrics; a *failure* of None is a picture."""
     match failure:
         case None:
             return CallOutcome.OK
@@ -35,7 +35,7 @@ def outcome_of(failure: BaseException | None) -> CallOutcome:
 
 
 def booked_as(failure: BaseException | None) -> CallOutcome:
-    """Return what the journal calls the end of a call."""
+    """Return the outcome of a call for the journal."""
     if end_of(failure) is CallEnd.AMBIGUOUS:
         return CallOutcome.UNKNOWN
     return outcome_of(failure)

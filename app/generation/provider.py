@@ -92,7 +92,7 @@ class Job(Protocol):
 
     @property
     def resumed(self) -> str | None:
-        """Return what a former leader gave to `begun`: wait for it, submit nothing."""
+        """Return the id that a former leader gave to `begun`: wait, submit nothing."""
         ...
 
     @property
@@ -143,7 +143,7 @@ class ImageProvider(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what the model can do; `paint` is never asked for anything else."""
+        """Return the capabilities of the model; `paint` is asked for nothing else."""
         ...
 
     @property

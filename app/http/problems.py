@@ -206,7 +206,7 @@ def problem_response(
 
 
 def as_service_error(error: Exception) -> Exception:
-    """Return what aiohttp refused in our own words, anything else as it is."""
+    """Return an error of aiohttp as one of ours, any other as it is."""
     if isinstance(error, web.HTTPMethodNotAllowed):
         # OPTIONS is for browsers that ask in a page's name, and for no other client.
         allowed = frozenset(error.allowed_methods) - {hdrs.METH_OPTIONS}

@@ -159,7 +159,7 @@ class PromptCache:
         key: PromptKey,
         permit: Permit,
     ) -> Answer:
-        """Return what only the ledger knows, else raise *refusal*.
+        """Return the picture that only the ledger has, else raise *refusal*.
 
         Where the store did not answer the question for the refusal, its manifest is
         waited for as long as an answer within two seconds leaves.
@@ -177,7 +177,7 @@ class PromptCache:
         return found
 
     async def _find(self, key: PromptKey, permit: Permit) -> Answer | None:
-        """Return what only the ledger knows, restored, or None."""
+        """Return the picture that only the ledger has, its entry restored; or None."""
         found = None
         try:
             if await self.restorations.restore(key, permit):

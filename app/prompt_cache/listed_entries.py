@@ -101,7 +101,7 @@ class ListedEntries:
         seen: SeenEntry | None,
         record: SeenRecord | None,
     ) -> SeenEntry | None:
-        """Return what the manifest names of what was *seen* in Redis."""
+        """Return the entry that the manifest names: *seen*, another one, or None."""
         if seen is None or record is None:
             return await self._restored(project, prompt_hash)
         # One of a later release is logged, and an outage of itself alone.

@@ -99,7 +99,7 @@ class Purge:
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def owned(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Return what *work* comes to; it goes on where its caller goes."""
+        """Return the result of *work*, which goes on when its caller leaves."""
         task = asyncio.create_task(work, name="purge")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -22,7 +22,7 @@ class SeenEntry:
 
     @classmethod
     def of(cls, prompt_hash: str, record: SeenRecord | None) -> SeenEntry | None:
-        """Return what was looked at; None where it is not there, or can't be read."""
+        """Return the entry that was looked at; None without one that can be read."""
         if record is None:
             return None
         entry = PromptEntry.from_record(prompt_hash, record.record)

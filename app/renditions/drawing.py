@@ -61,7 +61,7 @@ class Drawn(NamedTuple):
 def draw(
     original: bytes, media_type: str, plan: RenditionPlan, mark: Mark | None
 ) -> Drawn:
-    """Return what *plan* says of *original*, upright and marked.
+    """Return the rendition of *original* by *plan*, upright and marked.
 
     An animation gives its first frame. Raises `Undecodable`.
     """

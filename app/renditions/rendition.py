@@ -81,7 +81,7 @@ class Rendition(NamedTuple):
     q: int | None = None
 
     def plan(self, original: Original) -> RenditionPlan | None:
-        """Return what has to be made of *original*; None for the picture itself.
+        """Return the plan of the rendition of *original*; None for the picture itself.
 
         Raises `InvalidParameter` for a quality of a format that has none.
         """

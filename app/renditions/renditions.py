@@ -41,7 +41,7 @@ class Renditions:
         ] = SingleFlight()
 
     def known(self, image_id: str, rendition: Rendition) -> Known | None:
-        """Return what `open` found before, for each hit: it awaits nothing."""
+        """Return the earlier result of `open`, if any; awaits nothing, for HITs."""
         return self._known.get((image_id, rendition))
 
     async def open(

@@ -44,7 +44,7 @@ class Shelf:
     async def find(
         self, original: Original, plan: RenditionPlan
     ) -> StoredRendition | None:
-        """Return what is stored; None where there is nothing, or damaged bytes."""
+        """Return the stored rendition; None without one, and for damaged bytes."""
         sought = _stored(original, plan)
         async with self._store.open(str(sought.storage_key)) as body:
             if body is None:

@@ -17,7 +17,7 @@ _NICENESS = 5
 
 
 async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Return what *call* returns, off the event loop.
+    """Return the result of *call*, off the event loop.
 
     The thread is a daemon: `ThreadPoolExecutor` would wait for a call of half a
     minute after a drain has given everything up. A process of its own would

@@ -47,7 +47,7 @@ class _Dependency:
     reason: str | None = None
 
     def finding(self) -> Finding:
-        """Return what is known of it."""
+        """Return the last finding."""
         found: Finding = {"ok": self.ok is True, "seconds": self.seconds}
         if self.reason is not None:
             found["reason"] = self.reason
@@ -102,7 +102,7 @@ class DependencyMonitor:
         return all(one.reason is None for one in self._all)
 
     def findings(self) -> dict[str, Finding]:
-        """Return what is known of each, by name."""
+        """Return the last finding of each, by name."""
         return {one.name: one.finding() for one in self._all}
 
     async def _watch(self, one: _Dependency) -> None:

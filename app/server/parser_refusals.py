@@ -68,7 +68,7 @@ class UnfinishedHead:
 
 
 def refusal_of(error: BaseException | None, head: bytes) -> ServiceError:
-    """Return what the caller gets for *error*; *head* ends where it was met."""
+    """Return the caller's error for *error*, which was met at the end of *head*."""
     if isinstance(error, HeadTooLong):
         return HeadersTooLarge(
             f"The head of a request may have {MAX_HEAD_BYTES} bytes."

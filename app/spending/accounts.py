@@ -145,7 +145,7 @@ class Accounts:
                 await self._store.keep(reservation.account, reservation.item)
 
     async def balance(self, account: Account) -> Balance:
-        """Return what an account has used, counting it first where Redis lost it."""
+        """Return the balance of an account, counted first where Redis lost it."""
         for _ in range(_ATTEMPTS):
             found = await self._store.balance(account)
             if found is not None:

@@ -73,7 +73,7 @@ class Journal:
         self._documents = documents
 
     async def balance(self, project: Project) -> Balance:
-        """Return what a project has spent, and reserved, today."""
+        """Return the sums of today, of what a project has spent and has reserved."""
         return await self.accounts.balance(account_of(project, today()))
 
     async def is_open(self, call: Call) -> bool:

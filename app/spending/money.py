@@ -24,7 +24,7 @@ def as_text(units: int) -> str:
 
 
 def of_text(text: str) -> int:
-    """Read what `as_text` made; raises `ValueError`."""
+    """Read the form of `as_text`; raises `ValueError`."""
     try:
         return int(Decimal(text) * _BILLION)
     except ArithmeticError as error:

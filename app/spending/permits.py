@@ -136,7 +136,7 @@ class Permits:
         self._require_active = require_active
 
     def paid_already(self, project: Project) -> PaidAlready:
-        """Return what ends the jobs of *project* that were left, and begins none."""
+        """Return the permit that ends jobs of *project* that were left behind."""
         return PaidAlready(self._journal, project)
 
     def of(self, caller: Caller) -> Permit:

@@ -98,7 +98,7 @@ class Projects:
 
 
 def own_rules(fields: Fields | None) -> Fields:
-    """Return what a project's document decides; raises `ValueError` for damage."""
+    """Return the rules in a project's document; raises `ValueError` for damage."""
     if fields is None:
         return {}
     for name in CHANGEABLE & fields.keys():

@@ -109,7 +109,7 @@ class FencedStore:
         await (await self._ready()).delete(key)
 
     async def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
-        """Yield what starts with *prefix* and comes after *after*, in key order."""
+        """Yield the objects that start with *prefix*, after *after*, in key order."""
         store = await self._ready()
         async for listed in store.list(prefix, after=after):
             yield listed

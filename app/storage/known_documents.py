@@ -91,7 +91,7 @@ class KnownDocuments(Generic[_T]):
         self._reads: dict[str, asyncio.Task[_T | None]] = {}
 
     def cached(self, name: str) -> _T | None:
-        """Return what is known of *name* and may serve a HIT; awaits nothing."""
+        """Return the cached document *name* if it may serve a HIT; awaits nothing."""
         known = self._known.get(name)
         if known is None:
             return None
@@ -105,7 +105,7 @@ class KnownDocuments(Generic[_T]):
         return known.value
 
     async def get(self, name: str, *, look_up: LookUp | None = None) -> _T | None:
-        """Return what *name* is, for a HIT: read anew where it is not fresh.
+        """Return the document *name* for a HIT, read anew where it is not fresh.
 
         What this replica does not know is read in the context of *look_up*,
         which may refuse; those who wait for one read are one look-up. Raises
@@ -126,7 +126,7 @@ class KnownDocuments(Generic[_T]):
         return known.value
 
     async def current(self, name: str) -> _T | None:
-        """Return what *name* was in the ledger within the last five seconds.
+        """Return the document *name* as the ledger had it within five seconds.
 
         Raises `StorageUnavailable` where that can't be read.
         """

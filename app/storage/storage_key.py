@@ -127,17 +127,17 @@ def purge_key(project: Project, prompt_hash: str) -> str:
 
 
 def purges_prefix(project: Project | None = None) -> str:
-    """Return what all such keys start with, or those of *project*."""
+    """Return the prefix of all such keys, or of those of *project*."""
     return f"{SYSTEM}/purges/{project}/" if project else f"{SYSTEM}/purges/"
 
 
 def manifest_prefix(project: Project) -> str:
-    """Return what the keys of all manifests of *project* start with."""
+    """Return the prefix of the manifests of *project*."""
     return f"{project}/{PROMPTS}/"
 
 
 def renditions_prefix(project: Project, image_id: str = "") -> str:
-    """Return what the keys of all renditions start with, or of one picture's."""
+    """Return the prefix of all renditions, or of one picture's."""
     return f"{project}/{RENDITIONS}/" + (f"{image_id}/" if image_id else "")
 
 

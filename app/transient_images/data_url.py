@@ -92,7 +92,7 @@ class DataUrl:
             raise _no_head()
 
     def _begin(self, text: str) -> str:
-        """Return what follows the head where *text* brings the end of it."""
+        """Return the text after the head, once *text* has brought its end."""
         self._head += text
         if "," not in self._head and len(self._head) <= _LONGEST_HEAD:
             return ""

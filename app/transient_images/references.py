@@ -42,7 +42,7 @@ class References:
     async def for_painting(
         self, project: Project, image_ids: Sequence[str]
     ) -> AsyncIterator[ReferenceLoader | None]:
-        """Yield what reads the pictures for each model that asks; None for none.
+        """Yield the loader of the pictures, for each model that asks; None for none.
 
         In the end lent copies are taken back, but not on a cancellation: then
         the provider's job goes on, and the next leader waits for it.

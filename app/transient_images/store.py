@@ -118,7 +118,7 @@ class TransientImages:
         return await self._store.forget(str(project), known, media_type=content_type)
 
     async def list(self, project: Project) -> TransientListing:
-        """Return what *project* keeps, the oldest first."""
+        """Return the pictures of *project*, the oldest first."""
         inventory = await self._store.inventory(str(project))
 
         def listed(found: StoredImage) -> ListedImage:

@@ -21,7 +21,7 @@ SHOP = Project("acme", "shop")
 
 
 def asked(*headers: tuple[str, str]) -> Presented:
-    """Return what the authenticator sees of a request with *headers*."""
+    """Return the credentials of a request with *headers*."""
     return Presented(CIMultiDictProxy(CIMultiDict(headers)), "192.0.2.1")
 
 

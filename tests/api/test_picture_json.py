@@ -28,7 +28,7 @@ INVALID = "no data URL"
 
 
 def read(chunks: Iterable[bytes], max_image_bytes: int = MIB) -> Any:
-    """Return what the document in *chunks* means, or the error that it is."""
+    """Return the document in *chunks* parsed, or its error."""
     reader = PictureJson(NAME, max_image_bytes)
     try:
         for chunk in chunks:
@@ -39,7 +39,7 @@ def read(chunks: Iterable[bytes], max_image_bytes: int = MIB) -> Any:
 
 
 def read_whole(body: bytes) -> Any:
-    """Return what *body* means, read by the parser and decoded by the library."""
+    """Return *body* as the parser reads it and the library decodes it."""
     try:
         return with_bytes(parse_object(body), library_bytes_of)
     except ServiceError as error:

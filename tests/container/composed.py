@@ -74,7 +74,7 @@ class Composed:
         self.until_healthy(service)
 
     def logs(self, service: str) -> str:
-        """Return what a service has written."""
+        """Return the output of a service."""
         return self.engine.logs(f"paintonce_{service}_1")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def report(history: History, *, seed: int, seconds: float) -> str:
-    """Return what happened, and the broken promises."""
+    """Return the events, and the broken promises."""
     takeovers = history.takeovers()
     calls = history.calls_of()
     ends = Counter(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
 )
 def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Give what runs a coroutine on each of the event loops that we run on."""
+    """Give a runner of coroutines for each of the event loops that we run on."""
 
     def run_it(work: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:

@@ -126,7 +126,7 @@ class Browser:
         )
 
     def until(self, condition: Callable[[], T | None], what: str = "") -> T:
-        """Return what *condition* returns, once it is true."""
+        """Return the result of *condition*, once it is true."""
         waiting = WebDriverWait(
             self.driver,
             WITHIN_SECONDS,

@@ -62,7 +62,7 @@ def form_of(picture: Picture) -> dict[str, str]:
 
 
 def usage_of(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """Return what providers counted for the pictures that were painted just now."""
+    """Return the tokens that providers counted for pictures of this request."""
     total = Usage()
     for picture in pictures:
         total = total.plus(picture.answer.usage)

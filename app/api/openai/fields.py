@@ -134,7 +134,7 @@ class Fields:
 
 
 def read_fields(fields: Fields, models: KnownModels) -> Asked:
-    """Return what *fields* ask for; raises `InvalidParameter`, `ModelNotFound`."""
+    """Return *fields* parsed; raises `InvalidParameter`, `ModelNotFound`."""
     _check_model(fields.get("model"), models)
     parameters = _parameters(fields, models)
     count = fields.integer("n", 1, MAX_PICTURES) or 1

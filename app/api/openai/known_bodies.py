@@ -50,7 +50,7 @@ class KnownBodies:
         self._known = lru_cache(MAX_KNOWN)(self._read)
 
     def read(self, body: bytes) -> KnownBody:
-        """Return what *body* asks for; raises `InvalidRequest`, `ModelNotFound`."""
+        """Return *body* parsed; raises `InvalidRequest`, `ModelNotFound`."""
         return self._read(body) if len(body) > MAX_KNOWN_BYTES else self._known(body)
 
     def _read(self, body: bytes) -> KnownBody:

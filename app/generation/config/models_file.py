@@ -72,7 +72,7 @@ def _parsed(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what stands in the file."""
+    """Return the tables of the file, unchecked."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -38,7 +38,7 @@ class Mark(NamedTuple):
 
     @classmethod
     def of(cls, origin: Origin) -> Mark:
-        """Return what pictures of *origin* are marked with."""
+        """Return the mark of pictures of *origin*."""
         source_type = BY_A_PROGRAM if origin.is_placeholder else BY_A_MODEL
         return cls(source_type, f"{origin.vendor} {origin.model}".strip())
 

@@ -77,7 +77,7 @@ def _from_png(data: bytes) -> bytes:
 
 
 def _left_of(name: bytes, body: bytes) -> bytes:
-    """Return what stays of a PNG chunk's data; the same object where all does."""
+    """Return a PNG chunk's data without prompts; the same object if it has none."""
     if name == b"eXIf":
         return blanked(body)
     if name not in _PNG_TEXTS:
@@ -121,7 +121,7 @@ def _from_jpeg(data: bytes) -> bytes:
 
 
 def _jpeg_left(marker: int, body: bytes) -> bytes | None:
-    """Return what stays of a segment, None where all of it does."""
+    """Return a segment without prompts, None where it has none."""
     if marker == _COM:
         return b""
     if marker == _APP1 and body.startswith(_EXIF):

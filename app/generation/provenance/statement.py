@@ -26,7 +26,7 @@ class Provenance(NamedTuple):
 
     @classmethod
     def from_json(cls, fields: dict[str, Any] | None) -> Provenance:
-        """Read what `as_json` made; None is from before pictures were marked."""
+        """Read the form of `as_json`; None is from before pictures were marked."""
         if fields is None:
             return UNKNOWN
         flags = {type(fields[name]) for name in ("c2pa", "c2pa_lost", "marked")}

@@ -48,7 +48,7 @@ class Packet(NamedTuple):
 
 
 def read(packet: bytes) -> Packet | None:
-    """Return what *packet* says; None if it is not well-formed.
+    """Return *packet* parsed; None if it is not well-formed.
 
     As unreadable counts what no writer of XMP makes and what is dangerous or
     slow to read: a document type (entities), another encoding than UTF-8, no

@@ -72,7 +72,7 @@ def shape_fields(request: PaintRequest, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def option_fields(request: PaintRequest, endpoint: Endpoint) -> dict[str, Any]:
-    """Return what the request decides itself, under the vendor's names."""
+    """Return the request's own options, under the vendor's names."""
     asked = {name: getattr(request, name) for name in OPTIONS}
     return {
         endpoint.options.get(name, name): value

@@ -21,7 +21,7 @@ def capabilities_of(
     known: Mapping[str, Endpoint],
     unknown: Endpoint,
 ) -> Capabilities:
-    """Return what *model* can do: its row of *known*, or *unknown*, and *options*."""
+    """Return the capabilities of *model*: its row of *known*, changed by *options*."""
     text = known.get(model, unknown)
     edit_model = options.edit_model or text.edit_model
     if edit_model is None:

@@ -29,7 +29,7 @@ _CERTAIN_5XX = {
 
 
 def end_of_status(status: int) -> CallEnd:
-    """Return what an answer with *status* means for the bill of its request.
+    """Return the end of a call that was answered with *status*.
 
     A gateway that gave up (408, 502, 504, 520 to 524) knows nothing of the
     painting behind it, and neither does a status that is new to us.
@@ -44,7 +44,7 @@ def end_of_status(status: int) -> CallEnd:
 
 
 def end_of_refusal(end: CallEnd) -> CallEnd:
-    """Return what a refusal costs whose status means *end*: it is never unclear.
+    """Return the end of a refusal whose status means *end*: never ambiguous.
 
     A gateway that hands a refusal on has seen the provider run.
     """
@@ -52,17 +52,17 @@ def end_of_refusal(end: CallEnd) -> CallEnd:
 
 
 def end_of_connection(error: Exception) -> CallEnd:
-    """Return what a connection that failed with *error* means for the bill."""
+    """Return the end of a call whose connection failed with *error*."""
     return CallEnd.CERTAIN if isinstance(error, _NOT_SENT) else CallEnd.AMBIGUOUS
 
 
 def end_of_job(end: CallEnd) -> CallEnd:
-    """Return what *end* is worth where the provider had started: never free."""
+    """Return the end of a job that had started, by its error's *end*: never free."""
     return CallEnd.BILLED if end is CallEnd.CERTAIN else end
 
 
 def end_of(failure: BaseException | None) -> CallEnd:
-    """Return what the end of a call costs; None is a picture.
+    """Return the end of a call by its *failure*; None is a picture.
 
     A request that the adapter refused was never sent. Anything else that
     is no `GenerationError` broke a call off in the middle.

@@ -18,7 +18,7 @@ _BEFORE_A_VALUE, _BEHIND_A_VALUE = b":,[", b",]}"
 
 
 def parse_json(body: bytes) -> Any:
-    """Return what *body* says, or None where it is no JSON or has no end of values.
+    """Return *body* parsed, or None where it is no JSON or has too many values.
 
     A byte order mark is skipped, and NaN and infinities are read as null.
     orjson has a depth limit, so that nesting raises no RecursionError. It
@@ -67,7 +67,7 @@ def _is_value(body: bytes, start: int, end: int) -> bool:
 
 
 def pick(document: object, *path: str | int) -> Any:
-    """Return what lies at *path* in parsed JSON, or None where nothing does."""
+    """Return the value at *path* in parsed JSON, or None where there is none."""
     for step in path:
         if isinstance(step, str) and isinstance(document, dict):
             document = document.get(step)

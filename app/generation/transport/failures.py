@@ -49,7 +49,7 @@ def refusal(end: CallEnd = CallEnd.CERTAIN) -> PromptRejected:
 def failure_of(
     reply: Reply, *, is_quota: bool = False, is_key: bool = False
 ) -> GenerationError:
-    """Return what a *reply* with a status of 300 or more amounts to.
+    """Return the error of a *reply* with a status of 300 or more.
 
     Refusals and blocked accounts are known by `verdicts`. The dialect tells
     what neither that nor the status can: a limit of money, which waiting does
@@ -86,7 +86,7 @@ def account_failure(verdict: VendorVerdict, end: CallEnd) -> ProviderFailed:
 
 
 def lost_job_of(reply: Reply) -> GenerationError:
-    """Return what *reply* amounts to where it loses a job that was accepted."""
+    """Return the error of a *reply* that loses a job which was accepted."""
     error = failure_of(reply)
     error.end = CallEnd.AMBIGUOUS
     return error

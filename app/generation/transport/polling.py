@@ -81,7 +81,7 @@ async def repeat(
     stalled: Callable[[], GenerationError],
     at_once: bool = True,
 ) -> Outcome:
-    """Return what *attempt* first returns, trying again after each `TryAgain`.
+    """Return the first result of *attempt*, trying again after each `TryAgain`.
 
     Pauses grow, and none is longer than the time left. The last try begins at
     *deadline*, by the event loop's clock, and its failure is raised; that of a
@@ -113,7 +113,7 @@ async def follow(
     at_once: bool = False,
     failure: Callable[[Reply], GenerationError] = lost_job_of,
 ) -> Outcome:
-    """Return what *read* first makes of a poll of a job, sent by *look*.
+    """Return the first result that *read* finds in a poll of a job, sent by *look*.
 
     *at_once* polls before the first pause, for what may be done long since.
     Raises `GenerationTimedOut` after the last poll at *deadline*, *failure* of
@@ -181,7 +181,7 @@ def is_overloaded(status: int) -> bool:
 def refused_result(
     status: int, *, pause_seconds: float = 0.0
 ) -> TryAgain | GenerationError:
-    """Return what to raise for a result that was answered with *status*."""
+    """Return the error of a result that was answered with *status*."""
     missing = BadImage("The image provider's result is not there.")
     failure = missing if status in _MISSING else unavailable_result()
     if is_overloaded(status) or status in _PASSING_FOR_A_RESULT:

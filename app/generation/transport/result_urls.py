@@ -96,7 +96,7 @@ class ResultUrls:
     async def fetch(
         self, address: object, *, headers: Mapping[str, str], deadline: float
     ) -> bytes:
-        """Return what lies at *address*: absolute, relative to the base, or `data:`.
+        """Return the bytes at *address*: absolute, relative to the base, or `data:`.
 
         *headers* (the key) go to the base's own origin only; redirects are not
         followed. What may pass is tried again until *deadline*. Raises

@@ -87,7 +87,7 @@ _MAX_ENTRIES = 20
 def verdict_of(
     document: object, headers: Mapping[str, str] | None = None
 ) -> VendorVerdict | None:
-    """Return what an answer without a picture says; None is another failure."""
+    """Return the verdict of an answer without a picture; None is another failure."""
     codes, texts = _said(document)
     if headers is not None:
         codes.append(headers.get("x-fal-error-type", ""))
@@ -99,12 +99,12 @@ def verdict_of(
 
 
 def verdict_of_code(code: object) -> VendorVerdict | None:
-    """Return what a type, a code or a reason says."""
+    """Return the verdict of a type, a code or a reason."""
     return _BY_CODE.get(code.lower()) if isinstance(code, str) else None
 
 
 def verdict_of_text(text: str) -> VendorVerdict | None:
-    """Return what a sentence says."""
+    """Return the verdict of a sentence."""
     for words, verdict in _BY_WORDS:
         if words.search(text):
             return verdict

@@ -184,7 +184,7 @@ class PromptEntry(NamedTuple):
 
     @classmethod
     def from_record(cls, prompt_hash: str, record: bytes) -> PromptEntry | None:
-        """Read what `to_record` made; None for what is damaged, or another version."""
+        """Read the form of `to_record`; None for damage, or another version."""
         try:
             head = _HEAD.unpack_from(record)
             project, painted_by, *asked = orjson.loads(record[_HEAD.size :])

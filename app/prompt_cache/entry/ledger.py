@@ -163,7 +163,7 @@ class Ledger:
         await self._store.delete(key)
 
     async def renditions(self, project: Project) -> AsyncIterator[Listed]:
-        """Yield what lies among the renditions of *project*, in order."""
+        """Yield the objects among the renditions of *project*, in order."""
         async for listed in self._store.list(renditions_prefix(project)):
             yield listed
 
@@ -175,7 +175,7 @@ class Ledger:
         await self._store.put(key, note.to_bytes(), media_type=JSON)
 
     async def noted_purge(self, project: Project, prompt_hash: str) -> PurgeNote | None:
-        """Return what is written down of a prompt, or None."""
+        """Return the purge note of a prompt, or None."""
         found = await self._store.get(purge_key(project, prompt_hash))
         return None if found is None else PurgeNote.from_bytes(project, found.data)
 
@@ -242,12 +242,12 @@ class Ledger:
                 yield prompt_hash
 
     async def images(self, project: Project) -> AsyncIterator[Listed]:
-        """Yield what lies among the pictures of *project*, in order."""
+        """Yield the objects among the pictures of *project*, in order."""
         async for listed in self._store.list(f"{project}/{GENERATED}/"):
             yield listed
 
     async def proofs(self) -> AsyncIterator[Listed]:
-        """Yield what proofs of the store have written and not removed."""
+        """Yield the objects that proofs of the store have not removed."""
         async for listed in self._store.list(FENCE_PREFIX):
             yield listed
 

@@ -65,7 +65,7 @@ class Parameters(NamedTuple):
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Parameters:
-        """Read what `as_json` made."""
+        """Read the form of `as_json`."""
         lists = ("references", "reference_digests")
         return cls(
             **{**fields, **{name: tuple(fields.get(name, ())) for name in lists}}
@@ -80,7 +80,7 @@ class Parameters(NamedTuple):
 
     @classmethod
     def from_list(cls, values: list[Any]) -> Parameters:
-        """Read what `as_list` made, from JSON, which has no tuples."""
+        """Read the form of `as_list`, from JSON, which has no tuples."""
         read = cls(*values)
         if len(values) > _FIRST_LIST:
             return read._replace(
@@ -130,7 +130,7 @@ class PromptKey:
 
 
 def _options_of(asked: Parameters) -> dict[str, str]:
-    """Return what is in the hash only where it is set, so that older hashes stay."""
+    """Return the options that are set: the hash has no others, so older ones stay."""
     options = {name: getattr(asked, name) for name in OPTIONS}
     options["mask"] = asked.mask_digest
     return {name: value for name, value in options.items() if value is not None}

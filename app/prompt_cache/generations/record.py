@@ -110,7 +110,7 @@ class GenerationRecord:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> GenerationRecord:
-        """Read what `to_bytes` made."""
+        """Read the form of `to_bytes`."""
         fields = orjson.loads(data)
         fields["created_at"] = datetime.fromisoformat(fields["created_at"])
         return cls(**fields)
@@ -135,7 +135,7 @@ class OpenGeneration:
 
     @classmethod
     def parse(cls, member: str) -> OpenGeneration:
-        """Read what `str` made."""
+        """Read the form of `str`."""
         generation_id, prompt_hash, project = member.split(" ")
         return cls(generation_id, prompt_hash, Project.parse(project))
 
@@ -162,7 +162,7 @@ def _seconds_since(moment: datetime) -> float:
 
 
 def _as_kept(error: BaseException | None) -> dict[str, str]:
-    """Return what the record keeps of *error*; one that is not ours cancelled it."""
+    """Return *error* as a record keeps it; one that is not ours cancelled it."""
     kept = {"kind": type(error).__name__, "request_id": REQUEST_ID.get() or ""}
     if isinstance(error, ServiceError):
         kept["detail"] = error.detail

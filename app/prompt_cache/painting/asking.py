@@ -63,7 +63,7 @@ class Asking:
         progress: Progress,
         deadline: float,
     ) -> Painting:
-        """Return what a model painted; raises what `Models.paint` does."""
+        """Return the painting of a model; raises what `Models.paint` does."""
         project, wanted = str(assignment.key.project), assignment.key.parameters
         lent = self.references(assignment.key.project, wanted.pictures)
         try:

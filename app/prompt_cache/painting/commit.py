@@ -49,7 +49,7 @@ class Committer:
     max_storing_time: timedelta = MAX_STORING_TIME
 
     def deadline(self) -> float:
-        """Return until when a picture that is paid for now may be stored."""
+        """Return the deadline for storing a picture that is paid for now."""
         return now() + self.max_storing_time.total_seconds()
 
     async def keep(

@@ -51,7 +51,7 @@ class Contest:
     has_written: bool = False
 
     async def settled(self) -> PromptEntry:
-        """Return who has won; raises `Unavailable` where that is unknown."""
+        """Return the winning entry; raises `Unavailable` where that is unknown."""
         try:
             return await offered(self._settle, self.deadline, self.refused)
         except NotFound:

@@ -41,7 +41,7 @@ class JobNote:
     job: SubmittedJob
 
     def to_bytes(self) -> bytes:
-        """Return what Redis keeps."""
+        """Return the note as Redis keeps it."""
         job = self.job
         return orjson.dumps(
             {
@@ -60,7 +60,7 @@ class JobNote:
 
     @classmethod
     def of(cls, project: Project, kept: bytes | None) -> JobNote | None:
-        """Read what `to_bytes` made; None for no note, or another project's.
+        """Read the form of `to_bytes`; None for no note, or another project's.
 
         One that an older release has written does not say enough: it is as if
         there were none.

@@ -220,7 +220,7 @@ class Painter:
 
 
 def image_of(entry: PromptEntry) -> tuple[str, StorageKey]:
-    """Return what a generation's record says of its picture."""
+    """Return the id and the key of the picture, for a generation's record."""
     return entry.image_id, entry.storage_key
 
 

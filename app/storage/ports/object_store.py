@@ -131,7 +131,7 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str, *, after: str = "") -> AsyncIterator[Listed]:
-        """Yield what starts with *prefix* and comes after *after*, in key order."""
+        """Yield the objects that start with *prefix*, after *after*, in key order."""
         ...
 
     def on_a_line(self, at_once: int) -> ObjectStore:

@@ -177,7 +177,7 @@ class PromptIndex(Protocol):
         ...
 
     async def left(self, prompt_hash: str) -> bytes | None:
-        """Return what a purge that was interrupted has left, or None."""
+        """Return the note that an interrupted purge has left, or None."""
         ...
 
     async def finish(self, prompt_hash: str, token: str) -> None:
@@ -198,7 +198,7 @@ class PromptIndex(Protocol):
         ...
 
     async def refresh_mark(self, prompt_hash: str) -> bytes | None:
-        """Return what `mark_refresh` kept, or None."""
+        """Return the mark of the last refresh, or None."""
         ...
 
     async def drop(self, prompt_hash: str, record: bytes) -> bool:

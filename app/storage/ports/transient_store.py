@@ -80,7 +80,7 @@ class TransientStore(Protocol):
         ...
 
     async def describe(self, image_id: str) -> Described | None:
-        """Return what a reader must know first, or None if nothing is there."""
+        """Return the size and the first bytes, or None if nothing is there."""
         ...
 
     async def read(self, image_id: str, first: int, last: int) -> bytes:
@@ -97,13 +97,13 @@ class TransientStore(Protocol):
         ...
 
     async def inventory(self, project: str) -> Inventory:
-        """Return what a project has, and its count, at one moment."""
+        """Return the pictures of a project and their bytes, at one moment."""
         ...
 
     async def digests(
         self, project: str, image_ids: Sequence[str]
     ) -> Mapping[str, bytes]:
-        """Return what was noted of those of *image_ids* that *project* has.
+        """Return the noted digests of those of *image_ids* that *project* has.
 
         The digest of a picture is empty until it has been noted.
         """

@@ -33,7 +33,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 def entry(prompt_hash: str) -> str:
     """Return the key of an entry, which is a string: `scripts` says of what."""
-    # `urlsafe_b64encode` takes half as long again, and each hit comes by here.
+    # `urlsafe_b64encode` takes half as long again, and every HIT runs this.
     encoded = b2a_base64(unhexlify(prompt_hash))[:43].translate(_URL_SAFE)
     return f"{VERSION}{encoded.decode()}"
 
@@ -104,7 +104,7 @@ def by_hits(project: str) -> str:
 
 
 def member(prompt_hash: str) -> bytes:
-    """Return what a prompt is in the sorted sets; `bytes.hex` turns it back."""
+    """Return a prompt as a member of the sorted sets; `bytes.hex` turns it back."""
     return unhexlify(prompt_hash)
 
 

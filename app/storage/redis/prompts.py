@@ -242,7 +242,7 @@ class RedisPromptIndex:
         return bool(forgotten)
 
     async def left(self, prompt_hash: str) -> bytes | None:
-        """Return what a purge that was interrupted has left, or None."""
+        """Return the note that an interrupted purge has left, or None."""
         found = await self._commands.execute("GET", keys.left(prompt_hash))
         return cast("bytes | None", found)
 
@@ -273,7 +273,7 @@ class RedisPromptIndex:
             raise CacheUnavailable("The cache is full.") from error
 
     async def refresh_mark(self, prompt_hash: str) -> bytes | None:
-        """Return what `mark_refresh` kept, or None."""
+        """Return the mark of the last refresh, or None."""
         found = await self._leases.execute("GET", keys.refresh(prompt_hash))
         return cast("bytes | None", found)
 

@@ -103,7 +103,7 @@ class RedisStatistics:
 
 
 def _pairs(reply: Any) -> Iterator[tuple[bytes, bytes]]:
-    """Yield what HGETALL returned: a flat list, or from a Cluster's client a map."""
+    """Yield the pairs of HGETALL: of a flat list, or of a Cluster client's map."""
     if isinstance(reply, dict):
         yield from reply.items()
     else:

@@ -117,7 +117,7 @@ class RedisTransientStore:
         return StoredImage(image_id, len(data), media_type, created, expires or None)
 
     async def describe(self, image_id: str) -> Described | None:
-        """Return what a reader must know first, or None if nothing is there."""
+        """Return the size and the first bytes, or None if nothing is there."""
         size, head = await self._commands.run(
             transient_scripts.DESCRIBE,
             [keys.transient_bytes(image_id)],
@@ -146,7 +146,7 @@ class RedisTransientStore:
         return len(out)
 
     async def inventory(self, project: str) -> Inventory:
-        """Return what a project has, and its count, at one moment."""
+        """Return the pictures of a project and their bytes, at one moment."""
         now, used, *flat = await self._account(transient_scripts.INVENTORY, project)
         pairs = list(zip(flat[::2], flat[1::2], strict=True))
         images = await in_steps(_stored, pairs)
@@ -155,7 +155,7 @@ class RedisTransientStore:
     async def digests(
         self, project: str, image_ids: Sequence[str]
     ) -> Mapping[str, bytes]:
-        """Return what was noted of those of *image_ids* that *project* has."""
+        """Return the noted digests of those of *image_ids* that *project* has."""
         flat = await self._account(transient_scripts.DIGESTS, project, *image_ids)
         names = (image_id.decode() for image_id in flat[::2])
         return dict(zip(names, flat[1::2], strict=True))

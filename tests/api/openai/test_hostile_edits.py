@@ -179,11 +179,11 @@ class Growth:
 
     @property
     def at_most(self) -> int:
-        """The most that there was beyond what there was before."""
+        """The most bytes in memory that were not there before."""
         return self.most - self._before
 
     def left(self) -> int:
-        """Return what is there now beyond what there was before."""
+        """Return the bytes in memory that were not there before."""
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         return resident_bytes() - self._before
@@ -236,7 +236,7 @@ async def _written(writer: asyncio.StreamWriter, view: memoryview) -> None:
 
 
 async def kept(service: Paintonce) -> list[Any]:
-    """Return what is in the store of transient images, copies included."""
+    """Return the contents of the store of transient images, copies included."""
     images: list[Any] = []
     for folder in ("default/main", "_copies/default/main"):
         images += (await service.transient.inventory(folder)).images

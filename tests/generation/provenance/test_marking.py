@@ -66,7 +66,7 @@ def marked(image: Image, mark: Mark | None = MARK) -> tuple[Image, Provenance]:
 
 
 def exiftool(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what exiftool reads in the files of *folder*, by their names."""
+    """Return the tags that exiftool reads in the files of *folder*, by name."""
     command = ["exiftool", "-json", "-validate", "-warning", "-error", "-xmp:all"]
     # Status 1: there are files with warnings, which the caller looks at.
     read = subprocess.run(
@@ -77,7 +77,7 @@ def exiftool(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_by_exiftool(image: Image, folder: Path) -> dict[str, Any]:
-    """Return what exiftool reads in *image*."""
+    """Return the tags that exiftool reads in *image*."""
     name = f"picture.{EXTENSIONS[image.media_type]}"
     (folder / name).write_bytes(image.data)
     return exiftool(folder)[name]
@@ -85,7 +85,7 @@ def read_by_exiftool(image: Image, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def by_exiftool(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Return what exiftool reads in samples and marked samples, by name."""
+    """Return the tags that exiftool reads in samples and marked samples, by name."""
     folder = tmp_path_factory.mktemp("pictures")
     for name in SAMPLES:
         came = sample(name)

@@ -221,7 +221,7 @@ def _error_of(reply: Reply) -> GenerationError:
 
 
 def _kinds(reply: Reply) -> set[str]:
-    """Return what the model, or the platform, calls its error."""
+    """Return the types of an error, those of the model and of the platform."""
     kinds = (
         pick(reply.document, "detail", 0, "type"),
         pick(reply.document, "error_type"),

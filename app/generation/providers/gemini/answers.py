@@ -71,7 +71,7 @@ def _inline_data(part: object) -> str | None:
 
 
 def _either(document: object, *spellings: str) -> Any:
-    """Return what stands under a name in either of its spellings."""
+    """Return the value under a name in either of its spellings."""
     found = (pick(document, spelling) for spelling in spellings)
     return next((value for value in found if value is not None), None)
 

@@ -66,7 +66,7 @@ class OpenAIOptions(Body, CapabilityOptions):
 
 
 def capabilities_for(model: str, options: OpenAIOptions) -> Capabilities:
-    """Return what *model* can do behind a server that *options* speak of."""
+    """Return the capabilities of *model* behind a server with these *options*."""
     known = capabilities_of(model, options, known=KNOWN, unknown=UNKNOWN)
     return Capabilities(
         known.model,

@@ -75,7 +75,7 @@ def drawable(text: str) -> str:
 
 
 def _type_size(picture: Image.Image) -> int:
-    """Return what reads well at a glance: 39 pixels for a picture of 1024x1024."""
+    """Return the size of the type: 39 pixels for a picture of 1024x1024."""
     width, height = picture.size
     return max(8, round(min(math.sqrt(width * height) * 0.038, width / 11, height / 5)))
 

@@ -41,7 +41,7 @@ class RedisAway(Exception):
 
 
 def meaning_of(error: Exception) -> RedisAway:
-    """Return what *error* says of Redis; raise what it says of the command."""
+    """Return *error* as an outage of Redis; raise a fault of the command itself."""
     match error:
         case RedisAway():
             return error

@@ -106,7 +106,7 @@ class ClusterHandshake:
 
 
 async def _info(connection: AbstractConnection) -> str:
-    """Return what the server tells of itself; empty where INFO is refused."""
+    """Return the INFO of the server; empty where that is refused."""
     try:
         info = await _answer(connection, "INFO", "server", "replication")
     except ResponseError:
@@ -115,7 +115,7 @@ async def _info(connection: AbstractConnection) -> str:
 
 
 async def _data(answer: Awaitable[Any]) -> str:
-    """Return what *answer*, of the script, says of the data."""
+    """Return the verdict of the script about the data, from its *answer*."""
     try:
         return str((await answer).decode())
     except (ReadOnlyError, ClusterDownError):
