@@ -293,7 +293,7 @@ class LosesItsMemory:
 
 
 async def test_an_answer_of_an_older_redis_counts_for_nothing(tmp_path: Path) -> None:
-    """What an older account said of a reservation is asked again.
+    """The answer of an older account about a reservation is asked for again.
 
     1. The run is known. 2. Redis comes back older. 3. Its account, which is known for
     the run before, has room for what is paid already.
