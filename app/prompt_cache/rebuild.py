@@ -1,7 +1,8 @@
 """Rebuild: the entries of a project, restored from its manifests.
 
 Entries that are there already are passed over, so that a run that was
-interrupted goes on where it stopped, and two runs do no harm.
+interrupted goes on where it stopped, and two runs do no harm. Those of a Redis
+that came back older give way to what their manifests name.
 """
 
 from __future__ import annotations
@@ -76,21 +77,29 @@ class Rebuild:
             await asyncio.sleep(max(0, due - loop.time()))
         return tally
 
+    async def _known(self, prompt_hash: str) -> PromptEntry | None:
+        (seen,) = await self.index.peek([prompt_hash])
+        return PromptEntry.from_record(prompt_hash, seen.record) if seen else None
+
+    async def _listed(self, known: PromptEntry, tally: Tally) -> None:
+        """List an entry: the list may have lost it with a replica's last batch."""
+        self.statistics.added(known)
+        await self.statistics.apply_if_possible()
+        tally.known += 1
+
     async def _restore(self, project: Project, prompt_hash: str, tally: Tally) -> None:
         try:
             async with self.leases.writing(project, prompt_hash) as lease:
                 # Read under the lease: a purge in between leaves nothing behind.
-                (known,) = await self.index.peek([prompt_hash])
-                if known and (
-                    entry := PromptEntry.from_record(prompt_hash, known.record)
-                ):
-                    # The list may have lost it with a replica's last batch.
-                    self.statistics.added(entry)
-                    await self.statistics.apply_if_possible()
-                    tally.known += 1
+                known = await self._known(prompt_hash)
+                if known is not None and not self.index.doubts:
+                    await self._listed(known, tally)
                     return
                 manifest = await self.ledger.read(project, prompt_hash)
-                if manifest and await self.committer.restore(manifest.entry, lease):
+                named = manifest.entry if manifest else None
+                if known and named and known.image_id == named.image_id:
+                    await self._listed(known, tally)
+                elif await self.committer.restore(named, lease):
                     tally.restored += 1
                 else:
                     tally.lost += 1

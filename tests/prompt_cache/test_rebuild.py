@@ -72,6 +72,23 @@ async def test_an_entry_that_cannot_be_read_is_restored(
     assert answer.outcome == LookupOutcome.HIT
 
 
+async def test_an_older_entry_gives_way_to_its_manifest(
+    world: World, replica: Replica, rebuild: Rebuilding
+) -> None:
+    """After a Redis that came back older a rebuild restores what was replaced."""
+    await rebuild()
+    older = dict(world.index.entries)
+    refreshed = await replica.entries.refresh(
+        SHOP, KEYS[0].hash, permit=UNLIMITED_PERMIT, wait_seconds=30
+    )
+    world.index.entries, world.index.doubts = older, 1
+
+    assert await rebuild() == Tally(restored=1, known=3)
+    entry = PromptEntry.of_key(KEYS[0], world.index.entries[KEYS[0].hash])
+    assert entry is not None
+    assert entry.image_id == refreshed.entry.image_id
+
+
 async def test_a_second_rebuild_passes_over_what_is_there(
     world: World, rebuild: Rebuilding
 ) -> None:

@@ -110,6 +110,25 @@ async def test_an_emptied_redis_begins_anew(
     assert [await doubts(server.url) for _ in range(2)] == [0, 0]
 
 
+async def test_a_replica_keeps_the_beginning_through_a_flush(
+    server: RedisServer, client: redis.Redis
+) -> None:
+    """After a FLUSHALL a replica that believes the data says so to later ones."""
+    async with started(server.url) as running:
+        client.flushall()
+        client.set("gull", "nest")
+        assert await doubts(server.url) == 1
+        await running.ping()
+
+        assert await doubts(server.url) == 0
+        is_restored(server, client)
+        client.delete(keys.BEGAN)
+        await until(lambda: is_answered(running))
+        await running.ping()
+
+    assert await doubts(server.url) == 1
+
+
 async def test_a_redis_without_snapshots_begins_anew(server: RedisServer) -> None:
     """A Redis that comes back empty is believed by old and new replicas."""
     async with started(server.url) as before:

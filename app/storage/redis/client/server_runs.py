@@ -53,6 +53,12 @@ class ServerRuns:
         """The number of times that Redis had data of another run."""
         return self._doubts
 
+    def believed(self) -> list[str]:
+        """Return name and run of each node, where all data began in these runs."""
+        if self._doubts:
+            return []
+        return [part for node in self._runs.items() for part in node]
+
     def of(self, node: str) -> str:
         """Return the run of *node*; empty where it is not known."""
         return self._runs.get(node, "")

@@ -6,12 +6,14 @@ So large pictures never stand before a lease renewal or a look-up.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 
+from app.errors import CacheUnavailable
+from app.storage.redis import keys
 from app.storage.redis.client.address import RedisAddress, Topology, parse_address
 from app.storage.redis.client.circuit_breaker import (
     PROBE_TIMEOUT_SECONDS,
@@ -19,9 +21,10 @@ from app.storage.redis.client.circuit_breaker import (
 )
 from app.storage.redis.client.clients import Client, ClusterClient, open_client
 from app.storage.redis.client.connection import MAX_WAITING_SECONDS, RedisConnection
+from app.storage.redis.client.failures import CacheFull
 from app.storage.redis.client.handshake import ClusterHandshake, ServerHandshake
 from app.storage.redis.client.pipeline import CommandPipeline
-from app.storage.redis.client.server_runs import ServerRuns
+from app.storage.redis.client.server_runs import BEGIN, ServerRuns
 
 # A frozen Redis then costs a caller 1.0 s; a loop that stalls for less than
 # that under a cold herd does not read as an outage.
@@ -56,8 +59,16 @@ class RedisConnections:
     runs: ServerRuns
 
     async def ping(self) -> None:
-        """Return when Redis answers; raises `CacheUnavailable`."""
+        """Return when Redis answers; raises `CacheUnavailable`.
+
+        After a FLUSHALL the runs in which the data began are written again: replicas
+        that start later know nothing of them.
+        """
         await self.leases.execute("PING")
+        if runs := self.runs.believed():
+            with suppress(CacheUnavailable, CacheFull):
+                # However many keys there are by now: none is older than this run.
+                await self.leases.run(BEGIN, [keys.BEGAN], ["0", *runs])
 
     async def run_of(self, key: str) -> str:
         """Return the run of the server that has *key*; empty where INFO is refused.
