@@ -97,7 +97,7 @@ class Keys:
         await self._documents.write(_index_entry(record), {})
         await self._documents.write(document_of(key_id), record.as_fields())
         await self._enter(record)
-        logger.info("key created", extra={**_told(record), "by": by})
+        logger.info("key created", extra={**_as_log_fields(record), "by": by})
         return NewKey(record, key)
 
     async def _require_room(self, record: KeyRecord) -> None:
@@ -160,7 +160,7 @@ class Keys:
         fields = await self._documents.change(document_of(key_id), revoked)
         self._on_change(document_of(key_id))
         record = KeyRecord.from_fields(fields)
-        logger.info("key revoked", extra={**_told(record), "by": by})
+        logger.info("key revoked", extra={**_as_log_fields(record), "by": by})
 
     async def signing_key(
         self, project: Project, key_id: str | None = None
@@ -215,7 +215,7 @@ def _too_many(kind: Kind) -> QuotaFull:
     )
 
 
-def _told(record: KeyRecord) -> dict[str, str]:
+def _as_log_fields(record: KeyRecord) -> dict[str, str]:
     return {
         "key_id": record.id,
         "project": str(record.project),

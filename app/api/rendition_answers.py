@@ -166,7 +166,7 @@ def varying_by_accept(caching: Part) -> Part:
 
 @lru_cache(256)
 def _varying_by_accept(fields: tuple[tuple[str, str], ...]) -> Part:
-    said = dict(fields)
-    varies = said.get("Vary")
-    said["Vary"] = f"{varies}, Accept" if varies else "Accept"
-    return Part.of(said)
+    own = dict(fields)
+    varies = own.get("Vary")
+    own["Vary"] = f"{varies}, Accept" if varies else "Accept"
+    return Part.of(own)

@@ -104,15 +104,15 @@ def _encoded(
     picture: PIL.Image.Image, plan: RenditionPlan, packet: bytes | None
 ) -> bytes:
     encoder, parameters = _ENCODERS[plan.media_type]
-    said: dict[str, Any] = dict(parameters)
+    options: dict[str, Any] = dict(parameters)
     if plan.q is not None:
-        said["quality"] = plan.q
+        options["quality"] = plan.q
     if packet and encoder == "PNG":
-        said["pnginfo"] = PngInfo()
-        said["pnginfo"].add_itxt(_XMP_KEYWORD, packet.decode(errors="replace"))
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt(_XMP_KEYWORD, packet.decode(errors="replace"))
     elif packet and (encoder != "JPEG" or len(packet) <= _LONGEST_JPEG_PACKET):
-        said["xmp"] = packet
+        options["xmp"] = packet
     picture, profile = colours.encodable(picture, plan.media_type)
     encoded = io.BytesIO()
-    picture.save(encoded, encoder, icc_profile=profile, **said)
+    picture.save(encoded, encoder, icc_profile=profile, **options)
     return encoded.getvalue()

@@ -222,7 +222,7 @@ class Fence:
     async def proving(self) -> AsyncIterator[None]:
         """Prove the store as soon as it answers, as long as the context is open."""
         if self.verdict is Verdict.LEASE:
-            logger.warning("store fence", extra=_said(self.proof))
+            logger.warning("store fence", extra=_as_log_fields(self.proof))
         async with running(self._prove(), name="store-fence"):
             yield
 
@@ -238,9 +238,9 @@ class Fence:
 
     def _note(self, proof: Proof) -> None:
         if proof.verdict is Verdict.FAILED:
-            logger.error("store fence", extra=_said(proof))
+            logger.error("store fence", extra=_as_log_fields(proof))
         elif proof != self.proof:
-            logger.info("store fence", extra=_said(proof))
+            logger.info("store fence", extra=_as_log_fields(proof))
         self._keep(proof)
 
     def _keep(self, proof: Proof) -> None:
@@ -250,5 +250,5 @@ class Fence:
             self._is_open.set()
 
 
-def _said(proof: Proof) -> dict[str, str]:
+def _as_log_fields(proof: Proof) -> dict[str, str]:
     return {"verdict": str(proof.verdict), "reason": proof.reason}

@@ -88,7 +88,7 @@ def verdict_of(
     document: object, headers: Mapping[str, str] | None = None
 ) -> VendorVerdict | None:
     """Return the verdict of an answer without a picture; None is another failure."""
-    codes, texts = _said(document)
+    codes, texts = _codes_and_texts(document)
     if headers is not None:
         codes.append(headers.get("x-fal-error-type", ""))
     # Some servers give the code as the whole text.
@@ -120,7 +120,7 @@ def is_withheld(picture: object) -> bool:
     )
 
 
-def _said(document: object) -> tuple[list[str], list[str]]:
+def _codes_and_texts(document: object) -> tuple[list[str], list[str]]:
     """Return the codes and the sentences of an error envelope, in order."""
     codes: list[str] = []
     texts: list[str] = []

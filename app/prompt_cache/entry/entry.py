@@ -159,7 +159,7 @@ class PromptEntry(NamedTuple):
         """Return the compact spelling that Redis keeps."""
         is_by_another = self.model != self.parameters.model
         provenance = encode(self.provenance)
-        said_apart = source_type_is_apart(provenance)
+        is_apart = source_type_is_apart(provenance)
         return _HEAD.pack(
             RECORD_VERSION,
             _MEDIA_TYPES.index(self.media_type),
@@ -178,7 +178,7 @@ class PromptEntry(NamedTuple):
                 str(self.project),
                 self.model if is_by_another else 0,
                 *self.parameters.as_list(),
-                *([self.provenance.digital_source_type] if said_apart else ()),
+                *([self.provenance.digital_source_type] if is_apart else ()),
             ]
         )
 
