@@ -68,6 +68,10 @@ async def _ending(paintings: Sequence[asyncio.Task[Picture]]) -> AsyncIterator[N
         yield
     finally:
         await asyncio.gather(*map(ended, paintings))
+        for painting in paintings:
+            if not painting.cancelled():
+                # Retrieved: one failure is the answer, and says enough.
+                painting.exception()
 
 
 async def _tell(

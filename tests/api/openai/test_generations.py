@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -492,6 +493,19 @@ async def test_a_failure_within_a_stream_is_an_event(
     ((name, data),) = events_of(rest)
     assert (name, data["error"]["code"]) == ("error", "moderation_blocked")
     assert (again.status, again.json) == (400, data)
+
+
+async def test_further_failures_of_a_stream_are_not_logged(
+    service: Paintonce, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stream whose pictures all fail has one error, and none in the log."""
+    service.world.provider.script += [PromptRejected("No.")] * 3
+
+    answer = await generated(service, stream=True, n=3)
+    gc.collect()
+
+    assert answer.status == 400
+    assert [one for one in caplog.records if one.name == "asyncio"] == []
 
 
 async def test_a_client_that_leaves_has_paid_for_a_hit(service: Paintonce) -> None:
