@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from app.background import ended
 from app.errors import (
     CacheUnavailable,
     QuotaFull,
@@ -76,6 +77,11 @@ class Copies:
         shared.users += 1
         try:
             await asyncio.shield(shared.stored)
+        except BaseException:
+            # No painting has begun that could go on.
+            await self._leave_and_remove(key, shared)
+            raise
+        try:
             yield shared.ids
         except _PAINTING_GOES_ON:
             self._leave(key, shared)
@@ -117,6 +123,10 @@ class Copies:
     ) -> None:
         if not self._leave(key, shared):
             return
+        await ended(shared.stored)
+        if not shared.stored.cancelled():
+            # Retrieved: its caller has it, or has gone.
+            shared.stored.exception()
         try:
             await self._store.forget(account_of(key[0]), shared.ids)
         except CacheUnavailable:
