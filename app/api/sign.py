@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.admitted_request import CALLER, query_of
@@ -23,42 +23,40 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from app.access.key_record import KeyRecord
+    from app.api.services import Services
+    from app.storage.storage_key import Project
+
 DEFAULT_EXPIRES_IN_SECONDS = 3600
+
+
+class _Wish(NamedTuple):
+    """The body of a request: a prompt in a URL, and how it is to be signed."""
+
+    prompt: str
+    parameters: dict[str, Any]
+    widths: list[int] | None
+    kid: str | None
+    expires_in: int
 
 
 async def sign(request: web.Request) -> web.Response:
     """Answer with a signed address, and until when it holds."""
     query_of(request, ())
     services, project = request.app[SERVICES], request[CALLER].project
-    given = await read_json_object(request)
-    expires_in = _expires_in(given.pop("expires_in", DEFAULT_EXPIRES_IN_SECONDS))
-    kid = given.pop("kid", None)
-    if kid is not None and not isinstance(kid, str):
-        raise InvalidParameter("kid", "kid must be the id of a signing key.")
-    if "references" in given:
-        raise InvalidParameter("references", "A URL has no references.")
-    widths = _widths(given, services.renditions.widths)
-    # A URL that would be refused later is refused now.
-    from_json(given, services.models.names, longest_prompt=LONGEST_PROMPT)
-    asked_in_json(given, services.renditions.widths)
-    found = await services.access.keys.signing_key(project, kid)
-    if found is None and kid is not None:
-        raise InvalidParameter("kid", "The project has no such signing key.")
-    if found is None:
-        raise NoSigningKey("The project has no signing key.")
-    record, secret = found
-    exp = int(time.time()) + expires_in
-    prompt = given.pop("prompt")
+    wish = _read(services, await read_json_object(request))
+    record, secret = await _signing_key(services, project, wish.kid)
+    exp = int(time.time()) + wish.expires_in
 
     def signed(**more: int) -> str:
         url = sign_url(
             services.base_url,
-            prompt,
+            wish.prompt,
             project=str(project),
             kid=record.id,
             secret=secret,
             exp=exp,
-            **{name: given[name] for name in QUERY_PARAMETERS & given.keys()},
+            **wish.parameters,
             **more,
         )
         return fitting(services.base_url, url)
@@ -67,9 +65,37 @@ async def sign(request: web.Request) -> web.Response:
         "url": signed(),
         "expires_at": datetime.fromtimestamp(exp, UTC),
     }
-    if widths is not None:
-        answer["srcset"] = [{"w": width, "url": signed(w=width)} for width in widths]
+    if wish.widths is not None:
+        answer["srcset"] = [{"w": w, "url": signed(w=w)} for w in wish.widths]
     return json_answer(answer)
+
+
+def _read(services: Services, given: dict[str, Any]) -> _Wish:
+    """Return *given* parsed; a URL that would be refused later is refused now."""
+    expires_in = _expires_in(given.pop("expires_in", DEFAULT_EXPIRES_IN_SECONDS))
+    kid = given.pop("kid", None)
+    if kid is not None and not isinstance(kid, str):
+        raise InvalidParameter("kid", "kid must be the id of a signing key.")
+    if "references" in given:
+        raise InvalidParameter("references", "A URL has no references.")
+    widths = _widths(given, services.renditions.widths)
+    from_json(given, services.models.names, longest_prompt=LONGEST_PROMPT)
+    asked_in_json(given, services.renditions.widths)
+    prompt = given.pop("prompt")
+    parameters = {name: given[name] for name in QUERY_PARAMETERS & given.keys()}
+    return _Wish(prompt, parameters, widths, kid, expires_in)
+
+
+async def _signing_key(
+    services: Services, project: Project, kid: str | None
+) -> tuple[KeyRecord, str]:
+    """Return the key *kid*, else the newest; raises `NoSigningKey` without one."""
+    found = await services.access.keys.signing_key(project, kid)
+    if found is None and kid is not None:
+        raise InvalidParameter("kid", "The project has no such signing key.")
+    if found is None:
+        raise NoSigningKey("The project has no signing key.")
+    return found
 
 
 def fitting(base_url: str, url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from functools import partial
@@ -28,6 +29,15 @@ PING_WITHIN_SECONDS = 5.0
 PROBE_WITHIN_SECONDS = 15.0
 
 _MADE_BY = "the first start of `python -m app serve` makes it, where its key may."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe `check`."""
+    parser.add_argument(
+        "--providers",
+        action="store_true",
+        help="also ask each provider for what costs nothing, where it has such a thing",
+    )
 
 
 async def check(*, providers: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import secrets
 from pathlib import Path
 
@@ -21,6 +22,16 @@ DEV_DEFAULTS = {
 }
 
 MASTER_KEY_FILE = "signing-master-key"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe `dev`."""
+    parser.add_argument(
+        "--port", type=_port, default=None, help="where to listen (8080)"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("var"), help="where it is kept (./var)"
+    )
 
 
 async def dev(port: int | None, data: Path) -> int:
@@ -82,3 +93,9 @@ def _introduce(configuration: Configuration, program: str, data: Path) -> None:
         f"'{configuration.settings.base_url}{urls.LIVE}?prompt=a+red+fox'",
         flush=True,
     )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:  # noqa: PLR2004 - RFC 9293
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)

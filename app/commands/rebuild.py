@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Never
 
@@ -20,6 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from app.api.services import Services
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe `rebuild`."""
+    parser.add_argument(
+        "project", nargs="?", metavar="ORG/PROJECT", help="one project; else all"
+    )
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        default=200.0,
+        metavar="N",
+        help="manifests a second at the most (200)",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--orphans",
+        action="store_true",
+        help="instead remove what nothing names: pictures older than a day, proofs",
+    )
+    instead.add_argument(
+        "--adopt",
+        action="store_true",
+        help="first take the ledger that is there on, in place of the one before",
+    )
 
 
 async def rebuild(project: str | None, per_second: float, *, adopts: bool) -> int:
@@ -95,3 +121,10 @@ def _parsed(project: str | None) -> Project | None:
 async def _progress(services: Services, project: Project) -> tqdm[Never]:
     count = sum([1 async for _ in services.prompts.ledger.manifests(project)])
     return tqdm(total=count, desc=str(project), unit="entry")
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= 100_000:  # noqa: PLR2004 - a bound against typing errors
+        raise argparse.ArgumentTypeError("a rate is above 0 and at most 100000")
+    return rate

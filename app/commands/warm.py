@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -10,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -24,7 +26,6 @@ from app.storage.storage_key import Project
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from pathlib import Path
 
     from app.commands.prompt_file import Line
 
@@ -36,6 +37,27 @@ _NO_USE_GOING_ON = frozenset(
     {"unreachable", "timed_out", "generation_disabled", "budget_exhausted"}
 )
 _NOT_PERMITTED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe `warm`."""
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a prompt a line, or a JSON object of parameters a line",
+    )
+    parser.add_argument("--project", metavar="ORG/PROJECT", help="of an admin key")
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:8080", help="the service (%(default)s)"
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=_concurrency,
+        default=4,
+        metavar="N",
+        help="pictures at once (%(default)s)",
+    )
 
 
 async def warm(file: Path, project: str | None, url: str, concurrency: int) -> int:
@@ -189,3 +211,10 @@ def _tell_of_the_rest(left: int | None) -> None:
 def _print(sentence: str) -> None:
     """Print *sentence* on standard error, above the progress bar."""
     tqdm.write(sentence, file=sys.stderr)
+
+
+def _concurrency(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 100:  # noqa: PLR2004 - as many as aiohttp connects
+        raise argparse.ArgumentTypeError("a concurrency is from 1 to 100")
+    return number
