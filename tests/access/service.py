@@ -14,6 +14,7 @@ from app.access.assemble import Access, AccessRules
 from app.api.routes import definitions
 from app.features import open_services, provide
 from app.http.cors import Cors
+from app.http.incoming_bodies import DEADLINE_SECONDS
 from app.http.picture_headers import KEPT_BY_KEYS, Part
 from app.server.frame import install
 from app.server.lifecycle import Lifecycle
@@ -120,13 +121,15 @@ async def running(
     concurrency: int = 8,
     make_models: Callable[[World, Metrics], Models] | None = None,
     max_image_bytes: int = 100_000,
+    quota_bytes: int = 1_000_000,
+    deadline_seconds: float | None = None,
     transient: TransientStore | None = None,
     **rules: Any,
 ) -> AsyncIterator[Paintonce]:
     """Run a replica of *world*; *rules* are of `AccessRules` and `SpendingRules`.
 
     *make_models* builds other models than the scripted one. Transient images are
-    in memory unless they are in *transient*.
+    in memory unless they are in *transient*. A body has *deadline_seconds*.
 
     *shared* is what the replicas of a test count together.
     """
@@ -137,6 +140,8 @@ async def running(
     metrics, lifecycle, app = Metrics(), Lifecycle(), web.Application()
     install(app, metrics=metrics, lifecycle=lifecycle, cors=cors)
     app.router.add_routes(definitions())
+    if deadline_seconds is not None:
+        app[DEADLINE_SECONDS] = deadline_seconds
     sockets = bind("127.0.0.1", 0)
     address = base_url or f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     stores = {} if transient is None else {"transient": transient}
@@ -145,6 +150,7 @@ async def running(
         AccessRules(**(RULES | rules), base_url=address),
         SpendingRules(**spent),
         max_image_bytes=max_image_bytes,
+        quota_bytes=quota_bytes,
         keyed_caching=keyed_caching,
     )
     if make_models is None:
