@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from app.generation.spending import Permit
     from app.prompt_cache.flight.flights import Flights
 
+# The look-ups of a flood are counted late; none waits for that twice.
+WAITS_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class CountedLookUps:
@@ -38,7 +41,7 @@ class CountedLookUps:
         """
         first = self._first.get(prompt_hash)
         if first is not None and permit.is_visitor and not before:
-            await asyncio.wait([first])
+            await asyncio.wait([first], timeout=WAITS_SECONDS)
         if before or self.flights.is_flying(prompt_hash):
             yield before
             return

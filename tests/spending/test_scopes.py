@@ -636,6 +636,20 @@ async def test_a_burst_that_comes_before_the_painting_is_one_look_up(
     assert {answer.status for answer in answers} == {200}
 
 
+async def test_a_look_up_that_hangs_holds_up_no_other(service: Paintonce) -> None:
+    """A request gets its picture although one before it can't read its quota."""
+    await scope(service)
+    quota_is_read = service.accounts.before("balance")
+    first = asyncio.create_task(visit(service, "a fox"))
+    await quota_is_read.reached()
+
+    async with asyncio.timeout(10):
+        other = await visit(service, "a fox")
+    quota_is_read.open()
+
+    assert other.status == (await first).status == 200
+
+
 async def test_what_may_have_been_billed_is_not_given_back() -> None:
     """A call that may have been billed keeps its unit of scope and address."""
     async with running(new_per_address_per_hour=2) as service:
