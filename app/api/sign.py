@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_EXPIRES_IN_SECONDS = 3600
 
 
-class _Wish(NamedTuple):
+class _SignRequest(NamedTuple):
     """The body of a request: a prompt in a URL, and how it is to be signed."""
 
     prompt: str
@@ -44,19 +44,19 @@ async def sign(request: web.Request) -> web.Response:
     """Answer with a signed address, and until when it holds."""
     query_of(request, ())
     services, project = request.app[SERVICES], request[CALLER].project
-    wish = _read(services, await read_json_object(request))
-    record, secret = await _signing_key(services, project, wish.kid)
-    exp = int(time.time()) + wish.expires_in
+    asked = _read(services, await read_json_object(request))
+    record, secret = await _signing_key(services, project, asked.kid)
+    exp = int(time.time()) + asked.expires_in
 
     def signed(**more: int) -> str:
         url = sign_url(
             services.base_url,
-            wish.prompt,
+            asked.prompt,
             project=str(project),
             kid=record.id,
             secret=secret,
             exp=exp,
-            **wish.parameters,
+            **asked.parameters,
             **more,
         )
         return fitting(services.base_url, url)
@@ -65,12 +65,12 @@ async def sign(request: web.Request) -> web.Response:
         "url": signed(),
         "expires_at": datetime.fromtimestamp(exp, UTC),
     }
-    if wish.widths is not None:
-        answer["srcset"] = [{"w": w, "url": signed(w=w)} for w in wish.widths]
+    if asked.widths is not None:
+        answer["srcset"] = [{"w": w, "url": signed(w=w)} for w in asked.widths]
     return json_answer(answer)
 
 
-def _read(services: Services, given: dict[str, Any]) -> _Wish:
+def _read(services: Services, given: dict[str, Any]) -> _SignRequest:
     """Return *given* parsed; a URL that would be refused later is refused now."""
     expires_in = _expires_in(given.pop("expires_in", DEFAULT_EXPIRES_IN_SECONDS))
     kid = given.pop("kid", None)
@@ -83,7 +83,7 @@ def _read(services: Services, given: dict[str, Any]) -> _Wish:
     asked_in_json(given, services.renditions.widths)
     prompt = given.pop("prompt")
     parameters = {name: given[name] for name in QUERY_PARAMETERS & given.keys()}
-    return _Wish(prompt, parameters, widths, kid, expires_in)
+    return _SignRequest(prompt, parameters, widths, kid, expires_in)
 
 
 async def _signing_key(

@@ -13,7 +13,7 @@ from app.commands.opened import opened_services
 from app.configuration import load_configuration
 from app.errors import InvalidParameter, ServiceError
 from app.prompt_cache.orphans import OrphanCount
-from app.prompt_cache.rebuild import Tally
+from app.prompt_cache.rebuild import RebuildCount
 from app.storage.storage_key import GENERATED, PROMPTS, Project
 from app.telemetry import configure_logging
 
@@ -53,7 +53,7 @@ async def rebuild(project: str | None, per_second: float, *, adopts: bool) -> in
 
     With *adopts* the ledger that is there is the right one from now on.
     """
-    named, total = _parsed(project), Tally()
+    named, total = _parsed(project), RebuildCount()
     async with _services(adopts=adopts) as services:
         for one in await _projects(services, named, PROMPTS):
             with await _progress(services, one) as bar:

@@ -20,7 +20,7 @@ from app.prompt_cache.listed_entries import MANIFESTS_AT_ONCE, ListedEntries
 from app.prompt_cache.look_ups import LookUps
 from app.prompt_cache.older_entries import OlderEntries
 from app.prompt_cache.orphans import Orphans
-from app.prompt_cache.painting import shelf
+from app.prompt_cache.painting import unstored_pictures
 from app.prompt_cache.painting.asking import Asking
 from app.prompt_cache.painting.commit import MAX_STORING_TIME, Committer
 from app.prompt_cache.painting.hot_tier import HotTier
@@ -28,7 +28,7 @@ from app.prompt_cache.painting.left_behind import LeftBehind
 from app.prompt_cache.painting.left_jobs import LeftJobs
 from app.prompt_cache.painting.painter import Painter, nothing_refused
 from app.prompt_cache.painting.pictures import Pictures
-from app.prompt_cache.painting.shelf import Shelf
+from app.prompt_cache.painting.unstored_pictures import UnstoredPictures
 from app.prompt_cache.parts import PromptCacheParts
 from app.prompt_cache.purge import Purge
 from app.prompt_cache.purge_finisher import PurgeFinisher
@@ -82,8 +82,8 @@ class Limits:
     generation_timeout: timedelta
     hot_tier_bytes: int
     max_storing_time: timedelta = MAX_STORING_TIME
-    shelf_bytes: int = shelf.MAX_BYTES
-    shelf_patience_seconds: float = shelf.PATIENCE_SECONDS
+    unstored_bytes: int = unstored_pictures.MAX_BYTES
+    unstored_patience_seconds: float = unstored_pictures.PATIENCE_SECONDS
     purge_waits_seconds: float = purge.WAITS_SECONDS
 
 
@@ -228,10 +228,10 @@ def _painter(shared: _Shared, ports: Ports, limits: Limits) -> Painter:
             references=ports.references,
         ),
         committer=shared.committer,
-        shelf=Shelf(
+        unstored=UnstoredPictures(
             shared.index,
-            max_bytes=limits.shelf_bytes,
-            patience_seconds=limits.shelf_patience_seconds,
+            max_bytes=limits.unstored_bytes,
+            patience_seconds=limits.unstored_patience_seconds,
         ),
         left_jobs=shared.left_jobs,
         generations=shared.generations,

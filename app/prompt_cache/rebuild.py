@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Tally:
+class RebuildCount:
     """The counts of a rebuild: entries *restored*, already *known*, or *lost*.
 
     Lost are manifests that can't be read or whose picture is gone; *busy* are
@@ -40,7 +40,7 @@ class Tally:
     busy: int = 0
     later: int = 0
 
-    def __iadd__(self, other: Tally) -> Self:
+    def __iadd__(self, other: RebuildCount) -> Self:
         self.restored += other.restored
         self.known += other.known
         self.lost += other.lost
@@ -65,9 +65,9 @@ class Rebuild:
         *,
         per_second: float,
         on_progress: Callable[[], object] = lambda: None,
-    ) -> Tally:
+    ) -> RebuildCount:
         """Restore every entry of *project*; *on_progress* after each manifest."""
-        tally = Tally()
+        tally = RebuildCount()
         loop = asyncio.get_running_loop()
         due = loop.time()
         async for prompt_hash in self.ledger.manifests(project):
@@ -81,13 +81,15 @@ class Rebuild:
         (seen,) = await self.index.peek([prompt_hash])
         return PromptEntry.from_record(prompt_hash, seen.record) if seen else None
 
-    async def _listed(self, known: PromptEntry, tally: Tally) -> None:
+    async def _listed(self, known: PromptEntry, tally: RebuildCount) -> None:
         """List an entry: the list may have lost it with a replica's last batch."""
         self.statistics.added(known)
         await self.statistics.apply_if_possible()
         tally.known += 1
 
-    async def _restore(self, project: Project, prompt_hash: str, tally: Tally) -> None:
+    async def _restore(
+        self, project: Project, prompt_hash: str, tally: RebuildCount
+    ) -> None:
         try:
             async with self.leases.writing(project, prompt_hash) as lease:
                 # Read under the lease: a purge in between leaves nothing behind.

@@ -16,7 +16,7 @@ _MAX_KNOWN = 4096
 _DIGEST = "sha256"
 
 
-class Painted(NamedTuple):
+class PaintedPicture(NamedTuple):
     """A picture of the object store: where it lies, its bytes and their SHA-256."""
 
     key: str
@@ -29,9 +29,9 @@ class PaintedPictures:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._known: OrderedDict[str, Painted] = OrderedDict()
+        self._known: OrderedDict[str, PaintedPicture] = OrderedDict()
 
-    async def find(self, project: Project, image_id: str) -> Painted | None:
+    async def find(self, project: Project, image_id: str) -> PaintedPicture | None:
         """Return the picture *image_id* of *project*, None where there is none.
 
         Raises `StorageUnavailable`.
@@ -47,7 +47,7 @@ class PaintedPictures:
         stored = await self._store.get(found.key) if found else None
         return stored.data if stored else None
 
-    async def _described(self, key: str) -> Painted | None:
+    async def _described(self, key: str) -> PaintedPicture | None:
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
@@ -55,7 +55,7 @@ class PaintedPictures:
             if body is None or _DIGEST not in body.metadata:
                 return None
             digest = bytes.fromhex(body.metadata[_DIGEST])
-            found = Painted(key, body.size, digest)
+            found = PaintedPicture(key, body.size, digest)
         self._known[key] = found
         if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.storage.ports.transient_store import TransientStore
     from app.storage.storage_key import Project
     from app.transient_images.byte_budget import ByteBudget
-    from app.transient_images.painted import Painted, PaintedPictures
+    from app.transient_images.painted import PaintedPicture, PaintedPictures
 
 # A digest is noted, so that a picture is read for it once.
 _DIGEST_WITHIN_SECONDS = 10.0
@@ -102,7 +102,7 @@ class ReferencePictures:
             found = {**found, image_id: painted.digest}
         return {image_id: found[image_id] for image_id in distinct}
 
-    async def _find_painted(self, project: Project, image_id: str) -> Painted:
+    async def _find_painted(self, project: Project, image_id: str) -> PaintedPicture:
         found = self._painted and await self._painted.find(project, image_id)
         if not found:
             raise ReferencesGone("A reference picture is gone.")

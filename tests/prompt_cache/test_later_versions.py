@@ -13,7 +13,7 @@ from app.errors import LaterVersion
 from app.prompt_cache.bulk_purge import Purged
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.orphans import Orphans
-from app.prompt_cache.rebuild import Tally
+from app.prompt_cache.rebuild import RebuildCount
 from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ async def test_a_rebuild_counts_a_later_manifest_apart(
 
     tally = await replica.parts.rebuild.run(SHOP, per_second=1_000_000)
 
-    assert tally == Tally(restored=1, later=1)
+    assert tally == RebuildCount(restored=1, later=1)
     assert world.store.objects[MANIFEST].data == manifest
 
 

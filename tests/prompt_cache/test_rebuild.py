@@ -11,7 +11,7 @@ from app.errors import CacheUnavailable
 from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
-from app.prompt_cache.rebuild import Tally
+from app.prompt_cache.rebuild import RebuildCount
 from tests.fakes import SHOP, UNLIMITED_PERMIT, leases_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.storage.ports.prompt_index import Holding
     from tests.fakes import Replica, World
 
-    Rebuilding = Callable[..., Awaitable[Tally]]
+    Rebuilding = Callable[..., Awaitable[RebuildCount]]
 
 KEYS = [PromptKey(SHOP, Parameters(f"a red fox, {number}")) for number in range(4)]
 
@@ -46,7 +46,7 @@ async def test_every_entry_is_restored(
 
     tally = await rebuild(on_progress=lambda: seen.append(None))
 
-    assert tally == Tally(restored=4)
+    assert tally == RebuildCount(restored=4)
     assert len(seen) == 4
     answer = await replica.cache.get_or_generate(
         KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
@@ -65,7 +65,7 @@ async def test_an_entry_that_cannot_be_read_is_restored(
     world.index.entries[KEYS[0].hash] = b"another version's"
     await world.store.put("acme/shop/prompts/notes.json", b"{}", media_type="text/json")
 
-    assert await rebuild() == Tally(restored=1, known=3)
+    assert await rebuild() == RebuildCount(restored=1, known=3)
     answer = await replica.cache.get_or_generate(
         KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
     )
@@ -83,7 +83,7 @@ async def test_an_older_entry_gives_way_to_its_manifest(
     )
     world.index.entries, world.index.doubts = older, 1
 
-    assert await rebuild() == Tally(restored=1, known=3)
+    assert await rebuild() == RebuildCount(restored=1, known=3)
     entry = PromptEntry.of_key(KEYS[0], world.index.entries[KEYS[0].hash])
     assert entry is not None
     assert entry.image_id == refreshed.entry.image_id
@@ -96,7 +96,7 @@ async def test_a_second_rebuild_passes_over_what_is_there(
     await rebuild()
     commits = world.index.calls["commit"]
 
-    assert await rebuild() == Tally(known=4)
+    assert await rebuild() == RebuildCount(known=4)
     assert world.index.calls["commit"] == commits
 
 
@@ -128,7 +128,7 @@ async def test_a_rebuild_that_was_interrupted_goes_on(
         await rebuild(on_progress=interrupt)
     world.index.is_away = False
 
-    assert await rebuild() == Tally(restored=2, known=2)
+    assert await rebuild() == RebuildCount(restored=2, known=2)
 
 
 async def test_a_manifest_without_a_picture_counts_as_lost(
@@ -140,7 +140,7 @@ async def test_a_manifest_without_a_picture_counts_as_lost(
     del world.store.objects[str(picture.storage_key)]
     world.store.objects[unreadable].data = b"{"
 
-    assert await rebuild() == Tally(restored=2, lost=2)
+    assert await rebuild() == RebuildCount(restored=2, lost=2)
 
 
 async def test_a_prompt_that_is_being_written_is_skipped(
@@ -150,7 +150,7 @@ async def test_a_prompt_that_is_being_written_is_skipped(
     lease = leases_of(world).of_flight(KEYS[0].hash, "a painting")
     await lease.hold()
 
-    assert await rebuild() == Tally(restored=3, busy=1)
+    assert await rebuild() == RebuildCount(restored=3, busy=1)
 
 
 async def test_a_purge_during_a_rebuild_leaves_nothing_behind(

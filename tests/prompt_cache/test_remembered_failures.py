@@ -16,7 +16,7 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.prompt_cache.flight.remembered_failures import (
-    Memory,
+    RememberedFailure,
     belongs_to,
     from_note,
     is_hold,
@@ -47,7 +47,7 @@ def test_a_failure_is_remembered_by_its_class(
     error: GenerationError | StorageUnavailable, seconds: int
 ) -> None:
     """The time of a remembered failure depends on its class."""
-    memory = Memory.of(SHOP, error)
+    memory = RememberedFailure.of(SHOP, error)
 
     assert memory.lasts == memory.retry_after == timedelta(seconds=seconds)
     assert not memory.is_hold
@@ -58,7 +58,7 @@ def test_a_remembered_failure_is_the_same_error(
     error: GenerationError | StorageUnavailable, _seconds: int
 ) -> None:
     """A remembered failure is the same error with Retry-After."""
-    memory = Memory.of(SHOP, error)
+    memory = RememberedFailure.of(SHOP, error)
     raised = from_note(memory.note, memory.lasts)
 
     assert type(raised) is type(error)
@@ -71,7 +71,7 @@ def test_a_remembered_failure_is_the_same_error(
 def test_a_hold_keeps_clients_off_until_it_is_over(remaining: int) -> None:
     """During a hold Retry-After is always two minutes."""
     error = GenerationTimedOut("It took too long.")
-    memory = Memory.of(SHOP, error, hold=timedelta(seconds=60))
+    memory = RememberedFailure.of(SHOP, error, hold=timedelta(seconds=60))
     raised = from_note(memory.note, timedelta(seconds=remaining))
 
     assert memory.is_hold
@@ -84,15 +84,15 @@ def test_a_longer_hold_is_in_retry_after() -> None:
     """A hold longer than two minutes is the Retry-After."""
     error = GenerationTimedOut("It took too long.")
 
-    assert Memory.of(SHOP, error, hold=timedelta(hours=1)).retry_after == timedelta(
-        hours=1
-    )
+    assert RememberedFailure.of(
+        SHOP, error, hold=timedelta(hours=1)
+    ).retry_after == timedelta(hours=1)
 
 
 def test_a_provider_may_ask_for_more_time_than_is_remembered() -> None:
     """A provider's longer hint is the Retry-After."""
     error = ProviderFailed("It rests.", retry_after=timedelta(seconds=10))
-    memory = Memory.of(SHOP, error)
+    memory = RememberedFailure.of(SHOP, error)
     raised = from_note(memory.note, timedelta(seconds=1))
 
     assert memory.lasts == timedelta(seconds=3)
@@ -102,7 +102,7 @@ def test_a_provider_may_ask_for_more_time_than_is_remembered() -> None:
 
 def test_retry_after_is_at_least_a_second() -> None:
     """Retry-After is at least one second."""
-    note = Memory.of(SHOP, ProviderFailed("It broke down.")).note
+    note = RememberedFailure.of(SHOP, ProviderFailed("It broke down.")).note
 
     raised = from_note(note, timedelta(milliseconds=3))
 
@@ -111,7 +111,7 @@ def test_retry_after_is_at_least_a_second() -> None:
 
 def test_a_note_belongs_to_its_project() -> None:
     """A note belongs to one project only."""
-    note = Memory.of(SHOP, ProviderFailed("It broke down.")).note
+    note = RememberedFailure.of(SHOP, ProviderFailed("It broke down.")).note
 
     assert belongs_to(SHOP, note)
     assert not belongs_to(Project("acme", "zoo"), note)
@@ -120,7 +120,7 @@ def test_a_note_belongs_to_its_project() -> None:
 def test_an_unknown_class_is_a_breakdown() -> None:
     """A note of an unknown class is a `ProviderFailed`."""
     raised = from_note(
-        Memory.of(SHOP, BrokenBrush("It broke.")).note, timedelta(seconds=3)
+        RememberedFailure.of(SHOP, BrokenBrush("It broke.")).note, timedelta(seconds=3)
     )
 
     assert type(raised) is ProviderFailed

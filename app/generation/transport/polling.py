@@ -54,7 +54,7 @@ class TryAgain(Exception):
         self.pause_seconds = pause_seconds
 
 
-class Row:
+class Streak:
     """Answers in a row that would end the wait."""
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ async def follow(
     an answer that ends the wait, `BadImage` for answers that are no JSON
     object, and what *read* raises.
     """
-    refusals, nonsense = Row(), Row()
+    refusals, nonsense = Streak(), Streak()
 
     async def poll() -> Outcome:
         reply = await _sent(look, _late)

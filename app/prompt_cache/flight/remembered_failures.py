@@ -56,7 +56,7 @@ _CLASSES: dict[str, type[ServiceError]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class RememberedFailure:
     """A remembered failure: *note* for as long as it *lasts*.
 
     *retry_after* is what its first answer says.
@@ -74,7 +74,7 @@ class Memory:
         error: GenerationError | StorageUnavailable,
         *,
         hold: timedelta = _NONE,
-    ) -> Memory:
+    ) -> RememberedFailure:
         """Return the memory of *error* for a prompt of *project*."""
         lasts = hold or remember_for(error)
         hint = error.retry_after or _NONE

@@ -17,7 +17,7 @@ from app.errors import (
 from app.generation.commission import Commission
 from app.generation.provider import PaintRequest, Reference
 from app.prompt_cache.entry.prompt_key import OPTIONS
-from app.prompt_cache.flight.remembered_failures import Memory
+from app.prompt_cache.flight.remembered_failures import RememberedFailure
 from app.prompt_cache.painting.counted_permit import CountedPermit
 
 if TYPE_CHECKING:
@@ -99,20 +99,24 @@ class Asking:
         """
         if keeper.is_there:
             failure: ProviderFailed = ResultDelayed("The picture could not be stored.")
-            memory = Memory.of(assignment.key.project, failure)
+            memory = RememberedFailure.of(assignment.key.project, failure)
         else:
             failure = ProviderFailed(
                 "The picture was painted, and could not be stored.",
                 end=CallEnd.AMBIGUOUS,
             )
             hold = self.models.hold_after(painting.model)
-            memory = Memory.of(assignment.key.project, failure, hold=hold)
+            memory = RememberedFailure.of(assignment.key.project, failure, hold=hold)
         failure.retry_after = memory.retry_after
         await self.remember(assignment, memory, keeps_job=keeper.is_there)
         return failure
 
     async def remember(
-        self, assignment: Assignment, memory: Memory, *, keeps_job: bool = False
+        self,
+        assignment: Assignment,
+        memory: RememberedFailure,
+        *,
+        keeps_job: bool = False,
     ) -> None:
         """Remember a failure for the prompt, and release its lease.
 
@@ -149,7 +153,7 @@ class Asking:
         known = failure if isinstance(failure, GenerationError) else progress.charged
         if known is None:
             return
-        memory = Memory.of(assignment.key.project, known, hold=progress.hold)
+        memory = RememberedFailure.of(assignment.key.project, known, hold=progress.hold)
         # The first answer says when to come back, as the remembered ones do.
         known.retry_after = memory.retry_after
         keeps_job = isinstance(failure, ResultDelayed)

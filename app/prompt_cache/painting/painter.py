@@ -17,7 +17,7 @@ from app.errors import (
 )
 from app.generation.painting import Progress
 from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.flight.remembered_failures import Memory
+from app.prompt_cache.flight.remembered_failures import RememberedFailure
 from app.prompt_cache.flight.result import FlightResult
 from app.prompt_cache.generations.record import (
     GenerationRecord,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from app.prompt_cache.painting.assignment import Assignment
     from app.prompt_cache.painting.commit import Committer
     from app.prompt_cache.painting.left_jobs import LeftJobs
-    from app.prompt_cache.painting.shelf import Shelf
+    from app.prompt_cache.painting.unstored_pictures import UnstoredPictures
     from app.storage.ports.prompt_index import PromptIndex
     from app.storage.storage_key import Project, StorageKey
 
@@ -63,7 +63,7 @@ class Painter:
     visitors_ledger: Ledger
     asking: Asking
     committer: Committer
-    shelf: Shelf
+    unstored: UnstoredPictures
     left_jobs: LeftJobs
     generations: Generations
     generation_timeout: timedelta
@@ -86,7 +86,9 @@ class Painter:
         except StorageUnavailable as outage:
             # Else a follower would lead, and run into the same time-out while
             # those who wait have waited for ours.
-            await self.asking.remember(assignment, Memory.of(key.project, outage))
+            await self.asking.remember(
+                assignment, RememberedFailure.of(key.project, outage)
+            )
             raise
         # A manifest whose picture is gone does not count: it is replaced.
         return await self.paint(replace(assignment, replacing=manifest))
@@ -173,9 +175,9 @@ class Painter:
         """Store a picture and its manifest; return whose picture the prompt has now."""
         flight, lease = assignment.flight, assignment.lease
         deadline = self.committer.deadline()
-        async with self.shelf.holding(entry, lease, flight) as shelved:
+        async with self.unstored.holding(entry, lease, flight) as unstored:
             async with lease.kept():
-                await self.committer.keep(entry, image, deadline, shelved.refused)
+                await self.committer.keep(entry, image, deadline, unstored.refused)
             # Renewed, but not taken again: see `Contest`.
             async with lease.kept(retaking=False):
                 return await self.committer.settle(
@@ -183,7 +185,7 @@ class Painter:
                     lease,
                     assignment.replacing,
                     deadline=deadline,
-                    refused=shelved.refused,
+                    refused=unstored.refused,
                     is_served=assignment.is_served,
                 )
 

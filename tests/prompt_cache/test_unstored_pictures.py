@@ -43,7 +43,7 @@ def healed(world: World) -> None:
     world.store._failures.clear()
 
 
-async def shelved(world: World, replica: Replica) -> None:
+async def unstored(world: World, replica: Replica) -> None:
     """Paint the lighthouse while the store is full."""
     full(world)
     with pytest.raises(StorageUnavailable):
@@ -54,8 +54,8 @@ async def test_a_picture_waits_for_its_store_and_is_paid_for_once(
     world: World, another: Replica
 ) -> None:
     """C5: a paid picture is 503 on every replica until it is stored, then a HIT."""
-    replica = a_prompt_cache(world, shelf_patience_seconds=0)
-    await shelved(world, replica)
+    replica = a_prompt_cache(world, unstored_patience_seconds=0)
+    await unstored(world, replica)
 
     for asked in (replica, another, another, replica):
         with pytest.raises(StorageUnavailable):
@@ -68,7 +68,7 @@ async def test_a_picture_waits_for_its_store_and_is_paid_for_once(
     assert [answer.outcome for answer in answers] == [LookupOutcome.HIT] * 2
     assert world.provider.count == 1
     assert await world.index.remembered(LIGHTHOUSE.hash) is None
-    assert replica.parts.painter.shelf._held_bytes == 0
+    assert replica.parts.painter.unstored._held_bytes == 0
 
 
 async def test_callers_wait_for_a_store_that_refuses_for_a_moment(
@@ -82,8 +82,8 @@ async def test_callers_wait_for_a_store_that_refuses_for_a_moment(
 
 async def test_a_caller_that_wants_an_id_is_given_it(world: World) -> None:
     """A caller that wants an id gets that of the generation."""
-    replica = a_prompt_cache(world, shelf_patience_seconds=0)
-    await shelved(world, replica)
+    replica = a_prompt_cache(world, unstored_patience_seconds=0)
+    await unstored(world, replica)
 
     with pytest.raises(StillGenerating) as still:
         await ask(replica, wants_id=True, wait_seconds=0)
@@ -96,11 +96,11 @@ async def test_a_caller_that_wants_an_id_is_given_it(world: World) -> None:
     assert record.state == "done"
 
 
-async def test_a_full_shelf_loses_the_picture_and_holds_the_prompt(
+async def test_a_full_memory_loses_the_picture_and_holds_the_prompt(
     world: World,
 ) -> None:
-    """A full shelf drops the picture and holds the prompt."""
-    replica = a_prompt_cache(world, shelf_patience_seconds=0, shelf_bytes=10)
+    """Without room for one more unstored picture it is lost, and its prompt held."""
+    replica = a_prompt_cache(world, unstored_patience_seconds=0, unstored_bytes=10)
     full(world)
 
     with pytest.raises(ProviderFailed) as lost:
@@ -123,9 +123,9 @@ async def test_a_picture_that_is_refused_to_the_end_holds_the_prompt(
 ) -> None:
     """A picture that is refused for ten minutes is dropped, and its prompt held."""
     replica = a_prompt_cache(
-        world, shelf_patience_seconds=0, max_storing_time=timedelta(seconds=0.4)
+        world, unstored_patience_seconds=0, max_storing_time=timedelta(seconds=0.4)
     )
-    await shelved(world, replica)
+    await unstored(world, replica)
     await replica.parts.drain()
     healed(world)
 

@@ -1,4 +1,4 @@
-"""The shelf: pictures that are paid for, and that the store does not take yet.
+"""Unstored pictures: paid for, and not taken by the object store yet.
 
 They are offered to it again and again under their lease. Callers that ask for
 one meanwhile get 503 `storage_unavailable`, on every replica, and pay nothing.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from app.background import ended
 from app.errors import CacheUnavailable, StorageUnavailable
-from app.prompt_cache.flight.remembered_failures import Memory
+from app.prompt_cache.flight.remembered_failures import RememberedFailure
 from app.prompt_cache.painting.contest import now
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _NOTED_EVERY_SECONDS = 0.5
 
 
 @dataclass(slots=True)
-class Shelf:
+class UnstoredPictures:
     """The pictures of this replica that wait for the store, *max_bytes* of them."""
 
     index: PromptIndex
@@ -46,9 +46,9 @@ class Shelf:
     @asynccontextmanager
     async def holding(
         self, entry: PromptEntry, lease: Lease, flight: Flight[FlightResult]
-    ) -> AsyncIterator[ShelvedPicture]:
+    ) -> AsyncIterator[UnstoredPicture]:
         """Hold the picture of *entry* as long as its context stores it."""
-        picture = ShelvedPicture(self, entry, lease, flight, now())
+        picture = UnstoredPicture(self, entry, lease, flight, now())
         try:
             yield picture
         finally:
@@ -66,10 +66,10 @@ class Shelf:
 
 
 @dataclass(slots=True)
-class ShelvedPicture:
-    """One picture that is being stored; on the shelf once the store is refusing it."""
+class UnstoredPicture:
+    """One picture that is being stored; it has room once the store is refusing it."""
 
-    shelf: Shelf
+    pictures: UnstoredPictures
     entry: PromptEntry
     lease: Lease
     flight: Flight[FlightResult]
@@ -79,29 +79,29 @@ class ShelvedPicture:
     def refused(self) -> None:
         """Note that the store has refused it once more.
 
-        Raises `StorageUnavailable` where the shelf is full: it is lost then.
+        Raises `StorageUnavailable` where no room is left: it is lost then.
         """
-        if self._noting or now() - self.began_at < self.shelf.patience_seconds:
+        if self._noting or now() - self.began_at < self.pictures.patience_seconds:
             return
-        self.shelf.take(self.entry.size)
+        self.pictures.take(self.entry.size)
         self.flight.refuse(_refusal())
         logger.warning(
             "picture waits for the store", extra={"prompt_hash": self.entry.prompt_hash}
         )
-        self._noting = asyncio.create_task(self._keep_noting(), name="shelved-picture")
+        self._noting = asyncio.create_task(self._keep_noting(), name="unstored-picture")
 
     async def stored(self) -> None:
         """Free its room, and answer with it from now on."""
         if self._noting is not None:
             await ended(self._noting)
-            self.shelf.give_back(self.entry.size)
+            self.pictures.give_back(self.entry.size)
             self.flight.refusal = None
 
     async def _keep_noting(self) -> None:
-        memory = Memory.of(self.entry.project, _refusal())
+        memory = RememberedFailure.of(self.entry.project, _refusal())
         while True:
             with suppress(CacheUnavailable):
-                await self.shelf.index.note(
+                await self.pictures.index.note(
                     self.entry.prompt_hash, self.lease.token, memory.note, memory.lasts
                 )
             await asyncio.sleep(_NOTED_EVERY_SECONDS)
