@@ -18,6 +18,7 @@ from app.errors import (
 )
 from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.painting import overlap
 from app.storage.storage_key import Project
 from tests.fakes import (
     LIGHTHOUSE,
@@ -533,8 +534,8 @@ async def test_a_refresh_that_arrives_before_anothers_answer_gets_its_picture(
 ) -> None:
     """C12: a refresh that begins before another one has answered gets its picture."""
     await ask(replica)
-    answering = world.index.before("mark_refresh")
-    answering.open()
+    for _ in ("begun", "stored"):
+        world.index.before("mark_refresh").open()
     unanswered = world.index.before("mark_refresh")
     first = asyncio.create_task(refresh(replica))
     await unanswered.reached()
@@ -545,6 +546,26 @@ async def test_a_refresh_that_arrives_before_anothers_answer_gets_its_picture(
 
     assert (await first).entry.image_id == second.entry.image_id
     assert world.provider.count == 2
+
+
+async def test_a_refresh_paints_again_where_anothers_answer_never_goes_out(
+    world: World, replica: Replica, another: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refresh whose replica dies before its answer does not stop later ones."""
+    monkeypatch.setattr(overlap, "KEPT_FOR", timedelta(milliseconds=50))
+    await ask(replica)
+    for _ in ("begun", "stored"):
+        world.index.before("mark_refresh").open()
+    unanswered = world.index.before("mark_refresh")
+    first = asyncio.create_task(refresh(replica))
+    await unanswered.reached()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+
+    await asyncio.sleep(0.1)
+    await refresh(another)
+
+    assert world.provider.count == 3
 
 
 async def test_a_refresh_after_anothers_answer_paints_again(

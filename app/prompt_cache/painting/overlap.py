@@ -39,6 +39,10 @@ class Overlaps:
         """Note that a refresh begins; it is over and answered *within* that time."""
         await self._mark(prompt_hash, generation_id, None, within + KEPT_FOR)
 
+    async def stored(self, prompt_hash: str, generation_id: str) -> None:
+        """Note that a picture is there whose refresh is answered soon, or never."""
+        await self._mark(prompt_hash, generation_id, None, KEPT_FOR)
+
     async def answered(self, prompt_hash: str, generation_id: str) -> None:
         """Note that the answer of a refresh goes out now."""
         await self._mark(prompt_hash, generation_id, now(), KEPT_FOR)

@@ -165,8 +165,8 @@ class Refresh(_Painting):
         result = await painter.paint(
             replace(assignment, replacing=manifest, is_served=True)
         )
-        if not flight.waiters:
-            await overlaps.answered(self.key.hash, generation_id)
+        note = overlaps.stored if flight.waiters else overlaps.answered
+        await note(self.key.hash, generation_id)
         return result
 
     async def _is_new(self, current: PromptEntry) -> bool:
