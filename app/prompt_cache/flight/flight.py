@@ -90,7 +90,7 @@ class Flight(Generic[T]):
         self.role_known.set()
 
     def close(self) -> None:
-        """Take no one in any more: the news of its end is about to go out.
+        """Take no one in any more: its completion event is about to be sent.
 
         1. The entry is written. 2. A purge removes it, and answers. 3. A later
         caller must not get the picture from a flight that has yet to land.

@@ -2,7 +2,7 @@
 
 Within a replica all who ask join one `Flight`, a task that the service owns.
 Across replicas the flights of one prompt compete for its lease: one leads,
-the others follow until news or a poll tells them to look again. Only a flight
+the others follow until an event or a poll tells them to look again. Only a flight
 that leads outlives its waiters, or one whose generation was promised to a caller;
 one that follows ends with the last of them, and takes over for no one else.
 """
@@ -32,7 +32,7 @@ T = TypeVar("T")
 # Redis and the ledger have answered by then, or are unavailable.
 ROLE_KNOWN_WITHIN_SECONDS = 2.0
 
-# What a follower waits at most before it looks again, where the news is lost.
+# What a follower waits at most before it looks again, where the event is lost.
 POLL_SECONDS = (0.2, 0.5)
 
 

@@ -49,7 +49,7 @@ class GenerationEvents:
         """
         clock = asyncio.get_running_loop().time
         silent_since = clock()
-        with self.completions.expect(generation_id) as news:
+        with self.completions.expect(generation_id) as completion:
             while True:
                 record: GenerationRecord | None = None
                 with suppress(CacheUnavailable):
@@ -65,12 +65,12 @@ class GenerationEvents:
                     yield None
                 if is_last or (record is not None and record.has_ended):
                     return
-                await _either(news, until)
+                await _either(completion, until)
 
 
-async def _either(news: Completion, until: asyncio.Event) -> None:
+async def _either(completion: Completion, until: asyncio.Event) -> None:
     waiting = [
-        asyncio.create_task(news.wait(LOOK_EVERY_SECONDS)),
+        asyncio.create_task(completion.wait(LOOK_EVERY_SECONDS)),
         asyncio.create_task(until.wait()),
     ]
     try:

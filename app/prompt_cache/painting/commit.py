@@ -1,7 +1,7 @@
 """The commit: a picture that was paid for becomes everyone's answer.
 
 The order is the promise. The picture is in the ledger before its manifest,
-the manifest before the entry, the entry before the news of it, and the lease
+the manifest before the entry, the entry before the completion event, and the lease
 goes last.
 """
 

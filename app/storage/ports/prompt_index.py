@@ -207,16 +207,16 @@ class PromptIndex(Protocol):
 
 
 class Completion(Protocol):
-    """News of one prompt. A hint: it may be lost."""
+    """The completion events of one prompt. A hint: each may be lost."""
 
     async def wait(self, max_seconds: float) -> None:
-        """Return when there is news since the last call, or the time is up."""
+        """Return when there was an event since the last call, or the time is up."""
         ...
 
 
 class CompletionEvents(Protocol):
-    """News of flights that ended, on any replica."""
+    """Events of flights that ended, on any replica."""
 
     def expect(self, prompt_hash: str) -> AbstractContextManager[Completion]:
-        """Collect the news of a prompt as long as the context is open."""
+        """Collect the events of a prompt as long as the context is open."""
         ...

@@ -1,7 +1,7 @@
 """`CompletionEvents` over Redis Pub/Sub: one subscription for each replica.
 
 A message may be lost while the connection is (re)made, so waiters poll as
-well: the news only makes them faster.
+well: the events only make them faster.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RedisCompletionEvents:
 
     @contextmanager
     def expect(self, prompt_hash: str) -> Iterator[RedisCompletion]:
-        """Collect the news of a prompt as long as the context is open."""
+        """Collect the events of a prompt as long as the context is open."""
         landed = asyncio.Event()
         expecting = self._expected.setdefault(prompt_hash, set())
         expecting.add(landed)
@@ -52,7 +52,7 @@ class RedisCompletionEvents:
                 self._expected.pop(prompt_hash, None)
 
     async def listen(self) -> None:
-        """Pass the news on until cancelled; reconnect for ever."""
+        """Pass the events on until cancelled; reconnect for ever."""
         while True:
             try:
                 await self._listen_once()
@@ -86,13 +86,13 @@ class RedisCompletionEvents:
 
 
 class RedisCompletion:
-    """The news of one prompt."""
+    """The completion events of one prompt."""
 
     def __init__(self, landed: asyncio.Event) -> None:
         self._landed = landed
 
     async def wait(self, max_seconds: float) -> None:
-        """Return when there is news since the last call, or the time is up."""
+        """Return when there was an event since the last call, or the time is up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max_seconds):
                 await self._landed.wait()

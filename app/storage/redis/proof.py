@@ -1,7 +1,7 @@
 """Proof that this Redis, and the user that it knows us by, do what is needed.
 
 Every script runs once on keys of its own, every command of a script runs once
-within one, and news goes once around. What is refused is named; a Redis that
+within one, and one event is sent and received. What is refused is named; a Redis that
 does not answer proves nothing.
 """
 
@@ -82,7 +82,7 @@ CALLS = (
 # What is sent outside of scripts, each to a key of another form.
 _DIRECT = ("DEL", "UNLINK", "EXISTS", "GET", "STRLEN", "HGETALL")
 
-_NEWS_WITHIN_SECONDS = 2.0
+_EVENT_WITHIN_SECONDS = 2.0
 _AGAIN_AFTER_SECONDS = 1.0
 
 
@@ -100,7 +100,7 @@ async def prove_redis(redis: RedisConnections) -> RedisProof:
     await trials.calls()
     await trials.scripts()
     if not trials.faults:
-        await trials.news(redis)
+        await trials.event(redis)
     warnings = await advice_on(redis.leases)
     return RedisProof(tuple(dict.fromkeys(trials.faults)), warnings)
 
@@ -185,17 +185,17 @@ class _Trials:
             for key in own:
                 await self._try("DEL", key)
 
-    async def news(self, redis: RedisConnections) -> None:
+    async def event(self, redis: RedisConnections) -> None:
         """Subscribe as replicas do, and see that what is published arrives."""
         try:
             async with (
-                asyncio.timeout(_NEWS_WITHIN_SECONDS),
+                asyncio.timeout(_EVENT_WITHIN_SECONDS),
                 subscription(redis.subscriber) as heard,
             ):
                 await heard.subscribe(keys.LANDED)
-                await _until(heard, lambda news: news["type"] == "subscribe")
+                await _until(heard, lambda event: event["type"] == "subscribe")
                 await self._try("PUBLISH", keys.LANDED, self._id)
-                await _until(heard, lambda news: news["data"] == self._id.encode())
+                await _until(heard, lambda event: event["data"] == self._id.encode())
         except FAILURES as error:
             missing = right_missing(error, ("SUBSCRIBE",), None)
             if missing is not None:
@@ -255,6 +255,6 @@ def _indices(array: str, source: str) -> Iterator[int]:
 
 async def _until(heard: PubSub, is_awaited: Callable[[dict[str, Any]], bool]) -> None:
     while True:
-        news = await heard.get_message(timeout=_NEWS_WITHIN_SECONDS)
-        if news is not None and is_awaited(news):
+        event = await heard.get_message(timeout=_EVENT_WITHIN_SECONDS)
+        if event is not None and is_awaited(event):
             return

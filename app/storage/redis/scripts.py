@@ -83,7 +83,7 @@ return redis.call('DEL', KEYS[2])
 """)
 
 # KEYS entry, failure, lease, job. ARGV token, record, channel, prompt hash.
-# The entry, with the last access that it had, then the news, then the lease.
+# The entry, with the last access that it had, then the event, then the lease.
 COMMIT = Script.of("""\
 #!lua
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end

@@ -193,7 +193,7 @@ async def _cluster(
 async def subscription(client: Client) -> AsyncIterator[PubSub]:
     """Open a subscription that hears what is published on any node."""
     if isinstance(client, ClusterClient):
-        # Every node passes all news on; after a failure another one is tried.
+        # Every node passes all events on; after a failure another one is tried.
         await client.close_all()
         await client.initialize()
         opened: PubSub = client.pubsub(node=client.get_random_node())
