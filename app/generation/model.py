@@ -224,7 +224,7 @@ class Model:
                 self._breaker.report(admission, healthy=healthy)
             # The provider is free for the next call; the accounts can follow.
             release()
-            # A job that goes on without us is counted by who waits for its end.
+            # A job that goes on without us is counted by the leader that ends it.
             if paid is not None and not _goes_on(job, failure):
                 price = 0.0 if end_of(failure) is CallEnd.CERTAIN else job.price
                 # A request that the adapter itself refused was not sent.

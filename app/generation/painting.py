@@ -71,7 +71,7 @@ class PaintObserver(Protocol):
     def watch(
         self, model: str, *, waiting: Callable[[], int], is_resting: Callable[[], bool]
     ) -> None:
-        """Look, whenever that is wanted, how many wait and whether the breaker is open.
+        """Register callbacks: how many wait, and whether the breaker is open.
 
         Called once for each model, before it paints.
         """

@@ -28,7 +28,7 @@ _MAX_RETRY_SECONDS = 120.0
 
 @dataclass(eq=False, slots=True)
 class _Turn:
-    """One who waits: it has to end by *deadline*, and paints under *ticket*."""
+    """A painting that waits: it has to end by *deadline*; *ticket* names it."""
 
     deadline: float
     ticket: object = field(default_factory=object)

@@ -1,4 +1,4 @@
-"""The port to what pays: asked before every call that may cost something."""
+"""The port to the accounts that pay: asked before every call that may cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JournalEntry(Protocol):
         ...
 
     async def settle(self, outcome: CallOutcome, amount: float) -> None:
-        """Note how the call ended and what it costs; once more is a no-op.
+        """Note how the call ended and what it costs; a second call is a no-op.
 
         A call that is never settled counts as paid.
         """

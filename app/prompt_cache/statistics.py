@@ -91,7 +91,7 @@ class Statistics:
             self._batches[project].sums["spend"] += price
 
     def added(self, entry: PromptEntry) -> None:
-        """Note an entry that is there now; once more is a no-op."""
+        """Note an entry that is there now; a second call is a no-op."""
         batch = self._batches[str(entry.project)]
         batch.added[entry.prompt_hash] = (entry.created_ms, entry.size)
 

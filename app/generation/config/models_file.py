@@ -1,4 +1,4 @@
-"""The models file: who paints under which alias, checked as a whole."""
+"""The models file: the model behind each alias, checked as a whole."""
 
 from __future__ import annotations
 

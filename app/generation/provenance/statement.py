@@ -1,4 +1,4 @@
-"""Provenance: what is known of a picture's origin, as entries tell it."""
+"""Provenance: what is known of a picture's origin, as entries show it."""
 
 from __future__ import annotations
 

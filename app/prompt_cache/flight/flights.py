@@ -1,4 +1,4 @@
-"""Single flight: however many ask for a prompt, one of them is served by work.
+"""Single flight: of all requests for a prompt, one causes work.
 
 Within a replica all who ask join one `Flight`, a task that the service owns.
 Across replicas the flights of one prompt compete for its lease: one leads,
