@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 WITHIN_SECONDS = 10.0
-_LOOK_EVERY_SECONDS = 0.002
+# Looks become rarer, because many ask a server and take its time.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.02
 
 
 async def until(
@@ -19,6 +20,7 @@ async def until(
     within_seconds: float = WITHIN_SECONDS,
 ) -> None:
     """Return once *holds* is true; raise `TimeoutError` after *within_seconds*."""
+    pause = _FIRST_PAUSE_SECONDS
     async with asyncio.timeout(within_seconds):
         while True:
             held = holds()
@@ -26,4 +28,5 @@ async def until(
                 held = await held
             if held:
                 return
-            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(1.2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ concurrency = 1000
 queue = 1000
 deadline_seconds = {deadline_seconds}
 """
-KILLS = 50
+LEADERS, TURNS, KILLED_AT_ONCE = 50, 5, 5
 
 
 @pytest.fixture
@@ -41,25 +42,33 @@ async def place(tmp_path: Path, s3_server: S3Server) -> AsyncIterator[Place]:
         yield started
 
 
-async def _leader_is_killed(place: Place, prompt: str) -> None:
-    """Kill a leader once its job is known; let another replica go on with it."""
-    doomed, other = place.replicas
+async def _leaders_are_killed(place: Place, prompts: list[str]) -> None:
+    """Kill all replicas but the last once their jobs are known; the last goes on."""
+    *doomed, other = place.replicas
     await place.provider.hold()
-    led = place.asking(prompt, doomed)
-    await place.provider.until_held()
-    await until(lambda: _has_a_job(place))
-    await doomed.kill()
-    await asyncio.wait([led])
-    # Asked and not waited for: it ended with its connection.
-    assert led.exception() is not None
-    place.replicas.remove(doomed)
-    followed = place.asking(prompt, other)
+    led = [
+        place.asking(prompt, one)
+        for prompt, one in zip(prompts, itertools.cycle(doomed), strict=False)
+    ]
+    await place.provider.until_held(len(prompts))
+    await until(lambda: _has_jobs(place, len(prompts)))
+    await asyncio.gather(*(one.kill() for one in doomed))
+    await asyncio.wait(led)
+    # Asked and not waited for: they ended with their connections.
+    assert all(one.exception() is not None for one in led)
+    place.replicas[:] = [other]
+    followed = [place.asking(prompt, other) for prompt in prompts]
     await place.provider.release()
 
-    got = await followed
-    assert (got.status, got.cache) == (200, "MISS")
-    await place.check(prompt, calls=1)
-    assert not await _has_a_job(place)
+    for prompt, one in zip(prompts, followed, strict=True):
+        got = await one
+        assert (got.status, got.cache) == (200, "MISS")
+        await place.check(prompt, calls=1)
+    assert not await place.jobs()
+
+
+async def _has_jobs(place: Place, count: int) -> bool:
+    return len(await place.jobs()) == count
 
 
 async def _has_a_job(place: Place) -> bool:
@@ -70,7 +79,7 @@ async def test_row_03_a_leader_that_is_killed_leaves_its_job_to_the_next(
     place: Place,
 ) -> None:
     """The next leader waits for the job of a killed one and submits none."""
-    await _leader_is_killed(place, "a lighthouse in a storm")
+    await _leaders_are_killed(place, ["a lighthouse in a storm"])
 
 
 @pytest.mark.long
@@ -78,10 +87,11 @@ async def test_row_03_a_leader_that_is_killed_leaves_its_job_to_the_next(
 async def test_row_03_fifty_leaders_are_killed_and_each_job_is_submitted_once(
     place: Place,
 ) -> None:
-    """Fifty killed leaders in a row each have their job submitted once."""
-    for number in range(KILLS):
-        await _leader_is_killed(place, f"a lighthouse, number {number}")
-        await place.start()
+    """The jobs of fifty leaders on 25 killed replicas are submitted once each."""
+    for turn in range(TURNS):
+        await place.start(KILLED_AT_ONCE + 1 - len(place.replicas))
+        leaders = range(LEADERS // TURNS)
+        await _leaders_are_killed(place, [f"lamp {turn}, {at}" for at in leaders])
 
 
 async def test_row_03_a_job_is_finished_within_two_leases_without_requests(
