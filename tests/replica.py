@@ -1,4 +1,4 @@
-"""A replica as an operator runs it: `python -m app serve` in a process of its own."""
+"""A replica as an operator runs it: `serve` in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from tests.forks import start_forked
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    from tests.forks import ForkedProcess
 
 ROOT = Path(__file__).parent.parent
 STARTS_WITHIN_SECONDS = 60.0
@@ -26,7 +30,7 @@ ENDS_WITHIN_SECONDS = 45.0
 class Replica:
     """One running process; *records* are its log, one object for each line."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | ForkedProcess
     url: str = ""
     records: list[dict[str, Any]] = field(default_factory=list)
     noise: list[str] = field(default_factory=list)
@@ -154,14 +158,34 @@ def environment_of(
 
 @asynccontextmanager
 async def replica(
-    environment: Mapping[str, str], *, folder: Path, ready: bool = True
+    environment: Mapping[str, str],
+    *,
+    folder: Path,
+    ready: bool = True,
+    forked: bool = True,
 ) -> AsyncIterator[Replica]:
-    """Run a replica in *folder*, which has no `.env`, while the context is open."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "app",
-        "serve",
+    """Run a replica in *folder*, which has no `.env`, while the context is open.
+
+    Unless *forked* it is started by `python -m app serve`, which takes a second more.
+    """
+    start = start_forked if forked else _start
+    running = Replica(
+        await start("app", "serve", environment=environment, folder=folder)
+    )
+    try:
+        await running.until_listening()
+        if ready:
+            await running.until_ready()
+        yield running
+    finally:
+        await running.end()
+
+
+async def _start(
+    program: str, *arguments: str, environment: Mapping[str, str], folder: Path
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", program, *arguments),
         cwd=folder,
         env=dict(environment),
         stdin=asyncio.subprocess.DEVNULL,
@@ -170,11 +194,3 @@ async def replica(
         start_new_session=True,
         limit=1024 * 1024,
     )
-    running = Replica(process)
-    try:
-        await running.until_listening()
-        if ready:
-            await running.until_ready()
-        yield running
-    finally:
-        await running.end()

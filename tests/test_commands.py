@@ -273,7 +273,7 @@ async def test_rebuild_restores_a_flushed_redis(
         redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
     )
     async with (
-        replica(environment, folder=tmp_path) as one,
+        replica(environment, folder=tmp_path, forked=False) as one,
         aiohttp.ClientSession() as session,
     ):
         live = f"{one.url}/api/v1/live/generate"

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from yarl import URL
@@ -43,9 +45,15 @@ def _write_models_file(path: Path, origin: str) -> None:
     path.write_text("\n".join(tables), encoding="utf-8")
 
 
-if __name__ == "__main__":
+def main(given: Sequence[str] | None = None) -> int:
+    """Serve until a signal; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.fake_provider")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--models", type=Path, help="write a models file there")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     asyncio.run(run(arguments.port, arguments.models))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import os
+import signal
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.forks import start_forked
 from tests.replica import ROOT
 
 if TYPE_CHECKING:
@@ -80,20 +82,15 @@ class Provider:
 @asynccontextmanager
 async def provider_process(session: aiohttp.ClientSession) -> AsyncIterator[Provider]:
     """Run the fake provider in a process of its own while the context is open."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.fake_provider", "--port", "0"),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
+    process = await start_forked(
+        *("tests.fake_provider", "--port", "0"), environment=os.environ, folder=ROOT
     )
-    assert process.stdout is not None
     try:
         async with asyncio.timeout(STARTS_WITHIN_SECONDS):
             port = json.loads(await process.stdout.readline())["port"]
         yield Provider(f"http://127.0.0.1:{port}", session)
     finally:
-        if process.returncode is None:
-            process.kill()
-        # Reads the pipe to its end, so that nothing of it is left open.
-        await process.communicate()
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        # To its end, so that the pipe is closed.
+        await process.stdout.read()

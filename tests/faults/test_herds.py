@@ -58,7 +58,9 @@ async def test_row_02_followers_learn_of_a_commit_at_once(
 ) -> None:
     """Followers on another replica answer right after the leader has committed."""
     prompts = [f"{number} paper boats" for number in range(PROMPTS_IN_FLIGHT)]
-    async with installation(tmp_path, s3_server, LEASE_SECONDS="20") as place:
+    async with installation(
+        tmp_path, s3_server, LEASE_SECONDS="20", WAIT_TIMEOUT_SECONDS="40"
+    ) as place:
         leader, follower = place.replicas
         await place.provider.hold()
         led = []
