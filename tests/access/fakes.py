@@ -71,8 +71,6 @@ class InMemoryAccounts(Gated):
             kept = self._accounts.get(reservation.account.name)
             balance = kept.balance if kept else None
             if kept is None or balance is None:
-                if kept is not None:
-                    kept.reserved.pop(item, None)
                 return Unknown()
             due = time.monotonic() + settle_within.total_seconds()
             if item in kept.reserved:

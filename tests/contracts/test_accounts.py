@@ -245,20 +245,6 @@ async def test_the_limit_is_exact_under_concurrency(accounts: AccountStore) -> N
     assert await accounts.balance(ACCOUNT) == Balance(0, 17)
 
 
-async def test_an_item_of_an_unknown_account_is_measured_anew(
-    accounts: AccountStore,
-) -> None:
-    """A reserved item of an account that has to be counted again may not fit in."""
-    await accounts.count(ACCOUNT, {})
-    await reserve(accounts, "a")
-    await reserve(accounts, "b", settle_within=SOON)
-    await asyncio.sleep(2 * SOON.total_seconds())
-
-    assert await reserve(accounts, "a") == Unknown()
-    await accounts.count(ACCOUNT, {"c": 4, "d": 4})
-    assert await reserve(accounts, "a") == Exhausted(Balance(8, 0))
-
-
 @pytest.mark.parametrize("lost_after", [1, 2])
 async def test_a_count_that_loses_its_first_items_leaves_the_account_unknown(
     redis_url: str, lost_after: int
@@ -310,6 +296,28 @@ async def test_an_answer_of_an_older_redis_counts_for_nothing(tmp_path: Path) ->
             assert await reserve(accounts, "c") == Unknown()
             await accounts.count(ACCOUNT, {"a": 4, "b": 4})
             assert await reserve(accounts, "c") == Exhausted(Balance(8, 0))
+
+
+async def test_an_older_account_keeps_nothing_that_was_given_back(
+    tmp_path: Path,
+) -> None:
+    """An account of an older Redis is counted from the ledger alone."""
+    with redis_server(tmp_path) as server:
+        async with open_redis(server.url) as redis:
+            accounts = RedisAccounts(redis.leases, redis.run_of)
+            await accounts.count(ACCOUNT, {"a": 4, "given back": 1})
+            await reserve(accounts, "never written", 2)
+            await redis.commands.execute("SAVE")
+        server.kill()
+        server.start()
+        async with open_redis(server.url) as redis:
+            accounts = RedisAccounts(redis.leases, redis.run_of)
+            assert await accounts.balance(ACCOUNT) is None
+
+            await accounts.count(ACCOUNT, {"a": 4})
+
+            assert await accounts.balance(ACCOUNT) == Balance(4, 0)
+            assert await reserve(accounts, "b") == Reserved()
 
 
 class ComesBackOlder:

@@ -73,6 +73,7 @@ class Breakages:
         faults: Faults = [
             (2, self._flush),
             (2, self._restart_redis),
+            (2, self._restore_redis),
             (2, self._freeze_redis),
             (2, self._freeze_store),
             (1, self._fail_provider),
@@ -129,6 +130,15 @@ class Breakages:
         await asyncio.sleep(self.random.uniform(0.1, 4.0))
         await asyncio.to_thread(self.turmoil.place.redis.start)
         self._note(Kind.REDIS_RESTARTED, began)
+
+    async def _restore_redis(self) -> None:
+        await self.turmoil.place.seen_redis.save()
+        # What is painted, purged and replaced meanwhile is not in the snapshot.
+        await asyncio.sleep(self.random.uniform(0.5, 4.0))
+        began = time.time()
+        self.turmoil.place.redis.kill()
+        await asyncio.to_thread(self.turmoil.place.redis.start)
+        self._note(Kind.REDIS_RESTORED, began)
 
     async def _freeze_redis(self) -> None:
         began = time.time()

@@ -1,9 +1,9 @@
 """`python -m tests.faults.chaos`: random faults and clients for a while.
 
 Real replicas, Redis, MinIO and a fake provider run as processes. Clients request, herd,
-refresh, purge and reset. Replicas are killed and paused; Redis is frozen, flushed and
-restarted; the store freezes; the provider fails and is slow. Then the history is
-checked. The exit status is 1 if a promise was broken.
+refresh, purge and reset. Replicas are killed and paused; Redis is frozen, flushed,
+restarted and restored from a snapshot; the store freezes; the provider fails and is
+slow. Then the history is checked. The exit status is 1 if a promise was broken.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     REDIS_FROZEN = "redis frozen"
     REDIS_RESTARTED = "redis restarted"
     REDIS_FLUSHED = "redis flushed"
+    REDIS_RESTORED = "redis restored"
     STORE_FROZEN = "store frozen"
     PROVIDER_FAILS = "provider fails"
     PROVIDER_SLOW = "provider slow"
@@ -51,7 +52,7 @@ REPLICA_FAULTS = {Kind.REPLICA_KILLED, Kind.REPLICA_PAUSED}
 REDIS_OUTAGES = {Kind.REDIS_FROZEN, Kind.REDIS_RESTARTED}
 # Each may cost a prompt that is being painted one more call: its leader dies
 # or sleeps past its lease, or the lease itself is lost.
-COSTLY = REPLICA_FAULTS | REDIS_OUTAGES | {Kind.REDIS_FLUSHED}
+COSTLY = REPLICA_FAULTS | REDIS_OUTAGES | {Kind.REDIS_FLUSHED, Kind.REDIS_RESTORED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 """Every line of Lua about accounts and rates, with the order of KEYS and ARGV.
 
-An account is a hash: `settled` and `reserved` are sums, `known` says for which
-run of the server they are whole, and `i:` before an item's name has its state,
-`r` (reserved) or `s` (settled), and its amount. The last argument of each script
-is the run id: a Redis that came back older is counted again. A sorted set has
-when each item is due (ms). What is still reserved then is forgotten, and the
-account with it: only the ledger knows whether its document was written. What
+An account is a hash: `settled` and `reserved` are sums, `run` is the run of the
+server that it is of, and `known` is that run once the sums are whole. `i:` before an
+item's name has its state, `r` (reserved) or `s` (settled), and its amount. The last
+argument of each script is the run: a Redis that came back older is counted again. A
+sorted set has when each item is due (ms). What is still reserved then is forgotten,
+and the account with it: only the ledger knows whether its document was written. What
 was given back is forgotten, too. `c:` before a count's token says that its first
 chunk is still there. Amounts are below 2^53, where Lua's numbers are exact.
 """
@@ -56,23 +56,24 @@ local run = ARGV[#ARGV]
 local function is_known() return redis.call('HGET', KEYS[1], 'known') == run end
 """
 
+# What every script begins with that changes an account. What another run has left
+# goes: an item may have been given back since, and its document be gone.
+_CHANGE = f"""\
+{_ACCOUNT}
+if redis.call('HGET', KEYS[1], 'run') ~= run then
+  redis.call('DEL', KEYS[1], KEYS[2])
+end
+"""
+
 # KEYS account, due. ARGV item, amount, limit or -1, ms to settle, ms to keep or 0,
-# the item that is replaced or '', ms for which that is known as given back. Of an
-# account that is not known the item is taken out: the ledger says whether it is in.
+# the item that is replaced or '', ms for which that is known as given back.
 RESERVE = Script.of(f"""\
 #!lua
-{_ACCOUNT}
+{_CHANGE}
 sweep()
+if not is_known() then return {{'unknown'}} end
 local amount, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 local state, kept = state_of(ARGV[1])
-if not is_known() then
-  if state == 'r' then
-    add('reserved', -kept)
-    redis.call('HDEL', KEYS[1], 'i:' .. ARGV[1])
-    redis.call('ZREM', KEYS[2], ARGV[1])
-  end
-  return {{'unknown'}}
-end
 if state == 'r' then redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[1]) end
 if state and (state == 'r' or kept > 0) then return {{'reserved'}} end
 local freed, before = nil, 0
@@ -95,7 +96,7 @@ return {{'reserved'}}
 # KEYS account, due. ARGV item, ms to settle.
 RENEW = Script.of(f"""\
 #!lua
-{_ACCOUNT}
+{_CHANGE}
 if state_of(ARGV[1]) ~= 'r' then return 0 end
 redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
 return 1
@@ -104,7 +105,7 @@ return 1
 # KEYS account, due. ARGV item, ms to settle.
 REOPEN = Script.of(f"""\
 #!lua
-{_ACCOUNT}
+{_CHANGE}
 local state, amount = state_of(ARGV[1])
 if not state or amount == 0 then return 0 end
 if state == 's' then
@@ -121,11 +122,12 @@ return 1
 # what was given back while another replica was listing it.
 SETTLE = Script.of(f"""\
 #!lua
-{_ACCOUNT}
+{_CHANGE}
 local amount = tonumber(ARGV[2])
 local state, before = state_of(ARGV[1])
 if amount == 0 then
   give_back(ARGV[1], state, before, ARGV[3])
+  redis.call('HSET', KEYS[1], 'run', run)
   if not is_known() then
     redis.call('PEXPIRE', KEYS[1], ARGV[3])
     redis.call('PEXPIRE', KEYS[2], ARGV[3])
@@ -147,7 +149,7 @@ return 1
 # KEYS account, due. ARGV item.
 KEEP = Script.of(f"""\
 #!lua
-{_ACCOUNT}
+{_CHANGE}
 local state, amount = state_of(ARGV[1])
 if state ~= 'r' then return 0 end
 add('reserved', -amount)
@@ -162,10 +164,10 @@ return 1
 # under the token was lost meanwhile.
 COUNT = Script.of(f"""\
 #!lua
-{_ACCOUNT}
+{_CHANGE}
 local token = 'c:' .. ARGV[1]
 if ARGV[2] == '1' then
-  redis.call('HSET', KEYS[1], token, 1)
+  redis.call('HSET', KEYS[1], token, 1, 'run', run)
 elseif redis.call('HEXISTS', KEYS[1], token) == 0 then
   return 0
 end
