@@ -67,6 +67,21 @@ async def test_data_of_one_run_is_believed(cluster: RedisCluster) -> None:
         assert await doubts(cluster) == connections.runs.doubts == 0
 
 
+async def test_a_replica_keeps_the_beginning_through_a_flush(
+    cluster: RedisCluster,
+) -> None:
+    """After a FLUSHALL of one primary a running replica writes the hash again."""
+    async with open_redis(cluster.url) as connections:
+        for key in KEYS:
+            await connections.commands.execute("SET", key, "nest")
+        with on(cluster, keys.BEGAN) as client:
+            client.flushall()
+        assert await doubts(cluster) == 1
+
+        await connections.ping()
+        assert await doubts(cluster) == 0
+
+
 async def test_one_restored_primary_is_doubted_by_all(cluster: RedisCluster) -> None:
     """A primary that is restored is doubted with the first command that it gets."""
     async with open_redis(cluster.url) as before:
