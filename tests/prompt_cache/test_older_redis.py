@@ -109,9 +109,13 @@ async def test_what_was_replaced_stays_so(
     comes_back(world, snapshot)
 
     seen = await another.entries.get(SHOP, LIGHTHOUSE.hash)
+    # What a generation that is left behind came to.
+    found = await another.parts.painter.found(SHOP, LIGHTHOUSE.hash)
     answers = [await ask(another), await ask(replica)]
 
     assert seen.entry.image_id == current
+    assert found is not None
+    assert found.image_id == current
     assert {answer.entry.image_id for answer in answers} == {current}
     assert world.provider.count == 2
 

@@ -100,7 +100,7 @@ class Painter:
         """
         with suppress(CacheUnavailable, StorageUnavailable):
             (seen,) = await self.index.peek([prompt_hash])
-            if seen is not None:
+            if seen is not None and not self.index.doubts:
                 return PromptEntry.from_record(prompt_hash, seen.record)
             manifest = await self.ledger.read(project, prompt_hash)
             entry = manifest.entry if manifest else None
