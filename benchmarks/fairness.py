@@ -103,7 +103,9 @@ async def measure(*, tiny: bool = False) -> list[Found]:
             ADMIN_API_KEY=ADMIN_KEY,
             TRUSTED_PROXIES="127.0.0.0/8",
         )
-        running = await stack.enter_async_context(replica(environment, folder=folder))
+        running = await stack.enter_async_context(
+            replica(environment, folder=folder, forked=False)
+        )
         session = await stack.enter_async_context(
             aiohttp.ClientSession(running.url, headers=CUSTOMER)
         )

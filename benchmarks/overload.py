@@ -164,7 +164,9 @@ async def _measured(case: Case, load: float) -> Found:
             GENERATION_TIMEOUT_SECONDS=str(TIMEOUT_SECONDS / case.scale),
             WAIT_TIMEOUT_SECONDS=str(TIMEOUT_SECONDS / case.scale),
         )
-        running = await stack.enter_async_context(replica(environment, folder=folder))
+        running = await stack.enter_async_context(
+            replica(environment, folder=folder, forked=False)
+        )
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         )

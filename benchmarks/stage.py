@@ -114,7 +114,7 @@ class Stage:
         async with AsyncExitStack() as stack:
             with kept_on(self.cores.server if cores is None else cores):
                 running = await stack.enter_async_context(
-                    replica(environment, folder=folder)
+                    replica(environment, folder=folder, forked=False)
                 )
             yield running
 

@@ -166,7 +166,8 @@ async def replica(
 ) -> AsyncIterator[Replica]:
     """Run a replica in *folder*, which has no `.env`, while the context is open.
 
-    Unless *forked* it is started by `python -m app serve`, which takes a second more.
+    Unless *forked* it is started by `python -m app serve`, which takes a second more,
+    and is of the tree in `PYTHONPATH`, on the cores of this process.
     """
     start = start_forked if forked else _start
     running = Replica(
