@@ -132,28 +132,48 @@ async def send_picture(
     caching: Part,
 ) -> web.StreamResponse:
     """Send *body* as *decision* says: whole, a range of it, or 304."""
-    data, head = body.cached_bytes(), body.head
-    is_head = request.method == hdrs.METH_HEAD
-    if data is None and (is_head or decision is NOT_MODIFIED):
-        # Raises for a picture that is gone, as GET does.
-        await body.require()
-    elif data is None:
-        data = await body.read()
+    data, head = await needed_bytes(request, body, decision), body.head
     ready = ready_answer(
         request, services, answer, head, decision=decision, caching=caching, data=data
     )
     if ready is not None:
         return ready
-    headers, wanted = live_headers(answer, caching, head), decision.byte_range
+    headers = live_headers(answer, caching, head)
+    return await send_body(request, headers, body, decision=decision, data=data)
+
+
+async def needed_bytes(
+    request: web.Request, body: PictureBody, decision: Decision
+) -> bytes | None:
+    """Return the bytes of *body* that are in memory or few; None for those to stream.
+
+    Raises what reading it does, also where none of them will be sent.
+    """
+    data = body.cached_bytes()
+    if data is None and (decision is NOT_MODIFIED or request.method == hdrs.METH_HEAD):
+        await body.require()
+    elif data is None:
+        data = await body.read()
+    return data
+
+
+async def send_body(
+    request: web.Request,
+    headers: CIMultiDict[str],
+    body: PictureBody,
+    *,
+    decision: Decision,
+    data: bytes | None,
+) -> web.StreamResponse:
+    """Send *body* under *headers* as *decision* says; *data* are the bytes needed."""
     if decision is NOT_MODIFIED:
         return not_modified(headers)
-    if is_head:
-        return await send_stream(
-            request, headers, _nothing(), body.size, decision.status
-        )
-    length = body.size
+    size, wanted = body.size, decision.byte_range
+    if request.method == hdrs.METH_HEAD:
+        return await send_stream(request, headers, _nothing(), size, decision.status)
+    length = size
     if wanted is not None:
-        headers["Content-Range"] = decision.content_range(body.size) or ""
+        headers["Content-Range"] = decision.content_range(size) or ""
         length = wanted.length
     if data is not None:
         part: bytes | memoryview = data

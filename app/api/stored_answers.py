@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from app import urls
 from app.api.originals import ORIGINALS
-from app.api.picture_answers import not_modified
+from app.api.picture_answers import needed_bytes, not_modified, send_body
 from app.api.picture_bodies import RenditionBody, RenditionGone
 from app.api.rendition_answers import (
     ROUNDS,
@@ -20,7 +20,7 @@ from app.api.rendition_answers import (
 )
 from app.api.services import SERVICES
 from app.errors import NotFound, StillGenerating
-from app.http.conditional import decide
+from app.http.conditional import NOT_MODIFIED, decide
 from app.http.picture_headers import EMBEDDING, RANGES, Part, identity, merged
 from app.image import MEDIA_TYPES
 from app.prompt_cache.painting.pictures import SMALL_BYTES
@@ -29,8 +29,6 @@ from app.server.bodies import send_bytes, send_stream
 from app.server.frame import ERROR_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from aiohttp import web
 
     from app.api.rendition_parameters import AskedRendition
@@ -86,44 +84,22 @@ async def _send(
         last_modified=head.last_modified,
         size=body.size,
     )
-    bodiless = _without_body(request, headers, decision, body.size)
-    if bodiless is not None:
-        await body.require()
-        return bodiless
-    wanted = decision.byte_range
-    if request.method == hdrs.METH_HEAD:
-        await body.require()
-        return await send_stream(request, headers, _nothing(), body.size)
-    data: bytes | memoryview | None = await body.read()
-    length = body.size
-    if wanted is not None:
-        headers["Content-Range"] = decision.content_range(body.size) or ""
-        length = wanted.length
-        if data is not None:
-            data = memoryview(data)[wanted.first : wanted.last + 1]
-    if data is not None:
-        return await send_bytes(request, headers, data, decision.status)
-    async with body.open(wanted) as chunks:
-        return await send_stream(request, headers, chunks, length, decision.status)
+    _raise_refusal(request, headers, decision, body.size)
+    data = await needed_bytes(request, body, decision)
+    return await send_body(
+        request, CIMultiDict(headers), body, decision=decision, data=data
+    )
 
 
-def _without_body(
+def _raise_refusal(
     request: web.Request, headers: dict[str, str], decision: Decision, size: int
-) -> web.Response | None:
-    """Return a 304; raises what is refused (412, 416); None for what has a body."""
-    if decision.status == 304:  # noqa: PLR2004 - an HTTP status
-        return not_modified(CIMultiDict(headers))
+) -> None:
+    """Raise what is refused (412, 416), with the headers of the answer."""
     refusal = decision.refusal(size)
     if refusal is not None:
         del headers["Content-Type"]
         request[ERROR_HEADERS] = headers
         raise refusal
-    return None
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 async def send_original(
@@ -151,9 +127,9 @@ async def send_original(
             last_modified=stored.created_at,
             size=stored.size,
         )
-        bodiless = _without_body(request, headers, decision, stored.size)
-        if bodiless is not None:
-            return bodiless
+        _raise_refusal(request, headers, decision, stored.size)
+        if decision is NOT_MODIFIED:
+            return not_modified(CIMultiDict(headers))
         wanted = decision.byte_range
         if wanted is None or request.method == hdrs.METH_HEAD:
             return await send_stream(request, headers, stored.chunks, stored.size)

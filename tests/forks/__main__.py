@@ -28,7 +28,7 @@ PROGRAMS: Mapping[str, Callable[[Sequence[str]], int]] = {
 
 
 class Copy(NamedTuple):
-    """What a copy shall run, and its output."""
+    """The request for one copy, and its output."""
 
     request: bytes
     output: int
