@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -50,6 +51,25 @@ ARE_QUICK = (
 )
 
 
+# The files with the longest tests, the longest first. A worker that began one of
+# them at the end would run it alone.
+LONGEST_FIRST = (
+    "tests/api/test_schemathesis.py",
+    "tests/sdks/",
+    "tests/faults/test_shutdown.py",
+    "tests/faults/test_jobs.py",
+    "tests/documents/test_rotate_keys_page.py",
+    "tests/benchmarks/",
+    "tests/faults/test_chaos.py",
+    "tests/faults/test_herds.py",
+    "tests/access/test_commands.py",
+    "tests/faults/test_recovery.py",
+    "tests/documents/",
+    "tests/faults/",
+    "tests/topologies/",
+)
+
+
 # Every day a quarter of what `make test-all` tries. A busy machine may stall in any
 # example and be slow to make one up.
 for _profile, _examples in {"everyday": 25, "thorough": 100}.items():
@@ -64,11 +84,35 @@ settings.load_profile("everyday")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of a file that takes long."""
+    """Mark every test of a file that takes long, and put the longest first."""
     for item in items:
-        file = item.path.relative_to(ROOT).as_posix()
+        file = _file_of(item)
         if file.startswith(TAKE_LONG) and file not in ARE_QUICK:
             item.add_marker(pytest.mark.long)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = _longest_first(items, workers)
+
+
+def _longest_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Deal the longest files to the workers; xdist cuts the list into equal parts."""
+    files: dict[str, list[pytest.Item]] = {name: [] for name in LONGEST_FIRST}
+    rest: list[pytest.Item] = []
+    for item in items:
+        names = [name for name in files if _file_of(item).startswith(name)]
+        (files[names[0]] if names else rest).append(item)
+    parts = [
+        [item for name in LONGEST_FIRST[number::workers] for item in files[name]]
+        for number in range(workers)
+    ]
+    others = iter(rest)
+    size = -(-len(items) // workers)
+    for part in parts:
+        part.extend(itertools.islice(others, max(0, size - len(part))))
+    return [*itertools.chain.from_iterable(parts), *others]
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix()
 
 
 def pytest_configure() -> None:

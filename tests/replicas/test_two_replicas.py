@@ -36,8 +36,8 @@ async def replicas(
         ADMIN_API_KEY=ADMIN_KEY,
     )
     async with (
-        replica(environment, folder=tmp_path, forked=False) as one,
-        replica(environment, folder=tmp_path, forked=False) as other,
+        replica(environment, folder=tmp_path) as one,
+        replica(environment, folder=tmp_path) as other,
     ):
         yield one, other
 
