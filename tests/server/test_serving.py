@@ -25,6 +25,8 @@ PICTURE = b"a lighthouse in a storm" * 1000
 
 # A quarter of it is how long the listener stays.
 GRACE_SECONDS = 2.0
+# What a process may take to end on a busy machine.
+SOON_SECONDS = 5.0
 
 
 class Child:
@@ -251,7 +253,7 @@ async def test_what_is_left_at_the_end_is_given_up(mode: str) -> None:
         assert (answer.status, answer.problem["code"]) == (503, "shutting_down")
         assert answer.headers["retry-after"] == "1"
         assert await replica.ended() == 0
-        assert now() - began < GRACE_SECONDS + 1
+        assert now() - began < GRACE_SECONDS + SOON_SECONDS
         assert "work given up" in replica.events
 
 
@@ -263,7 +265,7 @@ async def test_a_grace_of_nothing_ends_at_once() -> None:
         replica.signal(signal.SIGTERM)
 
         assert await replica.ended() == 0
-        assert now() - began < 1
+        assert now() - began < SOON_SECONDS
 
 
 async def test_a_second_sigterm_changes_nothing() -> None:
