@@ -171,8 +171,9 @@ class RudeClient:
         return cls(reader, writer)
 
     def reset(self) -> None:
-        """Close with a reset (SO_LINGER 0)."""
+        """Close with a reset (SO_LINGER 0), if the replica has not closed before."""
         connection = self._writer.get_extra_info("socket")
         linger = struct.pack("ii", 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if not self._writer.is_closing():
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._writer.transport.abort()

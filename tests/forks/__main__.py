@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import selectors
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,7 @@ class Forks:
                     self._socket, LONGEST_REQUEST, 2
                 )
                 if not request:
+                    self._end_all()
                     return None
                 output, status = given
                 if not (copy := os.fork()):
@@ -76,6 +78,11 @@ class Forks:
         with contextlib.suppress(BrokenPipeError):
             os.write(status, f"{os.waitstatus_to_exitcode(how)}\n".encode())
         os.close(status)
+
+    def _end_all(self) -> None:
+        """Kill the copies that are left, as no test is there to do it."""
+        for copy, _ in self._running.values():
+            os.kill(copy, signal.SIGKILL)
 
     def _close(self) -> None:
         self._selector.close()
