@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.errors import StillGenerating
+from app.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from app.prompt_cache.entry.confirmed_entries import ConfirmedEntries
     from app.prompt_cache.entry.entry import PromptEntry
-    from app.prompt_cache.entry.ledger import Ledger
+    from app.prompt_cache.entry.ledger import Ledger, Manifest
     from app.prompt_cache.flight.leases import Leases
     from app.prompt_cache.painting.commit import Committer
     from app.prompt_cache.painting.pictures import Pictures
@@ -40,6 +42,7 @@ class OlderEntries:
     pictures: Pictures
     statistics: Statistics
     confirmed: ConfirmedEntries
+    _manifests: SingleFlight[str, Manifest | None] = field(default_factory=SingleFlight)
 
     async def is_current(self, entry: PromptEntry, record: bytes) -> bool:
         """Return whether the manifest names *entry*; remove an older entry."""
@@ -54,7 +57,10 @@ class OlderEntries:
         doubts, prompt_hash = self.index.doubts, entry.prompt_hash
         if self.confirmed.has(entry, doubts):
             return entry
-        manifest = await self.ledger.read(entry.project, prompt_hash)
+        # A herd is two reads: each one's began after its entry was read.
+        manifest = await self._manifests.share_next(
+            prompt_hash, partial(self.ledger.read, entry.project, prompt_hash)
+        )
         named = manifest.entry if manifest else None
         if named is not None and named.image_id == entry.image_id:
             self.confirmed.note(entry, doubts)

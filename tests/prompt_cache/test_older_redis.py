@@ -135,6 +135,20 @@ async def test_a_manifest_is_looked_at_once(world: World, replica: Replica) -> N
     assert (once - before, world.store.calls["get"] - once) == (1, 1)
 
 
+async def test_a_herd_in_doubt_reads_a_manifest_twice(
+    world: World, replica: Replica
+) -> None:
+    """A hundred requests for one doubted prompt cost the store two reads at most."""
+    await ask(replica)
+    comes_back(world, world.index.entries)
+    before = world.store.calls["get"]
+
+    answers = await asyncio.gather(*(ask(replica) for _ in range(100)))
+
+    assert {answer.outcome for answer in answers} == {LookupOutcome.HIT}
+    assert world.store.calls["get"] - before <= 2
+
+
 async def test_without_its_manifest_nothing_is_believed(
     world: World, replica: Replica
 ) -> None:
