@@ -42,7 +42,9 @@ class OlderEntries:
     pictures: Pictures
     statistics: Statistics
     confirmed: ConfirmedEntries
-    _manifests: SingleFlight[str, Manifest | None] = field(default_factory=SingleFlight)
+    _comparisons: SingleFlight[tuple[str, str, int], Manifest | None] = field(
+        default_factory=SingleFlight
+    )
 
     async def is_current(self, entry: PromptEntry, record: bytes) -> bool:
         """Return whether the manifest names *entry*; remove an older entry."""
@@ -58,12 +60,11 @@ class OlderEntries:
         if self.confirmed.has(entry, doubts):
             return entry
         # A herd is two reads: each one's began after its entry was read.
-        manifest = await self._manifests.share_next(
-            prompt_hash, partial(self.ledger.read, entry.project, prompt_hash)
+        manifest = await self._comparisons.share_next(
+            (prompt_hash, entry.image_id, doubts), partial(self._compare, entry, doubts)
         )
         named = manifest.entry if manifest else None
-        if named is not None and named.image_id == entry.image_id:
-            self.confirmed.note(entry, doubts)
+        if _is(entry, named) or self.confirmed.has(entry, doubts):
             return entry
         logger.info("older entry removed", extra={"prompt_hash": prompt_hash})
         # Only one of those who remove it at once changes the statistics.
@@ -74,6 +75,15 @@ class OlderEntries:
         elif named is not None and was_there:
             self.statistics.replaced(entry, named)
         return named
+
+    async def _compare(self, entry: PromptEntry, doubts: int) -> Manifest | None:
+        """Return the manifest unless *entry* is confirmed; confirm what it names."""
+        if self.confirmed.has(entry, doubts):
+            return None
+        manifest = await self.ledger.read(entry.project, entry.prompt_hash)
+        if _is(entry, manifest.entry if manifest else None):
+            self.confirmed.note(entry, doubts)
+        return manifest
 
     async def set_right(self, project: Project, prompt_hash: str, size: int) -> None:
         """Restore a listed prompt without an entry, or take it off the list.
@@ -90,3 +100,7 @@ class OlderEntries:
                     return
                 self.statistics.removed(project, prompt_hash, size)
                 await self.statistics.apply_if_possible(str(project))
+
+
+def _is(entry: PromptEntry, named: PromptEntry | None) -> bool:
+    return named is not None and named.image_id == entry.image_id

@@ -141,9 +141,14 @@ async def test_a_herd_in_doubt_reads_a_manifest_twice(
     """A hundred requests for one doubted prompt cost the store two reads at most."""
     await ask(replica)
     comes_back(world, world.index.entries)
-    before = world.store.calls["get"]
-
-    answers = await asyncio.gather(*(ask(replica) for _ in range(100)))
+    before, looked_up = world.store.calls["get"], world.index.calls["look_up"]
+    gates = [world.store.before("get") for _ in range(100)]
+    asking = asyncio.gather(*(ask(replica) for _ in range(100)))
+    await gates[0].reached()
+    await until(lambda: world.index.calls["look_up"] - looked_up == 100)
+    for gate in gates:
+        gate.open()
+    answers = await asking
 
     assert {answer.outcome for answer in answers} == {LookupOutcome.HIT}
     assert world.store.calls["get"] - before <= 2
