@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.gathered_bytes import TooManyBytes
 from app.http.http_errors import PayloadTooLarge
+from app.http.incoming_bodies import next_piece
 from app.http.json_bodies import (
     MAX_JSON_BYTES,
     malformed,
@@ -50,7 +51,7 @@ async def read_picture_json(
     # No picture has more bytes than the body.
     length = request.content_length or 0
     reader = PictureJson(name, min(max_image_bytes, length))
-    while chunk := await request.content.readany():
+    while chunk := await next_piece(request):
         reader.add(chunk)
     return reader.document()
 

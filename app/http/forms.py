@@ -13,6 +13,7 @@ from multipart import (
 )
 
 from app.http.http_errors import MalformedRequest
+from app.http.incoming_bodies import next_piece
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -50,7 +51,7 @@ async def read_parts(request: web.Request, parts: FormParts, *, max_parts: int) 
             header_charset="latin-1",
         ) as parser:
             while not parser.closed:
-                for event in parser.parse(await request.content.readany()):
+                for event in parser.parse(await next_piece(request)):
                     _take(event, parts)
     except ParserLimitReached as error:
         raise MalformedRequest(

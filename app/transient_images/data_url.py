@@ -19,7 +19,8 @@ _LONGEST_HEAD = len("data:") + 1024
 # RFC 4648, 5: the alphabet for URLs and file names.
 _TO_PLAIN = bytes.maketrans(b"-_", b"+/")
 _WHITE_SPACE = b"\t\n\f\r "
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+# Each hexadecimal digit becomes an F, to count whole escapes.
+_TO_F = bytes.maketrans(b"0123456789abcdefABCDE", b"F" * 21)
 # What a URL can hold as it is (RFC 3986, 2): everything else is escaped.
 _VISIBLE = bytes(range(0x21, 0x7F))
 _PIECE_CHARACTERS = 65_536
@@ -172,7 +173,8 @@ class _Escapes:
 def _unescaped(piece: bytes) -> bytes:
     if b"%" not in piece:
         return piece
-    if _BROKEN_ESCAPE.search(piece):
+    # A regular expression takes three times as long as all the rest.
+    if piece.translate(_TO_F).count(b"%FF") < piece.count(b"%"):
         raise InvalidDataUrl("A percent sign starts no escape.")
     # Python's own splits at each escape, which takes a second and 300 MB for
     # eight million of them. Quoted-printable has the same ones behind an `=`.
