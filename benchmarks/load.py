@@ -15,6 +15,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
+import aiohttp
 from yarl import URL
 
 if TYPE_CHECKING:
@@ -99,6 +100,20 @@ class Load:
             client.close()
         count = sum(client.answered for client in clients)
         return count, took, sum(client.failed for client in clients)
+
+    async def ask_each_once(self) -> None:
+        """Request each target once, so that the server has it in memory."""
+        waiting = iter(self.targets)
+
+        async def ask(session: aiohttp.ClientSession) -> None:
+            for target in waiting:
+                url = URL(self.origin + target, encoded=True)
+                async with session.get(url, headers=self.headers) as answer:
+                    answer.raise_for_status()
+                    await answer.read()
+
+        async with aiohttp.ClientSession() as session:
+            await asyncio.gather(*(ask(session) for _ in range(CONNECTIONS)))
 
     def request(self, target: str) -> bytes:
         """Return the bytes of one request."""

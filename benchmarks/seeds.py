@@ -92,15 +92,20 @@ async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
         await statistics.apply()
 
 
-def picture() -> bytes:
-    """Return a picture of 64 KB."""
-    return paint(number=1, prompt="a gull", at_least_bytes=PICTURE_BYTES)
+def picture(size: int = PICTURE_BYTES) -> bytes:
+    """Return a picture of *size* bytes or a few more."""
+    return paint(number=1, prompt="a gull", at_least_bytes=size)
 
 
 async def keep(stage: Stage, seeds: list[Seed]) -> None:
     """Write the entries of *seeds* and their pictures in the object store."""
     async with Redis.from_url(stage.redis.url) as redis:
         await write_entries(redis, seeds)
+    await write_pictures(stage, seeds)
+
+
+async def write_pictures(stage: Stage, seeds: list[Seed]) -> None:
+    """Write the pictures of *seeds* in the object store."""
     waiting = iter(seeds)
     async with stage.object_store() as store:
 
