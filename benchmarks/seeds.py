@@ -14,6 +14,7 @@ from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.statistics import Statistics
 from app.storage.redis import keys
+from app.storage.redis.client.clients import ServerClient
 from app.storage.redis.client.connection import RedisConnection
 from app.storage.redis.prompts import access
 from app.storage.redis.statistics import RedisStatistics
@@ -73,7 +74,8 @@ class Seed:
 
 async def write_entries(redis: Redis, seeds: list[Seed]) -> None:
     """Write all data of *seeds* that the service keeps in Redis, each hit once."""
-    connection = RedisConnection(redis, breaker=None, at_once=1, timeout_seconds=30.0)
+    client = ServerClient(connection_pool=redis.connection_pool)
+    connection = RedisConnection(client, breaker=None, at_once=1, timeout_seconds=30.0)
     statistics = Statistics(RedisStatistics(connection))
     # Else replicas would compare each entry with its manifest, and it has none.
     run_id = (await redis.info("server"))["run_id"]

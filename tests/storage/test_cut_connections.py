@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
 
 from app.errors import CacheUnavailable
+from app.storage.redis import keys
 from app.storage.redis.client.traffic import open_redis
-from app.storage.redis.completion_events import RedisCompletionEvents
+from app.storage.redis.completion_events import open_completion_events
 from tests.servers import redis_server
 from tests.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from app.storage.redis.client.traffic import RedisConnections
+
+    Run = Callable[[Coroutine[Any, Any, None]], None]
+    Lose = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture(
     params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
 )
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+def run(request: pytest.FixtureRequest) -> Run:
     """Give a runner of coroutines for each of the event loops that we run on."""
 
     def run_it(work: Coroutine[Any, Any, None]) -> None:
@@ -55,12 +60,9 @@ async def close(connection: Any) -> None:
     await connection.disconnect(nowait=True)
 
 
-def lose_once_looked_at(
-    redis: RedisConnections, lose: Callable[[Any], Coroutine[Any, Any, None]]
-) -> None:
-    """Have *lose* end the connection of leases just before its next write."""
-    pool: Any = redis.leases.client.connection_pool  # type: ignore[union-attr]
-    (connection,) = pool._available_connections
+def lose_before_a_write(client: Any, lose: Lose) -> None:
+    """Have *lose* end the only connection of *client* just before its next write."""
+    (connection,) = client.connection_pool._available_connections
     send = connection._send_packed_command
 
     async def lose_and_send(command: Any) -> None:
@@ -72,56 +74,84 @@ def lose_once_looked_at(
 
 
 @pytest.mark.parametrize("lose", [cut, close])
-def test_what_may_be_repeated_is_sent_over_another(
-    run: Callable[[Coroutine[Any, Any, None]], None],
+@pytest.mark.parametrize(
+    ("retry", "outcome"),
+    [(True, nullcontext()), (False, pytest.raises(CacheUnavailable))],
+    ids=["may be repeated", "may not be repeated"],
+)
+def test_a_lost_connection_is_replaced_or_an_outage(
+    run: Run,
     tmp_path: Path,
-    lose: Callable[[Any], Coroutine[Any, Any, None]],
+    lose: Lose,
+    outcome: AbstractContextManager[Any],
+    *,
+    retry: bool,
 ) -> None:
-    """A command that may be repeated is answered over a new connection."""
+    """A command that may be repeated is answered, any other is `CacheUnavailable`."""
 
     async def main() -> None:
         async with with_a_connection(tmp_path) as redis:
-            lose_once_looked_at(redis, lose)
+            lose_before_a_write(redis.leases.client, lose)
 
-            assert await redis.leases.execute("SET", "a fox", "red")
+            with outcome:
+                assert await redis.leases.execute("INCR", "foxes", retry=retry) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("'Fox' object has no attribute 'colour'"), RuntimeError()]
+)
+async def test_an_error_of_our_own_is_no_outage(
+    tmp_path: Path, error: Exception
+) -> None:
+    """A programming error in a call of Redis reaches the caller as it is."""
+
+    async def fail(_: Any) -> None:
+        raise error
+
+    async with with_a_connection(tmp_path) as redis:
+        lose_before_a_write(redis.leases.client, fail)
+
+        with pytest.raises(type(error)) as raised:
+            await redis.leases.execute("GET", "a fox")
+        assert raised.value is error
+
+
+@pytest.mark.parametrize("lose", [cut, close])
+def test_the_breaker_probes_on(run: Run, tmp_path: Path, lose: Lose) -> None:
+    """A probe that loses its connection is followed by another."""
+
+    async def main() -> None:
+        async with with_a_connection(tmp_path) as redis:
+            probe = redis.breaker._probe
+            await probe.execute_command("PING")
+            lose_before_a_write(probe, lose)
+
+            for _ in range(2):
+                redis.breaker.lost("", "a fox", asked_at=0, was_silent=True)
+            await until(lambda: not redis.breaker.is_open)
 
     run(main())
 
 
 @pytest.mark.parametrize("lose", [cut, close])
-def test_what_may_not_be_repeated_is_an_outage(
-    run: Callable[[Coroutine[Any, Any, None]], None],
-    tmp_path: Path,
-    lose: Callable[[Any], Coroutine[Any, Any, None]],
+def test_news_are_heard_over_another_connection(
+    run: Run, tmp_path: Path, lose: Lose
 ) -> None:
-    """A command that may not be repeated raises `CacheUnavailable`."""
+    """A connection that is lost before it subscribes does not end the subscription."""
 
     async def main() -> None:
         async with with_a_connection(tmp_path) as redis:
-            lose_once_looked_at(redis, lose)
+            await redis.subscriber.execute_command("PING")
+            lose_before_a_write(redis.subscriber, lose)
 
-            with pytest.raises(CacheUnavailable):
-                await redis.leases.execute("INCR", "foxes", retry=False)
+            async with open_completion_events(redis.subscriber):
+
+                async def is_heard() -> bool:
+                    sent = redis.leases.execute("PUBLISH", keys.LANDED, "a fox")
+                    return bool(await sent)
+
+                await until(is_heard)
 
     run(main())
-
-
-async def test_news_are_heard_again_after_an_error_of_the_event_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A `RuntimeError` of a cut connection does not end the subscription."""
-    async with with_a_connection(tmp_path) as redis:
-        completions, tries = RedisCompletionEvents(redis.subscriber), 0
-
-        async def listen_once() -> None:
-            nonlocal tries
-            tries += 1
-            raise RuntimeError("the handler is closed")
-
-        monkeypatch.setattr(completions, "_listen_once", listen_once)
-        listening = asyncio.create_task(completions.listen())
-        try:
-            await until(lambda: tries > 1)
-            assert not listening.done()
-        finally:
-            listening.cancel()

@@ -86,7 +86,7 @@ class RedisBreaker:
             try:
                 async with asyncio.timeout(PROBE_TIMEOUT_SECONDS + SLACK_SECONDS):
                     # Not PING: a node may answer whose slots are not served.
-                    await self._probe.execute_command("EXISTS", key)  # type: ignore[no-untyped-call]
+                    await self._probe.execute_command("EXISTS", key)
                     break
             except FAILURES:
                 await asyncio.sleep(PROBE_EVERY_SECONDS)

@@ -35,11 +35,17 @@ SENTINEL_TIMEOUT_SECONDS = 0.4
 # comes first and the client notes which node was silent.
 SLACK_SECONDS = 0.2
 
-FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError)
-"""The errors of a client when Redis is unavailable; not all are `RedisError`.
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""The errors of a client when Redis is unavailable; not all are `RedisError`."""
 
-uvloop raises `RuntimeError` for a connection that was cut since it was looked at.
-"""
+
+class ServerClient(Redis):
+    """One server, or the primary that Sentinel names."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command, once."""
+        with private_parts.cuts_as_errors_of_redis():
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
 
 class ClusterClient(RedisCluster):
@@ -55,6 +61,10 @@ class ClusterClient(RedisCluster):
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send one command to the node of its slot; once, but for redirections."""
+        with private_parts.cuts_as_errors_of_redis():
+            return await self._execute_over_nodes(*args, **kwargs)
+
+    async def _execute_over_nodes(self, *args: Any, **kwargs: Any) -> Any:
         try:
             # Here and not on the way: without the slots redis-py would guess.
             await self.initialize(last_failed_node_name=self._failed_node)
@@ -82,7 +92,7 @@ class ClusterClient(RedisCluster):
         await private_parts.close_nodes(self, FAILURES)
 
 
-Client = Redis | ClusterClient
+Client = ServerClient | ClusterClient
 
 
 @asynccontextmanager
@@ -141,7 +151,7 @@ async def _server(
         place: dict[str, Any] = {"unix_socket_path": address.path}
     else:
         place = dict(zip(("host", "port"), address.hosts[0], strict=True))
-    async with Redis(
+    async with ServerClient(
         db=address.database, health_check_interval=30, **place, **options
     ) as client:
         yield client
@@ -163,7 +173,11 @@ async def _sentinel(
     async with (
         sentinel,
         sentinel.master_for(
-            address.service, db=address.database, health_check_interval=30, **options
+            address.service,
+            redis_class=ServerClient,
+            db=address.database,
+            health_check_interval=30,
+            **options,
         ) as client,
     ):
         yield client
@@ -192,12 +206,13 @@ async def _cluster(
 @asynccontextmanager
 async def subscription(client: Client) -> AsyncIterator[PubSub]:
     """Open a subscription that hears what is published on any node."""
-    if isinstance(client, ClusterClient):
-        # Every node passes all events on; after a failure another one is tried.
-        await client.close_all()
-        await client.initialize()
-        opened: PubSub = client.pubsub(node=client.get_random_node())
-    else:
-        opened = client.pubsub()
-    async with opened:
-        yield opened
+    with private_parts.cuts_as_errors_of_redis():
+        if isinstance(client, ClusterClient):
+            # Every node passes all events on; after a failure another one is tried.
+            await client.close_all()
+            await client.initialize()
+            opened: PubSub = client.pubsub(node=client.get_random_node())
+        else:
+            opened = client.pubsub()
+        async with opened:
+            yield opened

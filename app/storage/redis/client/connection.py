@@ -166,7 +166,7 @@ class RedisConnection:
         cancelled_before = task.cancelling() if task else 0
         try:
             async with asyncio.timeout(self._timeout_seconds + SLACK_SECONDS):
-                reply = await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+                reply = await self.client.execute_command(*command)
         except (TimeoutError, RedisTimedOut) as error:
             late = loop.time() - started - self._timeout_seconds
             # Our own loop stalled: the reply may lie unread in the socket.
@@ -175,10 +175,6 @@ class RedisConnection:
                 is_worth_a_retry=late > self._timeout_seconds / 4,
                 was_silent=True,
             ) from None
-        except (RuntimeError, AttributeError) as error:
-            # Since redis-py looked at its connection, that was cut (uvloop's error),
-            # or closed because another command failed (redis-py's own).
-            raise RedisAway(error, is_worth_a_retry=True) from None
         if task and task.cancelling() > cancelled_before:
             # redis-py sends under `asyncio.wait_for`, which can lose a
             # cancellation before Python 3.12 (python/cpython#86296).
