@@ -636,12 +636,17 @@ class InMemoryPromptIndex(Gated):
             found = _alive(self._refreshes, prompt_hash)
         return found.value if found else None
 
-    async def drop(self, prompt_hash: str, record: bytes) -> bool:
-        """Remove the entry if it still is *record*; its hits stay."""
+    async def drop(
+        self, prompt_hash: str, record: bytes, *, with_hits: bool = False
+    ) -> bool:
+        """Remove the entry if it still is *record*; its hits stay, but *with_hits*."""
         async with self._call("drop"):
             is_same = self.entries.get(prompt_hash) == record
             if is_same:
                 del self.entries[prompt_hash]
+                if with_hits:
+                    self.hits.pop(prompt_hash, None)
+                    self._accesses.pop(prompt_hash, None)
         return is_same
 
     def _hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:

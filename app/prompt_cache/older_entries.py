@@ -67,8 +67,11 @@ class OlderEntries:
         if _is(entry, named) or self.confirmed.has(entry, doubts):
             return entry
         logger.info("older entry removed", extra={"prompt_hash": prompt_hash})
-        # Only one of those who remove it at once changes the statistics.
-        was_there = await self.index.drop(prompt_hash, record)
+        # Only one of those who remove it at once changes the statistics. The hits
+        # of a purged prompt went with it.
+        was_there = await self.index.drop(
+            prompt_hash, record, with_hits=manifest is None
+        )
         self.pictures.forget(entry)
         if manifest is None:
             await self.set_right(entry.project, prompt_hash, entry.size)

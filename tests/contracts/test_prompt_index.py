@@ -508,6 +508,18 @@ async def test_dropping_compares(index: PromptIndex) -> None:
     assert await index.look_up(LIGHTHOUSE, NOON_MS + 1) is None
 
 
+async def test_a_drop_with_hits_leaves_nothing(index: PromptIndex) -> None:
+    """A prompt that is painted again after its hits were dropped begins at one."""
+    await painted(index)
+    await index.look_up(LIGHTHOUSE, NOON_MS)
+    assert not await index.drop(LIGHTHOUSE, ANOTHER_RECORD, with_hits=True)
+    assert await index.drop(LIGHTHOUSE, RECORD, with_hits=True)
+
+    await painted(index)
+    assert await index.peek([LIGHTHOUSE]) == [SeenRecord(RECORD, 0, None)]
+    assert await index.look_up(LIGHTHOUSE, NOON_MS) == CountedRecord(RECORD, 1)
+
+
 async def test_hits_and_last_access_outlive_a_record(index: PromptIndex) -> None:
     """A prompt that is painted again keeps its hits and last access."""
     await painted(index)

@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from app.storage.redis import keys
-from tests.faults.installation import LEASE_SECONDS, installation
+from tests.faults.clients import LIVE
+from tests.faults.installation import LEASE_SECONDS, PRICE, installation
 from tests.faults.test_jobs import MODELS as JOBS
 from tests.redis_topologies import watched_redis
 from tests.until import until
@@ -30,6 +31,7 @@ SOON_SECONDS = 30.0
 FOX, OWL, SEAL = "a red fox", "an owl", "a seal"
 # Each picture is 0.04.
 PAID_FOR_FIVE = "0.20"
+HERD = 64
 
 
 @pytest.fixture
@@ -112,6 +114,45 @@ async def test_row_52_a_redis_from_a_snapshot_serves_nothing_that_was_purged(
     assert (refused.status, refused.code) == (429, "budget_exhausted")
     for prompt in later:
         assert (await place.persistently(prompt, other)).cache == "HIT"
+
+
+async def test_a_herd_for_a_purged_prompt_of_a_snapshot_pays_once(
+    place: Place,
+) -> None:
+    """A restored Redis gives 64 who want a purged prompt at once one new picture.
+
+    Its hits begin at one, and lists and statistics have it once.
+    """
+    for at in place.replicas:
+        old = (await place.get(FOX, at)).headers["X-Image-Id"]
+        await place.get(OWL, at)
+    await _counted(place, place.replicas[0])
+    _save(place)
+    await _purge(place, place.replicas[0], FOX)
+    before = await _counted(place, place.replicas[0])
+    _restore(place)
+    for at in place.replicas:
+        await place.until_counting(OWL, at)
+    assert await place.has_entries(2)
+
+    await place.provider.hold()
+    sent = place.clients.sent.count(LIVE)
+    herd = asyncio.create_task(place.clients.herd(FOX, *place.replicas, count=HERD))
+    await until(lambda: place.clients.sent.count(LIVE) == sent + HERD)
+    await place.provider.until_held()
+    await place.provider.release()
+    got = await herd
+
+    assert [one.status for one in got] == [200] * HERD
+    assert sorted(one.hits or 0 for one in got) == list(range(HERD))
+    (image_id,) = {one.headers["X-Image-Id"] for one in got}
+    assert image_id != old
+    await place.check(FOX, calls=2, answers=2)
+    spend = (await place.clients.call("GET", f"{place.replicas[1].url}{SPEND}")).json()
+    assert spend["total"] == pytest.approx(3 * PRICE)
+    for at in place.replicas:
+        assert image_id in await _listed(place, at)
+        assert (await _counted(place, at))[0] == before[0] + 1 == 2
 
 
 async def test_a_redis_from_a_snapshot_lists_and_counts_no_ghosts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,10 +79,10 @@ async def counted(replica: Replica) -> tuple[int, int]:
 async def test_what_was_purged_stays_so(
     world: World, replica: Replica, another: Replica
 ) -> None:
-    """A purged entry that comes back is not served."""
+    """A purged entry that comes back is not served, and its hits are not counted."""
     old = await ask(replica)
     assert await another.cache.read(await ask(another)) is not None
-    snapshot = dict(world.index.entries)
+    snapshot, hits = dict(world.index.entries), Counter(world.index.hits)
     await replica.purge(SHOP, LIGHTHOUSE.hash)
     comes_back(world, snapshot)
 
@@ -89,10 +90,12 @@ async def test_what_was_purged_stays_so(
         await another.entries.get(SHOP, LIGHTHOUSE.hash)
     assert await another.cache.find(LIGHTHOUSE, UNLIMITED_PERMIT) is None
     comes_back(world, snapshot)
+    world.index.hits = hits
     again = await ask(another)
 
     assert again.outcome == LookupOutcome.MISS
     assert again.entry.image_id != old.entry.image_id
+    assert (await ask(replica)).hits == 1
 
 
 async def test_what_was_replaced_stays_so(

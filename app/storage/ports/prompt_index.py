@@ -201,8 +201,10 @@ class PromptIndex(Protocol):
         """Return the mark of the last refresh, or None."""
         ...
 
-    async def drop(self, prompt_hash: str, record: bytes) -> bool:
-        """Remove the entry if it still is *record*; its hits stay."""
+    async def drop(
+        self, prompt_hash: str, record: bytes, *, with_hits: bool = False
+    ) -> bool:
+        """Remove the entry if it still is *record*; its hits stay, but *with_hits*."""
         ...
 
 

@@ -159,12 +159,17 @@ end
 return 1
 """)
 
-# KEYS entry. ARGV record. Compare and delete: hits and last access stay.
+# KEYS entry, and its hits where they go with it. ARGV record. Compare and delete:
+# else hits and last access stay.
 DROP = Script.of("""\
 #!lua flags=allow-oom
 local entry = redis.call('GET', KEYS[1])
 if not entry or string.sub(entry, 9) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], string.sub(entry, 1, 8))
+if KEYS[2] then
+  redis.call('DEL', KEYS[1], KEYS[2])
+else
+  redis.call('SET', KEYS[1], string.sub(entry, 1, 8))
+end
 return 1
 """)
 
