@@ -59,10 +59,10 @@ class ParsedConnection(web.RequestHandler):
     """A connection whose requests are read, or refused in the service's words."""
 
     __slots__ = (
+        "_body_left",
         "_head",
         "_last_body",
         "_metrics",
-        "_upgrade_body_left",
         "_version",
     )
 
@@ -79,21 +79,22 @@ class ParsedConnection(web.RequestHandler):
         self._version = HttpVersion11
         self._head: UnfinishedHead | None = None
         self._last_body: StreamReader = EMPTY_PAYLOAD
-        self._upgrade_body_left = 0
+        self._body_left = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, each of its heads by itself.
 
-        aiohttp drops what follows a request with `Upgrade` in the same read.
+        aiohttp drops what follows a request with `Upgrade` in the same read. No head
+        is looked for in a body: that took a quarter of the time of an upload.
         """
-        start = self._parse_body_of_upgrade(data, 0) if self._upgrade_body_left else 0
+        start = self._parse_body(data, 0) if self._body_left else 0
         for _ in range(_HEADS_AT_ONCE):
             end = data.find(_END_OF_HEAD, start, -1)
             if end < 0:
                 break
             end += len(_END_OF_HEAD)
             self._parse(data[start:end])
-            start = self._parse_body_of_upgrade(data, end)
+            start = self._parse_body(data, end)
         if start < len(data) or not data:
             self._parse(data[start:] if start else data)
 
@@ -133,12 +134,12 @@ class ParsedConnection(web.RequestHandler):
             await self._linger()
         return answer
 
-    def _parse_body_of_upgrade(self, data: bytes, start: int) -> int:
-        """Parse what *data* has from *start* on of such a body; return its end."""
-        if not self._upgrade_body_left:
+    def _parse_body(self, data: bytes, start: int) -> int:
+        """Parse what *data* has from *start* on of the body; return its end."""
+        if not self._body_left:
             return start
-        body = data[start : start + self._upgrade_body_left]
-        self._upgrade_body_left -= len(body)
+        body = data[start : start + self._body_left]
+        self._body_left -= len(body)
         self._parse(body)
         return start + len(body)
 
@@ -158,10 +159,10 @@ class ParsedConnection(web.RequestHandler):
             self._note_refused(data)
         else:
             self._head, self._last_body = None, body
-            if message.upgrade and self._request_count > begun:
+            if body is not EMPTY_PAYLOAD and self._request_count > begun:
                 # The end of a chunked one looks like that of a head.
-                length = message.headers.get(hdrs.CONTENT_LENGTH, "0")
-                self._upgrade_body_left = int(length)
+                length = int(message.headers.get(hdrs.CONTENT_LENGTH, "0"))
+                self._body_left = max(0, length - body.total_bytes)
 
     def _note_unfinished(self, data: bytes) -> None:
         if self._waiter is None and self._request_count > 0:

@@ -264,6 +264,26 @@ async def test_what_follows_an_upgrade_with_a_body_is_answered(
     assert bodies == [b"9", b"4", b"5", b"5", b"6"]
 
 
+@pytest.mark.parametrize("near", ["end of the head", "end of the body"])
+async def test_a_body_that_ends_like_a_head_is_read_as_sent(near: str) -> None:
+    """A body that ends like a head is read whole, wherever the reads cut it."""
+    body = b"storm" * 40 + b"\r\n\r\n"
+    head = get("/a", f"Content-Length: {len(body)}", method="POST")
+    upgrade = get("/abc", "Connection: Upgrade", "Upgrade: h2c")
+    sent = head + body + upgrade + get("/abcd")
+    middle = len(head) + (len(body) if near == "end of the body" else 0)
+    async with framed(*ROUTES) as frame, wire(frame.port) as line:
+        for cut_at in range(middle - 5, middle + 6):
+            await line.send(sent[:cut_at])
+            # Another connection's answer: what was sent here has been read by then.
+            async with wire(frame.port) as other:
+                await other.ask(get("/a"))
+            await line.send(sent[cut_at:])
+            async with asyncio.timeout(5):
+                bodies = [(await line.answer()).body for _ in range(3)]
+            assert bodies == [b"%d" % len(body), b"4", b"5"], cut_at
+
+
 async def test_an_unknown_expectation_is_refused() -> None:
     """An unknown expectation is 417, and 100-continue is answered."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
