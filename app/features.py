@@ -72,7 +72,11 @@ async def open_services(
     )
     async with (
         open_access(
-            documents, ports.rates, terms.access, on_degraded=on_degraded
+            documents,
+            ports.rates,
+            terms.access,
+            listener_closed=lifecycle.listener_closed,
+            on_degraded=on_degraded,
         ) as access,
         open_spending(
             documents,
@@ -80,6 +84,7 @@ async def open_services(
             ports.rates,
             terms.spending,
             require_active=access.require_active,
+            listener_closed=lifecycle.listener_closed,
             on_degraded=on_degraded,
         ) as spending,
         _open_transient_images(ports, terms.transient, on_degraded) as transient,

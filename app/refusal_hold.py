@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,10 +23,17 @@ class RefusalHold:
 
     Strangers that ask again as soon as they are answered would otherwise take
     the time of the event loop from customers. The pace is that of the generic
-    cell rate algorithm (ITU-T I.371).
+    cell rate algorithm (ITU-T I.371). Once *until* is set nothing is held: no
+    stranger can ask again, and a replica that ends waits for no refusal.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        until: asyncio.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._until = until or asyncio.Event()
         self._clock = clock
         self._last = 0.0
 
@@ -35,4 +43,6 @@ class RefusalHold:
         burst_seconds = BURST / PER_SECOND
         due = max(self._last, now) + 1 / PER_SECOND
         self._last = min(due, now + burst_seconds + LONGEST_SECONDS)
-        await asyncio.sleep(self._last - now - burst_seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._last - now - burst_seconds):
+                await self._until.wait()

@@ -20,6 +20,7 @@ from app.access.signed_urls import SignedUrls, signing_key
 from app.storage.known_documents import KnownDocuments
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from app.access.addresses import Network
@@ -75,9 +76,14 @@ async def open_access(
     rates: Rates,
     rules: AccessRules,
     *,
+    listener_closed: asyncio.Event | None = None,
     on_degraded: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Access]:
-    """Open access over the ledger's *documents*, and what all replicas count."""
+    """Open access over the ledger's *documents*, and what all replicas count.
+
+    From *listener_closed* on no refusal is held.
+    """
+    look_up_limit = partial(LookUpLimit, until=listener_closed)
     box = _box(rules)
     addresses = ClientAddresses(rules.trusted_proxies)
     api = _known_keys(documents, lambda _, fields: api_key(fields), on_degraded)
@@ -86,9 +92,9 @@ async def open_access(
         lambda _, fields: signing_key(fields, box) if box else None,
         on_degraded,
     )
-    keys = ApiKeys(rules.admin_key, api, LookUpLimit("keys"))
+    keys = ApiKeys(rules.admin_key, api, look_up_limit("keys"))
     signed_urls = SignedUrls(
-        signing if box else None, LookUpLimit("signing keys"), addresses
+        signing if box else None, look_up_limit("signing keys"), addresses
     )
     requires_keys = rules.requires_keys
     async with api.kept_fresh(), signing.kept_fresh():
@@ -99,7 +105,7 @@ async def open_access(
             if requires_keys
             else BrowserGuard(rules.base_url, rules.allowed_hosts),
             keys=Keys(documents, box, on_change=partial(_forget, (api, signing))),
-            scope_look_ups=LookUpLimit("scopes"),
+            scope_look_ups=look_up_limit("scopes"),
             require_active=partial(_require_active, keys, signed_urls),
             on_degraded=on_degraded,
             rate_limits=RateLimits(rates, on_degraded),

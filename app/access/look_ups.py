@@ -46,7 +46,7 @@ class LookUpLimit:
 
     Only what turns out to be unknown counts, so that a burst of good keys is
     never refused: its look-ups wait for one another. *what* is looked up, for
-    the sentence.
+    the sentence; refusals are held *until* that is set.
     """
 
     def __init__(
@@ -55,11 +55,12 @@ class LookUpLimit:
         *,
         per_address: int = PER_SECOND_OF_ADDRESS,
         per_replica: int = PER_SECOND_OF_REPLICA,
+        until: asyncio.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._what = what
         self._clock = clock
-        self._hold = RefusalHold(clock=clock)
+        self._hold = RefusalHold(until=until, clock=clock)
         self._per_address = per_address
         self._per_replica = per_replica
         self._replica: deque[float] = deque(maxlen=per_replica)

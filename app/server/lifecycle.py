@@ -18,6 +18,7 @@ class Lifecycle:
     def __init__(self) -> None:
         self.draining = False
         self.drain_began = asyncio.Event()
+        self.listener_closed = asyncio.Event()
         self._requests = 0
         self._quiet = asyncio.Event()
         self._quiet.set()

@@ -146,6 +146,7 @@ async def _drain(
     stop.limit.reschedule(end_at + LAST_SECONDS)
     await asyncio.sleep(min(LONGEST_NOTICE_SECONDS, grace_seconds * NOTICE_SHARE))
     listener.close()
+    lifecycle.listener_closed.set()
     logger.info("listener closed")
     left = end_at - asyncio.get_running_loop().time()
     if await _ends(_finish(lifecycle, listener), within_seconds=left):

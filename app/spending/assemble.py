@@ -18,6 +18,7 @@ from app.spending.visitor_limit import VisitorLimit
 from app.storage.known_documents import KnownDocuments
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Callable
 
     from app.spending.project_permit import RequireActive
@@ -53,9 +54,13 @@ async def open_spending(
     rules: SpendingRules,
     *,
     require_active: RequireActive,
+    listener_closed: asyncio.Event | None = None,
     on_degraded: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Spending]:
-    """Open spending over the ledger's *documents*, and what all replicas count."""
+    """Open spending over the ledger's *documents*, and what all replicas count.
+
+    From *listener_closed* on no refusal is held.
+    """
     is_stale = partial(on_degraded, "stale_documents")
     known_projects: KnownDocuments[Fields] = KnownDocuments(
         documents, lambda _, fields: own_rules(fields), on_stale=is_stale
@@ -81,7 +86,7 @@ async def open_spending(
                 journal,
                 scopes,
                 addresses=addresses,
-                visitors=VisitorLimit(),
+                visitors=VisitorLimit(until=listener_closed),
                 require_active=require_active,
             ),
             projects=projects,

@@ -24,12 +24,18 @@ class VisitorLimit:
     """Look-ups in any one second: of one address first, then of the replica.
 
     Each reads the store. Those of a burst are spread over the second, so that
-    requests of customers find the event loop free in between.
+    requests of customers find the event loop free in between. Refusals are held
+    *until* that is set.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        until: asyncio.Event | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._clock = clock
-        self._hold = RefusalHold(clock=clock)
+        self._hold = RefusalHold(until=until, clock=clock)
         self._replica: deque[float] = deque(maxlen=PER_SECOND_OF_REPLICA)
         self._addresses: LRUCache[str, deque[float]] = LRUCache(MAX_ADDRESSES)
         # When the last look-up begins, at an even pace (GCRA's "arrival time").

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app import refusal_hold
 from app.access.look_ups import LookUpLimit
 from app.errors import RateLimited, StorageUnavailable
 from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Answer, Paintonce, running
@@ -180,6 +181,24 @@ async def test_guesses_are_bounded(service: Paintonce) -> None:
     assert 25 <= looked_up == service.world.store.calls["get"] <= 25 * seconds
     refused = next(answer for answer in answers if answer.status == 429)
     assert (refused.code, refused.headers["Retry-After"]) == ("rate_limited", "1")
+
+
+async def test_a_replica_that_ends_holds_no_refused_key(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refusals of a flood of wrong keys are sent once the listener has closed."""
+    monkeypatch.setattr(refusal_hold, "PER_SECOND", 1)
+    monkeypatch.setattr(refusal_hold, "LONGEST_SECONDS", 60.0)
+    keys = [f"pk_{number:012}_{'A' * 43}" for number in range(200)]
+    async with asyncio.timeout(15), asyncio.TaskGroup() as flood:
+        asked = [
+            flood.create_task(service.get("/api/v1/live/stats", of(key)))
+            for key in keys
+        ]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        service.lifecycle.listener_closed.set()
+
+    assert {one.result().status for one in asked} == {401, 429}
 
 
 async def test_look_ups_are_of_an_address_first_then_of_the_replica() -> None:

@@ -6,11 +6,16 @@ import asyncio
 import itertools
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import aiohttp
 import pytest
 
+from app.refusal_hold import LONGEST_SECONDS as HELD_SECONDS
+from tests.access.service import ADMIN, ADMIN_KEY
 from tests.deploy.reverse_proxy import reverse_proxy
+from tests.faults.clients import LIVE
 from tests.faults.installation import installation
 from tests.servers import free_port
 from tests.until import until
@@ -105,6 +110,61 @@ async def test_row_21_a_painting_within_the_grace_is_finished(
         assert await leader.stop() == 0
         assert (await place.get(PROMPT, other)).cache == "HIT"
         await place.check(PROMPT, calls=1)
+
+
+@pytest.mark.long
+async def test_row_20_a_flood_of_wrong_keys_holds_no_drain_up(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """A drain amid held refusals ends when the last customer has its answer."""
+    async with installation(
+        tmp_path,
+        s3_server,
+        replicas=1,
+        AUTH="required",
+        ADMIN_API_KEY=ADMIN_KEY,
+        SHUTDOWN_GRACE_SECONDS="8",
+    ) as place:
+        (replica,) = place.replicas
+        await _painted(place, "old")
+        floods = [asyncio.create_task(_flood(place, number)) for number in range(600)]
+        await asyncio.sleep(2)
+        await place.provider.hold()
+        painting = asyncio.create_task(_painted(place, "new"))
+        await place.provider.until_held()
+
+        replica.signal(signal.SIGTERM)
+        hits = [asyncio.create_task(_painted(place, "old")) for _ in range(20)]
+        await until(lambda: _has_said(replica, "listener closed"))
+        closed = time.monotonic()
+        await place.provider.release()
+
+        assert {one.cache for one in await asyncio.gather(*hits)} == {"HIT"}
+        assert (await painting).cache == "MISS"
+        assert await replica.process.wait() == 0
+        assert time.monotonic() - closed < HELD_SECONDS * 0.75
+        assert not await _has_said(replica, "work given up")
+        assert set().union(*await asyncio.gather(*floods)) == {401, 429}
+        assert set((await place.provider.all_calls()).values()) == {1}
+
+
+async def _painted(place: Place, prompt: str) -> Got:
+    """Request a prompt of the shop as the admin, who has its key."""
+    url = f"{place.replicas[0].url}{LIVE}"
+    got = await place.clients.call("GET", url, params={"prompt": prompt}, headers=ADMIN)
+    assert got.status == 200, got.body
+    return got
+
+
+async def _flood(place: Place, number: int) -> set[int]:
+    """Send wrong keys, each after the answer to the last; return all statuses."""
+    url, statuses = f"{place.replicas[0].url}{LIVE}", set()
+    # Until nobody listens any more.
+    with suppress(aiohttp.ClientConnectionError):
+        for turn in itertools.count():
+            wrong = {"X-API-Key": f"pk_{number:06}{turn:06}_{'A' * 43}"}
+            statuses.add((await place.clients.call("GET", url, headers=wrong)).status)
+    return statuses
 
 
 async def test_row_21_a_painting_whose_client_has_gone_is_finished_too(

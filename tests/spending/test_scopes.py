@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app import refusal_hold
 from app.errors import CallEnd, GenerationTimedOut, PromptRejected
 from app.refusal_hold import BURST as REFUSALS_AT_ONCE
 from app.refusal_hold import PER_SECOND as REFUSALS_PER_SECOND
@@ -606,6 +607,37 @@ async def test_no_refusal_is_held_for_longer_than_two_seconds() -> None:
         await hold.wait()
 
         assert 1.9 < loop.time() - began < 3.0
+
+
+async def test_a_replica_that_ends_holds_no_refusal() -> None:
+    """Refusals that are held, and those to come, are sent at once in the end."""
+    ends = asyncio.Event()
+    hold = RefusalHold(until=ends)
+    async with asyncio.timeout(1), asyncio.TaskGroup() as flood:
+        held = [flood.create_task(hold.wait()) for _ in range(3_000)]
+        await until(held[0].done)
+        assert not held[-1].done()
+        ends.set()
+
+    await asyncio.wait_for(hold.wait(), 0.1)
+
+
+async def test_a_replica_that_ends_holds_no_refused_visitor(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refusals of visitors are sent once the listener has closed."""
+    monkeypatch.setattr(refusal_hold, "PER_SECOND", 1)
+    monkeypatch.setattr(refusal_hold, "LONGEST_SECONDS", 60.0)
+    await scope(service)
+    async with asyncio.timeout(15), asyncio.TaskGroup() as flood:
+        asked = [
+            flood.create_task(visit(service, f"owl {n}", method="HEAD"))
+            for n in range(200)
+        ]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        service.lifecycle.listener_closed.set()
+
+    assert {one.result().status for one in asked} == {404, 429}
 
 
 async def test_many_who_wait_for_one_picture_are_one_look_up(
