@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -114,6 +116,56 @@ async def test_row_52_a_redis_from_a_snapshot_serves_nothing_that_was_purged(
     assert (refused.status, refused.code) == (429, "budget_exhausted")
     for prompt in later:
         assert (await place.persistently(prompt, other)).cache == "HIT"
+
+
+async def test_a_redis_that_is_restored_again_and_again_pays_nothing_twice(
+    place: Place,
+) -> None:
+    """Three restorations within seconds serve nothing older, and forget no payment.
+
+    Both replicas get requests for a purged, a refreshed and new prompts meanwhile.
+    """
+    one, other = place.replicas
+    old = {}
+    for prompt, at in product((FOX, OWL), (one, other)):
+        old[prompt] = (await place.get(prompt, at)).headers["X-Image-Id"]
+    _save(place)
+    await _purge(place, one, FOX)
+    current = await _refresh(place, other, OWL)
+    # Two are left: for the purged prompt and one of the new ones, or two of those.
+    prompts = [FOX, OWL, "a hare", "a heron", "a hind"]
+    done = asyncio.Event()
+    answers: dict[str, set[str]] = {prompt: set() for prompt in prompts}
+
+    async def ask(number: int, at: Replica) -> None:
+        for turn in itertools.count(number):
+            prompt = prompts[turn % len(prompts)]
+            got = await place.get(prompt, at)
+            if got.status == 200:
+                answers[prompt].add(got.headers["X-Image-Id"])
+            else:
+                assert got.code in {"budget_exhausted", "cache_unavailable"}
+            if done.is_set() and turn >= number + len(prompts):
+                return
+
+    async with asyncio.TaskGroup() as asking:
+        for number, at in product(range(len(prompts)), place.replicas):
+            asking.create_task(ask(number, at))
+        for _ in range(3):
+            _restore(place)
+            await place.until_counting(OWL, other)
+        done.set()
+
+    assert answers[OWL] == {current}
+    assert old[FOX] not in answers[FOX]
+    assert sorted(map(len, answers.values())) == [0, 0, 1, 1, 1]
+    assert await place.provider.all_calls() == {
+        prompt: len(seen) + (prompt in old)
+        for prompt, seen in answers.items()
+        if seen or prompt in old
+    }
+    spend = (await place.clients.call("GET", f"{one.url}{SPEND}")).json()
+    assert spend["total"] == pytest.approx(5 * PRICE)
 
 
 async def test_a_herd_for_a_purged_prompt_of_a_snapshot_pays_once(
