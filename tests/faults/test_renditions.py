@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
+import signal
 import statistics
+import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -13,7 +16,9 @@ import aiohttp
 import PIL.Image
 import pytest
 
-from tests.faults.clients import LIVE
+from app.server.bodies import AT_ONCE_BYTES
+from app.server.connection import WRITE_DEADLINE_SECONDS
+from tests.faults.clients import LIVE, RudeClient
 from tests.faults.installation import LEASE_SECONDS, installation
 from tests.faults.store_gate import Fault, store_gate
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 PROMPT = "a lighthouse in a storm"
 WIDTHS = (16, 32, 48, 64)
 FORMATS = ("png", "jpeg", "webp", "avif")
+SLOW_READERS = 40
 
 
 async def rendition(
@@ -170,3 +176,53 @@ async def test_many_new_renditions_hold_up_nothing_else(
     # On the event loop each would hold up every answer; single ones are late on a
     # busy machine.
     assert statistics.median(seconds) < 0.1
+
+
+@pytest.mark.long
+async def test_row_18_slow_readers_of_renditions_hold_up_neither_others_nor_a_drain(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
+    """Forty clients that read 4 bytes a second are cut at the write deadline.
+
+    Others are served meanwhile, and a drain ends when the last of them is cut.
+    """
+    models = '[models.default]\nprovider = "placeholder"\n'
+    async with installation(
+        tmp_path, s3_server, replicas=1, models=models, SHUTDOWN_GRACE_SECONDS="30"
+    ) as place:
+        (at,) = place.replicas
+        large = {"width": "4096", "height": "3000", "w": "3840", "format": "png"}
+        url = f"{at.url}{LIVE}?{urlencode({'prompt': PROMPT})}"
+        whole = await place.clients.call("GET", f"{url}&{urlencode(large)}")
+        assert len(whole.body) > AT_ONCE_BYTES
+        assert (await place.clients.call("GET", url)).status == 200
+        readers = [
+            await RudeClient.ask(PROMPT, at, receives_bytes=4096, **large)
+            for _ in range(SLOW_READERS)
+        ]
+        # The last one has been answered.
+        await asyncio.gather(*(one.reader.readexactly(12) for one in readers))
+        dripping = [asyncio.create_task(_drip(one)) for one in readers]
+        began = time.monotonic()
+
+        at.signal(signal.SIGTERM)
+        others = [await place.clients.call("GET", url) for _ in range(40)]
+        again = await place.clients.call("GET", f"{url}&{urlencode(large)}")
+
+        assert {one.cache for one in others} == {"HIT"}
+        assert max(one.seconds for one in others) < 1
+        assert again.body == whole.body
+        assert await at.process.wait() == 0
+        assert time.monotonic() - began < 1.5 * WRITE_DEADLINE_SECONDS
+        assert not at.events("work given up")
+        assert len(at.events("stalled reader cut")) == SLOW_READERS
+        for drip, reader in zip(dripping, readers, strict=True):
+            drip.cancel()
+            reader.reset()
+
+
+async def _drip(client: RudeClient) -> None:
+    """Read 4 bytes a second until cancelled."""
+    for _ in itertools.count():
+        await client.reader.read(4)
+        await asyncio.sleep(1)
