@@ -21,7 +21,7 @@ from app.prompt_cache.painting.pictures import PictureGone
 from app.renditions import OriginalGone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from app.api.openai.edit_copies import EditCopies
     from app.api.openai.fields import Output
@@ -57,7 +57,7 @@ class Picture(NamedTuple):
         """Return how many characters its base64 has."""
         return (self.size + 2) // 3 * 4
 
-    async def base64(self, services: Services) -> AsyncIterator[bytes]:
+    async def base64(self, services: Services) -> AsyncGenerator[bytes]:
         """Yield its base64."""
         if self.data is not None:
             for piece in encoded(self.data):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import logging
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,9 +12,12 @@ from aiohttp import web
 
 from app.api.openai.answers import form_of, repeated_options, usage_of
 from app.background import ended
+from app.errors import StillGenerating
 from app.http import server_sent_events
 from app.http.openai_errors import refusal_of
 from app.http.problems import as_service_error
+from app.prompt_cache.painting.pictures import PictureGone
+from app.server.bodies import cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from app.api.openai.fields import Asked
     from app.api.openai.pictures import Picture
     from app.api.services import Services
+
+logger = logging.getLogger(__name__)
 
 # Proxies cut connections that say nothing for some seconds.
 COMMENT_SECONDS = 2.0
@@ -50,7 +56,10 @@ async def stream_pictures(
         failure: Exception | None = None
         for painting in paintings:
             try:
-                await _tell(response, services, asked, painting, kind)
+                await _until_painted(response, painting)
+                picture = painting.result()
+                event = _event(kind, _document(asked, picture, kind))
+                await _send(request, response, services, picture, event)
             except ConnectionError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
@@ -74,22 +83,42 @@ async def _ending(paintings: Sequence[asyncio.Task[Picture]]) -> AsyncIterator[N
                 painting.exception()
 
 
-async def _tell(
-    response: web.StreamResponse,
-    services: Services,
-    asked: Asked,
-    painting: asyncio.Task[Picture],
-    kind: str,
+async def _until_painted(
+    response: web.StreamResponse, painting: asyncio.Task[Picture]
 ) -> None:
     while not painting.done():
         await asyncio.wait([painting], timeout=COMMENT_SECONDS)
         if not painting.done():
             await response.write(server_sent_events.COMMENT)
-    picture = painting.result()
-    before, after = _event(kind, _document(asked, picture, kind)).split(b'""', 1)
-    await response.write(before + b'"')
-    async for part in picture.base64(services):
-        await response.write(part)
+
+
+async def _send(
+    request: web.Request,
+    response: web.StreamResponse,
+    services: Services,
+    picture: Picture,
+    event: bytes,
+) -> None:
+    """Write *event* with the base64 of *picture* in its first empty text.
+
+    A failure to open the picture is raised before anything is written. Nothing
+    can follow half an event, so one that breaks off cuts the connection.
+    """
+    before, after = event.split(b'""', 1)
+    async with aclosing(picture.base64(services)) as parts:
+        try:
+            first = await anext(parts, b"")
+        except PictureGone as error:
+            raise StillGenerating("The picture was removed meanwhile.") from error
+        await response.write(before + b'"' + first)
+        try:
+            async for part in parts:
+                await response.write(part)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            logger.warning("body cut", extra={"cause": type(error).__qualname__})
+            raise cut(request) from error
     await response.write(b'"' + after)
 
 

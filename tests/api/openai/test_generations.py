@@ -10,18 +10,22 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
+from app.api.openai.pictures import Picture
 from app.errors import (
     BadImage,
     CallEnd,
     GenerationTimedOut,
     PromptRejected,
     ProviderFailed,
+    StorageUnavailable,
 )
 from app.generation.provider import Origin, ProviderPicture
 from app.generation.usage import Usage
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
+from app.prompt_cache.painting.pictures import PictureGone
 from app.storage.storage_key import Project
 from tests.access.service import ADMIN, running
 
@@ -493,6 +497,49 @@ async def test_a_failure_within_a_stream_is_an_event(
     ((name, data),) = events_of(rest)
     assert (name, data["error"]["code"]) == ("error", "moderation_blocked")
     assert (again.status, again.json) == (400, data)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (StorageUnavailable("Away."), "storage_unavailable"),
+        (PictureGone(), "still_generating"),
+    ],
+)
+async def test_a_picture_that_cannot_be_opened_is_an_event_of_a_stream(
+    service: Paintonce,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+    code: str,
+) -> None:
+    """A picture that can't be opened in a stream is a whole error event."""
+    monkeypatch.setattr(Picture, "base64", base64_that_fails(b"", failure))
+    answer = await generated(service, stream=True)
+
+    ((name, data),) = events_of(answer.body)
+    assert (name, data["error"]["code"]) == ("error", code)
+
+
+async def test_a_picture_that_breaks_off_cuts_a_stream(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream is cut where a picture breaks off: half an event has no successor."""
+    failure = StorageUnavailable("Away.")
+    monkeypatch.setattr(Picture, "base64", base64_that_fails(b"AAAA", failure))
+
+    with pytest.raises(aiohttp.ClientError):
+        await generated(service, stream=True)
+
+
+def base64_that_fails(first: bytes, failure: Exception) -> Any:
+    """Return a method that yields *first*, where it is something, and raises."""
+
+    async def base64_of(_picture: Picture, _services: Any) -> AsyncIterator[bytes]:
+        if first:
+            yield first
+        raise failure
+
+    return base64_of
 
 
 async def test_further_failures_of_a_stream_are_not_logged(
