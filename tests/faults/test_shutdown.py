@@ -159,7 +159,7 @@ async def _painted(place: Place, prompt: str) -> Got:
 async def _flood(place: Place, number: int) -> set[int]:
     """Send wrong keys, each after the answer to the last; return all statuses."""
     url, statuses = f"{place.replicas[0].url}{LIVE}", set()
-    # Until nobody listens any more.
+    # Until the listener is closed.
     with suppress(aiohttp.ClientConnectionError):
         for turn in itertools.count():
             wrong = {"X-API-Key": f"pk_{number:06}{turn:06}_{'A' * 43}"}

@@ -7,6 +7,7 @@ context. `TcpProxy` stands in between where the network has to fail.
 from tests.servers.child_process import ChildProcess, ProcessFailed, free_port
 from tests.servers.conditions_proxy import ConditionsProxy, conditions_proxy
 from tests.servers.object_store import (
+    STORE_SERVERS,
     S3Server,
     minio_command,
     object_store_server,
@@ -17,6 +18,7 @@ from tests.servers.redis import RedisServer, redis_command, redis_server
 from tests.servers.tcp_proxy import TcpProxy
 
 __all__ = [
+    "STORE_SERVERS",
     "ChildProcess",
     "ConditionsProxy",
     "ProcessFailed",

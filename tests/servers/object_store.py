@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from tests.servers.child_process import ChildProcess, free_port, on_a_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 _PROBE_TIMEOUT_SECONDS = 2.0
 
@@ -109,6 +110,16 @@ def seaweedfs_server(directory: Path) -> Iterator[S3Server]:
             server.process.stop()
 
 
+# The program of each store, and what runs it in a folder.
+STORE_SERVERS: Mapping[
+    str, tuple[str, Callable[[Path], AbstractContextManager[S3Server]]]
+] = {
+    "minio": ("minio", object_store_server),
+    "versitygw": ("versitygw", versitygw_server),
+    "seaweedfs": ("weed", seaweedfs_server),
+}
+
+
 def minio_command(name: str = "minio") -> str | None:
     """Return the MinIO program, from PATH or the folder of `go install`.
 
@@ -160,21 +171,26 @@ def _run_versitygw(directory: Path, port: int) -> S3Server:
 def _run_seaweedfs(directory: Path, port: int) -> S3Server:
     address = f"127.0.0.1:{port}"
     server = S3Server("seaweedfs", f"http://{address}")
-    ports = [free_port() for _ in range(3)]
+    parts, log = ("master", "volume", "filer"), directory / "seaweedfs.log"
+    # By itself it adds 10,000 for each port of gRPC, and there may be none.
+    grpc = [f"-{part}.port.grpc={free_port()}" for part in (*parts, "s3")]
     server.process = ChildProcess(
         [
             *(minio_command("weed") or "weed", "server", "-s3", "-filer"),
             *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory}"),
-            *(f"-s3.port={port}", f"-master.port={ports[0]}"),
-            *(f"-volume.port={ports[1]}", f"-filer.port={ports[2]}"),
+            *(f"-{part}.port={free_port()}" for part in parts),
+            *(f"-s3.port={port}", *grpc),
+            # Each bucket takes several. A missing one is an outage, not to be made.
+            *("-volume.max=1000", "-s3.autoCreateBucket=false"),
         ],
-        log=directory / "seaweedfs.log",
+        log=log,
         environment={
             "AWS_ACCESS_KEY_ID": server.access_key,
             "AWS_SECRET_ACCESS_KEY": server.secret_key,
         },
     )
-    server.process.wait_until(partial(_answers_http, address, "/healthz"))
+    # Some seconds later than it is healthy it can lock, which each condition needs.
+    server.process.wait_until(lambda: b"LockRing: applying" in log.read_bytes())
     return server
 
 
