@@ -231,7 +231,9 @@ async def _balance(turmoil: Turmoil) -> None:
 
     try:
         # Calls that could not be settled during an outage are settled a second later.
-        await until(agrees, within_seconds=10)
+        # A reservation whose replica died before it wrote the call down is given back
+        # after half a minute.
+        await until(agrees, within_seconds=45)
     except TimeoutError:
         project, spend = await read(PROJECT_ROUTE), await read(SPEND)
         history.left_behind.append(
