@@ -29,18 +29,19 @@ TABLES: dict[str, Mapping[str, Endpoint]] = {
 
 _HEAD = """# Models
 
-What each known model takes. A model that is not here takes no references, no mask and
-no options until [options](configuration.md#what-a-model-can-do) say so; there are no
-guesses by how its name begins.
+This page lists what each known model takes. A model that is not here takes no
+references, no mask and no options unless
+[options](configuration.md#what-a-model-can-do) say that it does; the service guesses
+nothing from a model's name.
 
-This page is written by `make models-page` from the tables in
+`make models-page` writes this page from the tables in
 `app/generation/providers/*/known_models.py`.
 
-- **References**: how many pictures, and in which field; or the model that is asked
-  instead where a request has any.
-- **Shapes**: the ratios, the only sizes, or the least and the largest size. All else is
-  painted in the nearest, and cropped or scaled.
-- **Seeds**: the largest; larger ones are folded.
+- **References**: how many reference pictures, and in which field; or the model that the
+  service asks instead if a request has any.
+- **Shapes**: the ratios, the only sizes, or the smallest and the largest size. For any
+  other shape the service asks for the nearest one, and crops or scales the picture.
+- **Seeds**: the largest one. Larger seeds are reduced to the range that ends there.
 - **Options**: what `accept` may list, and the model's own name for it.
 """
 

@@ -57,7 +57,7 @@ FIGURES: dict[str, float] = {
     "Bytes of a header field": MAX_FIELD_BYTES,
     "Header fields": MAX_FIELDS,
     "Bytes of a request's head": MAX_HEAD_BYTES,
-    "Seconds for the head of a request, and idle": KEEPALIVE_SECONDS,
+    "Seconds for the head of a request, and of an idle connection": KEEPALIVE_SECONDS,
     "Query parameters": MAX_PARAMETERS,
     "Characters of a prompt in a URL, after NFC": LONGEST_PROMPT,
     "Characters of a prompt in a body, after NFC": LONGEST_PROMPT_IN_BODY,
@@ -74,27 +74,27 @@ FIGURES: dict[str, float] = {
     "Entries of a page": MAX_ENTRIES,
     "Pixels of a picture": MAX_PIXELS,
     "Pixels of an exact size": MAX_REQUEST_PIXELS,
-    "Bytes of bodies that were announced and are not dealt with": BODIES_BYTES,
-    "More of them for bodies of up to a mebibyte": SMALL_BODIES_BYTES,
+    "Announced bytes of the bodies that are being read": BODIES_BYTES,
+    "Further bytes, for bodies of up to a mebibyte alone": SMALL_BODIES_BYTES,
     "Bytes of reference pictures in memory": REFERENCES_BYTES,
-    "Pictures that are resized": RESIZED_AT_ONCE,
+    "Pictures that are being resized": RESIZED_AT_ONCE,
     "Commands to Redis that wait for their answer": MAX_WAITING,
-    "Slices of transient images on their way from Redis": SLICES_AT_ONCE,
+    "Slices of transient images that are being read from Redis": SLICES_AT_ONCE,
     "Reads of pictures from the object store": _STREAMS_AT_ONCE,
     "Other calls to the object store": _CALLS_AT_ONCE,
-    "Seconds that a client may take nothing": WRITE_DEADLINE_SECONDS,
+    "Seconds for which a client may read nothing": WRITE_DEADLINE_SECONDS,
     "Look-ups of unknown keys in the ledger, a second": PER_SECOND_OF_REPLICA,
-    "Look-ups of unpainted prompts by visitors of scopes, a second": OF_VISITORS,
+    "Look-ups of unpainted prompts through scopes, a second": OF_VISITORS,
     "Refusals of such look-ups, a second": REFUSALS_PER_SECOND,
     "Live keys of a project, of each kind": MAX_LIVE_KEYS,
-    "Scopes of a project that pages have made": MAX_AUTO_CREATED,
+    "Scopes of a project that were made by their first request": MAX_AUTO_CREATED,
     "Records of the log that wait to be written": _BACKLOG,
     "Transient images of a project": MAX_PICTURES,
     "Seconds of a `ttl`": LONGEST_TTL_SECONDS,
-    "Queries that a replica remembers": KEPT,
+    "Parsed queries that a replica remembers": KEPT,
     "Characters of a query that is remembered": LONGEST_KEPT,
     "Hours of statistics": MAX_HOURS,
-    "Values in a provider's answer": _MAX_VALUES,
+    "Values in a provider's JSON": _MAX_VALUES,
 }
 
 
@@ -115,7 +115,7 @@ def test_lines_are_as_long_as_the_page_says() -> None:
     """The waiting times in the page's sentences are those of the code."""
     page = rows()
 
-    slices = page["Slices of transient images on their way from Redis"][1]
+    slices = page["Slices of transient images that are being read from Redis"][1]
     assert f"up to {SLICE_WAITS_SECONDS:.0f} s" in slices
     reads = page["Reads of pictures from the object store"][1]
     assert f"up to {STREAM_WAITS_SECONDS} s" in reads

@@ -111,7 +111,7 @@ class Fields:
         raise InvalidParameter(name, f"{name} must be one of {', '.join(known)}.")
 
     def integer(self, name: str, minimum: int, maximum: int) -> int | None:
-        """Return the field *name*, a whole number from *least* to *most*."""
+        """Return the field *name*, a whole number in these bounds."""
         if self._is_form:
             return whole_number(self._given, name, minimum=minimum, maximum=maximum)
         value = self.get(name)
