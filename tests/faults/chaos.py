@@ -116,14 +116,19 @@ async def chaos(
                 tasks.create_task(breakages.dependencies(stops_at))
         finally:
             store.thaw()
-        await _settle(turmoil)
-        await _look_around(turmoil)
+        await settle(turmoil)
+        await look_around(turmoil)
         await _balance(turmoil)
     return history
 
 
-async def _settle(turmoil: Turmoil) -> None:
-    """Wait until no painting runs, then request every prompt at every replica."""
+async def settle(turmoil: Turmoil) -> None:
+    """Wait until no painting runs, then request every prompt at every replica.
+
+    Of a prompt that was purged, an older Redis may have the entry. Its picture is gone,
+    which the service finds out at the next request, so prompts that no client has a
+    picture of are requested as well.
+    """
     place, history = turmoil.place, turmoil.history
     for replica in turmoil.alive.values():
         await replica.until_ready()
@@ -137,13 +142,13 @@ async def _settle(turmoil: Turmoil) -> None:
         history.left_behind.append(
             f"leases that were not released: {await place.leases()}"
         )
-    for prompt in history.pictures_of():
+    for prompt in history.prompts():
         await asyncio.gather(
             *(turmoil.ask(Op.GET, prompt, number) for number in turmoil.alive)
         )
 
 
-async def _look_around(turmoil: Turmoil) -> None:
+async def look_around(turmoil: Turmoil) -> None:
     """Record the provider's calls, and inconsistencies of Redis and the store."""
     place, history = turmoil.place, turmoil.history
     async with place.clients.session.get(f"{place.provider.origin}/_calls") as answer:

@@ -126,6 +126,10 @@ class History:
     left_behind: list[str] = field(default_factory=list)
     money: Money | None = None
 
+    def prompts(self) -> list[str]:
+        """Return every prompt that was requested, in order."""
+        return list(dict.fromkeys(one.prompt for one in self.asked))
+
     def calls_of(self) -> dict[str, list[Call]]:
         """Return the calls of each prompt, in order."""
         calls: dict[str, list[Call]] = defaultdict(list)
