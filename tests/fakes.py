@@ -636,17 +636,22 @@ class InMemoryPromptIndex(Gated):
             found = _alive(self._refreshes, prompt_hash)
         return found.value if found else None
 
-    async def drop(
-        self, prompt_hash: str, record: bytes, *, with_hits: bool = False
-    ) -> bool:
-        """Remove the entry if it still is *record*; its hits stay, but *with_hits*."""
+    async def drop(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry if it still is *record*; its hits stay."""
         async with self._call("drop"):
             is_same = self.entries.get(prompt_hash) == record
             if is_same:
                 del self.entries[prompt_hash]
-                if with_hits:
-                    self.hits.pop(prompt_hash, None)
-                    self._accesses.pop(prompt_hash, None)
+        return is_same
+
+    async def drop_with_hits(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry and its hits if it still is *record*."""
+        async with self._call("drop_with_hits"):
+            is_same = self.entries.get(prompt_hash) == record
+            if is_same:
+                del self.entries[prompt_hash]
+                self.hits.pop(prompt_hash, None)
+                self._accesses.pop(prompt_hash, None)
         return is_same
 
     def _hold(self, prompt_hash: str, token: str, lease_for: timedelta) -> Holding:

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Older:
+    """An entry other than that of its *manifest*, which is None after a purge."""
+
+    manifest: Manifest | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class OlderEntries:
     """The check of entries while the index has doubts about its data."""
@@ -42,7 +49,7 @@ class OlderEntries:
     pictures: Pictures
     statistics: Statistics
     confirmed: ConfirmedEntries
-    _comparisons: SingleFlight[tuple[str, str, int], Manifest | None] = field(
+    _comparisons: SingleFlight[tuple[str, str, int], _Older | None] = field(
         default_factory=SingleFlight
     )
 
@@ -60,33 +67,39 @@ class OlderEntries:
         if self.confirmed.has(entry, doubts):
             return entry
         # A herd is two reads: each one's began after its entry was read.
-        manifest = await self._comparisons.share_next(
+        older = await self._comparisons.share_next(
             (prompt_hash, entry.image_id, doubts), partial(self._compare, entry, doubts)
         )
-        named = manifest.entry if manifest else None
-        if _is(entry, named) or self.confirmed.has(entry, doubts):
+        if older is None:
             return entry
         logger.info("older entry removed", extra={"prompt_hash": prompt_hash})
-        # Only one of those who remove it at once changes the statistics. The hits
-        # of a purged prompt went with it.
-        was_there = await self.index.drop(
-            prompt_hash, record, with_hits=manifest is None
-        )
+        if older.manifest is None:
+            await self._remove_purged(entry, record)
+            return None
+        named = older.manifest.entry
+        # Only one of those who remove it at once changes the statistics.
+        was_there = await self.index.drop(prompt_hash, record)
         self.pictures.forget(entry)
-        if manifest is None:
-            await self.set_right(entry.project, prompt_hash, entry.size)
-        elif named is not None and was_there:
+        if named is not None and was_there:
             self.statistics.replaced(entry, named)
         return named
 
-    async def _compare(self, entry: PromptEntry, doubts: int) -> Manifest | None:
-        """Return the manifest unless *entry* is confirmed; confirm what it names."""
+    async def _compare(self, entry: PromptEntry, doubts: int) -> _Older | None:
+        """Return None, and confirm *entry*, where its manifest names it."""
         if self.confirmed.has(entry, doubts):
             return None
         manifest = await self.ledger.read(entry.project, entry.prompt_hash)
-        if _is(entry, manifest.entry if manifest else None):
-            self.confirmed.note(entry, doubts)
-        return manifest
+        named = manifest.entry if manifest else None
+        if named is None or named.image_id != entry.image_id:
+            return _Older(manifest)
+        self.confirmed.note(entry, doubts)
+        return None
+
+    async def _remove_purged(self, entry: PromptEntry, record: bytes) -> None:
+        # The hits of a purged prompt went with it.
+        await self.index.drop_with_hits(entry.prompt_hash, record)
+        self.pictures.forget(entry)
+        await self.set_right(entry.project, entry.prompt_hash, entry.size)
 
     async def set_right(self, project: Project, prompt_hash: str, size: int) -> None:
         """Restore a listed prompt without an entry, or take it off the list.
@@ -103,7 +116,3 @@ class OlderEntries:
                     return
                 self.statistics.removed(project, prompt_hash, size)
                 await self.statistics.apply_if_possible(str(project))
-
-
-def _is(entry: PromptEntry, named: PromptEntry | None) -> bool:
-    return named is not None and named.image_id == entry.image_id

@@ -512,8 +512,8 @@ async def test_a_drop_with_hits_leaves_nothing(index: PromptIndex) -> None:
     """A prompt that is painted again after its hits were dropped begins at one."""
     await painted(index)
     await index.look_up(LIGHTHOUSE, NOON_MS)
-    assert not await index.drop(LIGHTHOUSE, ANOTHER_RECORD, with_hits=True)
-    assert await index.drop(LIGHTHOUSE, RECORD, with_hits=True)
+    assert not await index.drop_with_hits(LIGHTHOUSE, ANOTHER_RECORD)
+    assert await index.drop_with_hits(LIGHTHOUSE, RECORD)
 
     await painted(index)
     assert await index.peek([LIGHTHOUSE]) == [SeenRecord(RECORD, 0, None)]
@@ -653,6 +653,7 @@ async def test_a_redis_that_is_away_is_unavailable(tmp_path: Path) -> None:
                 lambda: index.renew(LIGHTHOUSE, "leader", TWENTY_SECONDS),
                 lambda: index.holder(LIGHTHOUSE),
                 lambda: index.drop(LIGHTHOUSE, RECORD),
+                lambda: index.drop_with_hits(LIGHTHOUSE, RECORD),
             ]
             for ask in asked:
                 with pytest.raises(CacheUnavailable):

@@ -123,6 +123,22 @@ async def test_what_was_replaced_stays_so(
     assert world.provider.count == 2
 
 
+async def test_an_entry_with_an_unreadable_manifest_keeps_its_hits(
+    world: World, replica: Replica
+) -> None:
+    """An entry whose manifest is damaged is painted anew, and its hits go on."""
+    old = await ask(replica)
+    assert (await ask(replica)).hits == 1
+    (manifest,) = world.manifests
+    world.store.objects[manifest].data = b'{"version": 1'
+    comes_back(world, world.index.entries)
+
+    new = await ask(replica)
+    assert new.outcome == LookupOutcome.MISS
+    assert new.entry.image_id != old.entry.image_id
+    assert ((await ask(replica)).hits or 0) > 1
+
+
 async def test_a_manifest_is_looked_at_once(world: World, replica: Replica) -> None:
     """Each prompt's manifest is read once for each new run id of Redis."""
     await ask(replica)
@@ -324,7 +340,7 @@ async def test_a_ghost_that_is_painted_meanwhile_stays_listed(
     snapshot = await Snapshot.of(replica)
     await replica.purge(SHOP, LIGHTHOUSE.hash)
     await snapshot.comes_back(replica, another)
-    dropped = world.index.after("drop")
+    dropped = world.index.after("drop_with_hits")
     listing = asyncio.create_task(listed(replica))
     await dropped.reached()
     painted = await ask(another)

@@ -201,10 +201,12 @@ class PromptIndex(Protocol):
         """Return the mark of the last refresh, or None."""
         ...
 
-    async def drop(
-        self, prompt_hash: str, record: bytes, *, with_hits: bool = False
-    ) -> bool:
-        """Remove the entry if it still is *record*; its hits stay, but *with_hits*."""
+    async def drop(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry if it still is *record*; its hits stay."""
+        ...
+
+    async def drop_with_hits(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry and its hits if it still is *record*."""
         ...
 
 

@@ -277,16 +277,15 @@ class RedisPromptIndex:
         found = await self._leases.execute("GET", keys.refresh(prompt_hash))
         return cast("bytes | None", found)
 
-    async def drop(
-        self, prompt_hash: str, record: bytes, *, with_hits: bool = False
-    ) -> bool:
-        """Remove the entry if it still is *record*; its hits stay, but *with_hits*."""
+    async def drop(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry if it still is *record*; its hits stay."""
+        found_at = keys.entry_and_hits(prompt_hash)[:1]
+        return bool(await self._write(scripts.DROP, found_at, [record]))
+
+    async def drop_with_hits(self, prompt_hash: str, record: bytes) -> bool:
+        """Remove the entry and its hits if it still is *record*."""
         found_at = keys.entry_and_hits(prompt_hash)
-        return bool(
-            await self._write(
-                scripts.DROP, found_at if with_hits else found_at[:1], [record]
-            )
-        )
+        return bool(await self._write(scripts.DROP, found_at, [record]))
 
     async def _write(
         self, script: Script, script_keys: list[str], args: list[str | bytes | int]
