@@ -75,8 +75,7 @@ async def send_stream(
             try:
                 chunk = await anext(body, None)
             except Exception as error:
-                logger.warning("body cut", extra={"cause": type(error).__qualname__})
-                raise cut(request, status) from error
+                raise cut_short(request, error, status) from error
             if chunk is None:
                 break
             await _write(response, chunk)
@@ -89,6 +88,12 @@ def cut(request: web.Request, status: int = 200) -> BodyCut:
     if request.transport is not None:
         request.transport.abort()
     return BodyCut(status)
+
+
+def cut_short(request: web.Request, cause: Exception, status: int = 200) -> BodyCut:
+    """Log that *cause* ends a body half-way; reset and return like `cut`."""
+    logger.warning("body cut", extra={"cause": type(cause).__qualname__})
+    return cut(request, status)
 
 
 async def _start(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from app.http import server_sent_events
 from app.http.openai_errors import refusal_of
 from app.http.problems import as_service_error
 from app.prompt_cache.painting.pictures import PictureGone
-from app.server.bodies import cut
+from app.server.bodies import cut_short
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from app.api.openai.fields import Asked
     from app.api.openai.pictures import Picture
     from app.api.services import Services
-
-logger = logging.getLogger(__name__)
 
 # Proxies cut connections that say nothing for some seconds.
 COMMENT_SECONDS = 2.0
@@ -117,8 +114,7 @@ async def _send(
         except ConnectionError:
             raise
         except Exception as error:
-            logger.warning("body cut", extra={"cause": type(error).__qualname__})
-            raise cut(request) from error
+            raise cut_short(request, error) from error
     await response.write(b'"' + after)
 
 

@@ -521,7 +521,9 @@ async def test_a_picture_that_cannot_be_opened_is_an_event_of_a_stream(
 
 
 async def test_a_picture_that_breaks_off_cuts_a_stream(
-    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+    service: Paintonce,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A stream is cut where a picture breaks off: half an event has no successor."""
     failure = StorageUnavailable("Away.")
@@ -529,6 +531,8 @@ async def test_a_picture_that_breaks_off_cuts_a_stream(
 
     with pytest.raises(aiohttp.ClientError):
         await generated(service, stream=True)
+    (logged,) = [one for one in caplog.records if one.message == "body cut"]
+    assert vars(logged)["cause"] == "StorageUnavailable"
 
 
 def base64_that_fails(first: bytes, failure: Exception) -> Any:
