@@ -43,6 +43,9 @@ class RefusalHold:
         burst_seconds = BURST / PER_SECOND
         due = max(self._last, now) + 1 / PER_SECOND
         self._last = min(due, now + burst_seconds + LONGEST_SECONDS)
+        hold_seconds = self._last - now - burst_seconds
+        if hold_seconds <= 0:
+            return
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._last - now - burst_seconds):
+            async with asyncio.timeout(hold_seconds):
                 await self._until.wait()

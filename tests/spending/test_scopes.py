@@ -577,6 +577,14 @@ async def test_a_burst_of_look_ups_is_spread_over_the_second() -> None:
     )
 
 
+async def test_refusals_of_a_burst_are_not_held() -> None:
+    """The first fifty refusals are sent without a turn of the loop."""
+    hold = RefusalHold()
+    for _ in range(REFUSALS_AT_ONCE):
+        with pytest.raises(StopIteration):
+            hold.wait().send(None)
+
+
 async def test_a_flood_of_refused_look_ups_waits_for_its_answers() -> None:
     """Fifty refusals are sent at once, and the others at 200 a second."""
     loop = asyncio.get_running_loop()
