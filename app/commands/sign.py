@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from app.configuration import Configuration
 
 DEFAULT_EXPIRES_IN_SECONDS = 3600
+_PROJECT = "ORG/PROJECT"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe `sign`."""
-    parser.add_argument("project", metavar="ORG/PROJECT")
+    parser.add_argument("project", metavar=_PROJECT)
     parser.add_argument("--prompt", required=True, help="what is to be seen")
     for name in sorted(QUERY_PARAMETERS - {"prompt"}):
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name)
+        parser.add_argument(_argument(name), dest=name)
     parser.add_argument(
         "--expires",
         type=int,
@@ -54,11 +55,15 @@ async def sign(chosen: argparse.Namespace) -> int:
     try:
         print(await _address(configuration, chosen, given))
     except InvalidParameter as error:
-        option = f"--{error.parameter.replace('_', '-')}"
-        raise Failed(f"{option}: {error.detail}") from error
+        raise Failed(f"{_argument(error.parameter)}: {error.detail}") from error
     except ServiceError as error:
         raise Failed(error.detail) from error
     return 0
+
+
+def _argument(parameter: str) -> str:
+    """Return the argument that gives *parameter*, as `--help` calls it."""
+    return _PROJECT if parameter == "project" else f"--{parameter.replace('_', '-')}"
 
 
 async def _address(

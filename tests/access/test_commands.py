@@ -92,6 +92,7 @@ def test_a_signed_url_is_alone_on_stdout(run: Run) -> None:
         "sign", "acme/shop", "--prompt", "a fox", "--seed", "7", "--expires", "60"
     ).stdout
     wrong = run("sign", "acme/shop", "--prompt", "a", "--width", "64", status=1)
+    nowhere = run("sign", "acme", "--prompt", "a fox", status=1)
     unknown = run("keys", "revoke", "z" * 12, status=1)
 
     url = urlsplit(printed.strip())
@@ -100,4 +101,5 @@ def test_a_signed_url_is_alone_on_stdout(run: Run) -> None:
     assert (query["prompt"], query["seed"], query["kid"]) == ("a fox", "7", key["id"])
     assert is_signature(query["sig"], key["key"], canonical("GET", url.path, query))
     assert "--height" in wrong.stderr
+    assert "ORG/PROJECT: project must be" in nowhere.stderr
     assert unknown.stderr.strip() == "paintonce: There is no such key."
