@@ -293,3 +293,10 @@ class ShuttingDown(Unavailable):
 
 class GenerationDisabled(Unavailable):
     """The operator has switched painting off."""
+
+
+def root_of(error: Exception) -> Exception:
+    """Return the first in the chain of causes that *error* ends."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return error

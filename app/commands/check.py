@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.commands.opened import opened_services
 from app.configuration import load_configuration
-from app.errors import ServiceError
+from app.errors import ServiceError, root_of
 from app.generation.assemble import adapter_for
 from app.generation.config.large_pictures import warning_for
 from app.generation.transport.outbound import open_outbound_session
@@ -142,9 +142,7 @@ async def _fault(ask: Callable[[], Awaitable[None]], seconds: float) -> str | No
     return None
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception) -> str:
     """Return the first of a chain of causes, for an operator's eyes."""
-    first = error
-    while first.__cause__ is not None:
-        first = first.__cause__
+    first = root_of(error)
     return "" if first is error else f"{type(first).__name__}: {first}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NotRequired, Self, TypedDict
 
 from aiohttp import web
 
+from app.errors import root_of
 from app.storage.fence import Fence
 from app.storage.ledger_identity import WrongLedger
 
@@ -45,6 +46,8 @@ class _Dependency:
     has_answered: bool = False
     seconds: float | None = None
     reason: str | None = None
+    # The class of what the last ping failed with at bottom; "" once it answers.
+    cause: str = ""
 
     def finding(self) -> Finding:
         """Return the last finding."""
@@ -119,25 +122,24 @@ class DependencyMonitor:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await one.ping()
-        except WrongLedger as wrong:
-            one.reason = wrong.reason
-            return False
         except Exception as error:  # noqa: BLE001 - whatever a client raises, it is no answer
-            logger.debug(
-                "ping failed",
-                extra={"dependency": one.name, "cause": type(error).__qualname__},
-            )
+            if isinstance(error, WrongLedger):
+                one.reason = error.reason
+            one.cause = type(root_of(error)).__qualname__
             return False
         finally:
             one.seconds = round(perf_counter() - began, 6)
-        one.reason = None
+        one.reason, one.cause = None, ""
         return True
 
     def _note(self, one: _Dependency, *, up: bool) -> None:
         if up:
             logger.info("dependency answers", extra={"dependency": one.name})
         else:
-            logger.warning("dependency is unavailable", extra={"dependency": one.name})
+            logger.warning(
+                "dependency is unavailable",
+                extra={"dependency": one.name, "cause": one.cause},
+            )
         one.ok = up
         one.has_answered = one.has_answered or up
         self._metrics.dependency_up(one.name, up)

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from app.api import health
+from app.errors import CacheUnavailable
 from app.server.dependency_monitor import (
     DEPENDENCY_MONITOR,
     FENCE,
@@ -46,7 +47,7 @@ class Dependency:
             self.behaviour = "answers"
             raise TimeoutError
         if self.behaviour == "refuses":
-            raise ConnectionRefusedError
+            raise CacheUnavailable("Away.") from ConnectionRefusedError()
 
     async def was_asked_again(self) -> None:
         """Return after the next two rounds of pings have begun."""
@@ -126,9 +127,12 @@ async def test_a_replica_that_never_met_its_store_is_starting(behaviour: str) ->
         assert (answer.status, document["status"]) == (200, "ok")
 
 
-@pytest.mark.parametrize("behaviour", ["refuses", "hangs"])
+@pytest.mark.parametrize(
+    ("behaviour", "cause"),
+    [("refuses", "ConnectionRefusedError"), ("hangs", "TimeoutError")],
+)
 async def test_an_outage_degrades_and_does_not_take_the_replica_out(
-    behaviour: str, caplog: pytest.LogCaptureFixture
+    behaviour: str, cause: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """During an outage a replica is ready but degraded; a strict check gets 503."""
     caplog.set_level(logging.INFO)
@@ -149,13 +153,14 @@ async def test_an_outage_degrades_and_does_not_take_the_replica_out(
         strict, document = await asked(frame, "/readyz?strict=1")
 
         assert (strict.status, document["status"]) == (200, "ok")
-    logged = [r.message for r in caplog.records if "dependency" in r.message]
-    assert logged == [
+    logged = [r for r in caplog.records if "dependency" in r.message]
+    assert [record.message for record in logged] == [
         "dependency answers",
         "dependency answers",
         "dependency is unavailable",
         "dependency answers",
     ]
+    assert vars(logged[2])["cause"] == cause
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNPROVED, Verdict.FAILED])

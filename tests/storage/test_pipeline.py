@@ -11,14 +11,19 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoScriptError,
+    OutOfMemoryError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisCut
-from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimedOut
 
-from app.errors import CacheUnavailable
+from app.errors import CacheUnavailable, root_of
 from app.storage.redis.client import pipeline, wire
 from app.storage.redis.client.failures import CacheFull
-from app.storage.redis.client.pipeline import CommandPipeline
+from app.storage.redis.client.pipeline import CommandPipeline, ConnectingBroke
 from app.storage.redis.client.script import Script
 from app.storage.redis.client.traffic import open_redis
 from tests.servers import TcpProxy, redis_server
@@ -26,6 +31,8 @@ from tests.servers import TcpProxy, redis_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from redis.asyncio.connection import AbstractConnection
 
     from tests.servers import RedisServer
 
@@ -49,10 +56,11 @@ async def redis(server: RedisServer) -> AsyncIterator[Redis]:
 
 @asynccontextmanager
 async def opened(
-    port: int, *, timeout_seconds: float = 5.0
+    port: int, *, timeout_seconds: float = 5.0, **options: Any
 ) -> AsyncIterator[CommandPipeline]:
     """Open round trips to *port*."""
-    async with Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0)) as client:
+    retry = Retry(NoBackoff(), 0)
+    async with Redis(port=port, protocol=2, retry=retry, **options) as client:
         trips = CommandPipeline(client.connection_pool, timeout_seconds=timeout_seconds)
         try:
             yield trips
@@ -192,6 +200,39 @@ async def test_without_a_server_every_command_fails(
             server.start()
 
             assert await trips.execute(("PING",)) == b"PONG"
+
+
+async def test_a_fault_of_ours_in_connecting_is_no_outage(server: RedisServer) -> None:
+    """Each command raises a programming error of the handshake; the next connects."""
+    faults = [KeyError("run_id")]
+
+    async def handshake(connection: AbstractConnection) -> None:
+        if faults:
+            raise faults.pop()
+        await connection.on_connect()
+
+    async with opened(server.port, redis_connect_func=handshake) as trips:
+        ends = await asyncio.gather(
+            *(trips.execute(("PING",)) for _ in range(3)), return_exceptions=True
+        )
+
+        assert [type(end) for end in ends] == [ConnectingBroke] * 3
+        assert {type(end.__cause__) for end in ends} == {KeyError}
+        assert await trips.execute(("PING",)) == b"PONG"
+
+
+@pytest.mark.parametrize("login", ["", ":wrong@", "stranger:nest@"])
+async def test_a_refused_login_is_an_outage(tmp_path: Path, login: str) -> None:
+    """A Redis that refuses the password is unavailable, and the error says why."""
+    with redis_server(tmp_path) as server:
+        async with Redis.from_url(server.url) as admin:
+            await admin.config_set("requirepass", "nest")
+        address = server.url.replace("://", f"://{login}")
+        async with open_redis(address) as connections:
+            for asked in (connections.commands.execute("PING"), connections.ping()):
+                with pytest.raises(CacheUnavailable) as refused:
+                    await asked
+                assert type(root_of(refused.value)) is AuthenticationError
 
 
 async def test_a_server_that_hangs_costs_one_time_out(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ class RedisConnection:
                 error,
                 is_worth_a_retry=late > self._timeout_seconds / 4,
                 was_silent=True,
-            ) from None
+            ) from error
         if task and task.cancelling() > cancelled_before:
             # redis-py sends under `asyncio.wait_for`, which can lose a
             # cancellation before Python 3.12 (python/cpython#86296).

@@ -17,6 +17,8 @@ from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisCut
 from redis.exceptions import TimeoutError as RedisTimedOut
 
+from app.storage.redis.client import private_parts
+from app.storage.redis.client.clients import FAILURES
 from app.storage.redis.client.wire import Answer, Wire, fail
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ MAX_WAITING = 10_000
 # answers may lie unread in the socket, and there is time to read them.
 _STALL_SECONDS = 0.1
 _GRACE_SECONDS = 0.25
+
+
+class ConnectingBroke(Exception):
+    """Connecting raised what is no outage: a fault of this program, its cause."""
 
 
 class CommandPipeline:
@@ -65,7 +71,8 @@ class CommandPipeline:
         """Send *command* with all that are asked for now; return its answer to be.
 
         That raises redis-py's errors: what Redis refused, `TimeoutError`, or
-        `ConnectionError` where the connection can't be made or was cut.
+        `ConnectionError` where the connection can't be made or was cut. Where
+        connecting met no outage but a fault of ours, it raises `ConnectingBroke`.
         """
         loop, waiting = self._loop, self._due
         while waiting and waiting[0][1].done():
@@ -110,10 +117,13 @@ class CommandPipeline:
 
     async def _connect(self) -> None:
         try:
-            self._wire = await Wire.to_a_server(self._pool)
+            with private_parts.cuts_as_errors_of_redis():
+                self._wire = await Wire.to_a_server(self._pool)
             self._send_over(self._wire)
-        except Exception as error:  # noqa: BLE001 - redis-py raises more than its own
+        except FAILURES as error:
             self._fail_unsent(error)
+        except Exception as error:  # noqa: BLE001 - each command raises it
+            self._fail_unsent(error, ConnectingBroke)
         finally:
             self._connecting = None
 
@@ -122,11 +132,11 @@ class CommandPipeline:
         # A command without a waiting caller is not sent at all.
         wire.send([pair for pair in unsent if not pair[0].done()])
 
-    def _fail_unsent(self, error: Exception) -> None:
+    def _fail_unsent(self, cause: Exception, kind: type[Exception] = RedisCut) -> None:
         unsent, self._unsent = self._unsent, []
         for answer, _ in unsent:
             # Each its own: a traceback grows on an error that is raised twice.
-            fail(answer, RedisCut("There is no connection."), error)
+            fail(answer, kind("There is no connection."), cause)
 
     def _look_at_time(self, expected: float) -> None:
         """Fail the commands whose time is up, and look again when the next one's is."""
