@@ -10,7 +10,6 @@ import pytest
 from app.errors import (
     BadImage,
     CallEnd,
-    GenerationError,
     PromptRejected,
     ProviderFailed,
 )
@@ -27,6 +26,8 @@ from tests.generation.vendor_cases import (
     REPLICATE,
     VENDORS,
     Vendor,
+    every_vendor,
+    failure_of,
 )
 
 if TYPE_CHECKING:
@@ -42,15 +43,6 @@ def cases(*rows: tuple[Vendor, str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         ("vendor", "mode"), rows, ids=[f"{row[0].name}-{row[1]}" for row in rows]
     )
-
-
-async def failure_of(
-    vendor: Vendor, session: aiohttp.ClientSession, origin: str
-) -> GenerationError:
-    """Return the error that painting the lighthouse raises."""
-    with pytest.raises(GenerationError) as failure:
-        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
-    return failure.value
 
 
 # Pictures, in every documented shape.
@@ -88,7 +80,7 @@ async def test_a_picture_in_another_shape_is_found(
     assert pictures.mark_of(picture)[0] == provider.calls[0].number
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@every_vendor
 async def test_the_bytes_say_what_they_are(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
@@ -226,7 +218,7 @@ async def test_an_answer_without_a_picture_is_not_asked_for_again(
     assert provider.count(PROMPT) == 1
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@every_vendor
 @pytest.mark.parametrize(
     "mode",
     ["picture_html", "picture_svg", "picture_broken_png", "picture_enormous_png"],

@@ -17,7 +17,6 @@ import pytest
 from app.errors import (
     BadImage,
     CallEnd,
-    GenerationError,
     GenerationTimedOut,
     ProviderFailed,
     ProviderRateLimited,
@@ -33,6 +32,8 @@ from tests.generation.vendor_cases import (
     REPLICATE,
     VENDORS,
     Vendor,
+    every_vendor,
+    failure_of,
 )
 
 if TYPE_CHECKING:
@@ -43,19 +44,6 @@ if TYPE_CHECKING:
     from tests.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.usefixtures("eager")
-
-every_vendor = pytest.mark.parametrize(
-    "vendor", VENDORS, ids=lambda vendor: vendor.name
-)
-
-
-async def failure_of(
-    vendor: Vendor, session: aiohttp.ClientSession, origin: str
-) -> GenerationError:
-    """Return the error that painting the lighthouse raises."""
-    with pytest.raises(GenerationError) as failure:
-        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
-    return failure.value
 
 
 # Rate limits and quotas.
@@ -146,41 +134,38 @@ async def test_an_empty_account_is_no_rate_limit(
 
 
 @pytest.mark.parametrize(
-    "mode",
+    ("mode", "end"),
     [
-        *("server_error", "unavailable", "truncated_error"),
-        *("unauthenticated", "not_found", "bad_request"),
+        ("server_error", CallEnd.CERTAIN),
+        ("unavailable", CallEnd.CERTAIN),
+        ("truncated_error", CallEnd.CERTAIN),
+        ("unauthenticated", CallEnd.CERTAIN),
+        ("not_found", CallEnd.CERTAIN),
+        ("bad_request", CallEnd.CERTAIN),
+        # A gateway's error, or a connection cut after the request.
+        ("bad_gateway", CallEnd.AMBIGUOUS),
+        ("reset_before_headers", CallEnd.AMBIGUOUS),
+        ("reset_in_body", CallEnd.AMBIGUOUS),
+        ("short_body", CallEnd.AMBIGUOUS),
     ],
 )
 @every_vendor
-async def test_a_clear_error_costs_nothing(
+async def test_only_a_gateways_error_or_a_cut_may_have_been_billed(
     session: aiohttp.ClientSession,
     origin: str,
     provider: FakeProvider,
     *,
     vendor: Vendor,
     mode: str,
+    end: CallEnd,
 ) -> None:
-    """An error status is a certain end after one call, whatever its body."""
+    """An error is a certain end, unless a gateway or a cut may hide a picture."""
     # Were it asked again, the second call would succeed.
     provider.behave(mode, times=1)
     failure = await failure_of(vendor, session, origin)
 
     assert type(failure) is ProviderFailed
-    assert failure.end is CallEnd.CERTAIN
-    assert len(provider.calls) == 1
-
-
-@every_vendor
-async def test_a_gateways_error_may_have_been_billed(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
-) -> None:
-    """A 502 or 504 of a gateway is an ambiguous end."""
-    provider.behave("bad_gateway", times=1)
-    failure = await failure_of(vendor, session, origin)
-
-    assert type(failure) is ProviderFailed
-    assert failure.end is CallEnd.AMBIGUOUS
+    assert failure.end is end
     assert len(provider.calls) == 1
 
 
@@ -328,27 +313,6 @@ async def test_an_unreachable_vendor_costs_nothing(
 
         assert type(failure) is ProviderFailed
         assert failure.end is CallEnd.CERTAIN
-
-
-@pytest.mark.parametrize(
-    "mode", ["reset_before_headers", "reset_in_body", "short_body"]
-)
-@every_vendor
-async def test_a_cut_connection_may_have_been_billed(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
-) -> None:
-    """A connection cut after the request is an ambiguous end and not repeated."""
-    provider.behave(mode, times=1)
-    failure = await failure_of(vendor, session, origin)
-
-    assert type(failure) is ProviderFailed
-    assert failure.end is CallEnd.AMBIGUOUS
-    assert len(provider.calls) == 1
 
 
 @pytest.mark.parametrize("mode", ["never", "drip"])

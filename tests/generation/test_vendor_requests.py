@@ -17,8 +17,8 @@ from tests.generation.vendor_cases import (
     OPENAI,
     PROMPT,
     REPLICATE,
-    VENDORS,
     Vendor,
+    every_vendor,
     reference,
 )
 
@@ -51,7 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@every_vendor
 async def test_a_plain_prompt(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
@@ -70,7 +70,7 @@ async def test_a_plain_prompt(
     assert adapter.vendor == vendor.name
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@every_vendor
 async def test_a_server_that_wants_no_key_gets_none(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
@@ -285,7 +285,7 @@ def inline(number: int) -> str:
     return base64.b64encode((FIRST, SECOND)[number].data).decode()
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@every_vendor
 async def test_references_go_out_in_order(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:
@@ -326,7 +326,7 @@ async def test_references_go_out_in_order(
         assert [file["data"] for file in call.files] == [FIRST.data, SECOND.data]
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@every_vendor
 async def test_a_reference_that_is_lent_goes_as_its_address_where_that_is_fetched(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:

@@ -20,8 +20,9 @@ from tests.generation.vendor_cases import (
     OPENAI,
     PROMPT,
     REPLICATE,
-    VENDORS,
     Vendor,
+    every_vendor,
+    failure_of,
 )
 
 if TYPE_CHECKING:
@@ -98,10 +99,10 @@ async def test_another_origin_is_not_asked(
     host, there = elsewhere
     provider.behave(address_mode(vendor), results_at=there)
 
-    with pytest.raises(BadImage) as failure:
-        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    failure = await failure_of(vendor, session, origin)
 
-    assert failure.value.end is CallEnd.BILLED
+    assert isinstance(failure, BadImage)
+    assert failure.end is CallEnd.BILLED
     assert host.fetches == []
 
 
@@ -126,10 +127,10 @@ async def test_any_other_address_gives_no_picture(
     """Other addresses and redirects are a `BadImage`, and billed."""
     provider.behave(mode)
 
-    with pytest.raises(BadImage) as failure:
-        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    failure = await failure_of(vendor, session, origin)
 
-    assert failure.value.end is CallEnd.BILLED
+    assert isinstance(failure, BadImage)
+    assert failure.end is CallEnd.BILLED
     assert len(provider.fetches) == fetches
     assert provider.count(PROMPT) == 1
 
@@ -162,15 +163,15 @@ async def test_a_result_that_is_missing_is_asked_for_until_the_deadline(
     """A missing result is requested until the deadline, then billed."""
     provider.behave(mode)
 
-    with pytest.raises(BadImage) as failure:
-        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE, seconds=0.2)
+    failure = await failure_of(vendor, session, origin, seconds=0.2)
 
-    assert failure.value.end is CallEnd.BILLED
+    assert isinstance(failure, BadImage)
+    assert failure.end is CallEnd.BILLED
     assert len(provider.fetches) > 1
     assert provider.count(PROMPT) == 1
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@every_vendor
 async def test_twenty_paintings_keep_to_the_limit(
     session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
 ) -> None:

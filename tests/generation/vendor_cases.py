@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from app.errors import GenerationError
 from app.generation.assemble import adapter_for
 from app.generation.model_config import ModelConfig
 from app.generation.provider import PaintRequest, Reference
 from app.image import Image
 from tests.fake_provider import pictures
 from tests.fake_provider.dialects import DIALECTS
+from tests.generation.handles import picture_by
 
 if TYPE_CHECKING:
     import aiohttp
@@ -103,6 +107,23 @@ A1111 = Vendor(
 )
 VENDORS = (OPENAI, GEMINI, REPLICATE, FAL, A1111)
 WITH_JOBS = (REPLICATE, FAL)
+
+every_vendor = pytest.mark.parametrize(
+    "vendor", VENDORS, ids=lambda vendor: vendor.name
+)
+
+
+async def failure_of(
+    vendor: Vendor,
+    session: aiohttp.ClientSession,
+    origin: str,
+    *,
+    seconds: float = 10.0,
+) -> GenerationError:
+    """Return the error of a call that paints the lighthouse with *seconds* left."""
+    with pytest.raises(GenerationError) as failure:
+        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE, seconds=seconds)
+    return failure.value
 
 
 def reference(number: int = 1, media_type: str = "image/png") -> Reference:
