@@ -16,6 +16,7 @@ from app.access.look_ups import LookUpLimit
 from app.errors import RateLimited, StorageUnavailable
 from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Answer, Paintonce, running
 from tests.fakes import a_world
+from tests.manual_clock import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -203,8 +204,8 @@ async def test_a_replica_that_ends_holds_no_refused_key(
 
 async def test_look_ups_are_of_an_address_first_then_of_the_replica() -> None:
     """Each second admits 25 unknown keys for an address and 50 for the replica."""
-    now = 0.0
-    limit = LookUpLimit("keys", clock=lambda: now)
+    clock = ManualClock()
+    limit = LookUpLimit("keys", clock=clock)
 
     async def unknown(address: str) -> bool:
         try:
@@ -219,9 +220,9 @@ async def test_look_ups_are_of_an_address_first_then_of_the_replica() -> None:
         return sum(await asyncio.gather(*(unknown(address) for _ in range(times))))
 
     assert [await let_in(address, 40) for address in "abc"] == [25, 25, 0]
-    now = 0.99
+    clock.now += 0.99
     assert await let_in("d", 5) == 0
-    now = 1.0
+    clock.now += 0.01
     assert [await let_in(address, 40) for address in "cab"] == [25, 25, 0]
 
 

@@ -8,16 +8,7 @@ import pytest
 
 from app.errors import CallEnd, ProviderFailed
 from app.generation.circuit_breaker import ProviderBreaker
-
-
-class ManualClock:
-    """A clock that only the test advances."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.manual_clock import ManualClock
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import io
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
@@ -37,9 +38,10 @@ from app.generation.models import CallOutcome, Model, Models, Painting, Progress
 from app.generation.painting_queue import PaintingQueue
 from app.generation.provider import Origin, PaintRequest, ProviderPicture
 from app.generation.providers.placeholder.known_models import PAINTER
+from tests.manual_clock import ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from app.generation.provider import Job
     from app.generation.spending import JournalEntry
@@ -140,6 +142,15 @@ class ScriptedProvider:
         return False
 
 
+def closed_provider(
+    answer: bytes | BaseException | None = None,
+) -> ScriptedProvider:
+    """Return a provider whose calls wait until a test opens its gate."""
+    provider = ScriptedProvider(answer or picture())
+    provider.open.clear()
+    return provider
+
+
 @pytest.fixture
 def observer() -> RecordingObserver:
     """Return the observer of all models of a test."""
@@ -237,8 +248,7 @@ async def test_never_more_at_once_than_the_model_allows(
     catalogue: Callable[..., Models],
 ) -> None:
     """Twenty paintings share the model's three slots, and all are painted."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(concurrency=3, queue=17), provider))
     tasks = [paint(models) for _ in range(20)]
     await settle()
@@ -253,8 +263,7 @@ async def test_a_full_queue_refuses_at_once(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
     """A full queue refuses at once, without a call or a fall-back."""
-    provider, spare = ScriptedProvider(), ScriptedProvider()
-    provider.open.clear()
+    provider, spare = closed_provider(), ScriptedProvider()
     models = catalogue(
         (config(concurrency=1, queue=1, fallbacks=("spare",)), provider),
         (config("spare"), spare),
@@ -276,8 +285,7 @@ async def test_a_waiting_request_has_its_position(
     catalogue: Callable[..., Models],
 ) -> None:
     """A waiting request has its position in the queue."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(concurrency=1), provider))
     watched = [Progress() for _ in range(3)]
     tasks = [paint(models, progress) for progress in watched]
@@ -313,8 +321,7 @@ async def test_a_cancelled_painting_leaves_its_place(
     catalogue: Callable[..., Models], victims: tuple[int, ...]
 ) -> None:
     """A cancelled request frees its slot or its position."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(concurrency=1, queue=3), provider))
     tasks = [paint(models) for _ in range(4)]
     await settle()
@@ -368,8 +375,7 @@ async def test_a_call_ends_at_the_models_deadline(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
     """A call that hangs ends at the model's deadline, as ambiguous."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(deadline_seconds=0.05), provider))
 
     with pytest.raises(GenerationTimedOut) as caught:
@@ -385,8 +391,7 @@ async def test_the_smaller_deadline_wins(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
     """A call ends at the generation's deadline if that is earlier."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(deadline_seconds=3600), provider), timeout=0.05)
 
     with pytest.raises(GenerationTimedOut):
@@ -400,8 +405,7 @@ async def test_waiting_in_the_queue_is_bounded_and_free(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
     """A deadline that passes in the queue is `QueueFull` and costs nothing."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(concurrency=1), provider), timeout=0.05)
     first = paint(models)
     await settle()
@@ -486,8 +490,7 @@ async def test_a_cancelled_call_may_be_billed(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
     """A cancelled call is counted as failed, at its full price."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(), provider))
     progress = Progress()
     task = paint(models, progress)
@@ -767,8 +770,7 @@ async def test_a_fallback_with_a_full_queue_is_raised(
     catalogue: Callable[..., Models],
 ) -> None:
     """A fall-back with a full queue raises `QueueFull`."""
-    busy = ScriptedProvider()
-    busy.open.clear()
+    busy = closed_provider()
     models = catalogue(
         (config(fallbacks=("busy", "idle")), ScriptedProvider(ProviderFailed("502"))),
         (config("busy", concurrency=1, queue=0), busy),
@@ -788,8 +790,7 @@ async def test_no_fallback_is_asked_when_the_time_is_up(
     catalogue: Callable[..., Models],
 ) -> None:
     """Out of time, the first failure is raised without a fall-back."""
-    provider, spare = ScriptedProvider(), ScriptedProvider()
-    provider.open.clear()
+    provider, spare = closed_provider(), ScriptedProvider()
     models = catalogue(
         (config(fallbacks=("spare",), fallback_when_ambiguous=True), provider),
         (config("spare"), spare),
@@ -838,8 +839,7 @@ async def test_only_the_providers_own_faults_open_the_breaker(
 
 async def test_our_own_cuts_rest_no_vendor(catalogue: Callable[..., Models]) -> None:
     """Calls cut by the generation's deadline do not open the breaker."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     models = catalogue((config(concurrency=10), provider), timeout=0.05)
 
     await asyncio.gather(
@@ -850,58 +850,65 @@ async def test_our_own_cuts_rest_no_vendor(catalogue: Callable[..., Models]) -> 
     assert (await paint(models)).model == "default"
 
 
+class OnTrial(NamedTuple):
+    """A model at rest, whose trial call waits at its provider's gate."""
+
+    clock: ManualClock
+    provider: ScriptedProvider
+    models: Models
+    trial: asyncio.Task[Painting]
+
+
+async def start_trial(
+    catalogue: Callable[..., Models], *, job_id: str | None = None
+) -> OnTrial:
+    """Open a model's breaker by one failure, and start the trial ten seconds later."""
+    clock, provider = ManualClock(), ScriptedProvider(ProviderFailed("502"))
+    breaker = ProviderBreaker(failures=1, clock=clock)
+    models = catalogue((config(), provider), breaker=breaker)
+    with pytest.raises(ProviderFailed):
+        await paint(models)
+    provider.answer, provider.job_id = picture(), job_id
+    provider.open.clear()
+    clock.now += 10.0
+    trial = paint(models)
+    await settle()
+    return OnTrial(clock, provider, models, trial)
+
+
 async def test_a_trial_that_lasts_lets_the_others_pass(
     catalogue: Callable[..., Models],
 ) -> None:
     """A trial that runs for five seconds lets other calls pass."""
-    now = 0.0
-    provider = ScriptedProvider(ProviderFailed("500"))
-    breaker = ProviderBreaker(failures=1, clock=lambda: now)
-    models = catalogue((config(), provider), breaker=breaker)
-    await asyncio.gather(paint(models), return_exceptions=True)
-    provider.answer = picture()
-    provider.open.clear()
-    now = 10.0
-    trial = paint(models)
-    await settle()
+    on_trial = await start_trial(catalogue)
 
     with pytest.raises(ProviderFailed):
-        await paint(models)
-    now = 15.0
-    second = paint(models)
-    provider.open.set()
+        await paint(on_trial.models)
+    on_trial.clock.now += 5.0
+    second = paint(on_trial.models)
+    on_trial.provider.open.set()
 
-    assert [(await task).model for task in (trial, second)] == ["default"] * 2
+    assert (await on_trial.trial).model == (await second).model == "default"
 
 
 async def test_a_job_that_was_accepted_ends_the_trial(
     catalogue: Callable[..., Models],
 ) -> None:
     """A trial that is accepted as a job closes the breaker."""
-    now = 0.0
-    provider = ScriptedProvider(ProviderFailed("500"))
-    breaker = ProviderBreaker(failures=1, clock=lambda: now)
-    models = catalogue((config(), provider), breaker=breaker)
-    await asyncio.gather(paint(models), return_exceptions=True)
-    provider.answer, provider.job_id = picture(), "job-1"
-    provider.open.clear()
-    now = 10.0
+    on_trial = await start_trial(catalogue, job_id="job-1")
 
-    trial, second = paint(models), None
-    await settle()
-    second = paint(models)
-    provider.open.set()
+    second = paint(on_trial.models)
+    on_trial.provider.open.set()
 
-    assert [(await task).model for task in (trial, second)] == ["default"] * 2
+    assert (await on_trial.trial).model == (await second).model == "default"
 
 
 async def test_refusals_and_limits_do_not_hide_an_outage(
     catalogue: Callable[..., Models],
 ) -> None:
     """Refusals and rate limits between failures do not reset their count."""
-    now = 0.0
-    provider = ScriptedProvider()
-    breaker = ProviderBreaker(clock=lambda: now)
+    clock, provider = ManualClock(), ScriptedProvider()
+    breaker = ProviderBreaker(clock=clock)
     models = catalogue((config(), provider), breaker=breaker)
     failed, refused = ProviderFailed("502"), PromptRejected("no")
     limited = ProviderRateLimited("slow")
@@ -911,7 +918,9 @@ async def test_refusals_and_limits_do_not_hide_an_outage(
     assert provider.calls == 7
 
     provider.answer = refused
-    for now, calls in ((9.9, 7), (10.0, 8), (10.0, 9)):  # noqa: B007 - the clock reads it
+    opened_at = clock.now
+    for seconds, calls in ((9.9, 7), (10.0, 8), (10.0, 9)):
+        clock.now = opened_at + seconds
         await asyncio.gather(paint(models), return_exceptions=True)
         assert provider.calls == calls
 
@@ -920,10 +929,9 @@ async def test_an_open_breaker_makes_no_call_and_frees_the_queue(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
     """An open breaker fails waiting requests at once, with a hint and no call."""
-    provider = ScriptedProvider(ProviderFailed("502"))
+    provider = closed_provider(ProviderFailed("502"))
     breaker = ProviderBreaker(failures=1)
     models = catalogue((config(concurrency=1), provider), breaker=breaker)
-    provider.open.clear()
     tasks = [paint(models) for _ in range(3)]
     await provider.asked.acquire()
 
@@ -942,8 +950,7 @@ async def test_queues_and_rests_can_be_watched(
     catalogue: Callable[..., Models], observer: RecordingObserver
 ) -> None:
     """Gauges return the current queue length and breaker state."""
-    provider = ScriptedProvider(ProviderFailed("502"))
-    provider.open.clear()
+    provider = closed_provider(ProviderFailed("502"))
     models = catalogue(
         (config(concurrency=1), provider), breaker=ProviderBreaker(failures=1)
     )
@@ -962,8 +969,7 @@ async def test_no_request_queues_for_a_model_at_rest(
     catalogue: Callable[..., Models],
 ) -> None:
     """An open breaker refuses at once, even while its last calls still run."""
-    provider = ScriptedProvider()
-    provider.open.clear()
+    provider = closed_provider()
     breaker = ProviderBreaker(failures=1)
     models = catalogue((config(concurrency=1), provider), breaker=breaker)
     hanging = paint(models)
@@ -983,25 +989,15 @@ async def test_a_cancelled_trial_is_followed_by_another(
     catalogue: Callable[..., Models],
 ) -> None:
     """After a cancelled trial the next call is the trial."""
-    now = 0.0
-    breaker = ProviderBreaker(failures=1, clock=lambda: now)
-    provider = ScriptedProvider(ProviderFailed("502"))
-    models = catalogue((config(), provider), breaker=breaker)
+    on_trial = await start_trial(catalogue)
     with pytest.raises(ProviderFailed):
-        await paint(models)
-    now = 10.0
-    provider.open.clear()
-    provider.answer = picture()
-    trial = paint(models)
-    await settle()
-    with pytest.raises(ProviderFailed):
-        await paint(models)
+        await paint(on_trial.models)
 
-    trial.cancel()
+    on_trial.trial.cancel()
     await settle()
-    provider.open.set()
+    on_trial.provider.open.set()
 
-    assert isinstance(await paint(models), Painting)
+    assert isinstance(await paint(on_trial.models), Painting)
 
 
 async def test_the_catalogue_knows_its_models(catalogue: Callable[..., Models]) -> None:
@@ -1017,20 +1013,26 @@ async def test_the_catalogue_knows_its_models(catalogue: Callable[..., Models]) 
     assert (models.price_of("fast"), models.price_of("fine")) == (0.01, 0.08)
 
 
-async def test_without_a_file_the_placeholder_paints(
-    observer: RecordingObserver,
-) -> None:
-    """Without a models file the placeholder paints as `default`."""
+@pytest.fixture
+async def build(observer: RecordingObserver) -> AsyncIterator[Callable[..., Models]]:
+    """Give a function that builds models with their own adapters."""
     async with aiohttp.ClientSession() as session:
-        models = build_models(
-            load_models(None, {}),
+        yield partial(
+            build_models,
             session=session,
-            max_image_bytes=16 * 1024 * 1024,
+            max_image_bytes=16 << 20,
             marks=True,
             observer=observer,
             generation_timeout_seconds=30,
         )
-        painting = await paint(models)
+
+
+async def test_without_a_file_the_placeholder_paints(
+    build: Callable[..., Models], observer: RecordingObserver
+) -> None:
+    """Without a models file the placeholder paints as `default`."""
+    models = build(load_models(None, {}))
+    painting = await paint(models)
 
     assert "default" in models
     assert painting.origin.is_placeholder
@@ -1048,42 +1050,29 @@ async def test_without_a_file_the_placeholder_paints(
     ],
 )
 async def test_each_rehearsed_failure_has_its_outcome(
-    observer: RecordingObserver, failure: str, outcome: str
+    build: Callable[..., Models],
+    observer: RecordingObserver,
+    failure: str,
+    outcome: str,
 ) -> None:
     """Each failure of the placeholder is counted under its own outcome."""
     unhappy = ModelConfig(
         "default", "placeholder", deadline_seconds=0.05, options={"failure": failure}
     )
-    async with aiohttp.ClientSession() as session:
-        models = build_models(
-            {"default": unhappy},
-            session=session,
-            max_image_bytes=1024,
-            marks=True,
-            observer=observer,
-            generation_timeout_seconds=30,
-        )
-        await asyncio.gather(paint(models), return_exceptions=True)
+    await asyncio.gather(paint(build({"default": unhappy})), return_exceptions=True)
 
     assert [call.outcome for call in observer.calls] == [outcome]
 
 
-async def test_vendors_are_built_with_their_terms(observer: RecordingObserver) -> None:
+async def test_vendors_are_built_with_their_terms(
+    build: Callable[..., Models], observer: RecordingObserver
+) -> None:
     """A model of the file calls its own address."""
     openai = ModelConfig(
         "default", "openai", model="gpt-image-2", base_url="http://127.0.0.1:9/v1"
     )
-    async with aiohttp.ClientSession() as session:
-        models = build_models(
-            {"default": openai},
-            session=session,
-            max_image_bytes=1024,
-            marks=True,
-            observer=observer,
-            generation_timeout_seconds=30,
-        )
-        with pytest.raises(ProviderFailed):
-            await paint(models)
+    with pytest.raises(ProviderFailed):
+        await paint(build({"default": openai}))
 
     assert [(call.provider, call.outcome) for call in observer.calls] == [
         ("openai", "failed")

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import BadImage, CallEnd, GenerationTimedOut, ProviderFailed
-from app.generation.assemble import build_models
 from app.generation.commission import Commission
 from app.generation.painting import Progress
 from app.generation.transport import polling
 from tests.generation.handles import (
-    NoObserver,
     RecordingKeeper,
     a_job,
     left_behind,
@@ -22,7 +20,6 @@ from tests.generation.handles import (
 from tests.generation.vendor_cases import (
     FAL,
     LIGHTHOUSE,
-    MAX_IMAGE_BYTES,
     PROMPT,
     REPLICATE,
     WITH_JOBS,
@@ -184,14 +181,7 @@ async def test_a_job_is_cancelled_at_the_deadline(
 ) -> None:
     """A job is cancelled at the deadline, even if its status is unknown."""
     provider.behave(mode)
-    models = build_models(
-        {"default": vendor.config(origin, deadline_seconds=0.3)},
-        session=session,
-        max_image_bytes=MAX_IMAGE_BYTES,
-        marks=False,
-        observer=NoObserver(),
-        generation_timeout_seconds=30,
-    )
+    models = vendor.models(session, origin, deadline_seconds=0.3)
     loop = asyncio.get_running_loop()
     started = loop.time()
 

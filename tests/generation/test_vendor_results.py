@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import BadImage, CallEnd
-from app.generation.assemble import build_models
 from app.generation.commission import Commission
 from tests.fake_provider import FakeProvider, pictures, serve
-from tests.generation.handles import NoObserver, picture_by
+from tests.generation.handles import picture_by
 from tests.generation.vendor_cases import (
     FAL,
     LIGHTHOUSE,
-    MAX_IMAGE_BYTES,
     OPENAI,
     PROMPT,
     REPLICATE,
@@ -177,14 +175,7 @@ async def test_twenty_paintings_keep_to_the_limit(
 ) -> None:
     """Twenty paintings never exceed the model's concurrency."""
     provider.behave("hold")
-    models = build_models(
-        {"default": vendor.config(origin, concurrency=5, queue=20)},
-        session=session,
-        max_image_bytes=MAX_IMAGE_BYTES,
-        marks=False,
-        observer=NoObserver(),
-        generation_timeout_seconds=30,
-    )
+    models = vendor.models(session, origin, concurrency=5, queue=20)
     deadline = asyncio.get_running_loop().time() + 30
     prompts = [f"{PROMPT}, take {number}" for number in range(20)]
     paintings = [

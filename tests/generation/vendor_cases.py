@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.errors import GenerationError
-from app.generation.assemble import adapter_for
+from app.generation.assemble import adapter_for, build_models
 from app.generation.model_config import ModelConfig
 from app.generation.provider import PaintRequest, Reference
 from app.image import Image
 from tests.fake_provider import pictures
 from tests.fake_provider.dialects import DIALECTS
-from tests.generation.handles import picture_by
+from tests.generation.handles import NoObserver, picture_by
 
 if TYPE_CHECKING:
     import aiohttp
 
+    from app.generation.models import Models
     from app.generation.provider import ImageProvider
 
 PROMPT = "a lighthouse in a storm"
@@ -68,6 +69,19 @@ class Vendor:
         """Return the adapter of such a model."""
         config = self.config(origin, model=model, options=options or {}, **terms)
         return adapter_for(config, session, MAX_IMAGE_BYTES)
+
+    def models(
+        self, session: aiohttp.ClientSession, origin: str, **terms: Any
+    ) -> Models:
+        """Return a catalogue whose `default` is such a model."""
+        return build_models(
+            {"default": self.config(origin, **terms)},
+            session=session,
+            max_image_bytes=MAX_IMAGE_BYTES,
+            marks=False,
+            observer=NoObserver(),
+            generation_timeout_seconds=30,
+        )
 
 
 OPENAI = Vendor(

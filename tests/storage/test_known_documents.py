@@ -18,6 +18,7 @@ from app.storage.known_documents import (
     KnownDocuments,
 )
 from tests.fakes import InMemoryObjectStore
+from tests.manual_clock import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,22 +26,11 @@ if TYPE_CHECKING:
     from app.storage.ports.documents import Fields
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
 class Shelf:
     """A document cache over a store in memory, with the test's clock."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = ManualClock()
         self.store = InMemoryObjectStore()
         self.documents = StoredDocuments(self.store)
         self.known: KnownDocuments[Fields] = KnownDocuments(

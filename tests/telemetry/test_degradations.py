@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.telemetry import Metrics
 from app.telemetry.degradations import Degradations
+from tests.manual_clock import ManualClock
 
 if TYPE_CHECKING:
     import pytest
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
 
 def test_each_kind_has_one_record_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """Each degradation counts every time and is logged once a minute."""
-    now, metrics = 0.0, Metrics()
-    degradations = Degradations(metrics, clock=lambda: now)
+    clock, metrics = ManualClock(), Metrics()
+    degradations = Degradations(metrics, clock=clock)
 
     for _ in range(1000):
         degradations.note("rules")
     degradations.note("rate_limits")
-    now = 60.0
+    clock.now += 60.0
     degradations.note("rules")
 
     logged = [getattr(record, "what", None) for record in caplog.records]
