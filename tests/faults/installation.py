@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from tests.faults.clients import Clients, watching
 from tests.faults.place import Place
 from tests.faults.provider import provider_process
+from tests.faults.store_gate import store_gate
 from tests.replica import environment_of
 from tests.servers import redis_server
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.faults.store_gate import StoreGate
     from tests.servers import RedisServer, S3Server
 
 LEASE_SECONDS = 1.0
@@ -105,6 +107,18 @@ async def installation(
         )
         await place.start(replicas)
         yield place
+
+
+@asynccontextmanager
+async def gated_installation(
+    folder: Path, store: S3Server, **options: Any
+) -> AsyncIterator[tuple[Place, StoreGate]]:
+    """Run an installation that reaches the object store through a gate."""
+    async with (
+        store_gate(store.endpoint) as gate,
+        installation(folder, store, store_endpoint=gate.endpoint, **options) as place,
+    ):
+        yield place, gate
 
 
 def _session(sent: list[str]) -> aiohttp.ClientSession:

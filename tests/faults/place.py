@@ -66,6 +66,13 @@ class Place:
         """Request a prompt in the background."""
         return asyncio.create_task(self.get(prompt, at, **more))
 
+    async def held(self, prompt: str, at: Replica) -> asyncio.Task[Got]:
+        """Request a prompt; return the request once the provider holds its call."""
+        await self.provider.hold()
+        asking = self.asking(prompt, at)
+        await self.provider.until_held()
+        return asking
+
     async def until_following(self, prompt: str, at: Replica) -> str:
         """Return the leader's generation once *at* follows it."""
         accepted = await self.get(prompt, at, prefer="respond-async")
@@ -130,6 +137,11 @@ class Place:
         text = (await self.clients.call("GET", f"{at.url}/metrics")).body.decode()
         values = [one.rpartition(" ") for one in text.splitlines()]
         return sum(float(value) for name, _, value in values if name == line)
+
+    async def spend(self, at: Replica) -> Any:
+        """Return what the project has paid, as a replica answers."""
+        url = f"{at.url}/api/v1/project/spend"
+        return (await self.clients.call("GET", url)).json()
 
     async def has_counted(self, at: Replica, line: str) -> bool:
         """Return whether a metric has risen."""

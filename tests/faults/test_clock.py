@@ -52,9 +52,7 @@ async def test_row_24_a_clock_that_jumps_takes_no_lease_and_counts_on(
             (folder / "sitecustomize.py").write_text(site)
             await place.start(PYTHONPATH=f"{folder}:{ROOT}")
         leader, follower = place.replicas
-        await place.provider.hold()
-        led = place.asking(PROMPT, leader)
-        await place.provider.until_held()
+        led = await place.held(PROMPT, leader)
         followed = place.asking(PROMPT, follower)
         await place.until_following(PROMPT, follower)
 

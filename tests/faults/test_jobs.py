@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.faults.clients import Got
     from tests.faults.place import Place
+    from tests.replica import Replica
     from tests.servers import S3Server
 
 MODELS = """\
@@ -71,8 +73,17 @@ async def _has_jobs(place: Place, count: int) -> bool:
     return len(await place.jobs()) == count
 
 
-async def _has_a_job(place: Place) -> bool:
-    return bool(await place.jobs())
+async def accept_job(place: Place, prompt: str, at: Replica) -> Got:
+    """Request a prompt without waiting; return the answer once its job is recorded."""
+    await place.provider.hold()
+    accepted = await place.get(prompt, at, prefer="respond-async")
+    await place.provider.until_held()
+    await until(lambda: _has_jobs(place, 1))
+    return accepted
+
+
+async def _is_stored(place: Place) -> bool:
+    return bool(await place.objects("prompts"))
 
 
 async def test_row_03_a_leader_that_is_killed_leaves_its_job_to_the_next(
@@ -100,19 +111,13 @@ async def test_row_03_a_job_is_finished_within_two_leases_without_requests(
     """M7: another replica finishes a killed leader's job without any request."""
     doomed, other = place.replicas
     prompt = "a lighthouse in a storm"
-    await place.provider.hold()
-    accepted = await place.get(prompt, doomed, prefer="respond-async")
-    await place.provider.until_held()
-    await until(lambda: _has_a_job(place))
+    accepted = await accept_job(place, prompt, doomed)
     await doomed.kill()
     killed_at = time.monotonic()
     place.replicas.remove(doomed)
     await place.provider.release()
 
-    async def is_stored() -> bool:
-        return bool(await place.objects("prompts"))
-
-    await until(is_stored)
+    await until(lambda: _is_stored(place))
     seconds = time.monotonic() - killed_at
     generation = f"{other.url}/api/v1/generations/{accepted.json()['generation_id']}"
 
@@ -123,9 +128,9 @@ async def test_row_03_a_job_is_finished_within_two_leases_without_requests(
     await until(is_done)
     # And a poll of the provider's, which has its own pauses.
     assert seconds < 2 * LEASE_SECONDS + 1.0
-    spend = await place.clients.call("GET", f"{other.url}/api/v1/project/spend")
-    assert [call["outcome"] for call in spend.json()["calls"]] == ["ok"]
-    assert spend.json()["total"] == PRICE
+    spend = await place.spend(other)
+    assert [call["outcome"] for call in spend["calls"]] == ["ok"]
+    assert spend["total"] == PRICE
     assert (await place.get(prompt, other)).cache == "HIT"
     await place.check(prompt, calls=1)
 
@@ -135,25 +140,15 @@ async def test_a_job_is_finished_by_the_replica_that_comes_back(place: Place) ->
     doomed, other = place.replicas
     await other.kill()
     prompt = "a lighthouse in a storm"
-    await place.provider.hold()
-    await place.get(prompt, doomed, prefer="respond-async")
-    await place.provider.until_held()
-    await until(lambda: _has_a_job(place))
+    await accept_job(place, prompt, doomed)
     await doomed.kill()
     place.replicas.clear()
     await place.provider.release()
     await place.start()
 
-    async def is_stored() -> bool:
-        return bool(await place.objects("prompts"))
-
-    await until(is_stored)
-    await until(lambda: _has_no_job(place))
+    await until(lambda: _is_stored(place))
+    await until(lambda: _has_jobs(place, 0))
     assert await place.provider.calls(prompt) == 1
-
-
-async def _has_no_job(place: Place) -> bool:
-    return not await place.jobs()
 
 
 @pytest.mark.long
@@ -181,6 +176,6 @@ async def test_row_30_a_result_that_is_unavailable_is_only_fetched_again(
         await until(is_fetched, within_seconds=15)
         assert (refused.status, refused.code) == (502, "provider_failed")
         assert refused.headers["Retry-After"] == "3"
-        spend = await place.clients.call("GET", f"{second.url}/api/v1/project/spend")
-        assert [call["outcome"] for call in spend.json()["calls"]] == ["ok"]
+        spend = await place.spend(second)
+        assert [call["outcome"] for call in spend["calls"]] == ["ok"]
         await place.check(prompt, calls=1)

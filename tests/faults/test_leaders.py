@@ -19,6 +19,7 @@ from tests.until import until
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.faults.clients import Got
     from tests.faults.place import Place
     from tests.servers import S3Server
 
@@ -50,9 +51,7 @@ async def test_row_01_a_client_that_resets_loses_nothing(place: Place) -> None:
 async def test_row_03_a_killed_leader_costs_one_more_call(place: Place) -> None:
     """After a leader is killed one follower takes over when the lease has expired."""
     leader, follower = place.replicas
-    await place.provider.hold()
-    lost = place.asking(PROMPT, leader)
-    await place.provider.until_held()
+    lost = await place.held(PROMPT, leader)
     waiting = [place.asking(PROMPT, follower) for _ in range(5)]
     await place.until_following(PROMPT, follower)
 
@@ -72,19 +71,27 @@ async def test_row_03_a_killed_leader_costs_one_more_call(place: Place) -> None:
     assert len(await place.objects()) == 1
 
 
+async def _overtaken(place: Place) -> tuple[asyncio.Task[Got], asyncio.Task[Got]]:
+    """Pause a leader until another replica leads too, and let both pictures go.
+
+    Return the request at the leader that still sleeps, and the one at the other.
+    """
+    sleeper, other = place.replicas
+    slept = await place.held(PROMPT, sleeper)
+    sleeper.pause()
+    led = place.asking(PROMPT, other)
+    await place.provider.until_held(2)
+    await place.provider.release()
+    return slept, led
+
+
 async def test_row_04_a_leader_that_slept_past_its_lease_adopts_the_winner(
     place: Place,
 ) -> None:
     """A leader that slept past its lease drops its picture and serves the winner's."""
-    sleeper, winner = place.replicas
-    await place.provider.hold()
-    slept = place.asking(PROMPT, sleeper)
-    await place.provider.until_held()
-    sleeper.pause()
-    won = place.asking(PROMPT, winner)
-    await place.provider.until_held(2)
+    sleeper, _ = place.replicas
+    slept, won = await _overtaken(place)
 
-    await place.provider.release()
     first = await won
     sleeper.resume()
     second = await slept
@@ -100,14 +107,8 @@ async def test_row_04_a_sleeper_that_wakes_first_waits_for_its_turn(
     place: Place,
 ) -> None:
     """A leader that wakes without its lease waits for the new leader's picture."""
-    sleeper, second = place.replicas
-    await place.provider.hold()
-    slept = place.asking(PROMPT, sleeper)
-    await place.provider.until_held()
-    sleeper.pause()
-    led = place.asking(PROMPT, second)
-    await place.provider.until_held(2)
-    await place.provider.release()
+    sleeper, _ = place.replicas
+    slept, led = await _overtaken(place)
     # Both pictures are on their way now; who is first is open.
     sleeper.resume()
 
@@ -124,9 +125,7 @@ async def test_row_28_a_stall_shorter_than_the_lease_costs_nothing(
     """A loop that stalls for 500 ms loses no lease and pays nothing twice."""
     async with installation(tmp_path, s3_server, LEASE_SECONDS="3") as place:
         leader, follower = place.replicas
-        await place.provider.hold()
-        led = place.asking(PROMPT, leader)
-        await place.provider.until_held()
+        led = await place.held(PROMPT, leader)
         waiting = place.asking(PROMPT, follower)
         await place.until_following(PROMPT, follower)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.storage.redis import scripts
-from tests.faults.installation import installation
+from tests.faults.installation import gated_installation, installation
 from tests.faults.lossy_wire import lossy_wire
-from tests.faults.store_gate import Fault, store_gate
+from tests.faults.store_gate import Fault
 from tests.servers import redis_server
 
 if TYPE_CHECKING:
@@ -115,12 +115,7 @@ async def test_row_05_a_put_whose_reply_is_lost_is_our_own(
     tmp_path: Path, s3_server: S3Server, category: str
 ) -> None:
     """A writer whose PUT lost its reply finds its own manifest, and wins."""
-    async with (
-        store_gate(s3_server.endpoint) as gate,
-        installation(
-            tmp_path, s3_server, replicas=1, store_endpoint=gate.endpoint
-        ) as place,
-    ):
+    async with gated_installation(tmp_path, s3_server, replicas=1) as (place, gate):
         gate.on("PUT", f"/{category}/", Fault.LOSE_REPLY, times=1)
 
         got = await place.get(PROMPT, place.replicas[0])

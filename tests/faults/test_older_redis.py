@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import redis
@@ -14,6 +14,7 @@ from app.storage.redis import keys
 from tests.faults.clients import LIVE
 from tests.faults.installation import LEASE_SECONDS, PRICE, installation
 from tests.faults.test_jobs import MODELS as JOBS
+from tests.faults.test_jobs import accept_job
 from tests.redis_topologies import watched_redis
 from tests.until import until
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from tests.servers import S3Server
 
 ENTRIES, STATISTICS = "/api/v1/live/entries", "/api/v1/live/stats"
-SPEND = "/api/v1/project/spend"
 SOON_SECONDS = 30.0
 
 FOX, OWL, SEAL = "a red fox", "an owl", "a seal"
@@ -88,6 +88,29 @@ def _save(place: Place) -> None:
     """Take a snapshot of Redis."""
     with redis.Redis.from_url(place.redis.url) as client:
         client.save()
+
+
+class Current(NamedTuple):
+    """What is there after the changes that a snapshot has not."""
+
+    owl: str
+    listed: list[str]
+    counted: tuple[int, int]
+
+
+async def _save_and_change(place: Place, *at: Replica) -> Current:
+    """Paint three prompts and take a snapshot; then purge the fox, refresh the owl.
+
+    All of *at* have served each prompt before; the first one makes the changes.
+    """
+    first = at[0]
+    for prompt, asked in product((FOX, OWL, SEAL), at):
+        await place.get(prompt, asked)
+    await _counted(place, first)
+    _save(place)
+    await _purge(place, first, FOX)
+    owl = await _refresh(place, first, OWL)
+    return Current(owl, await _listed(place, first), await _counted(place, first))
 
 
 def _restore(place: Place) -> None:
@@ -164,8 +187,7 @@ async def test_a_redis_that_is_restored_again_and_again_pays_nothing_twice(
         for prompt, seen in answers.items()
         if seen or prompt in old
     }
-    spend = (await place.clients.call("GET", f"{one.url}{SPEND}")).json()
-    assert spend["total"] == pytest.approx(5 * PRICE)
+    assert (await place.spend(one))["total"] == pytest.approx(5 * PRICE)
 
 
 async def test_a_herd_for_a_purged_prompt_of_a_snapshot_pays_once(
@@ -200,7 +222,7 @@ async def test_a_herd_for_a_purged_prompt_of_a_snapshot_pays_once(
     (image_id,) = {one.headers["X-Image-Id"] for one in got}
     assert image_id != old
     await place.check(FOX, calls=2, answers=2)
-    spend = (await place.clients.call("GET", f"{place.replicas[1].url}{SPEND}")).json()
+    spend = await place.spend(place.replicas[1])
     assert spend["total"] == pytest.approx(3 * PRICE)
     for at in place.replicas:
         assert image_id in await _listed(place, at)
@@ -212,19 +234,13 @@ async def test_a_redis_from_a_snapshot_lists_and_counts_no_ghosts(
 ) -> None:
     """After a snapshot, lists and statistics have what the manifests name."""
     one, other = place.replicas
-    for prompt in (FOX, OWL, SEAL):
-        await place.get(prompt, one)
-    await _counted(place, one)
-    _save(place)
-    await _purge(place, one, FOX)
-    await _refresh(place, one, OWL)
-    pictures, counted = await _listed(place, one), await _counted(place, one)
+    current = await _save_and_change(place, one)
     _restore(place)
 
-    assert await _counted(place, other) == counted
+    assert await _counted(place, other) == current.counted
     for at in (one, other):
-        assert await _listed(place, at) == pictures
-    assert (await _counted(place, other))[0] == len(pictures) == 2
+        assert await _listed(place, at) == current.listed
+    assert (await _counted(place, other))[0] == len(current.listed) == 2
 
 
 @pytest.mark.parametrize("beginning", ["another run", "unknown"])
@@ -236,15 +252,7 @@ async def test_replicas_that_start_with_an_older_redis_serve_nothing_older(
     Redis is restored while they start; an earlier release had not written down in
     which run its data began.
     """
-    one, other = place.replicas
-    for prompt in (FOX, OWL, SEAL):
-        for at in (one, other):
-            await place.get(prompt, at)
-    await _counted(place, one)
-    _save(place)
-    await _purge(place, one, FOX)
-    image_id = await _refresh(place, one, OWL)
-    pictures, counted = await _listed(place, one), await _counted(place, one)
+    current = await _save_and_change(place, *place.replicas)
     for at in place.replicas:
         await at.stop()
     _restore(place)
@@ -254,10 +262,10 @@ async def test_replicas_that_start_with_an_older_redis_serve_nothing_older(
 
     one, other = await place.start(2)
 
-    assert await _counted(place, one) == counted
+    assert await _counted(place, one) == current.counted
     for at in (one, other):
-        assert await _listed(place, at) == pictures
-        assert (await place.get(OWL, at)).headers["X-Image-Id"] == image_id
+        assert await _listed(place, at) == current.listed
+        assert (await place.get(OWL, at)).headers["X-Image-Id"] == current.owl
         assert (await place.get(SEAL, at)).cache == "HIT"
         assert len(at.events("redis may have older data")) == 1
     assert (await place.get(FOX, other)).cache == "MISS"
@@ -294,14 +302,7 @@ async def test_an_older_job_paints_nothing_again(
         tmp_path, s3_server, models=JOBS, REPLICATE_API_TOKEN="r8_token"
     ) as place:
         one, other = place.replicas
-        await place.provider.hold()
-        await place.get(FOX, one, prefer="respond-async")
-        await place.provider.until_held()
-
-        async def has_a_job() -> bool:
-            return bool(await place.jobs())
-
-        await until(has_a_job)
+        await accept_job(place, FOX, one)
         _save(place)
         await place.provider.release()
         assert (await place.get(FOX, other)).status == 200
@@ -314,7 +315,7 @@ async def test_an_older_job_paints_nothing_again(
         await asyncio.sleep(2 * LEASE_SECONDS + 1.0)
 
         assert await place.objects("prompts") == []
-        spend = (await place.clients.call("GET", f"{one.url}{SPEND}")).json()
+        spend = await place.spend(one)
         assert [call["outcome"] for call in spend["calls"]] == ["ok"]
         assert (await place.get(FOX, other)).cache == "MISS"
         await place.check(FOX, calls=2, answers=2)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.faults.installation import installation
-from tests.faults.store_gate import Fault, store_gate
+from tests.faults.installation import gated_installation
+from tests.faults.store_gate import Fault
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -30,13 +30,8 @@ async def gated(
     tmp_path: Path, s3_server: S3Server
 ) -> AsyncIterator[tuple[Place, StoreGate]]:
     """Run two replicas behind a gate, with leases that outlive a purge."""
-    async with (
-        store_gate(s3_server.endpoint) as gate,
-        installation(
-            tmp_path, s3_server, store_endpoint=gate.endpoint, LEASE_SECONDS="5"
-        ) as place,
-    ):
-        yield place, gate
+    async with gated_installation(tmp_path, s3_server, LEASE_SECONDS="5") as started:
+        yield started
 
 
 def _purge(place: Place, at: Replica, prompt_hash: str) -> asyncio.Task[Got]:
@@ -189,9 +184,7 @@ async def test_a_purge_while_a_painting_runs_says_so_in_time(
 ) -> None:
     """A purge during a painting is 503 after two seconds, and succeeds after it."""
     one, other = place.replicas
-    await place.provider.hold()
-    painting = place.asking(PROMPT, one)
-    await place.provider.until_held()
+    painting = await place.held(PROMPT, one)
     accepted = await place.get(PROMPT, one, prefer="respond-async")
     prompt_hash = accepted.json()["prompt_hash"]
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.place import Place
+    from tests.servers import RedisServer
 
 
 PROMPT = "a lighthouse in a storm"
@@ -58,33 +59,37 @@ async def _all_is_well_again(place: Place) -> None:
     await place.check(PROMPT, calls=1)
 
 
-async def test_row_06_a_redis_that_hangs_stops_paying_and_nothing_else(
-    place: Place,
+def _take_away(redis: RedisServer, fault: str) -> Callable[[], None]:
+    """Freeze Redis or kill it; return what brings it back."""
+    if fault == "frozen":
+        redis.freeze()
+        return redis.thaw
+    redis.kill()
+    # It comes back empty.
+    return redis.start
+
+
+either_fault = pytest.mark.parametrize("fault", ["frozen", "killed"])
+
+
+@either_fault
+async def test_rows_06_and_07_a_redis_that_is_away_stops_paying_and_nothing_else(
+    place: Place, fault: str
 ) -> None:
-    """With a frozen Redis hits come from the ledger and misses are refused in time."""
+    """Hits come from the ledger and misses are refused in time, until Redis is back.
+
+    Then entries are restored and not painted.
+    """
     await place.get(PROMPT, place.replicas[0])
 
-    place.redis.freeze()
+    bring_back = _take_away(place.redis, fault)
     await _hits_go_on_and_nothing_is_paid(place)
 
-    place.redis.thaw()
+    bring_back()
     await _all_is_well_again(place)
 
 
-async def test_row_07_a_redis_that_died_and_comes_back_empty(
-    place: Place,
-) -> None:
-    """After a dead Redis comes back empty, entries are restored and not painted."""
-    await place.get(PROMPT, place.replicas[0])
-
-    place.redis.kill()
-    await _hits_go_on_and_nothing_is_paid(place)
-
-    place.redis.start()
-    await _all_is_well_again(place)
-
-
-@pytest.mark.parametrize("fault", ["killed", "frozen"])
+@either_fault
 async def test_rows_06_and_07_hits_are_as_quick_as_ever(
     place: Place, fault: str, record_property: Callable[[str, object], None]
 ) -> None:
@@ -92,9 +97,9 @@ async def test_rows_06_and_07_hits_are_as_quick_as_ever(
     (at, _) = place.replicas
     await place.get(PROMPT, at)
 
-    place.redis.kill() if fault == "killed" else place.redis.freeze()
+    bring_back = _take_away(place.redis, fault)
     hits = [await place.get(PROMPT, at) for _ in range(40)]
-    place.redis.start() if fault == "killed" else place.redis.thaw()
+    bring_back()
 
     seconds = sorted(hit.seconds for hit in hits)
     record_property("median_hit_seconds", statistics.median(seconds))

@@ -26,9 +26,7 @@ async def test_row_07_a_redis_that_restarts_in_the_middle_of_a_painting(
 ) -> None:
     """After Redis restarts empty the leader takes its lease again and commits."""
     leader, other = place.replicas
-    await place.provider.hold()
-    led = place.asking(PROMPT, leader)
-    await place.provider.until_held()
+    led = await place.held(PROMPT, leader)
 
     place.redis.kill()
     place.redis.start()
@@ -80,9 +78,7 @@ async def test_row_08_a_failover_that_loses_the_lease_costs_one_more_call(
             await client.replicaof("127.0.0.1", wire.port)
             await until(lambda: _is_in_step(client))
             await wire.refuse()
-            await place.provider.hold()
-            led = place.asking(PROMPT, first)
-            await place.provider.until_held()
+            led = await place.held(PROMPT, first)
             first.pause()
 
             place.redis.kill()

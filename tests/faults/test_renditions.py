@@ -19,14 +19,16 @@ import pytest
 from app.server.bodies import AT_ONCE_BYTES
 from app.server.connection import WRITE_DEADLINE_SECONDS
 from tests.faults.clients import LIVE, RudeClient
-from tests.faults.installation import LEASE_SECONDS, installation
-from tests.faults.store_gate import Fault, store_gate
+from tests.faults.installation import LEASE_SECONDS, gated_installation, installation
+from tests.faults.store_gate import Fault
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.faults.clients import Got
     from tests.faults.place import Place
+    from tests.faults.store_gate import StoreGate
     from tests.replica import Replica
     from tests.servers import S3Server
 
@@ -74,78 +76,76 @@ async def test_all_widths_and_formats_are_one_payment(place: Place) -> None:
     assert await place.provider.calls(PROMPT) == 1
 
 
+@pytest.fixture
+async def gated(
+    tmp_path: Path, s3_server: S3Server
+) -> AsyncIterator[tuple[Place, StoreGate]]:
+    """Run two replicas behind a gate; the last one has painted the prompt."""
+    async with gated_installation(tmp_path, s3_server) as (place, gate):
+        assert (await place.get(PROMPT, place.replicas[1])).cache == "MISS"
+        yield place, gate
+
+
 @pytest.mark.long
 async def test_row_61_a_replica_that_dies_over_a_rendition(
-    tmp_path: Path, s3_server: S3Server
+    gated: tuple[Place, StoreGate],
 ) -> None:
     """A rendition whose replica dies is made by another when the lease expires."""
-    async with (
-        store_gate(s3_server.endpoint) as gate,
-        installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
-    ):
-        dying, other = place.replicas
-        assert (await place.get(PROMPT, other)).cache == "MISS"
-        gate.on("PUT", "/renditions/", Fault.HOLD, times=1)
-        asking = asyncio.create_task(rendition(place, dying))
-        await gate.until_met()
-        following = asyncio.create_task(rendition(place, other))
-        await dying.kill()
-        with pytest.raises(aiohttp.ClientError):
-            await asking
-        got = await following
-        gate.heal()
+    place, gate = gated
+    dying, other = place.replicas
+    gate.on("PUT", "/renditions/", Fault.HOLD, times=1)
+    asking = asyncio.create_task(rendition(place, dying))
+    await gate.until_met()
+    following = asyncio.create_task(rendition(place, other))
+    await dying.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await asking
+    got = await following
+    gate.heal()
 
-        assert got.status == 200
-        assert got.seconds < 3 * LEASE_SECONDS + 5
-        assert len(await place.objects("renditions")) == 1
-        assert (await rendition(place, other)).body == got.body
-        await place.check(PROMPT, calls=1)
+    assert got.status == 200
+    assert got.seconds < 3 * LEASE_SECONDS + 5
+    assert len(await place.objects("renditions")) == 1
+    assert (await rendition(place, other)).body == got.body
+    await place.check(PROMPT, calls=1)
 
 
 @pytest.mark.long
 async def test_row_62_a_redis_that_is_emptied_over_a_rendition(
-    tmp_path: Path, s3_server: S3Server
+    gated: tuple[Place, StoreGate],
 ) -> None:
     """After Redis is emptied two replicas make the same rendition and serve it."""
-    async with (
-        store_gate(s3_server.endpoint) as gate,
-        installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
-    ):
-        one, other = place.replicas
-        assert (await place.get(PROMPT, other)).cache == "MISS"
-        gate.on("PUT", "/renditions/", Fault.HOLD, times=1)
-        asking = asyncio.create_task(rendition(place, one))
-        await gate.until_met()
-        await place.seen_redis.flushall()
-        # Restored from its manifest, and made anew.
-        got = await rendition(place, other)
-        gate.heal()
+    place, gate = gated
+    one, other = place.replicas
+    gate.on("PUT", "/renditions/", Fault.HOLD, times=1)
+    asking = asyncio.create_task(rendition(place, one))
+    await gate.until_met()
+    await place.seen_redis.flushall()
+    # Restored from its manifest, and made anew.
+    got = await rendition(place, other)
+    gate.heal()
 
-        assert got.status == 200
-        assert (await asking).body == got.body
-        assert len(await place.objects("renditions")) == 1
-        await place.check(PROMPT, calls=1)
+    assert got.status == 200
+    assert (await asking).body == got.body
+    assert len(await place.objects("renditions")) == 1
+    await place.check(PROMPT, calls=1)
 
 
 @pytest.mark.long
 async def test_row_63_a_store_that_takes_no_renditions(
-    tmp_path: Path, s3_server: S3Server
+    gated: tuple[Place, StoreGate],
 ) -> None:
     """While the store takes no rendition it is 503, and the picture is served."""
-    async with (
-        store_gate(s3_server.endpoint) as gate,
-        installation(tmp_path, s3_server, store_endpoint=gate.endpoint) as place,
-    ):
-        first, _ = place.replicas
-        assert (await place.get(PROMPT, first)).cache == "MISS"
-        gate.on("PUT", "/renditions/", Fault.FULL)
-        refused = await rendition(place, first)
-        assert (refused.status, refused.code) == (503, "storage_unavailable")
-        assert (await place.get(PROMPT, first)).cache == "HIT"
-        gate.heal()
+    place, gate = gated
+    _, at = place.replicas
+    gate.on("PUT", "/renditions/", Fault.FULL)
+    refused = await rendition(place, at)
+    assert (refused.status, refused.code) == (503, "storage_unavailable")
+    assert (await place.get(PROMPT, at)).cache == "HIT"
+    gate.heal()
 
-        assert (await rendition(place, first)).status == 200
-        await place.check(PROMPT, calls=1)
+    assert (await rendition(place, at)).status == 200
+    await place.check(PROMPT, calls=1)
 
 
 @pytest.mark.long

@@ -96,9 +96,7 @@ async def test_row_21_a_painting_within_the_grace_is_finished(
     """A painting that ends within the grace after SIGTERM is stored and served."""
     async with installation(tmp_path, s3_server, SHUTDOWN_GRACE_SECONDS="8") as place:
         leader, other = place.replicas
-        await place.provider.hold()
-        waiting = place.asking(PROMPT, leader)
-        await place.provider.until_held()
+        waiting = await place.held(PROMPT, leader)
 
         leader.signal(signal.SIGTERM)
         await until(lambda: _has_said(leader, "draining"))

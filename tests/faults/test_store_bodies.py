@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from tests.faults.installation import installation
-from tests.faults.store_gate import Fault, store_gate
+from tests.faults.installation import gated_installation
+from tests.faults.store_gate import Fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,16 +30,9 @@ async def gated(
     tmp_path: Path, s3_server: S3Server
 ) -> AsyncIterator[tuple[Place, StoreGate]]:
     """Run a replica without a hot tier behind a gate, with two pictures painted."""
-    async with (
-        store_gate(s3_server.endpoint) as gate,
-        installation(
-            tmp_path,
-            s3_server,
-            replicas=1,
-            store_endpoint=gate.endpoint,
-            HOT_TIER_BYTES="0",
-        ) as place,
-    ):
+    async with gated_installation(
+        tmp_path, s3_server, replicas=1, HOT_TIER_BYTES="0"
+    ) as (place, gate):
         await place.provider.behave("ok", prompt=LARGE, picture_bytes=2 * 1024**2)
         for prompt in (SMALL, LARGE):
             await place.get(prompt, place.replicas[0])
