@@ -29,29 +29,19 @@ from tests.fakes import (
     a_prompt_cache,
     leases_of,
 )
+from tests.prompt_cache.cache_requests import (
+    FOX,
+    ask,
+    refresh,
+    refresh_that_loses_redis,
+)
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.prompt_cache.cache import Answer
     from app.prompt_cache.seen_entry import SeenEntry
-    from tests.fakes import Replica, World
+    from tests.fakes import Gate, Replica, World
 
 ZOO = Project("acme", "zoo")
-FOX = PromptKey(SHOP, Parameters("a red fox"))
-
-
-async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
-    """Request a prompt and wait for it."""
-    return await replica.cache.get_or_generate(
-        key, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
-
-
-async def refresh(replica: Replica) -> SeenEntry:
-    """Refresh the lighthouse and wait for it."""
-    return await replica.entries.refresh(
-        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
 
 
 async def listed(replica: Replica, *, by_hits: bool = False) -> list[str]:
@@ -444,14 +434,7 @@ async def test_a_refresh_whose_entry_is_not_written_is_restored_from_the_ledger(
     restores the ledger's picture and pays nothing.
     """
     old = await ask(replica)
-    away = world.index.before("commit")
-    refreshing = asyncio.create_task(refresh(replica))
-    await away.reached()
-    world.index.is_away = True
-    away.open()
-    with pytest.raises(CacheUnavailable):
-        await refreshing
-    world.index.is_away = False
+    await refresh_that_loses_redis(world, replica, world.index.before("commit"))
     world.index.expire_lease(LIGHTHOUSE.hash)
 
     answer = await ask(another)
@@ -483,21 +466,17 @@ async def test_a_refresh_replaces_nothing_while_redis_is_away(
     assert world.provider.count == 2
 
 
-async def test_a_refresh_gives_up_where_redis_stays_away(world: World) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.3])
+async def test_a_refresh_gives_up_where_redis_stays_away(
+    world: World, seconds: float
+) -> None:
     """A refresh gives up if Redis stays away, and removes its new picture."""
-    replica = a_prompt_cache(world, max_storing_time=timedelta(0))
+    replica = a_prompt_cache(world, max_storing_time=timedelta(seconds=seconds))
     old = await ask(replica)
-    painting = world.provider.before("paint")
-    refreshing = asyncio.create_task(refresh(replica))
-    await painting.reached()
-    world.index.is_away = True
-    painting.open()
-    with pytest.raises(CacheUnavailable):
-        await refreshing
-    world.index.is_away = False
+    await refresh_that_loses_redis(world, replica, world.provider.before("paint"))
 
+    assert world.images == [str(old.entry.storage_key)]
     assert (await ask(replica)).entry.image_id == old.entry.image_id
-    assert len(world.images) == 1
 
 
 async def test_a_purge_after_an_unfinished_refresh_leaves_nothing(
@@ -529,16 +508,24 @@ async def test_a_purge_waits_for_its_lease_without_the_news(
     assert world.store.objects == {}
 
 
+async def stored_and_unanswered(
+    world: World, replica: Replica
+) -> tuple[asyncio.Task[SeenEntry], Gate]:
+    """Start a refresh; return it with the gate before its answer, once it is there."""
+    for _ in ("begun", "stored"):
+        world.index.before("mark_refresh").open()
+    unanswered = world.index.before("mark_refresh")
+    refreshing = asyncio.create_task(refresh(replica))
+    await unanswered.reached()
+    return refreshing, unanswered
+
+
 async def test_a_refresh_that_arrives_before_anothers_answer_gets_its_picture(
     world: World, replica: Replica, another: Replica
 ) -> None:
     """C12: a refresh that begins before another one has answered gets its picture."""
     await ask(replica)
-    for _ in ("begun", "stored"):
-        world.index.before("mark_refresh").open()
-    unanswered = world.index.before("mark_refresh")
-    first = asyncio.create_task(refresh(replica))
-    await unanswered.reached()
+    first, unanswered = await stored_and_unanswered(world, replica)
     overlapping = asyncio.create_task(refresh(another))
     await until(lambda: world.index.calls["refresh_mark"] == 1)
     second = await overlapping
@@ -554,11 +541,7 @@ async def test_a_refresh_paints_again_where_anothers_answer_never_goes_out(
     """A refresh whose replica dies before its answer does not stop later ones."""
     monkeypatch.setattr(overlap, "KEPT_FOR", timedelta(milliseconds=50))
     await ask(replica)
-    for _ in ("begun", "stored"):
-        world.index.before("mark_refresh").open()
-    unanswered = world.index.before("mark_refresh")
-    first = asyncio.create_task(refresh(replica))
-    await unanswered.reached()
+    first, _ = await stored_and_unanswered(world, replica)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
 

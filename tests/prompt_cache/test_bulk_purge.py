@@ -13,7 +13,8 @@ from app.prompt_cache.bulk_purge import BulkPurge, Purged
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.storage.storage_key import Project
-from tests.fakes import SHOP, UNLIMITED_PERMIT, a_prompt_cache, leases_of
+from tests.fakes import SHOP, a_prompt_cache, leases_of
+from tests.prompt_cache.cache_requests import ask
 
 if TYPE_CHECKING:
     from tests.fakes import Replica, World
@@ -27,9 +28,7 @@ HASHES = [key.hash for key in KEYS]
 async def painted(replica: Replica) -> None:
     """Paint twenty foxes, and one prompt of the zoo."""
     for key in [*KEYS, PromptKey(ZOO, KEYS[0].parameters)]:
-        await replica.cache.get_or_generate(
-            key, permit=UNLIMITED_PERMIT, wait_seconds=30
-        )
+        await ask(replica, key)
 
 
 def bounded(replica: Replica, **bounds: float) -> BulkPurge:

@@ -34,21 +34,13 @@ from tests.fakes import (
     a_prompt_cache,
     leases_of,
 )
+from tests.prompt_cache.cache_requests import FOX, ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.errors import GenerationError, ServiceError
     from tests.fakes import Replica, World
-
-FOX = PromptKey(SHOP, Parameters("a red fox"))
-
-
-async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
-    """Request a prompt and wait for it."""
-    return await replica.cache.get_or_generate(
-        key, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
 
 
 def asking(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import (
-    CacheUnavailable,
     ProviderFailed,
     StillGenerating,
     Unavailable,
@@ -19,32 +18,16 @@ from app.prompt_cache.entry.entry import PromptEntry
 from tests.fakes import (
     LIGHTHOUSE,
     SHOP,
-    UNLIMITED_PERMIT,
     a_picture,
     a_prompt_cache,
 )
+from tests.prompt_cache.cache_requests import ask, refresh
 
 if TYPE_CHECKING:
-    from app.prompt_cache.cache import Answer
-    from app.prompt_cache.seen_entry import SeenEntry
     from tests.fakes import Replica, World
 
 ORPHANS = "paintonce_orphans_total"
 SOON = timedelta(seconds=0.3)
-
-
-async def ask(replica: Replica, wait_seconds: float = 30) -> Answer:
-    """Request the lighthouse."""
-    return await replica.cache.get_or_generate(
-        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=wait_seconds
-    )
-
-
-async def refresh(replica: Replica) -> SeenEntry:
-    """Refresh the lighthouse."""
-    return await replica.entries.refresh(
-        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
 
 
 def named(world: World) -> list[str]:
@@ -200,18 +183,3 @@ async def test_a_lease_that_stays_anothers_leaves_no_picture(world: World) -> No
             await asked
 
     assert world.store.objects == {}
-
-
-async def test_without_redis_a_refresh_replaces_nothing(world: World) -> None:
-    """Without Redis a refresh removes its new picture and replaces nothing."""
-    replica = a_prompt_cache(world, max_storing_time=SOON)
-    old = await ask(replica)
-    painting = world.provider.before("paint")
-    refreshing = asyncio.create_task(refresh(replica))
-    await painting.reached()
-    world.index.is_away = True
-    painting.open()
-    with pytest.raises(CacheUnavailable):
-        await refreshing
-
-    assert world.images == [str(old.entry.storage_key)]

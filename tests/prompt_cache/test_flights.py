@@ -89,6 +89,25 @@ async def join(
     return await flights.join(work, wait_seconds=wait_seconds)
 
 
+async def lead(
+    flights: StrFlights, work: PaintTheLighthouse
+) -> asyncio.Task[tuple[Flight[str], str | None]]:
+    """Join in the background; return once the work waits at its gate."""
+    leading = asyncio.create_task(join(flights, work))
+    await work.gate.reached()
+    return leading
+
+
+async def follow(
+    flights: StrFlights, work: PaintTheLighthouse
+) -> asyncio.Task[tuple[Flight[str], str | None]]:
+    """Join in the background; return once the flight knows that it follows."""
+    following = asyncio.create_task(join(flights, work))
+    await until(lambda: in_flight(flights) == 1)
+    await until(flights._flights[LIGHTHOUSE].role_known.is_set)
+    return following
+
+
 async def test_all_who_join_share_one_flight(world: World, flights: StrFlights) -> None:
     """All who join a flight get the result of one run of its work."""
     work = PaintTheLighthouse(world)
@@ -113,8 +132,7 @@ async def test_a_flight_that_has_landed_is_not_joined(
     that sets the result, before any waiter of A has woken.
     """
     work = PaintTheLighthouse(world)
-    first = asyncio.create_task(join(flights, work))
-    await work.gate.reached()
+    first = await lead(flights, work)
     landed = flights._flights[LIGHTHOUSE].landed
     seen: list[int] = []
     landed.add_done_callback(lambda _: seen.append(in_flight(flights)))
@@ -165,8 +183,7 @@ async def test_a_flight_that_leads_outlives_its_waiters(
 ) -> None:
     """A leading flight finishes without waiters."""
     work = PaintTheLighthouse(world)
-    joined = asyncio.create_task(join(flights, work))
-    await work.gate.reached()
+    joined = await lead(flights, work)
     joined.cancel()
     await asyncio.wait([joined])
     work.gate.open()
@@ -179,15 +196,10 @@ async def test_a_flight_that_follows_ends_with_its_last_waiter(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
     """A following flight without waiters ends and never leads."""
-    work, taken_over = (
-        PaintTheLighthouse(world, ProviderFailed("It broke down.")),
-        PaintTheLighthouse(world),
-    )
-    leading = asyncio.create_task(join(flights, work))
-    await work.gate.reached()
-    following = asyncio.create_task(join(others, taken_over))
-    await until(lambda: in_flight(others) == 1)
-    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    work = PaintTheLighthouse(world, ProviderFailed("It broke down."))
+    taken_over = PaintTheLighthouse(world)
+    leading = await lead(flights, work)
+    following = await follow(others, taken_over)
     following.cancel()
     await asyncio.wait([following])
     work.gate.open()
@@ -203,15 +215,10 @@ async def test_a_follower_whose_last_waiter_leaves_as_it_gets_the_lease(
     world: World, flights: StrFlights, others: StrFlights
 ) -> None:
     """A follower that gets the lease after its last waiter left releases it."""
-    work, taken_over = (
-        PaintTheLighthouse(world, ProviderFailed("It broke down.")),
-        PaintTheLighthouse(world),
-    )
-    leading = asyncio.create_task(join(flights, work))
-    await work.gate.reached()
-    following = asyncio.create_task(join(others, taken_over))
-    await until(lambda: in_flight(others) == 1)
-    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    work = PaintTheLighthouse(world, ProviderFailed("It broke down."))
+    taken_over = PaintTheLighthouse(world)
+    leading = await lead(flights, work)
+    following = await follow(others, taken_over)
     granted = world.index.after("acquire")
     work.gate.open()
     with pytest.raises(ProviderFailed):
@@ -232,11 +239,8 @@ async def test_a_follower_takes_over_from_a_leader_that_gave_up(
 ) -> None:
     """A follower takes over when the leader's replica shuts down."""
     work, taken_over = PaintTheLighthouse(world), PaintTheLighthouse(world)
-    leading = asyncio.create_task(join(flights, work))
-    await work.gate.reached()
-    following = asyncio.create_task(join(others, taken_over))
-    await until(lambda: in_flight(others) == 1)
-    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    leading = await lead(flights, work)
+    following = await follow(others, taken_over)
     await flights.give_up()
     taken_over.gate.open()
 
@@ -251,11 +255,8 @@ async def test_a_leader_that_died_is_followed_by_the_next(
 ) -> None:
     """A follower takes a dead leader's expired lease and leads under its own id."""
     work, taken_over = PaintTheLighthouse(world), PaintTheLighthouse(world)
-    leading = asyncio.create_task(join(flights, work))
-    await work.gate.reached()
-    following = asyncio.create_task(join(others, taken_over))
-    await until(lambda: in_flight(others) == 1)
-    await until(others._flights[LIGHTHOUSE].role_known.is_set)
+    leading = await lead(flights, work)
+    following = await follow(others, taken_over)
     flight = others._flights[LIGHTHOUSE]
     followed = flight.leader_id
     world.index.expire_lease(LIGHTHOUSE)

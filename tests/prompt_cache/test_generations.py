@@ -17,7 +17,6 @@ from app.errors import (
     ShuttingDown,
     StillGenerating,
 )
-from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.generations import generations as module
 from app.storage.storage_key import Project
 from tests.fakes import (
@@ -28,20 +27,12 @@ from tests.fakes import (
     a_prompt_cache,
     leases_of,
 )
+from tests.prompt_cache.cache_requests import FOX, ask, asking, promised
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.prompt_cache.cache import Answer
     from app.prompt_cache.generations.record import GenerationRecord
     from tests.fakes import Replica, World
-
-
-def asking(replica: Replica) -> asyncio.Task[Answer]:
-    """Request the lighthouse in the background."""
-    cache = replica.cache
-    return asyncio.create_task(
-        cache.get_or_generate(LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30)
-    )
 
 
 async def record_of(replica: Replica, world: World) -> GenerationRecord:
@@ -206,11 +197,8 @@ async def test_a_generation_that_never_ran_is_soon_forgotten(world: World) -> No
     gate = world.provider.before("paint")
     running = asking(replica)
     await gate.reached()
-    fox = PromptKey(SHOP, Parameters("a red fox"))
     with pytest.raises(QueueFull):
-        await replica.cache.get_or_generate(
-            fox, permit=UNLIMITED_PERMIT, wait_seconds=30
-        )
+        await ask(replica, FOX)
     gate.open()
     await running
 
@@ -232,16 +220,6 @@ async def test_a_record_is_as_small_as_what_it_says(
         *("generation_id", "project", "prompt_hash", "created_at", "state"),
         *("elapsed_seconds", "image_id", "image_url"),
     }
-
-
-async def promised(replica: Replica) -> str:
-    """Request the lighthouse without waiting; return the generation's id."""
-    with pytest.raises(StillGenerating) as still:
-        await replica.cache.get_or_generate(
-            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
-        )
-    assert still.value.generation_id is not None
-    return still.value.generation_id
 
 
 async def test_a_request_during_a_purge_is_promised_a_generation(
@@ -359,9 +337,7 @@ async def test_no_id_is_given_that_leads_nowhere(
     async with leases_of(world).writing(SHOP, LIGHTHOUSE.hash):
         world.generations.fail_next("put")
         with pytest.raises(CacheUnavailable):
-            await replica.cache.get_or_generate(
-                LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
-            )
+            await ask(replica, wait_seconds=0, wants_id=True)
     await replica.parts.drain()
 
 

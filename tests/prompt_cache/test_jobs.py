@@ -17,12 +17,12 @@ from tests.fakes import (
     LIGHTHOUSE,
     SHOP,
     SOON_SECONDS,
-    UNLIMITED_PERMIT,
     ScriptedProvider,
     a_picture,
     a_prompt_cache,
     a_world,
 )
+from tests.prompt_cache.cache_requests import asking
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from app.generation.provider import Job, PaintRequest
     from app.prompt_cache.cache import Answer
-    from tests.fakes import Replica, World
+    from tests.fakes import Gate, Replica, World
 
 
 class Workshop(ScriptedProvider):
@@ -94,20 +94,22 @@ async def replicas(world: World) -> AsyncIterator[tuple[Replica, Replica]]:
         await replica.give_up()
 
 
-def asking(replica: Replica) -> asyncio.Task[Answer]:
-    """Request the lighthouse in the background."""
-    return asyncio.create_task(
-        replica.cache.get_or_generate(
-            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
-        )
-    )
+async def submitted(
+    replica: Replica, workshop: Workshop
+) -> tuple[Gate, asyncio.Task[Answer]]:
+    """Request the lighthouse; return the gate of the job's first poll, and the task.
+
+    The poll waits at the gate.
+    """
+    gate = workshop.before("poll")
+    asked = asking(replica)
+    await gate.reached()
+    return gate, asked
 
 
 async def left_behind(replica: Replica, workshop: Workshop) -> None:
     """End a leader while its job runs."""
-    gate = workshop.before("poll")
-    asked = asking(replica)
-    await gate.reached()
+    _, asked = await submitted(replica, workshop)
     await replica.give_up()
     with pytest.raises(ShuttingDown):
         await asked
@@ -117,9 +119,7 @@ async def test_a_job_is_known_before_it_is_asked_after(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
     """A job is recorded before its first poll and removed by the commit."""
-    gate = workshop.before("poll")
-    asked = asking(replicas[0])
-    await gate.reached()
+    gate, asked = await submitted(replicas[0], workshop)
     kept = await world.index.job(LIGHTHOUSE.hash)
     gate.open()
     await asked
@@ -149,9 +149,7 @@ async def test_a_leader_that_stalled_past_its_lease_shares_its_job(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
     """A stalled leader and its successor wait for one job and serve one picture."""
-    stalled = workshop.before("poll")
-    late = asking(replicas[0])
-    await stalled.reached()
+    stalled, late = await submitted(replicas[0], workshop)
     world.index.expire_lease(LIGHTHOUSE.hash)
     winner = await asking(replicas[1])
     stalled.open()
@@ -301,9 +299,7 @@ async def test_progress_is_in_the_generations_record(
 ) -> None:
     """The provider's progress is in the generation's record."""
     monkeypatch.setattr(generations, "LOOK_EVERY_SECONDS", 0.001)
-    gate = workshop.before("poll")
-    asked = asking(replicas[0])
-    await gate.reached()
+    gate, asked = await submitted(replicas[0], workshop)
     (generation_id,) = world.generations.records
     progress: float | None = None
     async with asyncio.timeout(SOON_SECONDS):
@@ -329,9 +325,7 @@ async def test_an_open_call_is_in_the_statistics(
 ) -> None:
     """M15: a call of a killed leader counts once in the statistics."""
     first, second = replicas
-    gate = workshop.before("poll")
-    asked = asking(first)
-    await gate.reached()
+    _, asked = await submitted(first, workshop)
     opened = await spend(second)
     await first.give_up()
     with pytest.raises(ShuttingDown):

@@ -15,6 +15,7 @@ from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.orphans import Orphans
 from app.prompt_cache.rebuild import RebuildCount
 from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
+from tests.prompt_cache.cache_requests import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,11 +28,6 @@ FOX = PromptKey(SHOP, Parameters("a red fox"))
 MANIFEST = f"acme/shop/prompts/{LIGHTHOUSE.hash}.json"
 NOTE = f"_system/purges/acme/shop/{LIGHTHOUSE.hash}.json"
 LATER_NOTE = b'{"version": 2, "purged": {}, "replaced": {}}'
-
-
-async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> None:
-    """Request a prompt and wait for it."""
-    await replica.cache.get_or_generate(key, permit=UNLIMITED_PERMIT, wait_seconds=30)
 
 
 @pytest.fixture

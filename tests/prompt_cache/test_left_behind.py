@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
-from app.errors import NotFound, ProviderFailed, ShuttingDown, StillGenerating
+from app.errors import NotFound, ProviderFailed, ShuttingDown
 from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.flight.leases import generation_of, token_of
 from tests.fakes import (
     LIGHTHOUSE,
     SHOP,
     SOON_SECONDS,
-    UNLIMITED_PERMIT,
     a_picture,
     a_prompt_cache,
     leases_of,
 )
-from tests.prompt_cache.test_jobs import Workshop, asking, workshop, world
+from tests.prompt_cache.cache_requests import asking, promised, refresh
+from tests.prompt_cache.test_jobs import Workshop, submitted, workshop, world
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ async def died(replica: Replica, world: World, workshop: Workshop) -> str:
 
     Nothing of it reaches Redis any more, as after a kill.
     """
-    gate = workshop.before("poll")
-    asked = asking(replica)
-    await gate.reached()
+    _, asked = await submitted(replica, workshop)
     (generation_id,) = world.generations.records
     watched = dict(world.generations.watched)
     record = world.generations.records[generation_id]
@@ -129,9 +127,7 @@ async def test_a_leader_that_is_alive_keeps_its_job(
 ) -> None:
     """A live leader with its lease keeps its job, even if its claim is due."""
     first, second = replicas
-    gate = workshop.before("poll")
-    asked = asking(first)
-    await gate.reached()
+    gate, asked = await submitted(first, workshop)
 
     await looked_at(second, world)
     await second.parts.drain()
@@ -146,9 +142,7 @@ async def test_a_stalled_leader_and_the_one_that_took_its_job_up_agree(
 ) -> None:
     """A stalled leader and its successor serve the same picture of one job."""
     first, second = replicas
-    stalled = workshop.before("poll")
-    late = asking(first)
-    await stalled.reached()
+    stalled, late = await submitted(first, workshop)
     (generation_id,) = world.generations.records
     world.index.expire_lease(LIGHTHOUSE.hash)
 
@@ -207,9 +201,7 @@ async def test_a_drained_leader_hands_its_job_over(
 ) -> None:
     """A drained leader's job is finished by another replica."""
     first, second = replicas
-    gate = workshop.before("poll")
-    asked = asking(first)
-    await gate.reached()
+    _, asked = await submitted(first, workshop)
     (generation_id,) = world.generations.records
     await first.give_up()
     with pytest.raises(ShuttingDown):
@@ -225,11 +217,16 @@ async def test_a_drained_leader_hands_its_job_over(
     assert workshop.submitted == ["job-1"]
 
 
-async def refreshed(replica: Replica) -> Any:
-    """Refresh the lighthouse."""
-    return await replica.entries.refresh(
-        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+async def left_refresh(world: World, replica: Replica, workshop: Workshop) -> str:
+    """End a replica while its refresh's job runs; return the generation's id."""
+    gate = workshop.before("poll")
+    refreshing = asyncio.create_task(refresh(replica))
+    await gate.reached()
+    generation_id = list(world.generations.records)[-1]
+    await replica.give_up()
+    with pytest.raises(ShuttingDown):
+        await refreshing
+    return generation_id
 
 
 async def test_a_refresh_that_was_left_replaces_the_picture(
@@ -238,12 +235,7 @@ async def test_a_refresh_that_was_left_replaces_the_picture(
     """A left refresh is finished and replaces the picture."""
     first, second = replicas
     old = (await asking(first)).entry
-    gate = workshop.before("poll")
-    refreshing = asyncio.create_task(refreshed(first))
-    await gate.reached()
-    await first.give_up()
-    with pytest.raises(ShuttingDown):
-        await refreshing
+    await left_refresh(world, first, workshop)
 
     await looked_at(second, world)
     await until(
@@ -262,13 +254,7 @@ async def test_a_refresh_that_was_left_and_purged_has_failed(
     """A left refresh of a purged prompt is cancelled and fails as not found."""
     first, second = replicas
     await asking(first)
-    gate = workshop.before("poll")
-    refreshing = asyncio.create_task(refreshed(first))
-    await gate.reached()
-    generation_id = list(world.generations.records)[-1]
-    await first.give_up()
-    with pytest.raises(ShuttingDown):
-        await refreshing
+    generation_id = await left_refresh(world, first, workshop)
     world.store.objects.clear()
     world.index.entries.clear()
 
@@ -291,12 +277,7 @@ async def test_a_generation_whose_leader_died_without_a_job_has_failed(
     generations = first.parts.generations
     lease = leases_of(world).of_flight(LIGHTHOUSE.hash, "w-acme/shop/a purge")
     await lease.hold()
-    with pytest.raises(StillGenerating) as still:
-        await first.cache.get_or_generate(
-            LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=0, wants_id=True
-        )
-    generation_id = still.value.generation_id
-    assert generation_id is not None
+    generation_id = await promised(first)
     watched, records = dict(world.generations.watched), dict(world.generations.records)
     await first.give_up()
     world.generations.watched, world.generations.records = watched, records
@@ -332,10 +313,8 @@ async def test_a_replica_that_lives_says_so_again_and_again(
 ) -> None:
     """A live replica's generations never become due."""
     first, second = replicas
-    gate = workshop.before("poll")
     async with first.parts.generations.kept_alive():
-        asked = asking(first)
-        await gate.reached()
+        gate, asked = await submitted(first, workshop)
         for _ in range(10):
             await asyncio.sleep(LEASE.total_seconds() / 5)
             assert await second.parts.generations.claimed(100) == []

@@ -16,18 +16,11 @@ from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.listed_entries import MANIFESTS_AT_ONCE, ListedEntries
 from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT, a_picture
+from tests.prompt_cache.cache_requests import FOX, ask, refresh
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.prompt_cache.cache import Answer
     from tests.fakes import Replica, Sums, World
-
-
-async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE) -> Answer:
-    """Request a prompt and wait for it."""
-    return await replica.cache.get_or_generate(
-        key, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
 
 
 def comes_back(world: World, entries: dict[str, bytes]) -> None:
@@ -50,6 +43,13 @@ class Snapshot:
         world = replica.world
         return cls(dict(world.index.entries), deepcopy(world.projects))
 
+    @classmethod
+    async def comes_back_after_a_purge(cls, replica: Replica, *others: Replica) -> None:
+        """Purge the lighthouse, and restore Redis as it was before."""
+        snapshot = await cls.of(replica)
+        await replica.purge(SHOP, LIGHTHOUSE.hash)
+        await snapshot.comes_back(replica, *others)
+
     async def comes_back(self, *replicas: Replica) -> None:
         """Restore Redis; *replicas* have written what they had gathered before."""
         for replica in replicas:
@@ -58,9 +58,6 @@ class Snapshot:
         world.projects.clear()
         world.projects.update(deepcopy(self.projects))
         comes_back(world, self.entries)
-
-
-FOX = PromptKey(SHOP, Parameters("a red fox"))
 
 
 async def listed(replica: Replica, *, by_hits: bool = False) -> list[str]:
@@ -105,9 +102,7 @@ async def test_what_was_replaced_stays_so(
     await ask(replica)
     await another.cache.read(await ask(another))
     snapshot = dict(world.index.entries)
-    await replica.entries.refresh(
-        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+    await refresh(replica)
     current = (await ask(replica)).entry.image_id
     comes_back(world, snapshot)
 
@@ -209,9 +204,7 @@ async def test_what_was_purged_is_not_listed(
     """A list leaves out what was purged, and takes it off."""
     fox = (await ask(replica, FOX)).entry
     await ask(replica)
-    snapshot = await Snapshot.of(replica)
-    await replica.purge(SHOP, LIGHTHOUSE.hash)
-    await snapshot.comes_back(replica, another)
+    await Snapshot.comes_back_after_a_purge(replica, another)
 
     assert await listed(another, by_hits=by_hits) == [fox.image_id]
     assert LIGHTHOUSE.hash not in world.index.entries
@@ -226,9 +219,7 @@ async def test_what_was_replaced_is_listed_as_it_is_now(
     await ask(replica)
     await ask(replica)
     snapshot = await Snapshot.of(replica)
-    refreshed = await replica.entries.refresh(
-        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+    refreshed = await refresh(replica)
     await snapshot.comes_back(replica, another)
 
     seen, _ = await another.parts.listed.page(SHOP, by_hits=True, after=None, limit=9)
@@ -250,9 +241,7 @@ async def test_statistics_count_no_ghosts(replica: Replica, another: Replica) ->
     for number in range(100):
         key = PromptKey(SHOP, Parameters(f"a red fox, {number}"))
         await replica.purge(SHOP, key.hash)
-    refreshed = await replica.entries.refresh(
-        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+    refreshed = await refresh(replica)
     foxes = [len(a_picture(number)) for number in range(101, 151)]
     kept = (51, sum(foxes) + refreshed.entry.size)
     await snapshot.comes_back(replica, another)
@@ -290,9 +279,7 @@ async def test_statistics_do_not_wait_for_a_long_list(
 ) -> None:
     """Statistics answer in time, and the comparison goes on in the background."""
     await ask(replica)
-    snapshot = await Snapshot.of(replica)
-    await replica.purge(SHOP, LIGHTHOUSE.hash)
-    await snapshot.comes_back(replica)
+    await Snapshot.comes_back_after_a_purge(replica)
     parts = replica.parts.listed
     lists = ListedEntries(
         index=parts.index,
@@ -337,9 +324,7 @@ async def test_a_ghost_that_is_painted_meanwhile_stays_listed(
     prompt. 3. The list would take it off.
     """
     await ask(replica)
-    snapshot = await Snapshot.of(replica)
-    await replica.purge(SHOP, LIGHTHOUSE.hash)
-    await snapshot.comes_back(replica, another)
+    await Snapshot.comes_back_after_a_purge(replica, another)
     dropped = world.index.after("drop_with_hits")
     listing = asyncio.create_task(listed(replica))
     await dropped.reached()

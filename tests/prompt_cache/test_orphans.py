@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from app.prompt_cache.orphans import OrphanCount
-from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
+from tests.fakes import SHOP
+from tests.prompt_cache.cache_requests import ask
 
 if TYPE_CHECKING:
     from app.storage.storage_key import Project
@@ -35,9 +36,7 @@ async def an_image(world: World, name: str = "", *, age: timedelta = TWO_DAYS) -
 @pytest.fixture(autouse=True)
 async def painted(world: World, replica: Replica) -> str:
     """Paint the lighthouse, made to look old; return its picture's key."""
-    answer = await replica.cache.get_or_generate(
-        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+    answer = await ask(replica)
     key = str(answer.entry.storage_key)
     world.store.objects[key].modified_at -= TWO_DAYS
     return key

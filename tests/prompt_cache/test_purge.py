@@ -16,20 +16,13 @@ from app.errors import (
 )
 from app.prompt_cache.cache import LookupOutcome
 from app.storage.storage_key import Project
-from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT, a_prompt_cache, leases_of
+from tests.fakes import LIGHTHOUSE, SHOP, a_prompt_cache, leases_of
+from tests.prompt_cache.cache_requests import ask
 
 if TYPE_CHECKING:
-    from app.prompt_cache.cache import Answer
     from tests.fakes import Replica, World
 
 ZOO = Project("acme", "zoo")
-
-
-async def ask(replica: Replica) -> Answer:
-    """Request the lighthouse and wait for it."""
-    return await replica.cache.get_or_generate(
-        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
 
 
 async def purge(replica: Replica) -> None:
@@ -137,19 +130,23 @@ async def test_a_redis_that_goes_away_after_the_first_step(
     await is_finished(world, another)
 
 
+async def purge_that_loses_the_store(world: World, replica: Replica) -> None:
+    """Let a purge fail between its manifest and its picture."""
+    manifest = world.store.after("delete")
+    purging = asyncio.create_task(purge(replica))
+    await manifest.reached()
+    world.store.fail_next("delete")
+    manifest.open()
+    with pytest.raises(StorageUnavailable):
+        await purging
+
+
 async def test_a_store_that_goes_away_before_the_picture_is_removed(
     world: World, replica: Replica, another: Replica
 ) -> None:
     """A purge that lost the store before the picture finishes when it is repeated."""
     await ask(replica)
-    before = world.store.after("delete")
-    purging = asyncio.create_task(purge(replica))
-    await before.reached()
-    world.store.fail_next("delete")
-    before.open()
-
-    with pytest.raises(StorageUnavailable):
-        await purging
+    await purge_that_loses_the_store(world, replica)
 
     assert await world.index.peek([LIGHTHOUSE.hash]) == [None]
     assert len(world.images) == 1
@@ -178,13 +175,7 @@ async def test_a_picture_that_was_painted_after_an_interrupted_purge(
 ) -> None:
     """A repeated purge removes a newer picture and the old one's rest."""
     await ask(replica)
-    before = world.store.after("delete")
-    purging = asyncio.create_task(purge(replica))
-    await before.reached()
-    world.store.fail_next("delete")
-    before.open()
-    with pytest.raises(StorageUnavailable):
-        await purging
+    await purge_that_loses_the_store(world, replica)
     assert (await ask(replica)).outcome == LookupOutcome.MISS
     assert len(world.images) == 2
 

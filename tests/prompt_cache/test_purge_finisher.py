@@ -11,7 +11,8 @@ import pytest
 from app.errors import NotFound, ServiceError, StorageUnavailable
 from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.purge_note import PurgeNote
-from tests.fakes import LIGHTHOUSE, SHOP, UNLIMITED_PERMIT
+from tests.fakes import LIGHTHOUSE, SHOP
+from tests.prompt_cache.cache_requests import ask, refresh
 
 if TYPE_CHECKING:
     from app.prompt_cache.cache import Answer
@@ -22,25 +23,24 @@ NOTE = f"_system/purges/acme/shop/{LIGHTHOUSE.hash}.json"
 DELETIONS = 4
 
 
-async def ask(replica: Replica) -> Answer:
-    """Request the lighthouse and wait for it."""
-    return await replica.cache.get_or_generate(
-        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
-
-
-async def refresh(replica: Replica) -> None:
-    """Refresh the lighthouse."""
-    await replica.entries.refresh(
-        SHOP, LIGHTHOUSE.hash, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
-
-
 async def with_a_rendition(world: World, answer: Answer) -> str:
     """Store a rendition of an answer's picture; return its key."""
     key = f"acme/shop/renditions/{answer.entry.image_id}/w64.webp"
     await world.store.put(key, b"small", media_type="image/webp")
     return key
+
+
+async def purge_that_dies(world: World, replica: Replica, *, after: int) -> None:
+    """Start a purge and kill it *after* so many deletions."""
+    gates = [world.store.before("delete") for _ in range(after + 1)]
+    purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
+    for gate in gates[:-1]:
+        await gate.reached()
+        gate.open()
+    await gates[-1].reached()
+    purging.cancel()
+    with suppress(asyncio.CancelledError):
+        await purging
 
 
 @pytest.mark.parametrize("lost", ["nothing", "everything"])
@@ -50,15 +50,7 @@ async def test_a_purge_that_fails_at_any_deletion_is_finished(
 ) -> None:
     """A purge whose replica dies after any deletion is finished, even after a flush."""
     await with_a_rendition(world, await ask(replica))
-    gates = [world.store.before("delete") for _ in range(number + 1)]
-    purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
-    for gate in gates[:-1]:
-        await gate.reached()
-        gate.open()
-    await gates[-1].reached()
-    purging.cancel()
-    with suppress(asyncio.CancelledError):
-        await purging
+    await purge_that_dies(world, replica, after=number)
     assert NOTE in world.store.objects
     if lost == "everything":
         world.index.lose_everything()
@@ -92,14 +84,7 @@ async def test_what_was_painted_since_stays(
 ) -> None:
     """A picture painted after an interrupted purge stays."""
     await ask(replica)
-    first, second = world.store.before("delete"), world.store.before("delete")
-    purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
-    await first.reached()
-    first.open()
-    await second.reached()
-    purging.cancel()
-    with suppress(asyncio.CancelledError):
-        await purging
+    await purge_that_dies(world, replica, after=1)
     painted = await ask(another)
 
     await another.parts.purge_finisher.look()
@@ -199,14 +184,7 @@ async def test_all_walks_what_is_written_down(
 ) -> None:
     """A purge of all removes pictures that only a note names."""
     await ask(replica)
-    first, second = world.store.before("delete"), world.store.before("delete")
-    purging = asyncio.create_task(replica.purge(SHOP, LIGHTHOUSE.hash))
-    await first.reached()
-    first.open()
-    await second.reached()
-    purging.cancel()
-    with suppress(asyncio.CancelledError):
-        await purging
+    await purge_that_dies(world, replica, after=1)
     world.index.lose_everything()
 
     purged = await another.parts.bulk_purge.all(SHOP)

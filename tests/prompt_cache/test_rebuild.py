@@ -13,6 +13,7 @@ from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.rebuild import RebuildCount
 from tests.fakes import SHOP, UNLIMITED_PERMIT, leases_of
+from tests.prompt_cache.cache_requests import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,9 +30,7 @@ KEYS = [PromptKey(SHOP, Parameters(f"a red fox, {number}")) for number in range(
 async def rebuild(world: World, replica: Replica) -> Rebuilding:
     """Paint four foxes, empty Redis, and return a function that rebuilds."""
     for key in KEYS:
-        await replica.cache.get_or_generate(
-            key, permit=UNLIMITED_PERMIT, wait_seconds=30
-        )
+        await ask(replica, key)
     await replica.statistics.apply()
     world.index.lose_everything()
     world.projects.clear()
@@ -48,9 +47,7 @@ async def test_every_entry_is_restored(
 
     assert tally == RebuildCount(restored=4)
     assert len(seen) == 4
-    answer = await replica.cache.get_or_generate(
-        KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+    answer = await ask(replica, KEYS[0])
     assert (answer.outcome, answer.hits) == (LookupOutcome.HIT, 1)
     assert (await replica.statistics.read("acme/shop"))["entries"] == 4
     assert world.provider.count == 4
@@ -66,9 +63,7 @@ async def test_an_entry_that_cannot_be_read_is_restored(
     await world.store.put("acme/shop/prompts/notes.json", b"{}", media_type="text/json")
 
     assert await rebuild() == RebuildCount(restored=1, known=3)
-    answer = await replica.cache.get_or_generate(
-        KEYS[0], permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+    answer = await ask(replica, KEYS[0])
     assert answer.outcome == LookupOutcome.HIT
 
 

@@ -11,7 +11,8 @@ import pytest
 from app.errors import CacheUnavailable
 from app.prompt_cache import statistics as module
 from app.prompt_cache.statistics import Cursor, Statistics
-from tests.fakes import LIGHTHOUSE, SOON_SECONDS, UNLIMITED_PERMIT, InMemoryStatistics
+from tests.fakes import LIGHTHOUSE, SOON_SECONDS, InMemoryStatistics
+from tests.prompt_cache.cache_requests import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +41,7 @@ def statistics(store: InMemoryStatistics) -> Statistics:
 @pytest.fixture
 async def entry(replica: Replica) -> PromptEntry:
     """Paint the lighthouse, for 0.04."""
-    answer = await replica.cache.get_or_generate(
-        LIGHTHOUSE, permit=UNLIMITED_PERMIT, wait_seconds=30
-    )
+    answer = await ask(replica)
     return answer.entry
 
 

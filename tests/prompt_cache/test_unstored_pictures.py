@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import CallEnd, ProviderFailed, StillGenerating, StorageUnavailable
+from app.errors import CallEnd, ProviderFailed, StorageUnavailable
 from app.prompt_cache.cache import LookupOutcome
-from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from tests.fakes import (
     LIGHTHOUSE,
     SHOP,
-    SOON_SECONDS,
-    UNLIMITED_PERMIT,
     a_picture,
     a_prompt_cache,
 )
+from tests.prompt_cache.cache_requests import FOX, ask, promised
 from tests.until import until
 
 if TYPE_CHECKING:
-    from app.prompt_cache.cache import Answer
     from tests.fakes import Replica, World
-
-
-async def ask(replica: Replica, key: PromptKey = LIGHTHOUSE, **more: Any) -> Answer:
-    """Request a picture and wait for it."""
-    return await replica.cache.get_or_generate(
-        key, permit=UNLIMITED_PERMIT, **{"wait_seconds": SOON_SECONDS, **more}
-    )
 
 
 def full(world: World, method: str = "put") -> None:
@@ -85,13 +75,11 @@ async def test_a_caller_that_wants_an_id_is_given_it(world: World) -> None:
     replica = a_prompt_cache(world, unstored_patience_seconds=0)
     await unstored(world, replica)
 
-    with pytest.raises(StillGenerating) as still:
-        await ask(replica, wants_id=True, wait_seconds=0)
-    assert still.value.generation_id is not None
+    generation_id = await promised(replica)
     healed(world)
     await replica.parts.drain()
 
-    record = await replica.parts.generations.find(SHOP, still.value.generation_id)
+    record = await replica.parts.generations.find(SHOP, generation_id)
     assert record is not None
     assert record.state == "done"
 
@@ -114,8 +102,7 @@ async def test_a_full_memory_loses_the_picture_and_holds_the_prompt(
         assert failure.retry_after is not None
         assert failure.retry_after >= timedelta(seconds=120)
     assert world.provider.count == 1
-    fox = PromptKey(SHOP, Parameters("a red fox"))
-    assert (await ask(replica, fox)).outcome == LookupOutcome.MISS
+    assert (await ask(replica, FOX)).outcome == LookupOutcome.MISS
 
 
 async def test_a_picture_that_is_refused_to_the_end_holds_the_prompt(
