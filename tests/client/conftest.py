@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.client import Paintonce
-from tests.replica import environment_of, replica
+from tests.models_of_replicas import replica_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,16 +46,13 @@ async def service(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Replica]:
     """Run a replica without keys, whose pictures have prices."""
-    folder = tmp_path_factory.mktemp("replica")
-    (folder / "models.toml").write_text(MODELS)
-    environment = environment_of(
+    async with replica_with(
+        MODELS,
+        folder=tmp_path_factory.mktemp("replica"),
         redis_url=module_redis_url,
-        bucket=f"client-{uuid4().hex}",
-        object_store=s3_server.environment(),
-        PROVIDERS_FILE=str(folder / "models.toml"),
+        store=s3_server,
         SHUTDOWN_GRACE_SECONDS="1",
-    )
-    async with replica(environment, folder=folder) as running:
+    ) as running:
         yield running
 
 

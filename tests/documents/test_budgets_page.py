@@ -11,6 +11,7 @@ import pytest
 
 from app.client import Paintonce, PaintonceError
 from tests.documents.shell import ADDRESS, blocks
+from tests.models_of_replicas import models_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +52,11 @@ async def test_a_budget_ends_and_is_raised(
 ) -> None:
     """Two pictures fit the budget, and the third one fits after it is raised."""
     look, refused, raising, stopping, bill = blocks(PAGE)
-    (tmp_path / "models.toml").write_text(
-        '[models.default]\nprovider = "placeholder"\nprice = 0.25\n'
-    )
+    models = '[models.default]\nprovider = "placeholder"\nprice = 0.25\n'
     async with operator(
         ADMIN_API_KEY=ADMIN_KEY,
         BUDGET_PER_DAY="0.5",
-        PROVIDERS_FILE=str(tmp_path / "models.toml"),
+        PROVIDERS_FILE=models_file(tmp_path, models),
     ) as (service, shell):
         async with (
             aiohttp.ClientSession(service.url) as session,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import aiohttp
 import redis
 
 from app.storage.redis import keys
 from tests.fake_provider import FakeProvider, pictures, serve
-from tests.replica import environment_of, replica
+from tests.models_of_replicas import replica_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,31 +35,32 @@ async def test_a_copy_is_gone_with_the_calls_deadline_and_two_leases(
     """A lent copy expires in Redis by itself after the deadline and two leases."""
     provider = FakeProvider()
     provider.behave("hold")
-    async with serve(provider) as origin, aiohttp.ClientSession() as session:
-        (tmp_path / "models.toml").write_text(MODELS.format(origin=origin))
-        environment = environment_of(
+    async with (
+        serve(provider) as origin,
+        aiohttp.ClientSession() as session,
+        replica_with(
+            MODELS.format(origin=origin),
+            folder=tmp_path,
             redis_url=redis_url,
-            bucket=f"lent-{uuid4().hex}",
-            object_store=s3_server.environment(),
-            PROVIDERS_FILE=str(tmp_path / "models.toml"),
+            store=s3_server,
             PUBLIC_BASE_URL=KNOWN_AS,
             IMAGE_URL_THRESHOLD_BYTES="0",
             LEASE_SECONDS=f"{LEASE_SECONDS}",
+        ) as doomed,
+    ):
+        async with session.post(
+            f"{doomed.url}/api/images",
+            data=pictures.paint(number=1, prompt="a sketch"),
+            headers={"Content-Type": "image/png"},
+        ) as kept:
+            image_id = (await kept.json())["id"]
+        body = {"prompt": "a harbour", "references": [image_id]}
+        asking = asyncio.create_task(
+            session.post(f"{doomed.url}/api/v1/live/generate", json=body)
         )
-        async with replica(environment, folder=tmp_path) as doomed:
-            async with session.post(
-                f"{doomed.url}/api/images",
-                data=pictures.paint(number=1, prompt="a sketch"),
-                headers={"Content-Type": "image/png"},
-            ) as kept:
-                image_id = (await kept.json())["id"]
-            body = {"prompt": "a harbour", "references": [image_id]}
-            asking = asyncio.create_task(
-                session.post(f"{doomed.url}/api/v1/live/generate", json=body)
-            )
-            await provider.until_held()
-            await doomed.kill()
-            await asyncio.wait([asking])
+        await provider.until_held()
+        await doomed.kill()
+        await asyncio.wait([asking])
 
     (job,) = provider.jobs.values()
     (address,) = job.call.body["image_urls"]

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.replica import environment_of, replica
+from tests.models_of_replicas import replica_with
 from tests.server.frame import wire
 
 if TYPE_CHECKING:
@@ -72,16 +72,13 @@ async def service(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Replica]:
     """Run a replica without keys that has a model for every outcome."""
-    folder = tmp_path_factory.mktemp("replica")
-    (folder / "models.toml").write_text(MODELS)
-    environment = environment_of(
+    async with replica_with(
+        MODELS,
+        folder=tmp_path_factory.mktemp("replica"),
         redis_url=module_redis_url,
-        bucket=f"live-{uuid4().hex}",
-        object_store=s3_server.environment(),
-        PROVIDERS_FILE=str(folder / "models.toml"),
+        store=s3_server,
         WAIT_TIMEOUT_SECONDS="20",
-    )
-    async with replica(environment, folder=folder) as running:
+    ) as running:
         yield running
 
 

@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from app.storage.redis import keys
-from tests.fake_provider import FakeProvider, pictures, serve
-from tests.replica import environment_of, replica
+from tests.fake_provider import FakeProvider, pictures
+from tests.models_of_replicas import replicas_over
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
-MODELS = """
-[models.default]
-provider = "openai"
-model = "gpt-image-2"
-base_url = "{origin}/v1"
-api_key_env = ""
-"""
 PROMPT = "with a hat"
 SENT = [pictures.paint(number=number, prompt="a sketch") for number in (1, 2)]
 
@@ -51,24 +44,17 @@ def as_json() -> dict[str, Any]:
 
 
 async def test_identical_edits_over_two_replicas_are_one_payment(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+    redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> None:
     """Every edit gets the one picture, and no copy of what was sent is left."""
     provider = FakeProvider()
     provider.behave("hold", prompt=PROMPT)
     async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(serve(provider))
-        (tmp_path / "models.toml").write_text(MODELS.format(origin=origin))
-        environment = environment_of(
-            redis_url=redis_url,
-            bucket=bucket,
-            object_store=s3_server.environment(),
-            PROVIDERS_FILE=str(tmp_path / "models.toml"),
+        replicas = await stack.enter_async_context(
+            replicas_over(
+                provider, 2, folder=tmp_path, redis_url=redis_url, store=s3_server
+            )
         )
-        replicas = [
-            await stack.enter_async_context(replica(environment, folder=tmp_path))
-            for _ in range(2)
-        ]
         session = await stack.enter_async_context(aiohttp.ClientSession())
         client = stack.enter_context(redis.Redis.from_url(redis_url))
 

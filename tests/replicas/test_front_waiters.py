@@ -6,15 +6,14 @@ import asyncio
 import json
 import re
 import sys
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
-from tests.fake_provider import FakeProvider, serve
-from tests.replica import environment_of, replica
+from tests.fake_provider import FakeProvider
+from tests.models_of_replicas import replicas_over
 
 if TYPE_CHECKING:
     from tests.replica import Replica
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
-MODELS = """
-[models.default]
-provider = "openai"
-model = "gpt-image-2"
-base_url = "{origin}/v1"
-api_key_env = ""
-deadline_seconds = 120
-"""
 WAITERS = 1000
 MAX_BYTES_EACH = 64 * 1024
 
@@ -71,22 +62,19 @@ class Waiter:
 
 
 async def test_a_thousand_clients_wait_cheaply(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+    redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> None:
     """A thousand waiters need no thread or key each, and at most 64 KB."""
     provider = FakeProvider()
     provider.behave("hold", prompt="a long wait")
-    async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(serve(provider))
-        models = tmp_path / "models.toml"
-        models.write_text(MODELS.format(origin=origin))
-        environment = environment_of(
-            redis_url=redis_url,
-            bucket=bucket,
-            object_store=s3_server.environment(),
-            PROVIDERS_FILE=str(models),
-        )
-        service = await stack.enter_async_context(replica(environment, folder=tmp_path))
+    async with replicas_over(
+        provider,
+        1,
+        folder=tmp_path,
+        redis_url=redis_url,
+        store=s3_server,
+        terms="deadline_seconds = 120\n",
+    ) as (service,):
         first = Waiter()
         await first.ask(service, is_stream=False)
         await provider.until_held()

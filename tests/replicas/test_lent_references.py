@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from tests.fake_provider import FakeProvider, pictures, serve
-from tests.replica import environment_of, replica
+from tests.models_of_replicas import replica_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,18 +64,19 @@ async def running(
 ) -> AsyncIterator[Place]:
     """Run replica and provider for all tests here."""
     folder, provider = tmp_path_factory.mktemp("lent"), FakeProvider()
-    async with serve(provider) as origin, aiohttp.ClientSession() as session:
-        (folder / "models.toml").write_text(MODELS.format(origin=origin))
-        environment = environment_of(
+    async with (
+        serve(provider) as origin,
+        aiohttp.ClientSession() as session,
+        replica_with(
+            MODELS.format(origin=origin),
+            folder=folder,
             redis_url=module_redis_url,
-            bucket=f"lent-{uuid4().hex}",
-            object_store=s3_server.environment(),
-            PROVIDERS_FILE=str(folder / "models.toml"),
+            store=s3_server,
             PUBLIC_BASE_URL=KNOWN_AS,
             IMAGE_URL_THRESHOLD_BYTES="4000",
-        )
-        async with replica(environment, folder=folder) as service:
-            yield Place(service, provider, session)
+        ) as service,
+    ):
+        yield Place(service, provider, session)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -7,13 +7,13 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import aiohttp
 import pytest
 import redis
 
-from tests.replica import Replica, environment_of, replica
+from tests.models_of_replicas import environment_with
+from tests.replica import Replica, replica
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,12 +84,11 @@ async def three(
     s3_server: S3Server, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[Three]:
     """Run three replicas that ask for keys."""
-    (tmp_path / "models.toml").write_text(MODELS)
-    environment = environment_of(
+    environment = environment_with(
+        MODELS,
+        folder=tmp_path,
         redis_url=redis_url,
-        bucket=f"limits-{uuid4().hex}",
-        object_store=s3_server.environment(),
-        PROVIDERS_FILE=str(tmp_path / "models.toml"),
+        store=s3_server,
         AUTH="required",
         ADMIN_API_KEY=ADMIN["X-API-Key"],
         SCOPE_NEW_PER_ADDRESS_PER_HOUR="0",

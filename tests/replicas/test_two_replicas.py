@@ -12,7 +12,7 @@ import pytest
 from tests.replica import environment_of, replica
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from tests.replica import Replica
@@ -118,18 +118,26 @@ async def test_statistics_and_entries_are_the_same_on_both_replicas(
     assert listed["cursor"] is None
 
 
+async def _painted_and_hit(
+    session: aiohttp.ClientSession, one: Replica, other: Replica, prompt: dict[str, str]
+) -> Mapping[str, str]:
+    """Paint at *one* and read the HIT of the *other*; return the painting's headers."""
+    async with session.get(one.url + LIVE, params=prompt, headers=PROJECT) as painted:
+        await painted.read()
+    async with session.get(other.url + LIVE, params=prompt, headers=PROJECT) as hit:
+        await hit.read()
+    return painted.headers
+
+
 async def test_a_purge_is_seen_at_once_by_every_replica(
     replicas: tuple[Replica, Replica], session: aiohttp.ClientSession
 ) -> None:
     """After a purge on one replica the other serves nothing of the old picture."""
     one, other = replicas
     prompt = {"prompt": "here today, gone tomorrow"}
-    async with session.get(one.url + LIVE, params=prompt, headers=PROJECT) as painted:
-        await painted.read()
-    async with session.get(other.url + LIVE, params=prompt, headers=PROJECT) as hit:
-        await hit.read()
-    prompt_hash = painted.headers["X-Prompt-Hash"]
-    permalink = other.url + painted.headers["Content-Location"]
+    painted = await _painted_and_hit(session, one, other, prompt)
+    prompt_hash = painted["X-Prompt-Hash"]
+    permalink = other.url + painted["Content-Location"]
 
     async with session.delete(
         f"{one.url}/api/v1/live/entries/{prompt_hash}", headers=PROJECT
@@ -146,7 +154,7 @@ async def test_a_purge_is_seen_at_once_by_every_replica(
         assert again.status == 404
     async with session.get(other.url + LIVE, params=prompt, headers=PROJECT) as new:
         assert new.headers["X-Cache-Status"] == "MISS"
-        assert new.headers["X-Image-Id"] != painted.headers["X-Image-Id"]
+        assert new.headers["X-Image-Id"] != painted["X-Image-Id"]
 
 
 async def test_a_refresh_replaces_the_picture_under_the_same_hash(
@@ -155,25 +163,22 @@ async def test_a_refresh_replaces_the_picture_under_the_same_hash(
     """A refresh replaces the picture on both replicas and keeps the hits."""
     one, other = replicas
     prompt = {"prompt": "paint it again"}
-    async with session.get(one.url + LIVE, params=prompt, headers=PROJECT) as painted:
-        await painted.read()
-    async with session.get(other.url + LIVE, params=prompt, headers=PROJECT) as hit:
-        await hit.read()
+    painted = await _painted_and_hit(session, one, other, prompt)
 
     async with session.post(
-        f"{one.url}/api/v1/live/entries/{painted.headers['X-Prompt-Hash']}/refresh",
+        f"{one.url}/api/v1/live/entries/{painted['X-Prompt-Hash']}/refresh",
         headers=PROJECT,
     ) as refreshed:
         entry = await refreshed.json()
 
     assert refreshed.status == 200
-    assert entry["image_id"] != painted.headers["X-Image-Id"]
+    assert entry["image_id"] != painted["X-Image-Id"]
     assert entry["hits"] == 1
     async with session.get(other.url + LIVE, params=prompt, headers=PROJECT) as new:
         await new.read()
         assert new.headers["X-Image-Id"] == entry["image_id"]
         assert new.headers["X-Cache-Hit-Count"] == "2"
-    async with session.get(one.url + painted.headers["Content-Location"]) as old:
+    async with session.get(one.url + painted["Content-Location"]) as old:
         assert old.status == 404
 
 

@@ -6,14 +6,13 @@ import asyncio
 import hashlib
 import json
 import re
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from tests.deploy.reverse_proxy import SHIPPED, reverse_proxy
-from tests.fake_provider import FakeProvider, serve
-from tests.replica import environment_of, replica
+from tests.fake_provider import FakeProvider
+from tests.models_of_replicas import replicas_over
 from tests.sdks import environments
 
 if TYPE_CHECKING:
@@ -25,14 +24,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
-MODELS = """
-[models.default]
-provider = "openai"
-model = "gpt-image-2"
-base_url = "{origin}/v1"
-api_key_env = ""
+TERMS = """
 price = 0.04
-deadline_seconds = {deadline}
+deadline_seconds = 4
 also = ["gpt-image-1", "dall-e-3"]
 """
 REQUESTS = 25
@@ -67,26 +61,20 @@ class Stage(NamedTuple):
 
 @pytest.fixture
 async def stage(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+    redis_url: str, s3_server: S3Server, tmp_path: Path
 ) -> AsyncIterator[Stage]:
     """Run two replicas whose model is the fake provider in OpenAI's dialect."""
     provider = FakeProvider()
-    async with AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(serve(provider))
-        models = tmp_path / "models.toml"
-        models.write_text(MODELS.format(origin=origin, deadline=4))
-        environment = environment_of(
-            redis_url=redis_url,
-            bucket=bucket,
-            object_store=s3_server.environment(),
-            PROVIDERS_FILE=str(models),
-            # So that pictures are identified by the bytes that the provider painted.
-            MARK_AI_GENERATED="off",
-        )
-        first, second = [
-            await stack.enter_async_context(replica(environment, folder=tmp_path))
-            for _ in range(2)
-        ]
+    async with replicas_over(
+        provider,
+        2,
+        folder=tmp_path,
+        redis_url=redis_url,
+        store=s3_server,
+        terms=TERMS,
+        # So that pictures are identified by the bytes that the provider painted.
+        MARK_AI_GENERATED="off",
+    ) as (first, second):
         yield Stage(provider, (first, second), await environments.python())
 
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from PIL import Image
 
+from tests.models_of_replicas import models_file
 from tests.replica import ROOT, environment_of
 from tests.servers import ChildProcess, redis_server
 from tests.web.browser import open_browser
@@ -63,14 +64,13 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 @contextmanager
 def served(folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
     """Run `python -m app` with *arguments* on a free port; yield its address."""
-    (folder / "models.toml").write_text(MODELS)
     log = folder / "log"
     process = ChildProcess(
         [sys.executable, "-m", "app", *arguments],
         log=log,
         environment={
             "PYTHONPATH": str(ROOT),
-            "PROVIDERS_FILE": str(folder / "models.toml"),
+            "PROVIDERS_FILE": models_file(folder, MODELS),
             "SHUTDOWN_GRACE_SECONDS": "1",
             **environment,
         },
