@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -163,6 +164,37 @@ async def _flood(place: Place, number: int) -> set[int]:
             wrong = {"X-API-Key": f"pk_{number:06}{turn:06}_{'A' * 43}"}
             statuses.add((await place.clients.call("GET", url, headers=wrong)).status)
     return statuses
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("grace_seconds", "is_cut"), [(3, False), (12, True)])
+async def test_row_20_a_reader_that_stalls_holds_a_drain_within_the_grace(
+    tmp_path: Path, s3_server: S3Server, grace_seconds: int, *, is_cut: bool
+) -> None:
+    """A client that reads nothing is cut after ten seconds, or with the grace."""
+    grace = str(grace_seconds)
+    async with installation(
+        tmp_path, s3_server, replicas=1, SHUTDOWN_GRACE_SECONDS=grace
+    ) as place:
+        (replica,) = place.replicas
+        await place.provider.behave("ok", picture_bytes=8_000_000)
+        await place.get(PROMPT, replica)
+        # Its buffers and the kernel's hold less than the picture.
+        reading, stalled = await asyncio.open_connection(
+            "127.0.0.1", replica.port, limit=1
+        )
+        target = f"{LIVE}?{urlencode({'prompt': PROMPT})}"
+        stalled.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert await reading.readexactly(12) == b"HTTP/1.1 200"
+
+        began = time.monotonic()
+        assert await replica.stop() == 0
+        took_seconds = time.monotonic() - began
+
+        assert took_seconds < grace_seconds + 1
+        assert bool(replica.events("stalled reader cut")) is is_cut
+        assert bool(replica.events("work given up")) is not is_cut
+        stalled.transport.abort()
 
 
 async def test_row_21_a_painting_whose_client_has_gone_is_finished_too(
