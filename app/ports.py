@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.storage.fence import PROOF_WITHIN_SECONDS, Fence, Verdict
+from app.storage.fence import Fence
 from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ledger_identity import LedgerIdentity
@@ -24,6 +24,7 @@ from app.storage.redis.proof import RedisProof, prove_redis
 from app.storage.redis.statistics import RedisStatistics
 from app.storage.redis.transient import RedisTransientStore
 from app.storage.s3 import WRITE_TIMEOUT_SECONDS, open_s3_object_store
+from app.storage.store_proof import PROOF_WITHIN_SECONDS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

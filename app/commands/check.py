@@ -14,8 +14,9 @@ from app.errors import ServiceError, root_of
 from app.generation.assemble import adapter_for
 from app.generation.config.large_pictures import warning_for
 from app.generation.transport.outbound import open_outbound_session
-from app.storage.fence import LEASE_WARNING, Verdict
+from app.storage.fence import LEASE_WARNING
 from app.storage.ports.object_store import PlaceMissing
+from app.storage.store_proof import Verdict
 from app.telemetry import configure_logging
 
 if TYPE_CHECKING:

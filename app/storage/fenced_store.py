@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from app.storage.fence import Verdict
+from app.storage.store_proof import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

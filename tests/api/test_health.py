@@ -19,7 +19,8 @@ from app.server.dependency_monitor import (
 from app.server.frame import install
 from app.server.lifecycle import Lifecycle
 from app.server.listener import bind, listening
-from app.storage.fence import Fence, Proof, Verdict
+from app.storage.fence import Fence
+from app.storage.store_proof import Proof, Verdict
 from app.telemetry import Metrics
 from tests.fakes import InMemoryObjectStore
 from tests.server.frame import Answer, Frame, get, wire

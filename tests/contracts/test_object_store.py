@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.errors import StorageUnavailable
-from app.storage.fence import Verdict, prove
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ports.object_store import ByteRange, PlaceMissing
 from app.storage.s3 import open_s3_object_store
+from app.storage.store_proof import Verdict, prove
 from tests.fakes import InMemoryObjectStore
 from tests.other_stores import store_server
 from tests.until import until

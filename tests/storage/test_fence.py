@@ -9,11 +9,12 @@ import pytest
 
 from app.errors import StorageUnavailable
 from app.storage.documents import StoredDocuments
-from app.storage.fence import CREATES_AT_ONCE, Fence, Verdict, prove
+from app.storage.fence import Fence
 from app.storage.fenced_store import FencedStore
 from app.storage.filesystem.store import FilesystemObjectStore
 from app.storage.ledger_identity import LedgerIdentity
 from app.storage.ports.object_store import ConditionRefused
+from app.storage.store_proof import CREATES_AT_ONCE, Verdict, prove
 from app.telemetry import Metrics
 from tests.fakes import InMemoryLedgerMemory, InMemoryObjectStore
 from tests.until import until
