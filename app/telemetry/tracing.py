@@ -16,7 +16,7 @@ from functools import wraps
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from app.telemetry.logs import TRACE_ID
+from app.telemetry.log_lines import TRACE_ID
 
 if TYPE_CHECKING:
     from collections.abc import (

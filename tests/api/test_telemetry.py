@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from app.errors import StorageUnavailable
 from app.telemetry import REQUEST_ID, Metrics, configure_logging
 from app.telemetry.counters import Durations
-from app.telemetry.logs import JsonFormatter, Pseudonyms, TextFormatter, trace_of
+from app.telemetry.log_lines import JsonFormatter, Pseudonyms, TextFormatter, trace_of
 from app.telemetry.series import CALL_OUTCOMES, LOOKUP_RESULTS
 
 if TYPE_CHECKING:

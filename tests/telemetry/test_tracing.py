@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from app.errors import CacheUnavailable
-from app.telemetry.logs import TRACE_ID
+from app.telemetry.log_lines import TRACE_ID
 from app.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
