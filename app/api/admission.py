@@ -32,7 +32,7 @@ from app.api.scope_requests import scope_request_of
 from app.api.services import SERVICES
 from app.errors import Forbidden, ServiceError, StorageUnavailable
 from app.http.query import parse_query
-from app.server.frame import ERROR_HEADERS, MORE_HEADERS
+from app.server.request_context import ERROR_HEADERS, MORE_HEADERS
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -31,7 +31,7 @@ from app.http.preferences import preference_of
 from app.prompt_cache.cache import ROUNDS
 from app.prompt_cache.entry.prompt_key import PromptKey
 from app.prompt_cache.painting.pictures import PictureGone
-from app.server.frame import ERROR_AS_PICTURE, ERROR_HEADERS
+from app.server.request_context import ERROR_AS_PICTURE, ERROR_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from app.http.conditional import decide
 from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.painting.pictures import PictureGone
 from app.renditions import OriginalGone
-from app.server.frame import ERROR_HEADERS
+from app.server.request_context import ERROR_HEADERS
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -19,8 +19,8 @@ from app.http.picture_headers import (
 )
 from app.prompt_cache.cache import LookupOutcome
 from app.server.bodies import AT_ONCE_BYTES, send_bytes, send_stream
-from app.server.frame import more_lines
 from app.server.raw_answers import RawAnswer, may_be_raw
+from app.server.request_context import more_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from app.http.http_errors import MethodNotAllowed
-from app.server.frame import CORS
+from app.server.request_context import CORS
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

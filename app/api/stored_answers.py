@@ -26,7 +26,7 @@ from app.image import MEDIA_TYPES
 from app.prompt_cache.painting.pictures import SMALL_BYTES
 from app.renditions import OriginalGone
 from app.server.bodies import send_bytes, send_stream
-from app.server.frame import ERROR_HEADERS
+from app.server.request_context import ERROR_HEADERS
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -19,7 +19,6 @@ from aiohttp.web_protocol import _ErrInfo
 from app import urls
 from app.http.openai_errors import envelope_response
 from app.http.problems import problem_response, row_for
-from app.server.frame import new_request_id
 from app.server.parser_refusals import (
     MAX_FIELD_BYTES,
     MAX_FIELDS,
@@ -29,6 +28,7 @@ from app.server.parser_refusals import (
     UnfinishedHead,
     refusal_of,
 )
+from app.server.request_context import new_request_id
 from app.telemetry import REQUEST_ID
 from app.telemetry.series import OTHER, UNMATCHED
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from app.errors import CacheUnavailable, InvalidParameter, NotFound, ServiceError
 from app.http.picture_headers import LIVE_VARY
-from app.server.frame import ERROR_HEADERS
+from app.server.request_context import ERROR_HEADERS
 from app.telemetry import REQUEST_ID
 from app.urls import LIVE as LIVE_PATH
 from tests.server.frame import framed, get, wire

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from app.errors import NotFound
-from app.server.frame import route_of
+from app.server.request_context import route_of
 from app.server.routing import by_plain_path
 from tests.server.frame import framed, get, wire
 

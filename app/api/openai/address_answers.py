@@ -15,8 +15,8 @@ from app.api.openai.answers import NO_STORE, document_of, is_own_header
 from app.api.picture_answers import live_headers
 from app.http.picture_headers import KEPT_BY_KEYS, lines
 from app.prompt_cache.cache import LookupOutcome
-from app.server.frame import MORE_HEADERS
 from app.server.raw_answers import RawAnswer
+from app.server.request_context import MORE_HEADERS
 
 if TYPE_CHECKING:
     from aiohttp import web

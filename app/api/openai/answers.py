@@ -11,7 +11,7 @@ from app.api.picture_answers import live_headers
 from app.generation.usage import Usage
 from app.http.picture_headers import KEPT_BY_KEYS
 from app.server.bodies import AT_ONCE_BYTES, send_stream
-from app.server.frame import MORE_HEADERS
+from app.server.request_context import MORE_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
