@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from tests.access.service import Paintonce
-    from tests.fakes import World
+    from tests.fakes import Gate, World
 
 
 @pytest.fixture
@@ -45,6 +45,14 @@ async def begun(service: Paintonce, prompt: str = "a lighthouse in a storm") -> 
     assert answer.status == 202
     assert answer.headers["Preference-Applied"] == "respond-async"
     return str(answer.headers["Location"])
+
+
+async def begun_at_gate(service: Paintonce) -> tuple[Gate, str]:
+    """Begin a painting that waits at a gate; return it and the generation's address."""
+    gate = service.world.provider.before("paint")
+    location = await begun(service)
+    await gate.reached()
+    return gate, location
 
 
 class Stream:
@@ -101,9 +109,7 @@ async def test_every_state_is_sent_and_then_the_stream_ends(
     service: Paintonce, world: World
 ) -> None:
     """The stream sends each state as the generation's JSON and ends when it is done."""
-    gate = world.provider.before("paint")
-    location = await begun(service)
-    await gate.reached()
+    gate, location = await begun_at_gate(service)
     async with opened(service, location) as stream:
         runs = await until_running(stream)
         gate.open()
@@ -138,9 +144,7 @@ async def test_a_stream_is_resumed_after_the_last_event_that_was_seen(
     service: Paintonce, world: World
 ) -> None:
     """A resumed stream repeats no event, and is 204 after the last one."""
-    gate = world.provider.before("paint")
-    location = await begun(service)
-    await gate.reached()
+    gate, location = await begun_at_gate(service)
     async with opened(service, location) as stream:
         seen = await until_running(stream)
     async with running(world) as another:
@@ -180,9 +184,7 @@ async def test_silence_is_filled_with_comments(
     """A stream without events sends comments, so that proxies keep it open."""
     monkeypatch.setattr(events, "COMMENT_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(events, "LOOK_EVERY_SECONDS", 0.01)
-    gate = world.provider.before("paint")
-    location = await begun(service)
-    await gate.reached()
+    gate, location = await begun_at_gate(service)
     async with opened(service, location) as stream:
         while (event := await stream.next()) and "" not in event:
             pass
@@ -195,9 +197,7 @@ async def test_a_drain_ends_a_stream_with_the_last_state(
     service: Paintonce, world: World
 ) -> None:
     """A draining replica sends the current state and ends the stream."""
-    gate = world.provider.before("paint")
-    location = await begun(service)
-    await gate.reached()
+    gate, location = await begun_at_gate(service)
     async with opened(service, location) as stream:
         state = await until_running(stream)
         service.drain()

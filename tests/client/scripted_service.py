@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     Step = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,6 +53,12 @@ async def cut_within(request: web.Request) -> web.StreamResponse:
     await answer.write(BYTES[:9])
     _cut_off(request)
     return answer
+
+
+async def hang(request: web.Request) -> web.StreamResponse:
+    """Answer after half a minute."""
+    await asyncio.sleep(30)
+    return web.Response()
 
 
 def refusal(status: int, code: str = "provider_failed", **headers: str) -> Step:

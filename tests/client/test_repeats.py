@@ -18,6 +18,7 @@ from tests.client.scripted_service import (
     cut,
     cut_within,
     document,
+    hang,
     other_bytes,
     picture,
     refusal,
@@ -121,11 +122,6 @@ async def test_a_pause_beyond_the_bound_is_not_begun() -> None:
 
 async def test_no_answer_is_waited_for_without_end() -> None:
     """A call to a service that hangs ends with the whole timeout."""
-
-    async def hang(request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(30)
-        return web.Response()
-
     async with (
         scripted(hang) as service,
         Paintonce(service.url, timeout_seconds=0.1) as client,
@@ -205,11 +201,6 @@ async def test_what_was_put_off_is_asked_again(
 
 async def test_a_refresh_has_an_end() -> None:
     """A refresh ends with the whole timeout."""
-
-    async def hang(request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(30)
-        return web.Response()
-
     async with (
         scripted(hang) as service,
         Paintonce(service.url, timeout_seconds=0.1) as client,

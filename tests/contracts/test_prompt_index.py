@@ -228,19 +228,25 @@ async def test_a_painted_prompt_has_no_leader(index: PromptIndex) -> None:
     assert await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS) == Painted()
 
 
+async def failure_stands(index: PromptIndex) -> None:
+    """Assert that the lighthouse is refused with its failure for ten minutes."""
+    verdict = await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS)
+    remembered = await index.remembered(LIGHTHOUSE)
+
+    assert isinstance(verdict, FailedBefore)
+    assert verdict.failure == FAILURE
+    assert timedelta(minutes=9) < verdict.remaining <= TEN_MINUTES
+    assert remembered is not None
+    assert remembered.failure == FAILURE
+
+
 async def test_a_failed_prompt_has_no_leader(index: PromptIndex) -> None:
     """Acquiring the lease of a failed prompt returns the failure and its rest time."""
     await index.acquire(LIGHTHOUSE, "leader", TWENTY_SECONDS)
     assert await index.fail(LIGHTHOUSE, "leader", FAILURE, TEN_MINUTES)
 
-    verdict = await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS)
+    await failure_stands(index)
 
-    assert isinstance(verdict, FailedBefore)
-    assert verdict.failure == FAILURE
-    assert timedelta(minutes=9) < verdict.remaining <= TEN_MINUTES
-    remembered = await index.remembered(LIGHTHOUSE)
-    assert remembered is not None
-    assert remembered.failure == FAILURE
     assert await index.remembered(FOX) is None
 
 
@@ -252,14 +258,7 @@ async def test_a_hold_outlasts_a_purge(index: PromptIndex) -> None:
     assert await index.forget(LIGHTHOUSE, "purge", LEFT)
     await index.release(LIGHTHOUSE, "purge")
 
-    verdict = await index.acquire(LIGHTHOUSE, "late", TWENTY_SECONDS)
-
-    assert isinstance(verdict, FailedBefore)
-    assert verdict.failure == FAILURE
-    assert timedelta(minutes=9) < verdict.remaining <= TEN_MINUTES
-    remembered = await index.remembered(LIGHTHOUSE)
-    assert remembered is not None
-    assert remembered.failure == FAILURE
+    await failure_stands(index)
 
 
 async def test_a_hold_ends_by_itself(index: PromptIndex) -> None:

@@ -76,33 +76,26 @@ def object_store_server(
             os.environ["AWS_SECRET_ACCESS_KEY"],
         )
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    run = _run_minio if minio_command() else _run_moto
-    server = on_a_port(partial(run, directory), port)
-    try:
-        yield server
-    finally:
-        if server.process is not None:
-            server.process.stop()
+    with _running(_run_minio if minio_command() else _run_moto, directory, port) as own:
+        yield own
 
 
-@contextmanager
-def versitygw_server(directory: Path) -> Iterator[S3Server]:
+def versitygw_server(directory: Path) -> AbstractContextManager[S3Server]:
     """Run versitygw over a folder: a second store with other semantics of writes."""
-    (directory / "data").mkdir(parents=True, exist_ok=True)
-    server = on_a_port(partial(_run_versitygw, directory), None)
-    try:
-        yield server
-    finally:
-        if server.process is not None:
-            server.process.stop()
+    return _running(_run_versitygw, directory)
+
+
+def seaweedfs_server(directory: Path) -> AbstractContextManager[S3Server]:
+    """Run SeaweedFS, master, volume, filer and S3 in one process."""
+    return _running(_run_seaweedfs, directory)
 
 
 @contextmanager
-def seaweedfs_server(directory: Path) -> Iterator[S3Server]:
-    """Run SeaweedFS, master, volume, filer and S3 in one process."""
+def _running(
+    run: Callable[[Path, int], S3Server], directory: Path, port: int | None = None
+) -> Iterator[S3Server]:
     directory.mkdir(parents=True, exist_ok=True)
-    server = on_a_port(partial(_run_seaweedfs, directory), None)
+    server = on_a_port(partial(run, directory), port)
     try:
         yield server
     finally:
@@ -151,6 +144,7 @@ def _run_minio(directory: Path, port: int) -> S3Server:
 
 
 def _run_versitygw(directory: Path, port: int) -> S3Server:
+    (directory / "data").mkdir(exist_ok=True)
     address = f"127.0.0.1:{port}"
     server = S3Server("versitygw", f"http://{address}")
     server.process = ChildProcess(

@@ -26,6 +26,8 @@ from tests.fakes import a_world
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from tests.fakes import Gate
+
 PRICE = 0.04
 
 
@@ -47,6 +49,16 @@ async def budget(service: Paintonce, amount: float | None) -> None:
 async def paint(service: Paintonce, prompt: str) -> Answer:
     """Request a prompt of the shop."""
     return await service.get(LIVE, ADMIN, prompt=prompt)
+
+
+async def painting_at_gate(
+    service: Paintonce, prompt: str
+) -> tuple[Gate, asyncio.Task[Answer]]:
+    """Request a prompt; return the gate at which its painting waits, and the task."""
+    gate = service.world.provider.before("paint")
+    asking = asyncio.create_task(paint(service, prompt))
+    await gate.reached()
+    return gate, asking
 
 
 async def project(service: Paintonce) -> Any:
@@ -148,9 +160,7 @@ async def test_a_budget_is_not_overdrawn_by_a_fraction(service: Paintonce) -> No
 
 async def test_the_price_is_reserved_before_the_call(service: Paintonce) -> None:
     """During a call its price is reserved and journaled as open."""
-    gate = service.world.provider.before("paint")
-    asking = asyncio.create_task(paint(service, "a fox"))
-    await gate.reached()
+    gate, asking = await painting_at_gate(service, "a fox")
 
     said = await project(service)
     assert (said["spent_today"], said["reserved"]) == (0, PRICE)
@@ -170,9 +180,7 @@ async def test_a_lost_redis_is_counted_again_before_anything_is_paid(
     """After Redis is emptied the day's spend is counted from the journal."""
     await budget(service, 3 * PRICE)
     await paint(service, "fox 1")
-    gate = service.world.provider.before("paint")
-    asking = asyncio.create_task(paint(service, "fox 2"))
-    await gate.reached()
+    gate, asking = await painting_at_gate(service, "fox 2")
 
     service.accounts.lose_everything()
 
@@ -189,10 +197,8 @@ async def test_a_refusal_settles_what_a_recount_took_for_paid(
     service: Paintonce,
 ) -> None:
     """A recounted open call that costs nothing is given back."""
-    gate = service.world.provider.before("paint")
     service.world.provider.script.append(PromptRejected("No."))
-    asking = asyncio.create_task(paint(service, "a fox"))
-    await gate.reached()
+    gate, asking = await painting_at_gate(service, "a fox")
     service.accounts.lose_everything()
     assert (await project(service))["spent_today"] == PRICE
 

@@ -39,6 +39,11 @@ def bucket(hour: int, hits: int, misses: int, saved: float) -> dict[str, Any]:
     }
 
 
+def three_hours() -> list[dict[str, Any]]:
+    """Return many requests, then none, then a few."""
+    return [bucket(9, 30, 10, 1.2), bucket(10, 0, 0, 0.0), bucket(11, 3, 1, 0.12)]
+
+
 def opened(browser: Browser, scripted: ScriptedService, *hours: Any) -> Browser:
     """Open the statistics of a service with known hours, in UTC."""
     scripted.answers = {
@@ -79,13 +84,7 @@ def test_the_plots_stand_beside_a_table_of_the_same_numbers(
     browser: Browser, scripted: ScriptedService
 ) -> None:
     """The statistics have three named plots and a table of the same numbers."""
-    page = opened(
-        browser,
-        scripted,
-        bucket(9, 30, 10, 1.2),
-        bucket(10, 0, 0, 0.0),
-        bucket(11, 3, 1, 0.12),
-    )
+    page = opened(browser, scripted, *three_hours())
 
     assert [page.get("img", name).tag_name for name in PLOTS] == ["svg"] * 3
     heads = [head.text for head in page.all("columnheader")]
@@ -101,13 +100,7 @@ def test_bars_are_as_high_as_their_numbers(
     browser: Browser, scripted: ScriptedService
 ) -> None:
     """The bars have the height of their numbers, on one scale."""
-    page = opened(
-        browser,
-        scripted,
-        bucket(9, 30, 10, 1.2),
-        bucket(10, 0, 0, 0),
-        bucket(11, 3, 1, 0.12),
-    )
+    page = opened(browser, scripted, *three_hours())
     page.get("img", "Requests per hour")
 
     heights = page.run(
