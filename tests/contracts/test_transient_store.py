@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -12,7 +12,16 @@ import pytest
 from app.storage.ports.transient_store import Quota, QuotaReached, StoredImage
 from app.storage.redis.client.traffic import open_redis
 from tests.fake_transient_store import InMemoryTransientStore
-from tests.transient_images.stores import picture, store_on
+from tests.transient_images.stores import (
+    SHOP,
+    STUDIO,
+    is_gone,
+    picture,
+    placed,
+    put,
+    store_on,
+    used,
+)
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -20,8 +29,6 @@ if TYPE_CHECKING:
 
     from app.storage.ports.transient_store import TransientStore
 
-SHOP, STUDIO = "acme/shop", "acme/studio"
-PLENTY = Quota(in_project=1_000_000, in_all=None, pictures=1000)
 SOON = timedelta(milliseconds=40)
 # Enough for one more upload before the end, on a busy machine too.
 A_LITTLE_LATER = timedelta(milliseconds=500)
@@ -35,45 +42,6 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[TransientStore]
         return
     async with open_redis(request.getfixturevalue("redis_url")) as connections:
         yield store_on(connections)
-
-
-async def put(
-    store: TransientStore,
-    data: bytes | None = None,
-    *,
-    project: str = SHOP,
-    media_type: str = "image/png",
-    ttl: timedelta | None = None,
-    quota: Quota = PLENTY,
-) -> StoredImage | QuotaReached:
-    """Put a picture into the store; return the verdict."""
-    return await store.put(
-        str(uuid4()),
-        picture() if data is None else data,
-        project=project,
-        media_type=media_type,
-        ttl=ttl,
-        quota=quota,
-    )
-
-
-async def placed(store: TransientStore, **options: Any) -> StoredImage:
-    """Put a picture into the store; fail if it has no room."""
-    stored = await put(store, **options)
-    assert isinstance(stored, StoredImage)
-    return stored
-
-
-async def used(store: TransientStore, project: str = SHOP) -> int:
-    """Return the used bytes of a project; check them against its list."""
-    inventory = await store.inventory(project)
-    assert inventory.used_bytes == sum(image.size for image in inventory.images)
-    return inventory.used_bytes
-
-
-async def is_gone(store: TransientStore, image: StoredImage) -> bool:
-    """Return whether *image* can no longer be read."""
-    return await store.describe(image.image_id) is None
 
 
 async def test_what_is_put_there_is_read_until_it_is_taken_away(

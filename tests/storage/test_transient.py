@@ -20,7 +20,17 @@ from app.storage.redis.transient import RedisTransientStore
 from app.storage.redis.transient_scripts import TAKEN_OUT_AT_ONCE
 from app.transient_images.sweeper import sweeping
 from tests.servers import RedisServer, free_port, redis_server
-from tests.transient_images.stores import fill, keys_left, picture, store_on
+from tests.transient_images.stores import (
+    SHOP,
+    fill,
+    is_gone,
+    keys_left,
+    picture,
+    placed,
+    put,
+    store_on,
+    used,
+)
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -30,8 +40,6 @@ if TYPE_CHECKING:
     from app.storage.redis.client.connection import RedisConnection
     from app.storage.redis.client.traffic import RedisConnections
 
-SHOP, STUDIO = "acme/shop", "acme/studio"
-PLENTY = Quota(in_project=1_000_000, in_all=None, pictures=1000)
 # RESERVE, SET, SETTLE, CONFIRM.
 STEPS_OF_AN_UPLOAD = 4
 SOON = timedelta(milliseconds=40)
@@ -120,44 +128,6 @@ async def full_redis(own_server: RedisServer) -> AsyncIterator[RedisConnections]
         yield connections
 
 
-async def put(
-    store: RedisTransientStore,
-    data: bytes | None = None,
-    *,
-    project: str = SHOP,
-    ttl: timedelta | None = None,
-    quota: Quota = PLENTY,
-) -> StoredImage | QuotaReached:
-    """Put a picture into the store; return the verdict."""
-    return await store.put(
-        str(uuid4()),
-        picture() if data is None else data,
-        project=project,
-        media_type="image/png",
-        ttl=ttl,
-        quota=quota,
-    )
-
-
-async def placed(store: RedisTransientStore, **options: Any) -> StoredImage:
-    """Put a picture into the store; fail if it has no room."""
-    stored = await put(store, **options)
-    assert isinstance(stored, StoredImage)
-    return stored
-
-
-async def taken(store: RedisTransientStore, project: str = SHOP) -> int:
-    """Return the used bytes of a project; check them against its list."""
-    inventory = await store.inventory(project)
-    assert inventory.used_bytes == sum(image.size for image in inventory.images)
-    return inventory.used_bytes
-
-
-async def is_gone(store: RedisTransientStore, image: StoredImage) -> bool:
-    """Return whether *image* can no longer be read."""
-    return await store.describe(image.image_id) is None
-
-
 async def test_the_quota_is_exact_under_concurrency(redis_url: str) -> None:
     """Concurrent uploads over two replicas fill the quota exactly."""
     quota = Quota(in_project=1050, in_all=None, pictures=1000)
@@ -167,7 +137,7 @@ async def test_the_quota_is_exact_under_concurrency(redis_url: str) -> None:
 
         assert sum(isinstance(end, StoredImage) for end in ends) == 10
         assert ends.count(QuotaReached.IN_PROJECT) == 30
-        assert await taken(stores[1]) == 1000
+        assert await used(stores[1]) == 1000
 
 
 # KEYS of the accounts. ARGV how many pictures of the shop are due at once.
@@ -198,7 +168,7 @@ async def test_thousands_that_expire_at_once_go_in_batches(
     due = await redis.leases.execute("ZCARD", keys.TRANSIENT_ACCOUNTS[2])
 
     assert (one, due) == (b"again", everything - TAKEN_OUT_AT_ONCE)
-    assert await taken(store) == 0
+    assert await used(store) == 0
     assert (await store.inventory(SHOP)).images == ()
     while await store.sweep():
         pass
@@ -217,7 +187,7 @@ async def test_a_replica_that_dies_in_an_upload_leaves_nothing(
     assert (await survivor.inventory(SHOP)).images == ()
 
     async def nothing_is_left() -> bool:
-        assert await taken(survivor) == 0
+        assert await used(survivor) == 0
         await survivor.sweep()
         return await keys_left(redis) == []
 
@@ -293,7 +263,7 @@ async def test_a_deletion_that_was_cut_short_is_finished(
         dying = meddled_store(redis, Meddler(at=1, is_deadly=True))
         with pytest.raises(Died):
             await dying.forget(SHOP, [stored.image_id])
-        assert await taken(store) == 0
+        assert await used(store) == 0
 
         if finish:
             assert await finish(SHOP, [stored.image_id]) == 0
@@ -392,7 +362,7 @@ async def test_a_full_redis_takes_nothing_and_gives_everything(
     assert await store.describe(read.image_id) is not None
     assert await store.forget(SHOP, [deleted.image_id]) == 1
     await until(lambda: is_gone(store, expiring))
-    assert await taken(store) == 500
+    assert await used(store) == 500
     assert await store.sweep() == 1
     assert (await store.inventory(SHOP)).images == (read,)
     assert await store.forget(SHOP, [read.image_id]) == 1
@@ -444,13 +414,13 @@ async def test_it_works_on_a_cluster(cluster: RedisConnections) -> None:
     store = store_on(cluster)
     kept = [await placed(store, ttl=timedelta(seconds=60)) for _ in range(20)]
 
-    assert await taken(store) == 2000
+    assert await used(store) == 2000
     ids = [image.image_id for image in kept]
     assert (await store.digests(SHOP, ids)).keys() == set(ids)
     assert await store.read(kept[0].image_id, 0, -1) == picture()
     assert await store.forget(SHOP, [image.image_id for image in kept]) == 20
     assert await is_gone(store, kept[0])
-    assert await taken(store) == 0
+    assert await used(store) == 0
     assert await store.sweep() == 0
 
 
