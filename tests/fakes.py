@@ -30,6 +30,7 @@ from app.generation.provider import Origin, ProviderPicture
 from app.generation.providers.placeholder.known_models import PAINTER
 from app.generation.spending import UNLIMITED
 from app.prompt_cache.assemble import Limits, Ports, assemble
+from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.prompt_key import Parameters, PromptKey
 from app.prompt_cache.flight.leases import Leases
 from app.storage.ports.object_keys import require_plain_key, require_plain_prefix
@@ -809,6 +810,30 @@ def a_picture(number: int = 0, *, side: int = 16) -> bytes:
     colour = (number * 37 % 256, number * 91 % 256, 128)
     PIL.Image.new("RGB", (side, side), colour).save(data, "PNG")
     return data.getvalue()
+
+
+def an_entry(**fields: Any) -> PromptEntry:
+    """Return the entry of the lighthouse; *fields* replace those of an ordinary one."""
+    picture = a_picture(1)
+    return PromptEntry(
+        **{
+            "prompt_hash": LIGHTHOUSE.hash,
+            "project": SHOP,
+            "parameters": LIGHTHOUSE.parameters,
+            "image_id": "081e7a85-213f-4299-a3c0-267416281cf2",
+            "media_type": "image/png",
+            "size": len(picture),
+            "digest": sha256(picture).hexdigest(),
+            "width": 16,
+            "height": 16,
+            "model": "default",
+            "price": 0.04,
+            "is_placeholder": False,
+            "created_ms": 1_767_323_045_000,
+            "generation_id": "",
+            **fields,
+        }
+    )
 
 
 class ScriptedProvider(Gated):

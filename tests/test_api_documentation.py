@@ -19,14 +19,12 @@ from app.api.routes import ROUTES
 from app.api.transient_images import LONGEST_TTL_SECONDS, MAX_IDS
 from app.http.problems import INTERNAL, TABLE
 from app.prompt_cache.cache import Answer, LookupOutcome
-from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.entry.prompt_key import Parameters
 from app.server.parser_refusals import MAX_TARGET_BYTES
-from app.storage.storage_key import Project
 from app.telemetry import Metrics
 from app.urls import LIVE as GENERATE
 from app.urls import NO_PERMALINK
 from tests.dev_service import served
+from tests.fakes import an_entry
 
 ROOT = Path(__file__).parents[1]
 API = (ROOT / "docs" / "reference" / "api.md").read_text()
@@ -129,22 +127,7 @@ def test_every_live_header_is_documented() -> None:
     """The table of headers has all headers of a picture."""
     below = section(API, f"### `GET {GENERATE}`").partition("| header |")[2]
     table = below.partition("\n\n")[0]
-    entry = PromptEntry(
-        prompt_hash="3" * 64,
-        project=Project("acme", "shop"),
-        parameters=Parameters("a lighthouse in a storm"),
-        image_id="081e7a85-213f-4299-a3c0-267416281cf2",
-        media_type="image/png",
-        size=92160,
-        digest="c" * 64,
-        width=1024,
-        height=1024,
-        model="default",
-        price=0.04,
-        is_placeholder=True,
-        created_ms=1_795_219_200_000,
-        generation_id="",
-    )
+    entry = an_entry(is_placeholder=True)
     sent = live_headers(Answer(entry, LookupOutcome.HIT, hits=1, generation_id="7"))
 
     documented = {name for row in rows(table) for name in quoted(row[0])}

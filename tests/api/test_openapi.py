@@ -20,15 +20,14 @@ from app.http.picture_headers import EMBEDDING
 from app.http.problems import INTERNAL, TABLE, problem_response
 from app.image import EXTENSIONS
 from app.prompt_cache.cache import Answer, LookupOutcome
-from app.prompt_cache.entry.entry import PromptEntry
-from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS, Parameters
+from app.prompt_cache.entry.prompt_key import DEFAULT_MODEL, OPTIONS
 from app.prompt_cache.generations.record import GenerationRecord
 from app.prompt_cache.seen_entry import SeenEntry
 from app.prompt_cache.statistics import Statistics
-from app.storage.storage_key import Project
 from app.urls import NO_PERMALINK
 from app.web import page
 from tests.access.service import Paintonce, running
+from tests.fakes import an_entry
 from tests.server.frame import framed, get, wire
 
 if TYPE_CHECKING:
@@ -100,26 +99,6 @@ def live_parameters(described: Json) -> dict[str, Json]:
 def schema_of(described: Json, name: str) -> Json:
     """Return a schema of the document."""
     return cast("Json", described["components"]["schemas"][name])
-
-
-def painted() -> PromptEntry:
-    """Return the record of a painted prompt."""
-    return PromptEntry(
-        prompt_hash="3" * 64,
-        project=Project("acme", "shop"),
-        parameters=Parameters("a lighthouse in a storm"),
-        image_id=IMAGE_ID,
-        media_type="image/png",
-        size=92160,
-        digest="c" * 64,
-        width=1024,
-        height=1024,
-        model="default",
-        price=0.04,
-        is_placeholder=True,
-        created_ms=round(NOON.timestamp() * 1000),
-        generation_id="",
-    )
 
 
 def test_every_route_is_described_and_nothing_else(described: Json) -> None:
@@ -278,7 +257,7 @@ async def test_json_answers_have_the_fields_that_are_described(
     described: Json,
 ) -> None:
     """JSON responses have exactly the fields of their schemas."""
-    entry = SeenEntry(painted(), 3, NOON).as_json()
+    entry = SeenEntry(an_entry(), 3, NOON).as_json()
     generation = GenerationRecord(IMAGE_ID, "acme/shop", "3" * 64, NOON).as_json()
 
     class Empty:
@@ -305,7 +284,9 @@ def test_a_picture_has_the_headers_that_are_described(
     described: Json, outcome: LookupOutcome
 ) -> None:
     """A picture has the headers of the document, for every cache status."""
-    answer = Answer(painted(), outcome, hits=3, generation_id=IMAGE_ID)
+    answer = Answer(
+        an_entry(is_placeholder=True), outcome, hits=3, generation_id=IMAGE_ID
+    )
     response = described["components"]["responses"]["Picture"]
     headers = response["headers"].keys()
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.errors import StorageUnavailable
 from app.image import Image
-from app.prompt_cache.entry.entry import PromptEntry
 from app.prompt_cache.entry.ledger import Ledger, Manifest
 from app.storage.storage_key import StorageKey
-from tests.fakes import LIGHTHOUSE, SHOP, a_picture
+from tests.fakes import LIGHTHOUSE, SHOP, a_picture, an_entry
 
 if TYPE_CHECKING:
+    from app.prompt_cache.entry.entry import PromptEntry
     from tests.fakes import World
 
 OURS, THEIRS = (
@@ -29,25 +28,9 @@ def ledger(world: World) -> Ledger:
     return Ledger(world.store)
 
 
-def an_entry(generation_id: str = OURS) -> PromptEntry:
+def entry_of(generation_id: str = OURS) -> PromptEntry:
     """Return the entry of the lighthouse in one generation."""
-    picture = a_picture(1)
-    return PromptEntry(
-        prompt_hash=LIGHTHOUSE.hash,
-        project=SHOP,
-        parameters=LIGHTHOUSE.parameters,
-        image_id=generation_id,
-        media_type="image/png",
-        size=len(picture),
-        digest=sha256(picture).hexdigest(),
-        width=16,
-        height=16,
-        model="default",
-        price=0.04,
-        is_placeholder=False,
-        created_ms=1_767_323_045_000,
-        generation_id=generation_id,
-    )
+    return an_entry(image_id=generation_id, generation_id=generation_id)
 
 
 async def read(ledger: Ledger) -> Manifest:
@@ -59,10 +42,10 @@ async def read(ledger: Ledger) -> Manifest:
 
 async def test_the_first_manifest_wins(ledger: Ledger) -> None:
     """A second writer adopts the first one's picture."""
-    assert await ledger.commit(an_entry(THEIRS), None) == an_entry(THEIRS)
+    assert await ledger.commit(entry_of(THEIRS), None) == entry_of(THEIRS)
 
-    assert await ledger.commit(an_entry(OURS), None) == an_entry(THEIRS)
-    assert (await read(ledger)).entry == an_entry(THEIRS)
+    assert await ledger.commit(entry_of(OURS), None) == entry_of(THEIRS)
+    assert (await read(ledger)).entry == entry_of(THEIRS)
 
 
 async def test_our_own_manifest_with_a_lost_reply_is_a_win(
@@ -71,30 +54,30 @@ async def test_our_own_manifest_with_a_lost_reply_is_a_win(
     """A create whose reply was lost wins when it is repeated."""
     world.store.lose_reply("create")
     with pytest.raises(StorageUnavailable):
-        await ledger.commit(an_entry(OURS), None)
+        await ledger.commit(entry_of(OURS), None)
 
-    winner = await ledger.commit(an_entry(OURS), None)
+    winner = await ledger.commit(entry_of(OURS), None)
 
     assert winner.generation_id == OURS
 
 
 async def test_a_refresh_replaces_what_it_read(ledger: Ledger) -> None:
     """A refresh replaces the manifest that it has read."""
-    await ledger.commit(an_entry(THEIRS), None)
+    await ledger.commit(entry_of(THEIRS), None)
     old = await read(ledger)
 
-    assert await ledger.commit(an_entry(OURS), old) == an_entry(OURS)
-    assert (await read(ledger)).entry == an_entry(OURS)
+    assert await ledger.commit(entry_of(OURS), old) == entry_of(OURS)
+    assert (await read(ledger)).entry == entry_of(OURS)
 
 
 async def test_a_refresh_that_comes_late_adopts(ledger: Ledger) -> None:
     """A refresh whose manifest was replaced meanwhile adopts the newer picture."""
-    await ledger.commit(an_entry(THEIRS), None)
+    await ledger.commit(entry_of(THEIRS), None)
     old = await read(ledger)
-    newer = an_entry(OURS)._replace(image_id=THEIRS)
+    newer = entry_of(OURS)._replace(image_id=THEIRS)
     await ledger.commit(newer, old)
 
-    late = await ledger.commit(an_entry(THEIRS), old)
+    late = await ledger.commit(entry_of(THEIRS), old)
 
     assert late == newer
 
@@ -103,25 +86,25 @@ async def test_a_refresh_whose_reply_was_lost_is_a_win(
     world: World, ledger: Ledger
 ) -> None:
     """A replacement whose reply was lost wins when it is repeated."""
-    await ledger.commit(an_entry(THEIRS), None)
+    await ledger.commit(entry_of(THEIRS), None)
     old = await read(ledger)
     world.store.lose_reply("replace")
     with pytest.raises(StorageUnavailable):
-        await ledger.commit(an_entry(OURS), old)
+        await ledger.commit(entry_of(OURS), old)
 
-    assert (await ledger.commit(an_entry(OURS), old)).generation_id == OURS
+    assert (await ledger.commit(entry_of(OURS), old)).generation_id == OURS
 
 
 async def test_a_manifest_that_was_purged_meanwhile_is_created(
     ledger: Ledger,
 ) -> None:
     """A manifest that was purged before its replacement is created."""
-    await ledger.commit(an_entry(THEIRS), None)
+    await ledger.commit(entry_of(THEIRS), None)
     old = await read(ledger)
     await ledger.forget_manifest(SHOP, LIGHTHOUSE.hash)
 
-    assert await ledger.commit(an_entry(OURS), old) == an_entry(OURS)
-    assert (await read(ledger)).entry == an_entry(OURS)
+    assert await ledger.commit(entry_of(OURS), old) == entry_of(OURS)
+    assert (await read(ledger)).entry == entry_of(OURS)
 
 
 @pytest.mark.parametrize("damage", ["cut off", "another prompt", "another project"])
@@ -129,7 +112,7 @@ async def test_an_unreadable_manifest_is_replaced(
     world: World, ledger: Ledger, damage: str
 ) -> None:
     """An unreadable or foreign manifest is replaced."""
-    await ledger.commit(an_entry(THEIRS), None)
+    await ledger.commit(entry_of(THEIRS), None)
     (kept,) = world.store.objects.values()
     match damage:
         case "cut off":
@@ -141,8 +124,8 @@ async def test_an_unreadable_manifest_is_replaced(
     unreadable = await read(ledger)
 
     assert unreadable.entry is None
-    assert await ledger.commit(an_entry(OURS), None) == an_entry(OURS)
-    assert (await read(ledger)).entry == an_entry(OURS)
+    assert await ledger.commit(entry_of(OURS), None) == entry_of(OURS)
+    assert (await read(ledger)).entry == entry_of(OURS)
 
 
 async def test_a_ledger_that_does_not_settle_is_an_outage(
@@ -156,14 +139,14 @@ async def test_a_ledger_that_does_not_settle_is_an_outage(
     world.store.create = taken  # type: ignore[method-assign]
 
     with pytest.raises(StorageUnavailable):
-        await ledger.commit(an_entry(OURS), None)
+        await ledger.commit(entry_of(OURS), None)
 
 
 async def test_a_picture_is_kept_with_what_is_known_of_it(
     world: World, ledger: Ledger
 ) -> None:
     """A picture is stored under its key with type, digest, hash and time."""
-    entry = an_entry()
+    entry = entry_of()
     assert not await ledger.has_image(entry.storage_key)
     assert await ledger.find_image(SHOP, OURS) is None
 
@@ -187,8 +170,8 @@ async def test_manifests_are_listed_in_order(ledger: Ledger) -> None:
     """Manifests are listed in order and after a given hash."""
     hashes = ["11" * 32, "22" * 32, "33" * 32]
     for prompt_hash in hashes[::-1]:
-        await ledger.commit(an_entry()._replace(prompt_hash=prompt_hash), None)
-    await ledger.keep_image(an_entry(), Image.inspect(a_picture(1)))
+        await ledger.commit(entry_of()._replace(prompt_hash=prompt_hash), None)
+    await ledger.keep_image(entry_of(), Image.inspect(a_picture(1)))
 
     assert [found async for found in ledger.manifests(SHOP)] == hashes
     rest = [found async for found in ledger.manifests(SHOP, after=hashes[0])]
