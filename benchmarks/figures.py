@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from benchmarks.load import Load
+    from benchmarks.stage import Stage
+
 Name = TypeVar("Name", bound=Hashable)
 
 Measure = Callable[[float], Awaitable[float]]
@@ -58,6 +61,15 @@ async def alternate(
         for name, measure in measures.items():
             figures[name].append(await measure(seconds))
     return figures
+
+
+async def rates(stage: Stage, loads: Mapping[Name, Load]) -> dict[Name, list[float]]:
+    """Return the requests per second of each load, in the rounds of *stage*."""
+    return await alternate(
+        {name: load.run for name, load in loads.items()},
+        rounds=stage.rounds,
+        seconds=stage.seconds,
+    )
 
 
 def ratios(

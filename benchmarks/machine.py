@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from benchmarks.figures import Measure
+    from benchmarks.load import Load
+    from tests.replica import Replica
+
 ROOT = Path(__file__).parents[1]
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -65,6 +69,18 @@ def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     # proc(5): utime and stime are fields 14 and 15; ours begin with the third.
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def cpu_for_each(service: Replica, load: Load) -> Measure:
+    """Return a measure of a replica's processor time for each answer."""
+
+    async def measure(seconds: float) -> float:
+        """Return the microseconds for each answer."""
+        before = cpu_seconds(service.process.pid)
+        answered, _ = await load.count(seconds)
+        return (cpu_seconds(service.process.pid) - before) / answered * 1e6
+
+    return measure
 
 
 def resident_bytes(pid: int) -> int:

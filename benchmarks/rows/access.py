@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from app.signing import sign_url
-from benchmarks.figures import OURS, alternate, ratios
+from benchmarks.figures import OURS, rates, ratios
 from benchmarks.load import Load
 from benchmarks.stage import HEADERS, PROJECT
 
@@ -55,11 +55,7 @@ async def authentication(stage: Stage) -> list[Line]:
             "a signed URL": Load(on.url, (f"{split.path}?{split.query}",)),
             OFF: Load(off.url, (picture.target,), {"X-Project": PROJECT}),
         }
-        figures = await alternate(
-            {name: load.run for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=stage.seconds,
-        )
+        figures = await rates(stage, loads)
     keyed = {OURS: figures[KEYED], OFF: figures[OFF]}
     by_signature = {OURS: figures["a signed URL"], KEYED: figures[KEYED]}
     return [

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figures import alternate, single
 from benchmarks.load import Load
-from benchmarks.machine import cpu_seconds
+from benchmarks.machine import cpu_for_each
 from benchmarks.stage import HEADERS
 
 if TYPE_CHECKING:
-    from benchmarks.figures import Line, Measure
+    from benchmarks.figures import Line
     from benchmarks.stage import Stage
-    from tests.replica import Replica
 
 PROMPT = "a lighthouse in a storm"
 LIVE, FRONT = "live generation", "the front"
@@ -37,7 +36,7 @@ async def front_hit(stage: Stage) -> list[Line]:
             ),
         }
         figures = await alternate(
-            {name: _measure(service, load) for name, load in loads.items()},
+            {name: cpu_for_each(service, load) for name, load in loads.items()},
             rounds=stage.rounds,
             seconds=stage.seconds,
         )
@@ -54,13 +53,3 @@ async def front_hit(stage: Stage) -> list[Line]:
             against=LIVE,
         )
     ]
-
-
-def _measure(service: Replica, load: Load) -> Measure:
-    async def measure(seconds: float) -> float:
-        """Return the microseconds of processor time for each HIT."""
-        before = cpu_seconds(service.process.pid)
-        answered, _ = await load.count(seconds)
-        return (cpu_seconds(service.process.pid) - before) / answered * 1e6
-
-    return measure

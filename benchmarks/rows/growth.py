@@ -10,9 +10,9 @@ import aiohttp
 from yarl import URL
 
 from app.storage.storage_key import Project
-from benchmarks.figures import Line, Measure, alternate, single
+from benchmarks.figures import Line, alternate, single
 from benchmarks.load import Load, taking_turns
-from benchmarks.machine import cpu_seconds
+from benchmarks.machine import cpu_for_each, cpu_seconds
 from benchmarks.seeds import WRITERS, Seed, keep, picture
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def cpu_per_hit(stage: Stage) -> list[Line]:
                 targets = tuple(map(_target, seeds))
                 loads[name, source.label] = Load(service.url, targets)
         under_load = await alternate(
-            {name: _measure(services[name], load) for name, load in loads.items()},
+            {name: cpu_for_each(services[name], load) for name, load in loads.items()},
             # Like those of row 9: short, and more of them.
             rounds=max(1, round(stage.rounds * stage.seconds)),
             seconds=min(1.0, stage.seconds),
@@ -109,16 +109,6 @@ async def _warm(
 
 def _target(seed: Seed) -> str:
     return f"{seed.target}&project={seed.project}"
-
-
-def _measure(service: Replica, load: Load) -> Measure:
-    async def measure(seconds: float) -> float:
-        """Return the microseconds of processor time for each HIT."""
-        before = cpu_seconds(service.process.pid)
-        answered, _ = await load.count(seconds)
-        return (cpu_seconds(service.process.pid) - before) / answered * 1e6
-
-    return measure
 
 
 async def _one_at_a_time(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from benchmarks.figures import OURS, Line, alternate, ratios, single
+from benchmarks.figures import OURS, Line, rates, ratios, single
 from benchmarks.load import Load, one_at_a_time
 from benchmarks.stage import HEADERS
 
@@ -21,22 +21,14 @@ PROMPT = "a lighthouse in a storm"
 async def hot_hit(stage: Stage) -> list[Line]:
     """Row 1: the whole stack against the framework alone."""
     async with _both(stage, "in_memory") as loads:
-        figures = await alternate(
-            {name: load.run for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=stage.seconds,
-        )
+        figures = await rates(stage, loads)
     return ratios("1", "HIT from the hot tier", figures, goals={BARE: 0.70})
 
 
 async def not_modified(stage: Stage) -> list[Line]:
     """Row 3: a 304 against a bare 304."""
     async with _both(stage, "not_modified", {"If-None-Match": "*"}) as loads:
-        figures = await alternate(
-            {name: load.run for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=stage.seconds,
-        )
+        figures = await rates(stage, loads)
     return ratios("3", "304 for a cached prompt", figures, goals={BARE: 0.60})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from benchmarks.figures import Line, alternate, missing, ratios
+from benchmarks.figures import Line, missing, rates, ratios
 from benchmarks.load import Load
 from benchmarks.peers.express import express
 from benchmarks.peers.nginx import nginx
@@ -36,10 +36,6 @@ async def nginx_and_node(stage: Stage) -> list[Line]:
         for name, origin in peers.items():
             if origin is not None:
                 loads[name] = Load(origin, (picture.target,), HEADERS)
-        figures = await alternate(
-            {name: load.run for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=stage.seconds,
-        )
+        figures = await rates(stage, loads)
     absent = [missing("3b", WHAT, name) for name, origin in peers.items() if not origin]
     return ratios("3b", WHAT, figures, goals={NODE: 2.5}) + absent

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from benchmarks.figures import OURS, Line, alternate, ratios
+from benchmarks.figures import OURS, Line, rates, ratios
 from benchmarks.load import Load
 from benchmarks.stage import HEADERS
 
@@ -34,9 +34,5 @@ async def rendition_hit(stage: Stage) -> list[Line]:
             OURS: Load(service.url, (target,), HEADERS),
             PICTURE: Load(service.url, (same.target,), HEADERS),
         }
-        figures = await alternate(
-            {name: load.run for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=stage.seconds,
-        )
+        figures = await rates(stage, loads)
     return ratios("12", "HIT of a rendition", figures, goals={PICTURE: 0.95})

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from app.storage.storage_key import Project
-from benchmarks.figures import Line, alternate, ratios
+from benchmarks.figures import Line, rates, ratios
 from benchmarks.load import Load
 from benchmarks.peers.express import express
 from benchmarks.seeds import Seed, keep, picture
@@ -54,10 +54,6 @@ async def stored_hit(stage: Stage) -> list[Line]:
             loads[NODE] = Load(peer, (painted.target,), HEADERS)
         url = await stage.sign(painted.key)
         loads[STORE] = Load(str(url.origin()), (url.raw_path_qs,))
-        figures = await alternate(
-            {name: load.run for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=stage.seconds,
-        )
+        figures = await rates(stage, loads)
     goals = {SIGNED: 0.80, CALLS: 2.5}
     return ratios("2", "HIT from MinIO, hot tier off", figures, goals=goals)

@@ -10,7 +10,7 @@ import aiohttp
 from redis.asyncio import Redis
 from yarl import URL
 
-from benchmarks.figures import Line, alternate, ratios
+from benchmarks.figures import Line, alternate, rates, ratios
 from benchmarks.load import Load
 from benchmarks.stage import HEADERS, PICTURE_BYTES
 from tests.fake_provider.pictures import paint
@@ -38,11 +38,7 @@ async def transient_get(stage: Stage) -> list[Line]:
         bare = stage.bare("redis_get", data=data, key="bare:get", headers=headers)
         origin = await stack.enter_async_context(bare)
         loads[GET] = Load(origin, (target,))
-        figures = await alternate(
-            {name: load.run for name, load in loads.items()},
-            rounds=stage.rounds,
-            seconds=stage.seconds,
-        )
+        figures = await rates(stage, loads)
     return ratios("4", "transient GET, 64 KB", figures, goals={GET: 1.0})
 
 
