@@ -139,7 +139,7 @@ class Place:
         return sum(float(value) for name, _, value in values if name == line)
 
     async def spend(self, at: Replica) -> Any:
-        """Return what the project has paid, as a replica answers."""
+        """Return the spend of the project, as a replica answers it."""
         url = f"{at.url}/api/v1/project/spend"
         return (await self.clients.call("GET", url)).json()
 

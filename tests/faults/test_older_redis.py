@@ -91,7 +91,7 @@ def _save(place: Place) -> None:
 
 
 class Current(NamedTuple):
-    """What is there after the changes that a snapshot has not."""
+    """The state after the changes that a snapshot lacks."""
 
     owl: str
     listed: list[str]

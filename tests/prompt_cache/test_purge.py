@@ -131,7 +131,7 @@ async def test_a_redis_that_goes_away_after_the_first_step(
 
 
 async def purge_that_loses_the_store(world: World, replica: Replica) -> None:
-    """Let a purge fail between its manifest and its picture."""
+    """Purge a prompt; the store fails between its manifest and its picture."""
     manifest = world.store.after("delete")
     purging = asyncio.create_task(purge(replica))
     await manifest.reached()
