@@ -7,7 +7,7 @@ import json
 import re
 import time
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,17 +18,7 @@ from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Answer, Paintonce, runn
 from tests.fakes import a_world
 from tests.manual_clock import ManualClock
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 UNKNOWN = f"pk_{'a' * 12}_{'A' * 43}"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run one replica that asks for keys."""
-    async with running() as opened:
-        yield opened
 
 
 def of(key: str, **headers: str) -> dict[str, str]:

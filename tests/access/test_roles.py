@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import Any
 
 from app.api.admission import Needs
 from app.api.routes import ROUTES
-from tests.access.service import ADMIN_KEY, LIVE, Paintonce, running
+from tests.access.service import ADMIN_KEY, LIVE, Paintonce
 from tests.fakes import SHOP
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 ROLES = ("keyless", "read", "project", "admin")
 
@@ -82,13 +77,6 @@ EXPECTED = {
     ("GET", "/"): "none",
     ("GET", "/web/{file}"): "none",
 }
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run one replica that asks for keys."""
-    async with running() as opened:
-        yield opened
 
 
 async def keys_of(service: Paintonce) -> dict[str, dict[str, str]]:

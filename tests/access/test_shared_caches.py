@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import Any
 
 from app.http.cors import Cors
 from app.http.picture_headers import KEPT_BY_BROWSERS
 from app.signing import sign_url
 from tests.access.service import ADMIN, LIVE, Paintonce, running
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 VARY = "X-API-Key, Authorization, X-Project"
 A_YEAR = "public, max-age=31536000"
 PAGE = {"Origin": "https://shop.example"}
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run one replica that asks for keys."""
-    async with running() as opened:
-        yield opened
 
 
 def signed(key: Any, exp: int) -> str:

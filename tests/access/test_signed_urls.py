@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
@@ -11,17 +11,7 @@ import pytest
 from app.signing import canonical, sign_url, signature
 from tests.access.service import ADMIN, ADMIN_KEY, LIVE, Paintonce, running
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 SOON = 3600
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run one replica that asks for keys, and has a master key."""
-    async with running() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.access.service import ADMIN, LIVE, running
+from tests.access.service import ADMIN, LIVE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.access.service import Paintonce
 
 PURGE = "/api/v1/live/purge"
 HISTORY = "/api/v1/live/stats/history"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run one replica."""
-    async with running() as started:
-        yield started
 
 
 async def purge(service: Paintonce, body: Any) -> Any:

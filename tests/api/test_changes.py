@@ -15,8 +15,6 @@ from tests.fakes import Gate, a_picture
 from tests.until import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.access.service import Paintonce
 
 SCOPE, KEYS = "/api/v1/live/scopes/banner", "/api/v1/keys"
@@ -37,13 +35,6 @@ class HeldTransientStore(InMemoryTransientStore):
         """Store an image once the gate is open."""
         await self.gate.passed()
         return await super().put(*arguments, **options)
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run a replica that asks for keys."""
-    async with running() as service:
-        yield service
 
 
 async def begin(

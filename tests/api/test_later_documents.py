@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from tests.access.service import ADMIN, LIVE, running
+from tests.access.service import ADMIN, LIVE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.access.service import Answer, Paintonce
 
 SCOPES, KEYS = "/api/v1/live/scopes", "/api/v1/keys"
 PROJECT, SPEND = "/api/v1/project", "/api/v1/project/spend"
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run a replica that asks for keys."""
-    async with running() as opened:
-        yield opened
 
 
 def grows_later(service: Paintonce, prefix: str) -> dict[str, bytes]:

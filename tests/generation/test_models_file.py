@@ -237,6 +237,10 @@ def test_a_file_without_models_is_a_problem(file: Path, text: str) -> None:
         ('base_url = "https://[::1"', "base_url"),
         ("api_key_env = 1", "api_key_env"),
         ('api_key_env = "MY KEY"', "api_key_env"),
+        ('accept = ["size"]', "accept.0"),
+        ('also = ["two words"]', "also.0"),
+        ('also = [""]', "also.0"),
+        ("also = [7]", "also.0"),
         ("cost = 0.04", "cost"),
         ('"two words" = 1', '"two words"'),
     ],
@@ -408,23 +412,6 @@ def test_further_names_mean_one_model(
     else:
         file.write_text("\n".join(tables), encoding="utf-8")
         assert load_models(file, {})["a"].also == tuple(also["a"])
-
-
-@pytest.mark.parametrize(
-    ("line", "key"),
-    [
-        ('accept = ["size"]', "models.a.accept.0"),
-        ('also = ["two words"]', "models.a.also.0"),
-        ('also = [""]', "models.a.also.0"),
-        ("also = [7]", "models.a.also.0"),
-    ],
-)
-def test_names_and_options_are_checked(file: Path, line: str, key: str) -> None:
-    """An unknown option in `accept` or a bad further name is a problem."""
-    table = f'[models.a]\nprovider = "placeholder"\n{line}'
-
-    (problem,) = problems_of(file, table)
-    assert problem.startswith(f"{key}: ")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,10 @@ from tests.renditions.shop import IMAGE_ID, Shop
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from app.renditions.rendition import StoredRendition
+    from tests.fakes import Gate
+    from tests.renditions.shop import Replica
+
 SMALL = Rendition(32, WEBP)
 
 
@@ -105,12 +109,20 @@ async def test_a_damaged_one_is_made_again(shop: Shop) -> None:
     assert fresh.counted("made") == 1
 
 
+async def storing_at_gate(
+    shop: Shop, replica: Replica
+) -> tuple[Gate, asyncio.Task[StoredRendition | None]]:
+    """Open a rendition; return the gate before its storing, and the task."""
+    storing = shop.store.before("put")
+    opening = asyncio.create_task(replica.open(SMALL))
+    await storing.reached()
+    return storing, opening
+
+
 async def test_a_purge_takes_along_what_is_being_made(shop: Shop) -> None:
     """A rendition whose picture is purged while it is made is removed."""
     replica = shop.replica()
-    storing = shop.store.before("put")
-    waiting = asyncio.create_task(replica.open(SMALL))
-    await storing.reached()
+    storing, waiting = await storing_at_gate(shop, replica)
     await shop.store.delete(str(shop.original.storage_key))
     storing.open()
     with pytest.raises(OriginalGone):
@@ -176,9 +188,7 @@ async def test_another_replicas_lease_is_waited_for_outside_the_turn(
 ) -> None:
     """A rendition that another replica makes does not hold up the next one here."""
     one, another = shop.replica(), shop.replica()
-    storing = shop.store.before("put")
-    leading = asyncio.create_task(one.open(SMALL))
-    await storing.reached()
+    storing, leading = await storing_at_gate(shop, one)
     following = asyncio.create_task(another.open(SMALL))
     assert await another.open(Rendition(16, WEBP)) is not None
     assert not following.done()
@@ -190,9 +200,7 @@ async def test_another_replicas_lease_is_waited_for_outside_the_turn(
 async def test_a_dead_replicas_work_is_done_by_the_next(shop: Shop) -> None:
     """A dead replica's rendition is made by another one when the lease expires."""
     dead, living = shop.replica(), shop.replica()
-    storing = shop.store.before("put")
-    lost = asyncio.create_task(dead.open(SMALL))
-    await storing.reached()
+    storing, lost = await storing_at_gate(shop, dead)
     asking = shop.index.after("acquire")
     following = asyncio.create_task(living.open(SMALL))
     await asking.reached()
@@ -242,9 +250,7 @@ async def test_what_can_not_be_decoded_is_remembered_by_all(shop: Shop) -> None:
 async def test_at_the_end_of_the_grace_waiters_hear_it(shop: Shop) -> None:
     """At the end of the grace waiters get `ShuttingDown`, and the lease is free."""
     replica = shop.replica()
-    storing = shop.store.before("put")
-    waiting = asyncio.create_task(replica.open(SMALL))
-    await storing.reached()
+    storing, waiting = await storing_at_gate(shop, replica)
     await replica.parts.workshop.give_up()
     with pytest.raises(ShuttingDown):
         await waiting

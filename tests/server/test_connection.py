@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
@@ -9,6 +10,9 @@ from aiohttp import web
 from app.server import listener
 from app.server.parser_refusals import MAX_FIELD_BYTES, MAX_FIELDS, MAX_TARGET_BYTES
 from tests.server.frame import Answer, framed, get, wire
+
+if TYPE_CHECKING:
+    from tests.server.frame import Frame, Wire
 
 
 async def hello(request: web.Request) -> web.Response:
@@ -183,19 +187,26 @@ async def test_refusals_of_other_paths_are_problems(target: str) -> None:
     assert_is_refusal(answer, 400, "malformed_request")
 
 
+async def answer_to_nonsense(frame: Frame, line: Wire, path: str) -> Answer:
+    """Send a chunk of a body, and then no chunk; return the answer."""
+    await line.send(get(path, "Transfer-Encoding: chunked", method="POST"))
+    await line.send(b"5\r\nstorm\r\n")
+    # The handler reads before the nonsense comes: a probe on another connection
+    # has been answered by then.
+    async with wire(frame.port) as other:
+        await other.ask(get(path))
+    await line.send(b"nonsense\r\n")
+    async with asyncio.timeout(5):
+        return await line.answer()
+
+
 async def test_a_body_below_v1_that_breaks_off_in_nonsense_is_openais() -> None:
     """A malformed chunk below `/v1` gets OpenAI's envelope."""
     async with (
         framed(web.post(FRONT, upload)) as frame,
         wire(frame.port) as line,
     ):
-        await line.send(get(FRONT, "Transfer-Encoding: chunked", method="POST"))
-        await line.send(b"5\r\nstorm\r\n")
-        async with wire(frame.port) as other:
-            await other.ask(get("/v1/other"))
-        await line.send(b"nonsense\r\n")
-        async with asyncio.timeout(5):
-            answer = await line.answer()
+        answer = await answer_to_nonsense(frame, line, FRONT)
 
     assert (answer.status, answer.problem["error"]["code"]) == (
         400,
@@ -302,15 +313,7 @@ async def test_an_unknown_expectation_is_refused() -> None:
 async def test_a_body_that_breaks_off_in_nonsense_is_refused_at_once() -> None:
     """A malformed chunk is refused at once."""
     async with framed(*ROUTES) as frame, wire(frame.port) as line:
-        await line.send(get("/a", "Transfer-Encoding: chunked", method="POST"))
-        await line.send(b"5\r\nstorm\r\n")
-        # The handler reads before the nonsense comes: it has answered a probe
-        # on another connection by then.
-        async with wire(frame.port) as other:
-            await other.ask(get("/a"))
-        await line.send(b"nonsense\r\n")
-        async with asyncio.timeout(5):
-            answer = await line.answer()
+        answer = await answer_to_nonsense(frame, line, "/a")
 
         assert_is_refusal(answer, 400, "malformed_request")
         assert await line.is_closed()

@@ -40,13 +40,6 @@ FOX = {"prompt": "a fox"}
 MAIN = Project("default", "main")
 
 
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run one replica that asks for no keys."""
-    async with running(requires_keys=False) as opened:
-        yield opened
-
-
 async def generated(service: Paintonce, headers: Any = None, **fields: Any) -> Answer:
     """Send a generation request."""
     return await service.ask("POST", PATH, headers, json={**FOX, **fields})

@@ -23,7 +23,7 @@ from tests.server.frame import wire
 from tests.transient_images.stores import keys_left, store_on
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.access.service import Paintonce
     from tests.server.frame import Answer
@@ -152,13 +152,6 @@ UNFINISHED: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "no picture": (JSON, lambda: data_url(b"A" * (64 * MIB - 100)), "images"),
 }
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Paintonce]:
-    """Run a replica that asks for no keys."""
-    async with running(requires_keys=False) as opened:
-        yield opened
 
 
 def resident_bytes() -> int:
