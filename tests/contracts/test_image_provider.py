@@ -17,7 +17,7 @@ from app.image import Image
 from tests.fake_provider import FakeProvider, serve
 from tests.fakes import ScriptedProvider
 from tests.generation.handles import RecordingKeeper, a_job, left_behind
-from tests.generation.vendor_cases import VENDORS
+from tests.generation.vendor_cases import VENDORS, Served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,10 +60,11 @@ async def case(
         return
     vendor, fake = CASES[request.param], FakeProvider()
     async with serve(fake) as origin, open_outbound_session() as session:
+        served = Served(origin, session)
         yield Case(
-            vendor.adapter(session, origin),
-            vendor.adapter(session, origin, model="fake/moderation"),
-            vendor.adapter(session, origin, model="fake/never"),
+            vendor.adapter(served),
+            vendor.adapter(served, model="fake/moderation"),
+            vendor.adapter(served, model="fake/never"),
             vendor.has_jobs,
             fake,
         )

@@ -10,6 +10,7 @@ from app.generation import jobs
 from app.generation.transport import polling
 from app.generation.transport.outbound import open_outbound_session
 from tests.fake_provider import FakeProvider, serve
+from tests.generation.vendor_cases import Served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +36,12 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """Give a client session as the service opens it."""
     async with open_outbound_session() as session:
         yield session
+
+
+@pytest.fixture
+def served(origin: str, session: aiohttp.ClientSession) -> Served:
+    """Give the provider's origin together with the session."""
+    return Served(origin, session)
 
 
 @pytest.fixture

@@ -25,14 +25,13 @@ from tests.generation.vendor_cases import (
     PROMPT,
     REPLICATE,
     VENDORS,
+    Served,
     Vendor,
     every_vendor,
     failure_of,
 )
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from tests.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -65,16 +64,11 @@ def cases(*rows: tuple[Vendor, str]) -> pytest.MarkDecorator:
     (A1111, "base64_prefix"),
 )
 async def test_a_picture_in_another_shape_is_found(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """A picture is found in each shape of a vendor's answer."""
     provider.behave(mode)
-    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    picture = await picture_by(vendor.adapter(served), LIGHTHOUSE)
 
     assert picture == provider.calls[0].picture
     assert pictures.mark_of(picture)[0] == provider.calls[0].number
@@ -82,11 +76,11 @@ async def test_a_picture_in_another_shape_is_found(
 
 @every_vendor
 async def test_the_bytes_say_what_they_are(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """The media type comes from the bytes, not from the vendor."""
     provider.behave("picture_jpeg")
-    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    picture = await picture_by(vendor.adapter(served), LIGHTHOUSE)
 
     assert sniff(picture) == "image/jpeg"
 
@@ -102,8 +96,7 @@ async def test_the_bytes_say_what_they_are(
     ],
 )
 async def test_a_picture_comes_with_its_origin(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     *,
     vendor: Vendor,
@@ -111,7 +104,7 @@ async def test_a_picture_comes_with_its_origin(
     request_id: str | None,
 ) -> None:
     """A picture has its vendor, model and request id."""
-    painted = await vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job())
+    painted = await vendor.adapter(served).paint(LIGHTHOUSE, a_job())
 
     assert (painted.origin.vendor, painted.origin.model) == (vendor.name, model)
     expected = request_id or next(iter(provider.jobs))
@@ -143,8 +136,7 @@ REFUSED_BEFORE_PAINTING = {
     (FAL, "nsfw"),
 )
 async def test_a_refusal_is_recognised(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     caplog: pytest.LogCaptureFixture,
     *,
@@ -154,7 +146,7 @@ async def test_a_refusal_is_recognised(
     """A refused prompt is `PromptRejected`, called once and not logged."""
     caplog.set_level(logging.DEBUG)
     provider.behave(mode)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert isinstance(failure, PromptRejected)
     is_free = (vendor, mode) in REFUSED_BEFORE_PAINTING
@@ -200,16 +192,11 @@ UNNAMED_JOB = {
     (A1111, "null_picture"),
 )
 async def test_an_answer_without_a_picture_is_not_asked_for_again(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """An answer without a picture is a `BadImage` after one call."""
     provider.behave(mode)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert isinstance(failure, BadImage)
     # A job that was accepted and not named is lost.
@@ -224,17 +211,12 @@ async def test_an_answer_without_a_picture_is_not_asked_for_again(
     ["picture_html", "picture_svg", "picture_broken_png", "picture_enormous_png"],
 )
 async def test_what_the_bytes_are_is_not_the_adapters_business(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """The adapter returns bytes without decoding them."""
     provider.behave(mode)
 
-    assert await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    assert await picture_by(vendor.adapter(served), LIGHTHOUSE)
 
 
 # Jobs that end without one.
@@ -247,16 +229,11 @@ async def test_what_the_bytes_are_is_not_the_adapters_business(
     (FAL, "invalid_input"),
 )
 async def test_a_job_that_fails_costs_the_price(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """A job that failed after its start is billed."""
     provider.behave(mode)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert type(failure) is ProviderFailed
     assert failure.end is CallEnd.BILLED
@@ -264,11 +241,11 @@ async def test_a_job_that_fails_costs_the_price(
 
 
 async def test_a_job_that_never_ran_is_free(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider
+    served: Served, provider: FakeProvider
 ) -> None:
     """A job that was aborted before its start is free."""
     provider.behave("aborted")
-    failure = await failure_of(REPLICATE, session, origin)
+    failure = await failure_of(REPLICATE, served)
 
     assert type(failure) is ProviderFailed
     assert failure.end is CallEnd.CERTAIN

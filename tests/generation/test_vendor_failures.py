@@ -31,6 +31,7 @@ from tests.generation.vendor_cases import (
     PROMPT,
     REPLICATE,
     VENDORS,
+    Served,
     Vendor,
     every_vendor,
     failure_of,
@@ -38,8 +39,6 @@ from tests.generation.vendor_cases import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import aiohttp
 
     from tests.fake_provider import FakeProvider
 
@@ -68,8 +67,7 @@ pytestmark = pytest.mark.usefixtures("eager")
 )
 @every_vendor
 async def test_a_rate_limit_is_raised_with_its_hint(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     *,
     vendor: Vendor,
@@ -78,7 +76,7 @@ async def test_a_rate_limit_is_raised_with_its_hint(
 ) -> None:
     """A rate limit is raised with its hint, of 10 s by default and 120 s at most."""
     provider.behave("rate_limited", headers=headers)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert isinstance(failure, ProviderRateLimited)
     assert failure.retry_after == timedelta(seconds=seconds)
@@ -88,17 +86,12 @@ async def test_a_rate_limit_is_raised_with_its_hint(
 
 @pytest.mark.parametrize(("vendor", "seconds"), [(GEMINI, 31), (REPLICATE, 5)])
 async def test_a_hint_in_the_body_counts(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    seconds: int,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, seconds: int
 ) -> None:
     """A Retry-After hint in the body is read."""
     provider.behave("rate_limited_in_body")
 
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert failure.retry_after == timedelta(seconds=seconds)
 
@@ -114,16 +107,11 @@ async def test_a_hint_in_the_body_counts(
     ],
 )
 async def test_an_empty_account_is_no_rate_limit(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """An empty account is a failed provider without a hint."""
     provider.behave(mode)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert type(failure) is ProviderFailed
     assert failure.retry_after is None
@@ -151,18 +139,12 @@ async def test_an_empty_account_is_no_rate_limit(
 )
 @every_vendor
 async def test_only_a_gateways_error_or_a_cut_may_have_been_billed(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
-    end: CallEnd,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str, end: CallEnd
 ) -> None:
     """An error is a certain end, unless a gateway or a cut may hide a picture."""
     # Were it asked again, the second call would succeed.
     provider.behave(mode, times=1)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert type(failure) is ProviderFailed
     assert failure.end is end
@@ -170,12 +152,12 @@ async def test_only_a_gateways_error_or_a_cut_may_have_been_billed(
 
 
 async def test_googles_errors_in_a_list_are_read(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider
+    served: Served, provider: FakeProvider
 ) -> None:
     """An error wrapped in a list is read."""
     provider.behave("error_in_list")
 
-    assert type(await failure_of(GEMINI, session, origin)) is ProviderFailed
+    assert type(await failure_of(GEMINI, served)) is ProviderFailed
 
 
 @pytest.mark.parametrize(
@@ -187,16 +169,11 @@ async def test_googles_errors_in_a_list_are_read(
     ],
 )
 async def test_a_vendors_own_time_out_is_one(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """A vendor's own timeout is `GenerationTimedOut` with an ambiguous end."""
     provider.behave(mode)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert isinstance(failure, GenerationTimedOut)
     assert failure.end is CallEnd.AMBIGUOUS
@@ -212,16 +189,11 @@ async def test_a_vendors_own_time_out_is_one(
     ],
 )
 async def test_a_refused_key_is_named_as_the_cause(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """A refused key is reported without the key itself."""
     provider.behave(mode)
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert type(failure) is ProviderFailed
     assert failure.detail == "The image provider does not accept this service's key."
@@ -229,15 +201,14 @@ async def test_a_refused_key_is_named_as_the_cause(
 
 @every_vendor
 async def test_keys_and_prompts_are_not_said_aloud(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     caplog: pytest.LogCaptureFixture,
     vendor: Vendor,
 ) -> None:
     """No log, error or repr has a key or a prompt that a vendor echoes."""
     caplog.set_level(logging.DEBUG)
-    said = repr(vendor.config(origin))
+    said = repr(vendor.config(served.origin))
     echo = f"{vendor.key} {vendor.value} {PROMPT}"
     bodies = [
         {"error": {"code": vendor.key, "type": PROMPT, "message": echo}},
@@ -253,26 +224,23 @@ async def test_keys_and_prompts_are_not_said_aloud(
     for status in (200, 400, 401, 429, 500):
         for body in bodies:
             provider.behave("error", status=status, body=body, headers=headers)
-            failure = await failure_of(vendor, session, origin)
+            failure = await failure_of(vendor, served)
             said += f"{failure!r} {failure.detail} {failure.__dict__}"
     logged = " ".join(str(vars(record)) for record in caplog.records)
 
     for secret in (vendor.key, vendor.value, PROMPT):
         assert secret not in said + logged
-    assert f'"{vendor.key}"' not in repr(vendor.adapter(session, origin))
+    assert f'"{vendor.key}"' not in repr(vendor.adapter(served))
 
 
 async def test_a_failure_can_be_traced_at_the_vendor(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    caplog: pytest.LogCaptureFixture,
+    served: Served, provider: FakeProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has the vendor's request id, status and code."""
     caplog.set_level(logging.INFO, logger="app")
     for vendor in VENDORS:
         provider.behave("server_error", times=1)
-        await failure_of(vendor, session, origin)
+        await failure_of(vendor, served)
 
     logged = [
         (
@@ -298,18 +266,15 @@ async def test_a_failure_can_be_traced_at_the_vendor(
 
 @every_vendor
 async def test_an_unreachable_vendor_costs_nothing(
-    session: aiohttp.ClientSession,
-    origin: str,
-    unused_tcp_port: int,
-    vendor: Vendor,
+    served: Served, unused_tcp_port: int, vendor: Vendor
 ) -> None:
     """An unreachable vendor is a certain end."""
     for away in (
         f"http://127.0.0.1:{unused_tcp_port}",
-        origin.replace("http://", "https://"),
+        served.origin.replace("http://", "https://"),
         "http://lighthouse.invalid",
     ):
-        failure = await failure_of(vendor, session, away)
+        failure = await failure_of(vendor, served._replace(origin=away))
 
         assert type(failure) is ProviderFailed
         assert failure.end is CallEnd.CERTAIN
@@ -318,19 +283,14 @@ async def test_an_unreachable_vendor_costs_nothing(
 @pytest.mark.parametrize("mode", ["never", "drip"])
 @every_vendor
 async def test_cancelling_closes_the_connection(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """A cancelled call closes its connection."""
     provider.behave(mode)
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+            await picture_by(vendor.adapter(served), LIGHTHOUSE)
     seconds = time.monotonic() - started
     async with asyncio.timeout(5):
         await provider.until_aborted()
@@ -341,15 +301,15 @@ async def test_cancelling_closes_the_connection(
 
 @every_vendor
 async def test_an_answer_that_never_comes_delays_no_other(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """A call without an answer does not delay others in the same session."""
     provider.behave("drip", prompt="a fox")
     slow = asyncio.create_task(
-        picture_by(vendor.adapter(session, origin), type(LIGHTHOUSE)(prompt="a fox"))
+        picture_by(vendor.adapter(served), type(LIGHTHOUSE)(prompt="a fox"))
     )
     try:
-        assert await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+        assert await picture_by(vendor.adapter(served), LIGHTHOUSE)
     finally:
         slow.cancel()
         await asyncio.wait([slow])
@@ -384,18 +344,14 @@ def steered() -> Iterator[str]:
 )
 @every_vendor
 async def test_a_huge_answer_takes_little_memory(
-    session: aiohttp.ClientSession,
-    steered: str,
-    *,
-    vendor: Vendor,
-    behaviour: dict[str, Any],
+    served: Served, steered: str, *, vendor: Vendor, behaviour: dict[str, Any]
 ) -> None:
     """An answer of any size is read only up to the limit."""
-    async with session.post(f"{steered}/_behaviour", json=behaviour) as answer:
+    async with served.session.post(f"{steered}/_behaviour", json=behaviour) as answer:
         assert answer.status == 200
     tracemalloc.start()
     try:
-        failure = await failure_of(vendor, session, steered)
+        failure = await failure_of(vendor, served._replace(origin=steered))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -416,21 +372,14 @@ async def test_a_huge_answer_takes_little_memory(
     ],
 )
 async def test_a_vendor_can_be_tried_without_paying(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    has_one: bool,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, has_one: bool
 ) -> None:
     """A probe sends a free request, or none if the vendor has none."""
-    assert await vendor.adapter(session, origin).probe() == has_one
+    assert await vendor.adapter(served).probe() == has_one
     assert provider.calls == []
 
 
-async def test_a_probe_finds_a_key_that_is_wrong(
-    session: aiohttp.ClientSession, origin: str
-) -> None:
+async def test_a_probe_finds_a_key_that_is_wrong(served: Served) -> None:
     """A probe without a valid key raises."""
     with pytest.raises(ProviderFailed, match="key"):
-        await REPLICATE.adapter(session, origin, api_key=None).probe()
+        await REPLICATE.adapter(served, api_key=None).probe()

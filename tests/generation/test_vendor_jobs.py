@@ -23,12 +23,11 @@ from tests.generation.vendor_cases import (
     PROMPT,
     REPLICATE,
     WITH_JOBS,
+    Served,
     Vendor,
 )
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from app.generation.jobs import SubmittedJob
     from tests.fake_provider import FakeProvider
 
@@ -39,14 +38,12 @@ with_jobs = pytest.mark.parametrize("vendor", WITH_JOBS, ids=lambda vendor: vend
 
 @with_jobs
 async def test_a_job_is_asked_after_until_it_is_done(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """A job is submitted once, recorded, and polled until it is done."""
     provider.behave(polls=4)
     keeper, progress = RecordingKeeper(), Progress()
-    painted = await vendor.adapter(session, origin).paint(
-        LIGHTHOUSE, a_job(keeper, progress)
-    )
+    painted = await vendor.adapter(served).paint(LIGHTHOUSE, a_job(keeper, progress))
 
     (job,) = provider.jobs.values()
     assert painted.data == provider.calls[0].picture
@@ -61,7 +58,7 @@ async def test_a_job_is_asked_after_until_it_is_done(
 
 @with_jobs
 async def test_a_job_is_kept_before_it_is_asked_after(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """A job is not polled before its id is recorded."""
     may_go_on = asyncio.Event()
@@ -74,7 +71,7 @@ async def test_a_job_is_kept_before_it_is_asked_after(
 
     keeper = SlowKeeper()
     painting = asyncio.create_task(
-        vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
+        vendor.adapter(served).paint(LIGHTHOUSE, a_job(keeper))
     )
     await keeper.has_one.wait()
     await asyncio.sleep(0.05)
@@ -95,17 +92,12 @@ async def test_a_job_is_kept_before_it_is_asked_after(
 )
 @with_jobs
 async def test_questions_may_fail(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    faults: tuple[str, ...],
+    served: Served, provider: FakeProvider, *, vendor: Vendor, faults: tuple[str, ...]
 ) -> None:
     """Passing errors of polls are tolerated."""
     provider.behave(faults=faults, polls=3)
 
-    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    picture = await picture_by(vendor.adapter(served), LIGHTHOUSE)
 
     assert picture == provider.calls[0].picture
     assert provider.count(PROMPT) == 1
@@ -113,8 +105,7 @@ async def test_questions_may_fail(
 
 @with_jobs
 async def test_questions_become_fewer(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     monkeypatch: pytest.MonkeyPatch,
     vendor: Vendor,
@@ -132,7 +123,7 @@ async def test_questions_become_fewer(
     monkeypatch.setattr(polling, "LONGEST_PAUSE_SECONDS", 4.0)
     monkeypatch.setattr("app.generation.transport.polling.asyncio.sleep", note)
     provider.behave(polls=14)
-    await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    await picture_by(vendor.adapter(served), LIGHTHOUSE)
 
     waited = pauses[: provider.jobs[next(iter(provider.jobs))].polls]
     assert waited == sorted(waited)
@@ -142,8 +133,7 @@ async def test_questions_become_fewer(
 
 @with_jobs
 async def test_a_job_of_a_former_leader_is_gone_on_with(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     monkeypatch: pytest.MonkeyPatch,
     vendor: Vendor,
@@ -152,7 +142,7 @@ async def test_a_job_of_a_former_leader_is_gone_on_with(
     provider.behave("hold", polls=0)
     keeper = RecordingKeeper()
     former = asyncio.create_task(
-        vendor.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
+        vendor.adapter(served).paint(LIGHTHOUSE, a_job(keeper))
     )
     await keeper.has_one.wait()
     former.cancel()
@@ -160,7 +150,7 @@ async def test_a_job_of_a_former_leader_is_gone_on_with(
     provider.release()
     monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 3600.0)
 
-    picture = await vendor.adapter(session, origin).paint(
+    picture = await vendor.adapter(served).paint(
         LIGHTHOUSE, a_job(RecordingKeeper(keeper.kept[0]))
     )
 
@@ -172,16 +162,11 @@ async def test_a_job_of_a_former_leader_is_gone_on_with(
 @pytest.mark.parametrize("mode", ["hold", "unknown_status"])
 @with_jobs
 async def test_a_job_is_cancelled_at_the_deadline(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """A job is cancelled at the deadline, even if its status is unknown."""
     provider.behave(mode)
-    models = vendor.models(session, origin, deadline_seconds=0.3)
+    models = vendor.models(served, deadline_seconds=0.3)
     loop = asyncio.get_running_loop()
     started = loop.time()
 
@@ -202,11 +187,11 @@ async def test_a_job_is_cancelled_at_the_deadline(
 
 @with_jobs
 async def test_a_job_that_has_ended_can_be_cancelled(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """Cancelling an ended job succeeds."""
     keeper = RecordingKeeper()
-    adapter = vendor.adapter(session, origin)
+    adapter = vendor.adapter(served)
     await adapter.paint(LIGHTHOUSE, a_job(keeper))
 
     await adapter.cancel(keeper.kept[0].id)
@@ -216,23 +201,23 @@ async def test_a_job_that_has_ended_can_be_cancelled(
 
 
 async def test_a_job_that_replicate_does_not_know_can_not_be_cancelled(
-    session: aiohttp.ClientSession, origin: str
+    served: Served,
 ) -> None:
     """Cancelling a job that Replicate does not know raises."""
     with pytest.raises(ProviderFailed):
-        await REPLICATE.adapter(session, origin).cancel("unknown")
+        await REPLICATE.adapter(served).cancel("unknown")
 
 
 @pytest.mark.parametrize("mode", ["status_foreign", "response_foreign"])
 async def test_fals_addresses_are_used_at_its_own_origin_only(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, mode: str
+    served: Served, provider: FakeProvider, mode: str
 ) -> None:
     """An address of fal at another host is not called; the end is ambiguous."""
     provider.behave(mode)
     keeper = RecordingKeeper()
 
     with pytest.raises(BadImage) as failure:
-        await FAL.adapter(session, origin).paint(LIGHTHOUSE, a_job(keeper))
+        await FAL.adapter(served).paint(LIGHTHOUSE, a_job(keeper))
 
     assert failure.value.end is CallEnd.AMBIGUOUS
     assert (keeper.kept, provider.polls) == ([], [])
@@ -250,12 +235,12 @@ async def test_fals_addresses_are_used_at_its_own_origin_only(
     ],
 )
 async def test_a_job_of_another_origin_is_not_gone_on_with(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, job_id: str
+    served: Served, provider: FakeProvider, job_id: str
 ) -> None:
     """A job recorded at another origin is not resumed."""
     job = a_job(RecordingKeeper(left_behind(job_id)))
 
     with pytest.raises(BadImage):
-        await FAL.adapter(session, origin).paint(LIGHTHOUSE, job)
+        await FAL.adapter(served).paint(LIGHTHOUSE, job)
 
     assert (provider.calls, provider.polls) == ([], [])

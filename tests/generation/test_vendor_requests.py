@@ -17,14 +17,13 @@ from tests.generation.vendor_cases import (
     OPENAI,
     PROMPT,
     REPLICATE,
+    Served,
     Vendor,
     every_vendor,
     reference,
 )
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from app.generation.provider import PaintRequest
     from tests.fake_provider import FakeProvider
 
@@ -53,10 +52,10 @@ BODIES: dict[str, dict[str, Any]] = {
 
 @every_vendor
 async def test_a_plain_prompt(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """A plain prompt is sent without optional fields, and its bytes come back."""
-    adapter = vendor.adapter(session, origin)
+    adapter = vendor.adapter(served)
     picture = await picture_by(adapter, LIGHTHOUSE)
 
     (call,) = provider.calls
@@ -72,10 +71,10 @@ async def test_a_plain_prompt(
 
 @every_vendor
 async def test_a_server_that_wants_no_key_gets_none(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """Without a key no header for it is sent."""
-    await picture_by(vendor.adapter(session, origin, api_key=None), LIGHTHOUSE)
+    await picture_by(vendor.adapter(served, api_key=None), LIGHTHOUSE)
 
     asked = [*provider.calls, *provider.polls, *provider.fetches]
     assert all(vendor.header not in call.headers for call in asked)
@@ -91,8 +90,7 @@ async def test_a_server_that_wants_no_key_gets_none(
     ],
 )
 async def test_replicate_has_three_ways_to_name_a_model(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     *,
     model: str,
@@ -100,7 +98,7 @@ async def test_replicate_has_three_ways_to_name_a_model(
     version: str | None,
 ) -> None:
     """Replicate's official models, deployments and versions have their own paths."""
-    await picture_by(REPLICATE.adapter(session, origin, model=model), LIGHTHOUSE)
+    await picture_by(REPLICATE.adapter(served, model=model), LIGHTHOUSE)
 
     assert provider.calls[0].path == path
     assert provider.calls[0].body.get("version") == version
@@ -152,8 +150,7 @@ WIDE = replace(LIGHTHOUSE, aspect_ratio="21:9")
     ],
 )
 async def test_a_shape_is_asked_for_that_the_model_takes(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     *,
     vendor: Vendor,
@@ -162,7 +159,7 @@ async def test_a_shape_is_asked_for_that_the_model_takes(
     sent: dict[str, Any],
 ) -> None:
     """A request is mapped to the model's next size or nearest ratio."""
-    await picture_by(vendor.adapter(session, origin, model=model), request_)
+    await picture_by(vendor.adapter(served, model=model), request_)
 
     body = provider.calls[0].body
     shape = body.get("input", body)
@@ -188,8 +185,7 @@ async def test_a_shape_is_asked_for_that_the_model_takes(
     ],
 )
 async def test_a_seed_goes_where_the_vendor_knows_seeds(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     *,
     vendor: Vendor,
@@ -198,7 +194,7 @@ async def test_a_seed_goes_where_the_vendor_knows_seeds(
     sent: int | None,
 ) -> None:
     """A seed is sent if the vendor has seeds, within its range."""
-    adapter = vendor.adapter(session, origin, options=options)
+    adapter = vendor.adapter(served, options=options)
     for variant in range(2):
         request = replace(LIGHTHOUSE, seed=seed, variant=variant)
         await picture_by(adapter, request)
@@ -256,8 +252,7 @@ async def test_a_seed_goes_where_the_vendor_knows_seeds(
     ],
 )
 async def test_options_are_passed_on_as_the_vendor_documents_them(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     *,
     vendor: Vendor,
@@ -265,7 +260,7 @@ async def test_options_are_passed_on_as_the_vendor_documents_them(
     sent: dict[str, Any],
 ) -> None:
     """Options other than the adapter's own are sent to the vendor."""
-    await picture_by(vendor.adapter(session, origin, options=options), LIGHTHOUSE)
+    await picture_by(vendor.adapter(served, options=options), LIGHTHOUSE)
 
     assert provider.calls[0].body == sent
 
@@ -287,12 +282,12 @@ def inline(number: int) -> str:
 
 @every_vendor
 async def test_references_go_out_in_order(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """References are sent in order, in each vendor's form, with their own type."""
     model = TAKES_REFERENCES.get(vendor.name, "")
     request = replace(LIGHTHOUSE, references=(FIRST, SECOND))
-    await picture_by(vendor.adapter(session, origin, model=model), request)
+    await picture_by(vendor.adapter(served, model=model), request)
 
     (call,) = provider.calls
     uris = [
@@ -328,11 +323,11 @@ async def test_references_go_out_in_order(
 
 @every_vendor
 async def test_a_reference_that_is_lent_goes_as_its_address_where_that_is_fetched(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """Replicate and fal get a lent reference's address, others its bytes."""
     model = TAKES_REFERENCES.get(vendor.name, "")
-    adapter = vendor.adapter(session, origin, model=model)
+    adapter = vendor.adapter(served, model=model)
     await picture_by(adapter, replace(LIGHTHOUSE, references=(LENT,)))
 
     assert adapter.takes_addresses == vendor.has_jobs
@@ -369,8 +364,7 @@ async def test_a_reference_that_is_lent_goes_as_its_address_where_that_is_fetche
     ],
 )
 async def test_each_model_has_its_own_field_for_references(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     *,
     vendor: Vendor,
@@ -380,7 +374,7 @@ async def test_each_model_has_its_own_field_for_references(
     is_list: bool,
 ) -> None:
     """References are sent in the model's own field."""
-    adapter = vendor.adapter(session, origin, model=model, options=options)
+    adapter = vendor.adapter(served, model=model, options=options)
     await picture_by(adapter, replace(LIGHTHOUSE, references=(LENT,)))
 
     body = provider.calls[0].body

@@ -18,6 +18,7 @@ from tests.generation.vendor_cases import (
     OPENAI,
     PROMPT,
     REPLICATE,
+    Served,
     Vendor,
     every_vendor,
     failure_of,
@@ -25,8 +26,6 @@ from tests.generation.vendor_cases import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    import aiohttp
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -50,11 +49,11 @@ def address_mode(vendor: Vendor) -> str:
 
 @by_address
 async def test_a_picture_at_the_own_origin_is_fetched_with_the_key(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """A picture at the vendor's own origin is fetched with the key."""
     provider.behave(address_mode(vendor))
-    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    picture = await picture_by(vendor.adapter(served), LIGHTHOUSE)
 
     assert picture == provider.calls[0].picture
     assert [call.headers.get("Authorization") for call in provider.fetches] == [
@@ -64,8 +63,7 @@ async def test_a_picture_at_the_own_origin_is_fetched_with_the_key(
 
 @by_address
 async def test_a_delivery_host_gets_no_key(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     elsewhere: tuple[FakeProvider, str],
     vendor: Vendor,
@@ -73,7 +71,7 @@ async def test_a_delivery_host_gets_no_key(
     """A picture at an allowed host is fetched without the key."""
     host, there = elsewhere
     provider.behave(address_mode(vendor), results_at=there)
-    adapter = vendor.adapter(session, origin, result_hosts=(there,))
+    adapter = vendor.adapter(served, result_hosts=(there,))
 
     with pytest.raises(BadImage):
         # It has no such picture; only the request's headers matter.
@@ -87,8 +85,7 @@ async def test_a_delivery_host_gets_no_key(
 
 @by_address
 async def test_another_origin_is_not_asked(
-    session: aiohttp.ClientSession,
-    origin: str,
+    served: Served,
     provider: FakeProvider,
     elsewhere: tuple[FakeProvider, str],
     vendor: Vendor,
@@ -97,7 +94,7 @@ async def test_another_origin_is_not_asked(
     host, there = elsewhere
     provider.behave(address_mode(vendor), results_at=there)
 
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert isinstance(failure, BadImage)
     assert failure.end is CallEnd.BILLED
@@ -114,18 +111,12 @@ async def test_another_origin_is_not_asked(
 )
 @by_address
 async def test_any_other_address_gives_no_picture(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
-    fetches: int,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str, fetches: int
 ) -> None:
     """Other addresses and redirects are a `BadImage`, and billed."""
     provider.behave(mode)
 
-    failure = await failure_of(vendor, session, origin)
+    failure = await failure_of(vendor, served)
 
     assert isinstance(failure, BadImage)
     assert failure.end is CallEnd.BILLED
@@ -135,13 +126,13 @@ async def test_any_other_address_gives_no_picture(
 
 @by_address
 async def test_a_delivery_host_that_stumbles_costs_no_painting(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """M4: a download is repeated after 404, 503, a cut and a reset."""
     stumbles = ("missing", "overloaded", "short_body", "reset_in_body", "missing")
     provider.behave(address_mode(vendor), stumbles=stumbles)
 
-    picture = await picture_by(vendor.adapter(session, origin), LIGHTHOUSE)
+    picture = await picture_by(vendor.adapter(served), LIGHTHOUSE)
 
     assert picture == provider.calls[0].picture
     assert len(provider.fetches) == len(stumbles) + 1
@@ -151,17 +142,12 @@ async def test_a_delivery_host_that_stumbles_costs_no_painting(
 @pytest.mark.parametrize("mode", ["url_missing", "url_forbidden"])
 @by_address
 async def test_a_result_that_is_missing_is_asked_for_until_the_deadline(
-    session: aiohttp.ClientSession,
-    origin: str,
-    provider: FakeProvider,
-    *,
-    vendor: Vendor,
-    mode: str,
+    served: Served, provider: FakeProvider, *, vendor: Vendor, mode: str
 ) -> None:
     """A missing result is requested until the deadline, then billed."""
     provider.behave(mode)
 
-    failure = await failure_of(vendor, session, origin, seconds=0.2)
+    failure = await failure_of(vendor, served, seconds=0.2)
 
     assert isinstance(failure, BadImage)
     assert failure.end is CallEnd.BILLED
@@ -171,11 +157,11 @@ async def test_a_result_that_is_missing_is_asked_for_until_the_deadline(
 
 @every_vendor
 async def test_twenty_paintings_keep_to_the_limit(
-    session: aiohttp.ClientSession, origin: str, provider: FakeProvider, vendor: Vendor
+    served: Served, provider: FakeProvider, vendor: Vendor
 ) -> None:
     """Twenty paintings never exceed the model's concurrency."""
     provider.behave("hold")
-    models = vendor.models(session, origin, concurrency=5, queue=20)
+    models = vendor.models(served, concurrency=5, queue=20)
     deadline = asyncio.get_running_loop().time() + 30
     prompts = [f"{PROMPT}, take {number}" for number in range(20)]
     paintings = [

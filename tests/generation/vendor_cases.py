@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 PROMPT = "a lighthouse in a storm"
 LIGHTHOUSE = PaintRequest(prompt=PROMPT)
 MAX_IMAGE_BYTES = 1 << 20
+
+
+class Served(NamedTuple):
+    """Where the fake provider is served, and the session that calls it."""
+
+    origin: str
+    session: aiohttp.ClientSession
 
 
 @dataclass(frozen=True)
@@ -59,24 +66,22 @@ class Vendor:
 
     def adapter(
         self,
-        session: aiohttp.ClientSession,
-        origin: str,
+        served: Served,
         *,
         model: str = "",
         options: dict[str, object] | None = None,
         **terms: Any,
     ) -> ImageProvider:
         """Return the adapter of such a model."""
-        config = self.config(origin, model=model, options=options or {}, **terms)
-        return adapter_for(config, session, MAX_IMAGE_BYTES)
+        options = options or {}
+        config = self.config(served.origin, model=model, options=options, **terms)
+        return adapter_for(config, served.session, MAX_IMAGE_BYTES)
 
-    def models(
-        self, session: aiohttp.ClientSession, origin: str, **terms: Any
-    ) -> Models:
+    def models(self, served: Served, **terms: Any) -> Models:
         """Return a catalogue whose `default` is such a model."""
         return build_models(
-            {"default": self.config(origin, **terms)},
-            session=session,
+            {"default": self.config(served.origin, **terms)},
+            session=served.session,
             max_image_bytes=MAX_IMAGE_BYTES,
             marks=False,
             observer=NoObserver(),
@@ -128,15 +133,11 @@ every_vendor = pytest.mark.parametrize(
 
 
 async def failure_of(
-    vendor: Vendor,
-    session: aiohttp.ClientSession,
-    origin: str,
-    *,
-    seconds: float = 10.0,
+    vendor: Vendor, served: Served, *, seconds: float = 10.0
 ) -> GenerationError:
     """Return the error of a call that paints the lighthouse with *seconds* left."""
     with pytest.raises(GenerationError) as failure:
-        await picture_by(vendor.adapter(session, origin), LIGHTHOUSE, seconds=seconds)
+        await picture_by(vendor.adapter(served), LIGHTHOUSE, seconds=seconds)
     return failure.value
 
 
