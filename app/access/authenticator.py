@@ -126,7 +126,8 @@ def _caller(
         return holder
     if holder.role is Role.ADMIN:
         project = Project.parse(named, parameter=PROJECT_HEADER)
-        return holder._replace(project=project)
+        # `_replace` takes three times as long, and every HIT of an admin comes here.
+        return Caller(project, holder.role, holder.name, holder.audience)
     if named != str(holder.project):
         raise Forbidden("The key belongs to another project than X-Project names.")
     return holder

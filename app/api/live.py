@@ -38,10 +38,12 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from app.access.caller import Caller
     from app.api.rendition_parameters import AskedRendition
     from app.api.services import Services
     from app.generation.spending import Permit
     from app.http.preferences import Preference
+    from app.spending.scope import ScopeRequest
     from app.storage.storage_key import Project
 
 _PREFER = istr("Prefer")
@@ -121,17 +123,24 @@ def _key_from_query(request: web.Request) -> PromptKey:
     # With AUTH=off a signed URL works, too: its signature is not checked.
     takes_claims = caller.audience in {Audience.SIGNATURE, Audience.ANYONE}
     key = request[LIVE_QUERY].key_of(caller.project, takes_claims=takes_claims)
-    asked = request.get(SCOPE_REQUEST)
+    asked = _scope_request(request, caller)
     if asked is not None and key.parameters.model not in asked.scope.models:
         raise InvalidParameter("model", "The scope has no such model.")
     return key
 
 
 def _permit(request: web.Request, services: Services) -> Permit:
-    asked = request.get(SCOPE_REQUEST)
+    caller, permits = request[CALLER], services.spending.permits
+    asked = _scope_request(request, caller)
     if asked is not None:
-        return services.spending.permits.of_scope_request(asked, request[CALLER])
-    return services.spending.permits.of(request[CALLER])
+        return permits.of_scope_request(asked, caller)
+    return permits.of(caller)
+
+
+def _scope_request(request: web.Request, caller: Caller) -> ScopeRequest | None:
+    """Return the request of a scope's visitor, None for any other caller."""
+    # `request.get` raises and catches an error for what is not there.
+    return request[SCOPE_REQUEST] if caller.audience is Audience.SCOPE else None
 
 
 def _deadline(services: Services) -> float:

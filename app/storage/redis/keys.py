@@ -13,6 +13,7 @@ entry's key has no braces, so it is its own hash tag.
 from __future__ import annotations
 
 from binascii import b2a_base64, unhexlify
+from functools import lru_cache
 
 VERSION = "2"
 
@@ -33,15 +34,17 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 def entry(prompt_hash: str) -> str:
     """Return the key of an entry, which is a string: `scripts` says of what."""
-    # `urlsafe_b64encode` takes half as long again, and every HIT runs this.
+    # `urlsafe_b64encode` takes half as long again.
     encoded = b2a_base64(unhexlify(prompt_hash))[:43].translate(_URL_SAFE)
     return f"{VERSION}{encoded.decode()}"
 
 
-def entry_and_hits(prompt_hash: str) -> list[str]:
-    """Entry, and counter of its hits: all that a look-up needs."""
+# A look-up of a prompt that many request makes its keys once: some 300 bytes each.
+@lru_cache(8192)
+def entry_and_hits(prompt_hash: str) -> tuple[str, str]:
+    """Return the keys of an entry and of its hits: all that a look-up needs."""
     key = entry(prompt_hash)
-    return [key, f"{{{key}}}:h"]
+    return key, f"{{{key}}}:h"
 
 
 def lease(prompt_hash: str) -> str:

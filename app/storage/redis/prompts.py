@@ -288,7 +288,7 @@ class RedisPromptIndex:
         return bool(await self._write(scripts.DROP, found_at, [record]))
 
     async def _write(
-        self, script: Script, script_keys: list[str], args: list[str | bytes | int]
+        self, script: Script, script_keys: Sequence[str], args: list[str | bytes | int]
     ) -> Any:
         try:
             return await self._leases.run(script, script_keys, args)
