@@ -28,7 +28,7 @@ MAX_IMAGE_BYTES = 1 << 20
 
 
 class Served(NamedTuple):
-    """Where the fake provider is served, and the session that calls it."""
+    """The address of the fake provider, and the session that calls it."""
 
     origin: str
     session: aiohttp.ClientSession
