@@ -49,6 +49,14 @@ def run(
 
 
 @pytest.fixture
+def environment(redis_url: str, s3_server: S3Server, bucket: str) -> dict[str, str]:
+    """Give the environment of a service over servers that answer."""
+    return environment_of(
+        redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
+    )
+
+
+@pytest.fixture
 def run_here(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -135,20 +143,17 @@ def test_help_lists_the_commands(
 @pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_check_names_what_is_unavailable(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+    environment: dict[str, str], s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     """`check` ends with 0 if all answer, else with 1 and the name of the other."""
-    fine = environment_of(
-        redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
-    )
-    away = {**fine, "REDIS_URL": "redis://127.0.0.1:1"}
-    wrong = {**fine, "AWS_SECRET_ACCESS_KEY": "wrong-secret"}
+    away = {**environment, "REDIS_URL": "redis://127.0.0.1:1"}
+    wrong = {**environment, "AWS_SECRET_ACCESS_KEY": "wrong-secret"}
 
-    missing = run("check", folder=tmp_path, environment=fine)
-    again = run("check", folder=tmp_path, environment=fine)
-    async with replica(fine, folder=tmp_path):
+    missing = run("check", folder=tmp_path, environment=environment)
+    again = run("check", folder=tmp_path, environment=environment)
+    async with replica(environment, folder=tmp_path):
         pass
-    good = run("check", folder=tmp_path, environment=fine)
+    good = run("check", folder=tmp_path, environment=environment)
     bad = run("check", folder=tmp_path, environment=away)
     refused = run("check", folder=tmp_path, environment=wrong)
 
@@ -195,7 +200,7 @@ async def test_check_names_what_redis_refuses_in_one_line(
 
 @pytest.mark.long
 async def test_check_asks_providers_for_what_costs_nothing(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+    environment: dict[str, str], bucket: str, tmp_path: Path
 ) -> None:
     """`check` prints for each model whether its provider answers, at no cost."""
     provider = FakeProvider()
@@ -207,9 +212,7 @@ async def test_check_asks_providers_for_what_costs_nothing(
             for name, dialect in DIALECTS.items()
         ]
         models.write_text("\n".join(tables))
-        environment = environment_of(
-            redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
-        ) | {"PROVIDERS_FILE": str(models), "SOME_KEY": "keeper:lamp"}
+        environment |= {"PROVIDERS_FILE": str(models), "SOME_KEY": "keeper:lamp"}
         async with open_s3_object_store(bucket=bucket) as store:
             await store.make()
 
@@ -236,7 +239,7 @@ async def test_check_asks_providers_for_what_costs_nothing(
 
 
 async def test_check_prints_what_each_model_can_do(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path
+    environment: dict[str, str], bucket: str, tmp_path: Path
 ) -> None:
     """`check` prints a line of capabilities for each model."""
     models = tmp_path / "models.toml"
@@ -245,9 +248,7 @@ async def test_check_prints_what_each_model_can_do(
         'api_key_env = "SOME_KEY"\n'
         '[models.own]\nprovider = "a1111"\nbase_url = "http://127.0.0.1:9"\n'
     )
-    environment = environment_of(
-        redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
-    ) | {"PROVIDERS_FILE": str(models), "SOME_KEY": "a-key"}
+    environment |= {"PROVIDERS_FILE": str(models), "SOME_KEY": "a-key"}
     async with open_s3_object_store(bucket=bucket) as store:
         await store.make()
 
@@ -266,12 +267,9 @@ async def test_check_prints_what_each_model_can_do(
 
 
 async def test_rebuild_restores_a_flushed_redis(
-    redis_url: str, s3_server: S3Server, bucket: str, tmp_path: Path, run_here: RunHere
+    environment: dict[str, str], redis_url: str, tmp_path: Path, run_here: RunHere
 ) -> None:
     """`rebuild` restores every painted prompt; a second run finds them."""
-    environment = environment_of(
-        redis_url=redis_url, bucket=bucket, object_store=s3_server.environment()
-    )
     async with (
         replica(environment, folder=tmp_path, forked=False) as one,
         aiohttp.ClientSession() as session,

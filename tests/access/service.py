@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -171,3 +171,14 @@ async def running(
                 rates,
                 ports.transient,
             )
+
+
+@asynccontextmanager
+async def running_together(count: int, **rules: Any) -> AsyncIterator[list[Paintonce]]:
+    """Run *count* replicas of one world, which count requests and spend together."""
+    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(running(world, shared=shared, **rules))
+            for _ in range(count)
+        ]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from app.signing import sign_url
 from app.spending.projects import ProjectRules
-from tests.access.fakes import InMemoryAccounts, InMemoryRates
-from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
-from tests.fakes import a_world
+from tests.access.service import (
+    ADMIN,
+    LIVE,
+    Answer,
+    Paintonce,
+    running,
+    running_together,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -163,18 +168,13 @@ async def test_while_redis_is_away_requests_go_on(service: Paintonce) -> None:
 
 async def test_a_rate_holds_over_replicas() -> None:
     """Three replicas count the requests of one key together."""
-    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
-    rules: Any = {"defaults": ProjectRules(rate_limit_per_minute=LIMIT)}
-    async with (
-        running(world, shared=shared, **rules) as one,
-        running(world, shared=shared, **rules) as two,
-        running(world, shared=shared, **rules) as three,
-    ):
-        mine = await key(one)
+    limited = ProjectRules(rate_limit_per_minute=LIMIT)
+    async with running_together(3, defaults=limited) as replicas:
+        mine = await key(replicas[0])
         answers = await asyncio.gather(
             *(
                 where.get("/api/v1/live/stats", mine)
-                for where in (one, two, three)
+                for where in replicas
                 for _ in range(10)
             )
         )

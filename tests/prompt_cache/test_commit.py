@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.errors import (
-    ProviderFailed,
-    StillGenerating,
-    Unavailable,
-)
+from app.errors import ProviderFailed, StillGenerating, Unavailable
 from app.prompt_cache.cache import LookupOutcome
 from app.prompt_cache.entry.entry import PromptEntry
-from tests.fakes import (
-    LIGHTHOUSE,
-    SHOP,
-    a_picture,
-    a_prompt_cache,
-)
+from tests.fakes import LIGHTHOUSE, SHOP, a_picture, a_prompt_cache
 from tests.prompt_cache.cache_requests import ask, refresh
 
 if TYPE_CHECKING:

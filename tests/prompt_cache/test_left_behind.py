@@ -82,6 +82,14 @@ async def ended(replica: Replica, generation_id: str) -> GenerationRecord:
             await asyncio.sleep(0.001)
 
 
+async def finished_by(
+    replica: Replica, world: World, generation_id: str
+) -> GenerationRecord:
+    """Make *replica* look at all that is left; return the record of the end."""
+    await looked_at(replica, world)
+    return await ended(replica, generation_id)
+
+
 async def test_a_job_is_finished_without_being_asked_for(
     world: World, workshop: Workshop, replicas: tuple[Replica, Replica]
 ) -> None:
@@ -90,8 +98,7 @@ async def test_a_job_is_finished_without_being_asked_for(
     generation_id = await died(first, world, workshop)
     begun = orjson.loads(world.generations.records[generation_id])["created_at"]
 
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
 
     entry = PromptEntry.of_key(LIGHTHOUSE, world.index.entries[LIGHTHOUSE.hash])
     assert entry is not None
@@ -114,8 +121,7 @@ async def test_a_job_of_an_older_redis_is_not_finished_twice(
     generation_id = await died(first, world, workshop)
     world.index.doubts = 1
 
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
 
     assert record.state == "failed"
     assert world.images == world.manifests == []
@@ -146,8 +152,7 @@ async def test_a_stalled_leader_and_the_one_that_took_its_job_up_agree(
     (generation_id,) = world.generations.records
     world.index.expire_lease(LIGHTHOUSE.hash)
 
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
     stalled.open()
 
     assert (await late).entry.image_id == record.image_id
@@ -166,8 +171,7 @@ async def test_nothing_new_is_begun_for_what_was_left(
     generation_id = await died(first, world, workshop)
     workshop.script.append(ProviderFailed("It broke down."))
 
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
 
     assert record.state == "failed"
     assert record.error is not None
@@ -208,8 +212,7 @@ async def test_a_drained_leader_hands_its_job_over(
         await asked
     handed_over = await second.parts.generations.find(SHOP, generation_id)
 
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
 
     assert handed_over is not None
     assert not handed_over.has_ended
@@ -262,8 +265,7 @@ async def test_a_refresh_that_was_left_and_purged_has_failed(
     await until(lambda: workshop.cancelled == ["job-2"])
     await until(lambda: LIGHTHOUSE.hash not in world.index.jobs)
     await second.parts.drain()
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
 
     assert record.error is not None
     assert record.error["kind"] == NotFound.__name__
@@ -284,8 +286,7 @@ async def test_a_generation_whose_leader_died_without_a_job_has_failed(
     world.index.expire_lease(LIGHTHOUSE.hash)
     assert await generations.find(SHOP, generation_id) is not None
 
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
 
     assert record.state == "failed"
     assert record.error is not None
@@ -301,8 +302,7 @@ async def test_a_generation_that_another_leader_finished_is_done(
     generation_id = await died(first, world, workshop)
     answer = await asking(second)
 
-    await looked_at(second, world)
-    record = await ended(second, generation_id)
+    record = await finished_by(second, world, generation_id)
 
     assert answer.generation_id != generation_id
     assert (record.state, record.image_id) == ("done", answer.entry.image_id)

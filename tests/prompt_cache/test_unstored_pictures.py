@@ -10,12 +10,7 @@ import pytest
 
 from app.errors import CallEnd, ProviderFailed, StorageUnavailable
 from app.prompt_cache.cache import LookupOutcome
-from tests.fakes import (
-    LIGHTHOUSE,
-    SHOP,
-    a_picture,
-    a_prompt_cache,
-)
+from tests.fakes import LIGHTHOUSE, SHOP, a_picture, a_prompt_cache
 from tests.prompt_cache.cache_requests import FOX, ask, promised
 from tests.until import until
 

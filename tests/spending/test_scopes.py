@@ -14,9 +14,14 @@ from app.refusal_hold import BURST as REFUSALS_AT_ONCE
 from app.refusal_hold import PER_SECOND as REFUSALS_PER_SECOND
 from app.refusal_hold import RefusalHold
 from app.spending.visitor_limit import BURST, PER_SECOND_OF_REPLICA, VisitorLimit
-from tests.access.fakes import InMemoryAccounts, InMemoryRates
-from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
-from tests.fakes import a_world
+from tests.access.service import (
+    ADMIN,
+    LIVE,
+    Answer,
+    Paintonce,
+    running,
+    running_together,
+)
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -191,11 +196,8 @@ async def test_a_visitor_of_a_full_scope_takes_no_lease(service: Paintonce) -> N
 
 async def test_a_visitor_of_a_full_scope_waits_for_a_picture_that_a_key_pays() -> None:
     """The picture of another payer, on another replica, is a HIT once it is there."""
-    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
-    async with (
-        running(world, shared=shared) as one,
-        running(world, shared=shared) as two,
-    ):
+    async with running_together(2) as (one, two):
+        world = one.world
         await scope(one, limit=0)
         gate = world.provider.before("paint")
         keyed = asyncio.create_task(one.get(LIVE, ADMIN, prompt="a fox"))
@@ -241,13 +243,8 @@ async def follows(service: Paintonce) -> None:
 
 async def test_a_take_over_goes_on_with_the_quota_of_its_leader() -> None:
     """A follower that takes over uses its leader's unit of the quota."""
-    world, accounts = a_world(), InMemoryAccounts()
-    shared = accounts, InMemoryRates()
-    rules: Any = {"new_per_address_per_hour": 0}
-    async with (
-        running(world, shared=shared, **rules) as leading,
-        running(world, shared=shared, **rules) as following,
-    ):
+    async with running_together(2, new_per_address_per_hour=0) as (leading, following):
+        world = leading.world
         await scope(leading, limit=1)
         gate = world.provider.before("paint")
         asking = asyncio.create_task(visit(leading, "a fox"))
@@ -265,7 +262,7 @@ async def test_a_take_over_goes_on_with_the_quota_of_its_leader() -> None:
         gate.open()
         await asyncio.wait([asking])
         assert await generated(following) == 1
-        accounts.lose_everything()
+        leading.accounts.lose_everything()
         assert await generated(following) == 1
 
 
@@ -398,23 +395,13 @@ async def test_ten_thousand_prompts_from_one_address_paint_ten() -> None:
 
 async def test_places_are_exact_over_replicas() -> None:
     """Three replicas count the quota of a scope together."""
-    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
-    rules: Any = {"new_per_address_per_hour": 0}
-    async with (
-        running(world, shared=shared, **rules) as one,
-        running(world, shared=shared, **rules) as two,
-        running(world, shared=shared, **rules) as three,
-    ):
-        await scope(one, limit=5)
+    async with running_together(3, new_per_address_per_hour=0) as replicas:
+        await scope(replicas[0], limit=5)
         answers = await asyncio.gather(
-            *(
-                visit(where, f"fox {n}")
-                for n in range(10)
-                for where in (one, two, three)
-            )
+            *(visit(where, f"fox {n}") for n in range(10) for where in replicas)
         )
 
-        assert world.provider.count == await generated(two) == 5
+        assert replicas[0].world.provider.count == await generated(replicas[1]) == 5
         assert sum(answer.status == 200 for answer in answers) >= 5
 
 

@@ -19,8 +19,14 @@ from app.errors import (
 )
 from app.spending.projects import ProjectRules
 from app.storage.storage_key import Project
-from tests.access.fakes import InMemoryAccounts, InMemoryRates
-from tests.access.service import ADMIN, LIVE, Answer, Paintonce, running
+from tests.access.service import (
+    ADMIN,
+    LIVE,
+    Answer,
+    Paintonce,
+    running,
+    running_together,
+)
 from tests.fakes import a_world
 
 if TYPE_CHECKING:
@@ -255,17 +261,13 @@ async def test_what_could_not_be_settled_is_settled_later(service: Paintonce) ->
 
 async def test_two_replicas_count_as_one() -> None:
     """Two replicas share one budget."""
-    world, shared = a_world(), (InMemoryAccounts(), InMemoryRates())
-    async with (
-        running(world, shared=shared) as one,
-        running(world, shared=shared) as other,
-    ):
+    async with running_together(2) as (one, other):
         await budget(one, 4 * PRICE)
         await asyncio.sleep(0)
         answers = await asyncio.gather(
             *(paint(where, f"fox {n}") for n in range(8) for where in (one, other))
         )
-        assert world.provider.count == 4
+        assert one.world.provider.count == 4
         assert {answer.status for answer in answers} == {200, 429}
 
 
