@@ -236,6 +236,17 @@ async def test_deleting_is_idempotent(store: ObjectStore) -> None:
     assert await store.get(LIGHTHOUSE) is None
 
 
+async def one_has_won(
+    store: ObjectStore, paintings: list[bytes], etags: list[str | None]
+) -> None:
+    """Assert that one of concurrent writers got a tag, and that its bytes are kept."""
+    winners = [at for at, etag in enumerate(etags) if etag is not None]
+    stored = await store.get(MANIFEST)
+    assert len(winners) == 1
+    assert stored is not None
+    assert (stored.data, stored.etag) == (paintings[winners[0]], etags[winners[0]])
+
+
 async def test_exactly_one_of_many_creators_wins(store: ObjectStore) -> None:
     """Exactly one of sixteen concurrent creates succeeds, and its bytes stay."""
     paintings = [f"painting {number}".encode() for number in range(CREATORS)]
@@ -244,11 +255,7 @@ async def test_exactly_one_of_many_creators_wins(store: ObjectStore) -> None:
         *(store.create(MANIFEST, data, media_type=JSON) for data in paintings)
     )
 
-    winners = [at for at, etag in enumerate(etags) if etag is not None]
-    stored = await store.get(MANIFEST)
-    assert len(winners) == 1
-    assert stored is not None
-    assert (stored.data, stored.etag) == (paintings[winners[0]], etags[winners[0]])
+    await one_has_won(store, paintings, etags)
 
 
 async def test_a_key_is_free_again_after_a_deletion(store: ObjectStore) -> None:
@@ -273,11 +280,7 @@ async def test_exactly_one_of_many_replacements_wins(store: ObjectStore) -> None
         )
     )
 
-    winners = [at for at, won in enumerate(etags) if won is not None]
-    stored = await store.get(MANIFEST)
-    assert len(winners) == 1
-    assert stored is not None
-    assert (stored.data, stored.etag) == (paintings[winners[0]], etags[winners[0]])
+    await one_has_won(store, paintings, etags)
 
 
 async def test_a_stale_tag_replaces_nothing(store: ObjectStore) -> None:

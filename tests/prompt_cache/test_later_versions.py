@@ -71,6 +71,11 @@ def requires_the_manifest(replica: Replica) -> dict[str, Reading]:
     }
 
 
+def errors_in(caplog: pytest.LogCaptureFixture) -> set[str]:
+    """Return the messages that were logged as errors."""
+    return {record.message for record in caplog.records if record.levelname == "ERROR"}
+
+
 @pytest.mark.parametrize("reader", ["paints", "finds", "shows", "refreshes", "purges"])
 async def test_a_later_manifest_is_an_outage_of_its_prompt(
     world: World,
@@ -86,9 +91,7 @@ async def test_a_later_manifest_is_an_outage_of_its_prompt(
     with pytest.raises(LaterVersion):
         await requires_the_manifest(replica)[reader]()
 
-    assert "manifest of a later version" in {
-        record.message for record in caplog.records if record.levelname == "ERROR"
-    }
+    assert "manifest of a later version" in errors_in(caplog)
     assert world.store.objects == before
     assert world.store.objects[MANIFEST].data == manifest
     assert world.provider.count == 2
@@ -169,9 +172,7 @@ async def test_a_later_purge_note_is_an_outage_of_its_prompt(
     with pytest.raises(LaterVersion):
         await requires_the_manifest(replica)[reader]()
 
-    assert "purge note of a later version" in {
-        record.message for record in caplog.records if record.levelname == "ERROR"
-    }
+    assert "purge note of a later version" in errors_in(caplog)
     assert world.store.objects == before
     assert world.provider.count == 2
 
