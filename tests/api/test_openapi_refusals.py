@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,21 @@ def test_what_a_query_may_not_say_is_not_allowed(name: str, value: Any) -> None:
         from_query(given, AnyModel())
 
     assert not allows(schema_of(*LIVE, name), value)
+
+
+def test_a_prompt_has_the_characters_of_the_document() -> None:
+    """The document allows a character for a prompt where the service does."""
+    pattern = re.compile(schema_of(*LIVE, "prompt")["pattern"])
+
+    # Surrogates are no characters, and no plane but the first has white space.
+    for number in [*range(0xD800), *range(0xE000, 0x10000)]:
+        text = chr(number)
+        try:
+            from_query({"prompt": text}, AnyModel())
+        except InvalidParameter:
+            assert not pattern.search(text), hex(number)
+        else:
+            assert pattern.search(text), hex(number)
 
 
 @pytest.mark.parametrize(
