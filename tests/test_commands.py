@@ -143,19 +143,26 @@ def test_help_lists_the_commands(
 @pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_check_names_what_is_unavailable(
-    environment: dict[str, str], s3_server: S3Server, bucket: str, tmp_path: Path
+    environment: dict[str, str],
+    s3_server: S3Server,
+    bucket: str,
+    tmp_path: Path,
+    run_here: RunHere,
 ) -> None:
     """`check` ends with 0 if all answer, else with 1 and the name of the other."""
     away = {**environment, "REDIS_URL": "redis://127.0.0.1:1"}
     wrong = {**environment, "AWS_SECRET_ACCESS_KEY": "wrong-secret"}
 
-    missing = run("check", folder=tmp_path, environment=environment)
-    again = run("check", folder=tmp_path, environment=environment)
+    async def check(environment: dict[str, str]) -> Ended:
+        return await asyncio.to_thread(run_here, "check", environment=environment)
+
+    missing = await check(environment)
+    again = await check(environment)
     async with replica(environment, folder=tmp_path):
         pass
     good = run("check", folder=tmp_path, environment=environment)
     bad = run("check", folder=tmp_path, environment=away)
-    refused = run("check", folder=tmp_path, environment=wrong)
+    refused = await check(wrong)
 
     # It makes no bucket, for a name that was mistyped neither.
     for mistyped in (missing, again):
