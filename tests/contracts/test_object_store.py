@@ -32,9 +32,19 @@ MANIFEST = "acme/shop/prompts/a-lighthouse-in-a-storm.json"
 PNG = "image/png"
 JSON = "application/json"
 CREATORS = 16
+# The contract is about who wins, also on a machine that is busy for seconds.
+PATIENCE_SECONDS = 60.0
 
 # More than any store serves at once.
 READERS = 300
+
+
+def _opened(
+    bucket: str, *, signed_urls: bool = True
+) -> AbstractAsyncContextManager[ObjectStore]:
+    return open_s3_object_store(
+        bucket=bucket, signed_urls=signed_urls, write_timeout_seconds=PATIENCE_SECONDS
+    )
 
 
 @pytest.fixture
@@ -52,13 +62,13 @@ def filesystem(tmp_path_factory: pytest.TempPathFactory) -> OpenStore:
 @pytest.fixture
 def s3_signed_urls(bucket: str) -> OpenStore:
     """Open the store in a new bucket, reading by signed URLs."""
-    return lambda: open_s3_object_store(bucket=bucket)
+    return lambda: _opened(bucket)
 
 
 @pytest.fixture
 def s3_get_object(bucket: str) -> OpenStore:
     """Open the store in a new bucket, reading by botocore's own call."""
-    return lambda: open_s3_object_store(bucket=bucket, signed_urls=False)
+    return lambda: _opened(bucket, signed_urls=False)
 
 
 @pytest.fixture
@@ -115,7 +125,7 @@ def seaweedfs(
 def _at(server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    return lambda: open_s3_object_store(bucket=bucket)
+    return lambda: _opened(bucket)
 
 
 @pytest.fixture(

@@ -38,7 +38,7 @@ def _config(read_timeout_seconds: float) -> AioConfig:
         # The default signs URLs for custom endpoints with Signature Version 2.
         signature_version="s3v4",
         s3={"addressing_style": "path"},
-        connect_timeout=1.0,
+        connect_timeout=read_timeout_seconds / 5,
         read_timeout=read_timeout_seconds,
         max_pool_connections=MAX_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": 2},
@@ -56,9 +56,8 @@ async def open_client(
 ) -> AsyncIterator[tuple[Any, AioCredentials | None]]:
     """Open the one client that all tasks share, and give its credentials.
 
-    Nothing is asked yet.
-
-    An answer that says nothing for *read_timeout_seconds* is given up.
+    Nothing is asked yet. An answer that says nothing for *read_timeout_seconds* is
+    given up, and a connection that is not made within a fifth of that.
 
     Raises `ValueError` for an endpoint that is no URL.
     """
