@@ -184,3 +184,17 @@ def test_what_is_no_project_is_said(command: Command) -> None:
         status, out, error = command(*arguments)
         assert (status, out) == (1, "")
         assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [("--role", "'read', 'project', 'admin'"), ("--kind", "'api', 'signing'")],
+)
+def test_a_wrong_choice_shows_what_can_be_typed(
+    capsys: pytest.CaptureFixture[str], option: str, choices: str
+) -> None:
+    """`keys create` names the roles and kinds as they are typed, with status 2."""
+    with pytest.raises(SystemExit, match="2"):
+        main(("keys", "create", "acme/shop", option, "root"))
+
+    assert f"(choose from {choices})" in capsys.readouterr().err

@@ -198,6 +198,8 @@ def _parsed_cursor(given: str, sort: str) -> Cursor:
         cursor = Cursor(int(score), prompt_hash)
     except (ValueError, binascii.Error):
         raise InvalidParameter("cursor", "cursor is none of ours.") from None
-    if made_for != sort or not is_prompt_hash(prompt_hash):
+    if not is_prompt_hash(prompt_hash):
+        raise InvalidParameter("cursor", "cursor is none of ours.")
+    if made_for != sort:
         raise InvalidParameter("cursor", "cursor belongs to another list.")
     return cursor

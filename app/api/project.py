@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 1_000_000
 MAX_MONEY = 1e9
 
+_FIELDS = {
+    "generation": "true or false",
+    "auto_create_scopes": "true or false",
+    "budget_per_day": f"a number from 0 to {MAX_MONEY:.0f}",
+    "rate_limit_per_minute": f"a whole number from 0 to {MAX_REQUESTS}",
+}
 # Only an admin changes these: they limit the project.
 _OF_THE_ADMIN = frozenset({"budget_per_day", "rate_limit_per_minute"})
 _CURSOR = re.compile(r"[0-9a-z._-]{1,128}", re.ASCII)
@@ -130,9 +136,9 @@ def _read(name: str, value: Any) -> Any:
                 and math.isfinite(value)
             )
         case _:
-            raise unknown(name)
+            raise unknown(name, _FIELDS)
     if value is not None and not is_right:
-        raise InvalidParameter(name, f"{name} is malformed, or out of bounds.")
+        raise InvalidParameter(name, f"{name} must be {_FIELDS[name]}, or null.")
     return value
 
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from app.api.services import Services
 
 DEFAULT_PAGE, MAX_PAGE = 50, 200
+_FIELDS = {
+    "limit": f"a whole number from 0 to {MAX_LIMIT}",
+    "allow_new": "true or false",
+    "models": f"a list of 1 to {MAX_MODELS} names, each in GET /api/v1/models",
+}
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
 
@@ -71,7 +76,7 @@ async def list_scopes(request: web.Request) -> web.Response:
 def _limit(given: dict[str, str]) -> int:
     text = given.get("limit", str(DEFAULT_PAGE))
     if not _LIMIT.fullmatch(text) or not 1 <= int(text) <= MAX_PAGE:
-        raise InvalidParameter("limit", f"limit is from 1 to {MAX_PAGE}.")
+        raise InvalidParameter("limit", f"limit must be from 1 to {MAX_PAGE}.")
     return int(text)
 
 
@@ -106,7 +111,7 @@ def _read(services: Services, name: str, value: Any) -> Any:
                 )
             )
         case _:
-            raise unknown(name)
+            raise unknown(name, _FIELDS)
     if not is_right:
-        raise InvalidParameter(name, f"{name} is malformed, or out of bounds.")
+        raise InvalidParameter(name, f"{name} must be {_FIELDS[name]}.")
     return value

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.access.signed_urls import MAX_EXPIRES_IN_SECONDS
 from app.api.admitted_request import CALLER, query_of
-from app.api.parameters import QUERY_PARAMETERS, from_json
+from app.api.parameters import JSON_PARAMETERS, QUERY_PARAMETERS, from_json
 from app.api.prompt_text import LONGEST_PROMPT
 from app.api.rendition_parameters import asked_in_json, require_width
 from app.api.services import SERVICES
 from app.errors import InvalidParameter, NoSigningKey
 from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
+from app.http.unknown_names import unknown
 from app.server.parser_refusals import MAX_TARGET_BYTES
 from app.signing import sign_url
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from app.storage.storage_key import Project
 
 DEFAULT_EXPIRES_IN_SECONDS = 3600
+
+_FIELDS = JSON_PARAMETERS - {"references"} | {"expires_in", "kid", "widths"}
 
 
 class _SignRequest(NamedTuple):
@@ -72,12 +75,14 @@ async def sign(request: web.Request) -> web.Response:
 
 def _read(services: Services, given: dict[str, Any]) -> _SignRequest:
     """Return *given* parsed; a URL that would be refused later is refused now."""
+    if "references" in given:
+        raise InvalidParameter("references", "A URL has no references.")
+    for name in given.keys() - _FIELDS:
+        raise unknown(name, _FIELDS)
     expires_in = _expires_in(given.pop("expires_in", DEFAULT_EXPIRES_IN_SECONDS))
     kid = given.pop("kid", None)
     if kid is not None and not isinstance(kid, str):
         raise InvalidParameter("kid", "kid must be the id of a signing key.")
-    if "references" in given:
-        raise InvalidParameter("references", "A URL has no references.")
     widths = _widths(given, services.renditions.widths)
     from_json(given, services.models.names, longest_prompt=LONGEST_PROMPT)
     asked_in_json(given, services.renditions.widths)
@@ -127,6 +132,6 @@ def _expires_in(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= MAX_EXPIRES_IN_SECONDS:
         raise InvalidParameter(
             "expires_in",
-            f"expires_in is from 1 to {MAX_EXPIRES_IN_SECONDS} seconds.",
+            f"expires_in must be from 1 to {MAX_EXPIRES_IN_SECONDS} seconds.",
         )
     return value

@@ -19,6 +19,7 @@ from app.http.json_answers import json_answer
 from app.http.json_bodies import read_json_object
 from app.http.picture_headers import EMBEDDING, NOT_CACHED, RANGES, merged
 from app.http.query import whole_number
+from app.http.unknown_names import unknown
 from app.image import EXTENSIONS, MEDIA_TYPES
 from app.server.bodies import send_stream
 
@@ -90,8 +91,10 @@ async def forget_many(request: web.Request) -> web.Response:
     project = project_of(request)
     document = await read_json_object(request)
     ids = document.get("ids")
-    if document.keys() != {"ids"} or not isinstance(ids, list):
-        raise InvalidParameter("ids", "The body must have a list of ids and no more.")
+    for name in document.keys() - {"ids"}:
+        raise unknown(name, {"ids"})
+    if not isinstance(ids, list):
+        raise InvalidParameter("ids", "ids must be a list.")
     if len(ids) > MAX_IDS:
         raise InvalidParameter("ids", f"ids may have at most {MAX_IDS} entries.")
     if not all(isinstance(image_id, str) for image_id in ids):

@@ -17,6 +17,7 @@ from app.api.picture_json import read_picture_json
 from app.errors import InvalidParameter
 from app.http.http_errors import PayloadTooLarge, UnsupportedMediaType
 from app.http.incoming_bodies import announced_length, incoming
+from app.http.unknown_names import unknown
 from app.transient_images import DataUrl, InvalidDataUrl, read_data_url
 
 # The names of fields and the boundaries around a picture.
@@ -89,8 +90,8 @@ def _allowance(form: Form, max_bytes: int) -> int:
 
 
 def _data_of(document: dict[str, Any]) -> bytes:
-    if document.keys() - {_FIELD}:
-        raise InvalidParameter(_FIELD, "The body must have data_url and no more.")
+    for name in document.keys() - {_FIELD}:
+        raise unknown(name, {_FIELD})
     data_url = document.get(_FIELD)
     if not isinstance(data_url, str | DataUrl):
         raise InvalidParameter(_FIELD, "data_url must be a text.")

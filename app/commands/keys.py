@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     creating = tasks.add_parser("create", help="make a key; it is printed once")
     creating.add_argument("project", metavar="ORG/PROJECT")
     creating.add_argument(
-        "--role", choices=list(Role), default=Role.PROJECT, help="(%(default)s)"
+        "--role", choices=[*map(str, Role)], default=Role.PROJECT, help="(%(default)s)"
     )
     creating.add_argument(
-        "--kind", choices=list(Kind), default=Kind.API, help="(%(default)s)"
+        "--kind", choices=[*map(str, Kind)], default=Kind.API, help="(%(default)s)"
     )
     creating.add_argument("--json", action="store_true", help="print a JSON object")
     listing = tasks.add_parser("list", help="print what is known of keys")
