@@ -177,9 +177,10 @@ class WarmRun:
         try:
             return await self.paintonce.is_painted(line.prompt, **line.parameters)
         except PaintonceError as error:
-            if _is_of_every_line(error):
+            if error.code in _NO_USE_GOING_ON:
                 raise
-            # An answer without a body names no code; the next one will.
+            # An answer without a body names no code, of a wrong key neither; the
+            # next one will.
             return False
 
     def fail(self, number: int, code: str, detail: str) -> None:

@@ -19,6 +19,7 @@ from app.client import Paintonce, Picture
 from app.commands.failed import Failed
 from app.commands.prompt_file import PromptFile
 from app.commands.warm import warm
+from tests.access.service import running
 from tests.client.scripted_service import cut, refusal, scripted
 from tests.replica import ROOT
 
@@ -327,3 +328,28 @@ async def test_a_wrong_command_is_one_sentence(
 
     with pytest.raises(Failed, match=said):
         await warm(tmp_path / file, project, url, 4)
+
+
+@pytest.mark.parametrize(
+    ("project", "code"), [(None, "unauthenticated"), ("acme/other", "forbidden")]
+)
+async def test_a_refused_key_is_named_by_its_code(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    project: str | None,
+    code: str,
+) -> None:
+    """A wrong key, or one of another project, ends the run with the code of it."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("a red fox\na barn owl")
+
+    async with running() as service:
+        own = (await service.key(role="project"))["key"]
+        monkeypatch.setenv("PAINTONCE_API_KEY", own if project else "wrong")
+        url = f"http://127.0.0.1:{service.port}"
+        run = await within(capsys, file, url, project, concurrency=1)
+
+    assert run.status == 1
+    assert f"line 1: {code}: " in run.error
+    assert "1 lines were not tried" in run.error
