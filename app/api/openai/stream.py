@@ -50,6 +50,8 @@ async def stream_pictures(
                 painting.result()
         response = web.StreamResponse(headers=server_sent_events.HEADERS)
         await response.prepare(request)
+        if not all(painting.done() for painting in paintings):
+            await response.write(server_sent_events.COMMENT)
         failure: Exception | None = None
         for painting in paintings:
             try:

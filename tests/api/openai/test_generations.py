@@ -471,6 +471,25 @@ async def test_a_stream_has_comments_while_it_is_painted(
     assert event[0] == "image_generation.completed"
 
 
+async def test_the_head_of_a_stream_comes_with_a_comment(
+    service: Paintonce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first comment follows the head at once, and is not one pause later."""
+
+    async def without_comments(_: object, painting: asyncio.Task[object]) -> None:
+        await asyncio.wait([painting])
+
+    monkeypatch.setattr("app.api.openai.stream.COMMENT_SECONDS", 0.01)
+    monkeypatch.setattr("app.api.openai.stream._until_painted", without_comments)
+    gate = service.world.provider.before("paint")
+    async with service.client.post(
+        f"http://127.0.0.1:{service.port}{PATH}", json={**FOX, "stream": True}
+    ) as answer:
+        async with asyncio.timeout(5):
+            assert await answer.content.readline() == b": still here\n"
+        gate.open()
+
+
 async def test_a_failure_within_a_stream_is_an_event(
     service: Paintonce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
