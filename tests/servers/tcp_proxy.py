@@ -31,7 +31,10 @@ class TcpProxy:
         self._link = asyncio.Lock()
         self._to_swallow = 0
         self._cuts_when_it_swallows = False
+        self._nonsense = b""
         self.port = 0
+        # How many connections were made so far.
+        self.accepted = 0
 
     @property
     def connections(self) -> int:
@@ -74,10 +77,15 @@ class TcpProxy:
         self._to_swallow = count
         self._cuts_when_it_swallows = then_cut
 
+    def talk(self, nonsense: bytes) -> None:
+        """Send *nonsense* in place of each piece that the server sends."""
+        self._nonsense = nonsense
+
     async def heal(self) -> None:
         """Forward everything from now on, including what a freeze held back."""
         self._delay_seconds = self._seconds_a_byte = 0.0
         self._to_swallow = 0
+        self._nonsense = b""
         self._flowing.set()
         await self._listen()
 
@@ -106,6 +114,7 @@ class TcpProxy:
         connection = asyncio.current_task()
         assert connection is not None
         self._connections.add(connection)
+        self.accepted += 1
         try:
             await self._connect(reader, writer)
             writer.close()
@@ -153,7 +162,7 @@ class TcpProxy:
                 if self._cuts_when_it_swallows:
                     raise ConnectionResetError
                 continue
-            writer.write(data)
+            writer.write(self._nonsense if is_reply and self._nonsense else data)
             await writer.drain()
         await self._flowing.wait()
         if writer.can_write_eof():

@@ -1,4 +1,4 @@
-"""A connection to Redis that is lost just before it is written to is an outage."""
+"""An error of redis-py that is not its own is an outage, and ends as one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.errors import CacheUnavailable
 from app.storage.redis import keys
 from app.storage.redis.client.traffic import open_redis
 from app.storage.redis.completion_events import open_completion_events
-from tests.servers import redis_server
+from tests.servers import TcpProxy, redis_server
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -100,22 +100,47 @@ def test_a_lost_connection_is_replaced_or_an_outage(
 
 
 @pytest.mark.parametrize(
-    "error", [AttributeError("'Fox' object has no attribute 'colour'"), RuntimeError()]
+    "nonsense",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"_\r\n",
+        b"-MOVED\r\n",
+        b":1\r\n",
+        b"+\xff\r\n",
+    ],
 )
-async def test_an_error_of_our_own_is_no_outage(
-    tmp_path: Path, error: Exception
+async def test_a_server_that_is_no_redis_is_an_outage_that_ends(
+    tmp_path: Path, nonsense: bytes
 ) -> None:
-    """A programming error in a call of Redis reaches the caller as it is."""
+    """Commands fail as in any outage; once it is Redis again, all goes on."""
+    with redis_server(tmp_path) as server:
+        async with (
+            TcpProxy(server.port) as proxy,
+            open_redis(f"redis://127.0.0.1:{proxy.port}") as redis,
+            open_completion_events(redis.subscriber),
+        ):
 
-    async def fail(_: Any) -> None:
-        raise error
+            async def is_heard() -> bool:
+                sent = redis.leases.execute("PUBLISH", keys.LANDED, "a fox")
+                return bool(await sent)
 
-    async with with_a_connection(tmp_path) as redis:
-        lose_before_a_write(redis.leases.client, fail)
+            await until(is_heard)
+            # More answers than commands, so that none waits for its time-out.
+            proxy.talk(nonsense * 8)
+            await proxy.cut()
+            while not redis.breaker.is_open:
+                for traffic in (redis.commands, redis.leases):
+                    with pytest.raises(CacheUnavailable):
+                        await traffic.execute("GET", "a fox")
+            # The probe and the listener meet it, too.
+            enough = proxy.accepted + 8
+            await until(lambda: proxy.accepted >= enough)
+            await proxy.heal()
+            await proxy.cut()
 
-        with pytest.raises(type(error)) as raised:
-            await redis.leases.execute("GET", "a fox")
-        assert raised.value is error
+            await until(lambda: not redis.breaker.is_open)
+            assert await redis.commands.execute("GET", "a fox") is None
+            await until(is_heard)
 
 
 @pytest.mark.parametrize("lose", [cut, close])

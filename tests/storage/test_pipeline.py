@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimedOut
 from app.errors import CacheUnavailable, root_of
 from app.storage.redis.client import pipeline, wire
 from app.storage.redis.client.failures import CacheFull
-from app.storage.redis.client.pipeline import CommandPipeline, ConnectingBroke
+from app.storage.redis.client.pipeline import CommandPipeline
 from app.storage.redis.client.script import Script
 from app.storage.redis.client.traffic import open_redis
 from tests.servers import TcpProxy, redis_server
@@ -31,8 +31,6 @@ from tests.servers import TcpProxy, redis_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-    from redis.asyncio.connection import AbstractConnection
 
     from tests.servers import RedisServer
 
@@ -202,23 +200,25 @@ async def test_without_a_server_every_command_fails(
             assert await trips.execute(("PING",)) == b"PONG"
 
 
-async def test_a_fault_of_ours_in_connecting_is_no_outage(server: RedisServer) -> None:
-    """Each command raises a programming error of the handshake; the next connects."""
-    faults = [KeyError("run_id")]
+@pytest.mark.parametrize(
+    "greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"_\r\n", b"-MOVED\r\n"]
+)
+async def test_a_server_that_is_no_redis_is_an_outage(greeting: bytes) -> None:
+    """Commands fail as in any outage, whatever redis-py makes of the greeting."""
 
-    async def handshake(connection: AbstractConnection) -> None:
-        if faults:
-            raise faults.pop()
-        await connection.on_connect()
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            writer.write(greeting)
+        writer.close()
 
-    async with opened(server.port, redis_connect_func=handshake) as trips:
-        ends = await asyncio.gather(
-            *(trips.execute(("PING",)) for _ in range(3)), return_exceptions=True
-        )
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with opened(port, username="fox", password="den") as trips:
+            ends = await asyncio.gather(
+                *(trips.execute(("PING",)) for _ in range(3)), return_exceptions=True
+            )
 
-        assert [type(end) for end in ends] == [ConnectingBroke] * 3
-        assert {type(end.__cause__) for end in ends} == {KeyError}
-        assert await trips.execute(("PING",)) == b"PONG"
+    assert [type(end) for end in ends] == [RedisCut] * 3
 
 
 @pytest.mark.parametrize("login", ["", ":wrong@", "stranger:nest@"])

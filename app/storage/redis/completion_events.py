@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from app.background import running
+from app.errors import root_of
 from app.storage.redis import keys
 from app.storage.redis.client.clients import FAILURES, subscription
 from app.storage.redis.client.rights import right_missing
@@ -59,7 +60,8 @@ class RedisCompletionEvents:
             except FAILURES as error:
                 self._name(right_missing(error, ("SUBSCRIBE",), None))
                 logger.info(
-                    "completions are not heard", extra={"reason": type(error).__name__}
+                    "completions are not heard",
+                    extra={"reason": type(root_of(error)).__name__},
                 )
             await asyncio.sleep(RECONNECT_EVERY_SECONDS)
 

@@ -35,8 +35,8 @@ SENTINEL_TIMEOUT_SECONDS = 0.4
 # comes first and the client notes which node was silent.
 SLACK_SECONDS = 0.2
 
-FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
-"""The errors of a client when Redis is unavailable; not all are `RedisError`."""
+FAILURES = private_parts.ERRORS
+"""The errors of a client when Redis is unavailable."""
 
 
 class ServerClient(Redis):
@@ -44,7 +44,7 @@ class ServerClient(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command, once."""
-        with private_parts.cuts_as_errors_of_redis():
+        with private_parts.errors_of_redis():
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
 
@@ -61,7 +61,7 @@ class ClusterClient(RedisCluster):
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Send one command to the node of its slot; once, but for redirections."""
-        with private_parts.cuts_as_errors_of_redis():
+        with private_parts.errors_of_redis():
             return await self._execute_over_nodes(*args, **kwargs)
 
     async def _execute_over_nodes(self, *args: Any, **kwargs: Any) -> Any:
@@ -206,7 +206,7 @@ async def _cluster(
 @asynccontextmanager
 async def subscription(client: Client) -> AsyncIterator[PubSub]:
     """Open a subscription that hears what is published on any node."""
-    with private_parts.cuts_as_errors_of_redis():
+    with private_parts.errors_of_redis():
         if isinstance(client, ClusterClient):
             # Every node passes all events on; after a failure another one is tried.
             await client.close_all()

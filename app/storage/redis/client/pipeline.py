@@ -35,10 +35,6 @@ _STALL_SECONDS = 0.1
 _GRACE_SECONDS = 0.25
 
 
-class ConnectingBroke(Exception):
-    """Connecting raised what is no outage: a fault of this program, its cause."""
-
-
 class CommandPipeline:
     """Commands to one server, over connections that *pool* knows how to make.
 
@@ -71,8 +67,7 @@ class CommandPipeline:
         """Send *command* with all that are asked for now; return its answer to be.
 
         That raises redis-py's errors: what Redis refused, `TimeoutError`, or
-        `ConnectionError` where the connection can't be made or was cut. Where
-        connecting met no outage but a fault of ours, it raises `ConnectingBroke`.
+        `ConnectionError` where the connection can't be made or was cut.
         """
         loop, waiting = self._loop, self._due
         while waiting and waiting[0][1].done():
@@ -117,13 +112,11 @@ class CommandPipeline:
 
     async def _connect(self) -> None:
         try:
-            with private_parts.cuts_as_errors_of_redis():
+            with private_parts.errors_of_redis():
                 self._wire = await Wire.to_a_server(self._pool)
-            self._send_over(self._wire)
+                self._send_over(self._wire)
         except FAILURES as error:
             self._fail_unsent(error)
-        except Exception as error:  # noqa: BLE001 - each command raises it
-            self._fail_unsent(error, ConnectingBroke)
         finally:
             self._connecting = None
 
@@ -132,11 +125,11 @@ class CommandPipeline:
         # A command without a waiting caller is not sent at all.
         wire.send([pair for pair in unsent if not pair[0].done()])
 
-    def _fail_unsent(self, cause: Exception, kind: type[Exception] = RedisCut) -> None:
+    def _fail_unsent(self, cause: Exception) -> None:
         unsent, self._unsent = self._unsent, []
         for answer, _ in unsent:
             # Each its own: a traceback grows on an error that is raised twice.
-            fail(answer, kind("There is no connection."), cause)
+            fail(answer, RedisCut("There is no connection."), cause)
 
     def _look_at_time(self, expected: float) -> None:
         """Fail the commands whose time is up, and look again when the next one's is."""

@@ -2,8 +2,7 @@
 
 Written for redis-py 8.1. It makes every kind of connection (TLS, login,
 Sentinel), and has no way to hand on what it connected; and its Cluster client
-does not tell which node has a slot. It has no error of its own for a connection
-that is lost just before a write. `tests/storage/test_private_parts.py` fails
+does not tell which node has a slot. `tests/storage/test_private_parts.py` fails
 where a newer one has moved them.
 """
 
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import ConnectionError as RedisCut
+from redis.exceptions import RedisClusterException, RedisError
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 VERSION = "8.1"
+
+ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""The errors of redis-py when Redis is unavailable; not all are `RedisError`."""
 
 
 def transport_of(connection: AbstractConnection) -> asyncio.Transport:
@@ -38,25 +41,19 @@ def forget(connection: AbstractConnection) -> None:
 
 
 @contextmanager
-def cuts_as_errors_of_redis() -> Iterator[None]:
-    """Raise `ConnectionError` for a connection that was lost just before a write."""
+def errors_of_redis() -> Iterator[None]:
+    """Raise `ConnectionError` for what redis-py raises that is no error of its own.
+
+    A server that is no Redis, or a broken one, has it raise AttributeError, ValueError
+    and others, at its greeting for one; uvloop raises RuntimeError for a transport that
+    was cut. To the service they are outages, and the log of an outage names them.
+    """
     try:
         yield
-    except (RuntimeError, AttributeError) as error:
-        if not _was_cut(error):
-            raise
-        raise RedisCut("The connection was cut.") from error
-
-
-def _was_cut(error: RuntimeError | AttributeError) -> bool:
-    """Return whether *error* means a connection lost since redis-py looked at it.
-
-    uvloop refuses to touch a transport that was cut. redis-py has no writer any
-    more where another command closed the connection.
-    """
-    if isinstance(error, AttributeError):
-        return error.obj is None and error.name == "writelines"
-    return str(error).endswith("the handler is closed")
+    except ERRORS:
+        raise
+    except Exception as error:
+        raise RedisCut("The connection is of no use.") from error
 
 
 def owner_of(cluster: RedisCluster, key: str) -> str:
