@@ -152,9 +152,10 @@ async def test_the_end_is_the_last_word(
     """An earlier change that is still being written does not follow the end."""
     monkeypatch.setattr(module, "LOOK_EVERY_SECONDS", 0.001)
     painting = world.provider.before("paint")
+    begun, writing = (world.generations.before("put") for _ in range(2))
+    begun.open()
     asked = asking(replica)
     await painting.reached()
-    writing = world.generations.before("put")
     await writing.reached()
     painting.open()
     await replica.waits_for(LIGHTHOUSE)
