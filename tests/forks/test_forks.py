@@ -38,13 +38,13 @@ async def test_a_copy_gets_its_signals(tmp_path: Path) -> None:
         await start_forked("app", "serve", environment=environment, folder=tmp_path)
         for _ in range(2)
     ]
-    assert os.getsid(killed.pid) == killed.pid
 
     killed.send_signal(signal.SIGKILL)
     assert await killed.wait() == -signal.SIGKILL
     assert stopped.returncode is None
     while b"listening" not in await stopped.stdout.readline():
         pass
+    assert os.getsid(stopped.pid) == stopped.pid
     stopped.send_signal(signal.SIGTERM)
 
     assert await stopped.wait() == 0
